@@ -1,0 +1,62 @@
+"""Sessions: ``nox`` runs those that gate; ``nox -s gpu`` needs a CUDA device."""
+
+import sys
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "types", "properties", "tests"]
+
+
+def install(session: nox.Session, *packages: str) -> None:
+    """Install packages under the pins that CI uses."""
+    session.install("-c", "constraints.txt", *packages)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    install(session, "ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, strictly."""
+    install(session, "-e", ".[dev]")
+    session.run("mypy", "--strict", "zeroproof", "spec", "properties", "noxfile.py")
+
+
+@nox.session
+def properties(session: nox.Session) -> None:
+    """Hold the implementation to the specification."""
+    install(session, "-e", ".[dev]")
+    session.run("pytest", "properties", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run everything that shows the thing to work: tests, docstring examples, properties."""
+    install(session, "-e", ".[dev]")
+    session.run(
+        "pytest", "--cov=zeroproof", "--cov-branch", "--cov-report=term-missing", *session.posargs
+    )
+
+
+@nox.session(venv_backend="none")
+def gpu(session: nox.Session) -> None:
+    """Run the tests that need CUDA, and train under fp16 and bf16; skip where there is none.
+
+    Uses the Python that runs nox: its torch, unlike CI's, may know the machine's GPU.
+    """
+    probe = "import torch; print(torch.cuda.is_available())"
+    found = session.run(sys.executable, "-c", probe, silent=True, success_codes=[0, 1], log=False)
+    if str(found).strip() != "True":
+        session.skip("torch finds no CUDA device beside nox; nothing was tested")
+    session.run(sys.executable, "-m", "pytest", "-m", "gpu", *session.posargs)
+    for dtype in ("fp16", "bf16"):
+        options = ["--epochs", "5", "--device", "cuda", "--amp", dtype]
+        out = f"{session.create_tmp()}/{dtype}"
+        session.run(sys.executable, "-m", "zeroproof", "train", *options, "--out", out)

@@ -1,0 +1,159 @@
+"""Heads that turn features into projective tuples, and an MLP that ends in one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from zeroproof.autodiff.policies import GradientPolicy, get_policy, register_policy
+from zeroproof.scm.outputs import as_tuple, gate_outputs, widen
+
+
+class ProjectiveHead(nn.Module):
+    """Base of the heads: linear parts of the features, combined to ``(P, Q)``.
+
+    The gradient follows the policy of the scope, if there is one (default PASSTHROUGH).
+
+    Args:
+        in_features: size of the last dimension of the features.
+        out_features: number of tuples.
+
+    Meets: POL-8.
+    """
+
+    parts: int
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.out_features = out_features
+        self.linear = nn.Linear(in_features, self.parts * out_features)
+
+    def combine(self, *parts: Tensor) -> tuple[Tensor, Tensor]:
+        """Combine the linear parts, each of size ``out_features``, in float32 or wider."""
+        raise NotImplementedError
+
+    def forward(
+        self, features: Float[Tensor, "*batch in_features"]
+    ) -> tuple[Float[Tensor, "*batch out_features"], Float[Tensor, "*batch out_features"]]:
+        """Return ``(P, Q)``."""
+        parts = self.linear(features).split(self.out_features, dim=-1)
+        return as_tuple(gate_outputs(self.combine(*widen(*parts)), get_policy(ProjectiveHead)))
+
+
+register_policy(ProjectiveHead, GradientPolicy.PASSTHROUGH)
+
+
+class FreeHead(ProjectiveHead):
+    """``P`` and ``Q`` are the linear parts themselves.
+
+    Nothing ties their scale; it crosses any number of poles.
+
+    Example:
+        >>> P, Q = FreeHead(4, 1)(torch.zeros(3, 4))
+        >>> P.shape
+        torch.Size([3, 1])
+    """
+
+    parts = 2
+
+    def combine(self, *parts: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the parts."""
+        P, Q = parts
+        return P, Q
+
+
+class GatedHead(ProjectiveHead):
+    """``P = v·q + s·(1 − q)``, ``Q = q``: a value, and a pole that opens as the gate closes.
+
+    ``q = sigmoid`` stays positive: the value goes to ±∞ (``s = tanh`` is the orientation) but
+    never crosses a pole. Suited to censored labels.
+
+    Example:
+        >>> P, Q = GatedHead(4, 1)(torch.zeros(3, 4))
+        >>> bool((Q > 0).all())
+        True
+    """
+
+    parts = 3
+
+    def combine(self, *parts: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the gated tuple."""
+        value, gate, orientation = parts
+        q = torch.sigmoid(gate)
+        return value * q + torch.tanh(orientation) * (1 - q), q
+
+
+class PoleHead(ProjectiveHead):
+    """``P / Q = v + s / h``: a value plus a simple pole, scaled to ``Q = h / √(1 + h²)``.
+
+    Far from the pole (large ``|h|``) the tuple is ``(±v, ±1)``, as for a regressor; at ``h = 0``
+    it is ``(s, 0)``, the pole with orientation ``s = tanh``; and ``h`` may change its sign, so
+    poles are crossed. Suited to censored labels and to most curves with poles.
+
+    Example:
+        >>> P, Q = PoleHead(4, 1)(torch.zeros(3, 4))
+        >>> bool((Q.abs() <= 1).all())
+        True
+    """
+
+    parts = 3
+
+    def combine(self, *parts: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the scaled tuple."""
+        value, h, orientation = parts
+        size = torch.hypot(h, torch.ones_like(h))
+        q = h / size
+        return value * q + torch.tanh(orientation) / size, q
+
+
+HEADS: dict[str, type[ProjectiveHead]] = {"free": FreeHead, "gated": GatedHead, "pole": PoleHead}
+
+
+class ProjectiveMLP(nn.Module):
+    """A multilayer perceptron that ends in a projective head.
+
+    Args:
+        in_features: number of features.
+        out_features: number of outputs a sample; None gives one, without a dimension of its
+            own: ``(batch,)``.
+        hidden: widths of the hidden layers.
+        head: ``"pole"``, ``"free"`` or ``"gated"``.
+
+    Raises:
+        ValueError: an unknown head.
+
+    Example:
+        >>> P, Q = ProjectiveMLP(3)(torch.zeros(5, 3))
+        >>> P.shape
+        torch.Size([5])
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int | None = None,
+        *,
+        hidden: Sequence[int] = (64, 64),
+        head: str = "pole",
+    ) -> None:
+        super().__init__()
+        if head not in HEADS:
+            raise ValueError(f"head must be one of {', '.join(HEADS)}, got {head!r}")
+        layers: list[nn.Module] = []
+        width = in_features
+        for size in hidden:
+            layers += [nn.Linear(width, size), nn.SiLU()]
+            width = size
+        self.body = nn.Sequential(*layers)
+        self.head = HEADS[head](width, out_features or 1)
+        self.scalar = out_features is None
+
+    def forward(
+        self, x: Float[Tensor, "batch in_features"]
+    ) -> tuple[Float[Tensor, "batch *outputs"], Float[Tensor, "batch *outputs"]]:
+        """Return ``(P, Q)``."""
+        P, Q = self.head(self.body(x))
+        return (P.squeeze(-1), Q.squeeze(-1)) if self.scalar else (P, Q)

@@ -1,0 +1,21 @@
+"""Losses on projective tuples, coverage, and their composite."""
+
+from zeroproof.losses.composite import LossConfig, SCMTrainingLoss
+from zeroproof.losses.coverage import coverage, rejection_loss
+from zeroproof.losses.projective import (
+    chordal_loss,
+    implicit_loss,
+    margin_loss,
+    sign_consistency_loss,
+)
+
+__all__ = [
+    "LossConfig",
+    "SCMTrainingLoss",
+    "chordal_loss",
+    "coverage",
+    "implicit_loss",
+    "margin_loss",
+    "rejection_loss",
+    "sign_consistency_loss",
+]

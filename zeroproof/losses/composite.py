@@ -1,0 +1,141 @@
+"""The composite training loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from zeroproof.losses.coverage import rejection_loss
+from zeroproof.losses.projective import (
+    chordal_loss,
+    implicit_loss,
+    margin_loss,
+    sign_consistency_loss,
+)
+from zeroproof.scm.outputs import Outputs, as_tuple
+from zeroproof.training.gap import check_thresholds
+from zeroproof.training.targets import orientation
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Which fit, and the weights of the other terms.
+
+    Args:
+        fit: ``"chordal"`` or ``"implicit"``.
+        gamma: γ of the implicit fit; > 0.
+        lambda_margin, lambda_sign, lambda_rej: weights ≥ 0; a term of weight 0 costs nothing.
+        target_coverage: coverage wanted of the finite-target samples, in [0, 1].
+        tau_train: threshold used when a call gives no ``tau``; ≥ 0.
+
+    Raises:
+        ValueError: a field outside its range.
+
+    Meets: LOSS-6.
+    """
+
+    fit: str = "chordal"
+    gamma: float = 1e-9
+    lambda_margin: float = 0.1
+    lambda_sign: float = 1.0
+    lambda_rej: float = 0.01
+    target_coverage: float = 0.95
+    tau_train: float = 1e-4
+
+    def __post_init__(self) -> None:
+        if self.fit not in ("chordal", "implicit"):
+            raise ValueError(f"fit must be 'chordal' or 'implicit', got {self.fit!r}")
+        if not self.gamma > 0:
+            raise ValueError(f"gamma must be > 0, got {self.gamma!r}")
+        for name in ("lambda_margin", "lambda_sign", "lambda_rej"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be finite and ≥ 0, got {getattr(self, name)!r}")
+        if not 0 <= self.target_coverage <= 1:
+            raise ValueError(f"target_coverage must be in [0, 1], got {self.target_coverage!r}")
+        check_thresholds(0.0, self.tau_train, ("0", "tau_train"))
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """The weight of each term by its name."""
+        return {
+            "fit": 1.0,
+            "margin": self.lambda_margin,
+            "sign": self.lambda_sign,
+            "rejection": self.lambda_rej,
+        }
+
+
+class SCMTrainingLoss:
+    """fit + λ_margin·margin + λ_sign·sign + λ_rej·rejection; a ``loss_fn`` of the trainer.
+
+    Args:
+        config: the fit and the weights; None takes the defaults of :class:`LossConfig`.
+
+    Meets: LOSS-6.
+
+    Example:
+        >>> loss, terms = SCMTrainingLoss()((torch.ones(2), torch.ones(2)),
+        ...                                 (torch.ones(2), torch.ones(2)))
+        >>> loss.item(), sorted(terms)
+        (0.0, ['fit', 'margin', 'rejection', 'sign'])
+    """
+
+    def __init__(self, config: LossConfig | None = None) -> None:
+        self.config = config or LossConfig()
+
+    def __call__(
+        self,
+        outputs: Outputs,
+        lifted: tuple[Tensor, Tensor],
+        *,
+        tau: float | None = None,
+        targets: Shaped[Tensor, "..."] | None = None,
+        loss_weights: Mapping[str, float] | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the total and its unweighted terms.
+
+        Args:
+            outputs: a model's outputs in any form; a value ``v`` counts as ``(v, 1)``.
+            lifted: the lifted targets ``(Y_n, Y_d)``, of the outputs' shape.
+            tau: threshold on ``|Q|``; None takes ``config.tau_train``.
+            targets: the raw targets, which alone tell NaN (unoriented) from +∞; without them
+                every ``Y_d = 0`` counts as oriented.
+            loss_weights: weights by name (fit, margin, sign, rejection) in the place of the
+                configured ones.
+
+        Raises:
+            ValueError: an unknown name in ``loss_weights``, or shapes that differ.
+        """
+        P, Q = as_tuple(outputs)
+        Y_n, Y_d = lifted
+        config, weights = self.config, self.config.weights
+        unknown = set(loss_weights or ()) - set(weights)
+        if unknown:
+            raise ValueError(
+                f"loss_weights names unknown terms {sorted(unknown)}; known are {sorted(weights)}"
+            )
+        weights.update(loss_weights or {})
+        tau = config.tau_train if tau is None else tau
+        finite = Y_d != 0
+        oriented = ~finite if targets is None else orientation(targets) != 0
+        if config.fit == "chordal":
+            fit = chordal_loss(P, Q, Y_n, Y_d)
+        else:
+            fit = implicit_loss(P, Q, Y_n, Y_d, gamma=config.gamma)
+        terms = {
+            "fit": fit,
+            "margin": margin_loss(Q, tau, mask=finite),
+            "sign": sign_consistency_loss(P, Q, Y_n, Y_d, oriented=oriented),
+            "rejection": rejection_loss(
+                P, Q, tau, target_coverage=config.target_coverage, mask=finite
+            ),
+        }
+        total = torch.zeros((), dtype=fit.dtype, device=fit.device)
+        for name, term in terms.items():
+            if weights[name]:
+                total = total + weights[name] * term
+        return total, {name: term.detach() for name, term in terms.items()}

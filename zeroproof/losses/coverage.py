@@ -1,0 +1,93 @@
+"""Coverage, and the loss that rejects too little of it."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from zeroproof.losses.projective import alike
+from zeroproof.scm.outputs import Outputs, bottom_mask, tuple_bottom
+
+
+def per_sample(mask: Bool[Tensor, "batch *outputs"]) -> Bool[Tensor, " batch"]:
+    """Tell for each sample whether the mask is True for all of its outputs. Meets: COV-2."""
+    return mask.flatten(1).all(dim=1) if mask.dim() > 1 else mask
+
+
+def coverage(
+    outputs: Outputs, is_bottom: Bool[Tensor, "batch *outputs"] | None = None, *, tau: float = 0.0
+) -> Float[Tensor, ""]:
+    """Return the fraction of samples that are not ⊥ in any of their outputs.
+
+    Args:
+        outputs: a model's outputs in any form, samples along the first dimension.
+        is_bottom: an explicit mask of ⊥, added to the non-finite payloads.
+        tau: threshold on ``|Q|``; used for outputs ``(P, Q)`` only.
+
+    Raises:
+        ValueError: there are no samples.
+
+    Meets: COV-1, COV-2, COV-4.
+
+    Example:
+        >>> coverage(torch.tensor([1.0, torch.nan, torch.inf, 2.0]))
+        tensor(0.5000)
+    """
+    bottom = bottom_mask(outputs, tau)
+    if is_bottom is not None:
+        bottom = bottom | is_bottom
+    covered = per_sample(~bottom)
+    if covered.numel() == 0:
+        raise ValueError("outputs hold no samples; coverage is undefined for them")
+    return covered.float().mean()
+
+
+def rejection_loss(
+    P: Float[Tensor, "batch *outputs"],
+    Q: Float[Tensor, "batch *outputs"],
+    tau: float,
+    *,
+    target_coverage: float = 0.95,
+    mask: Bool[Tensor, "batch *outputs"] | None = None,
+) -> Float[Tensor, ""]:
+    """Return ``max(0, target_coverage − coverage)²`` over finite-target samples.
+
+    The value uses the hard coverage. The gradient is that of the soft coverage
+    ``1 − mean max(0, τ − |Q|)``, whose slope does not grow as τ shrinks; at ``Q = ±0`` it
+    points away from 0, so that a step against it raises ``|Q|`` of every ⊥ element.
+
+    Args:
+        P, Q: predicted tuples, samples along the first dimension.
+        tau: threshold on ``|Q|``.
+        target_coverage: wanted coverage, in [0, 1].
+        mask: elements with a finite target; None counts all.
+
+    Raises:
+        ValueError: shapes that differ, or a target outside [0, 1].
+
+    Meets: LOSS-5, LOSS-7.
+
+    Example:
+        >>> Q = torch.tensor([0.0, 1.0], requires_grad=True)
+        >>> loss = rejection_loss(torch.ones(2), Q, 0.1, target_coverage=1.0)
+        >>> loss.backward()
+        >>> loss.item(), Q.grad.tolist()
+        (0.25, [-0.5, 0.0])
+    """
+    if not 0.0 <= target_coverage <= 1.0:
+        raise ValueError(f"target_coverage must be in [0, 1], got {target_coverage!r}")
+    P, Q = alike(P, Q)
+    bottom = tuple_bottom(P, Q, tau)
+    finite = torch.isfinite(Q) & torch.isfinite(P)
+    size = torch.where(torch.signbit(Q), -Q, Q)
+    shortfall = torch.where(bottom & finite, (tau - size).clamp(min=0.0), 0.0)
+    counted = per_sample(torch.ones_like(bottom) if mask is None else mask)
+    samples = counted.sum().clamp(min=1)
+    covered = per_sample(~bottom)
+    hard = (covered & counted).sum().to(Q.dtype) / samples
+    if shortfall.dim() > 1:
+        shortfall = shortfall.flatten(1).mean(dim=1)
+    soft = -shortfall.masked_fill(~counted, 0.0).sum() / samples
+    missing = (target_coverage - (hard + soft - soft.detach())).clamp(min=0.0)
+    return torch.where(counted.any(), missing.square(), 0.0)

@@ -1,0 +1,51 @@
+"""Signed common meadows on tensors: the carrier, its total arithmetic, model outputs."""
+
+from zeroproof.scm.carrier import (
+    SCMTensor,
+    absolute,
+    add,
+    div,
+    exp,
+    inv,
+    log,
+    mul,
+    neg,
+    power,
+    sign,
+    sqrt,
+    sub,
+)
+from zeroproof.scm.outputs import (
+    Outputs,
+    as_tuple,
+    bottom_mask,
+    gate_outputs,
+    is_projective,
+    tuple_bottom,
+    widen,
+    widen_outputs,
+)
+
+__all__ = [
+    "Outputs",
+    "SCMTensor",
+    "absolute",
+    "add",
+    "as_tuple",
+    "bottom_mask",
+    "div",
+    "exp",
+    "gate_outputs",
+    "inv",
+    "is_projective",
+    "log",
+    "mul",
+    "neg",
+    "power",
+    "sign",
+    "sqrt",
+    "sub",
+    "tuple_bottom",
+    "widen",
+    "widen_outputs",
+]

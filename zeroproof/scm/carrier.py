@@ -1,0 +1,210 @@
+"""The carrier: a payload with a mask of ⊥, and the total operations on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class SCMTensor:
+    """A tensor whose elements are numbers or ⊥.
+
+    The mask is authoritative. Constructing a carrier turns every NaN and ±∞ of the
+    payload into ⊥, and sets the payload under the mask to ``0.0``.
+
+    Args:
+        payload: values, floating point, any shape.
+        bottom: True where the element is ⊥; of the payload's shape. None: nowhere.
+
+    Raises:
+        TypeError: the payload is not floating point, or the mask not boolean.
+        ValueError: payload and mask differ in shape.
+
+    Meets: BOT-4, BOT-6.
+
+    Example:
+        >>> x = SCMTensor(torch.tensor([1.0, 0.0]))
+        >>> (1 / x).to_ieee()
+        tensor([1., nan])
+    """
+
+    payload: Float[Tensor, "*shape"]
+    bottom: Bool[Tensor, "*shape"]
+
+    def __init__(self, payload: Tensor, bottom: Tensor | None = None) -> None:
+        if not payload.is_floating_point():
+            raise TypeError(
+                f"payload must be floating point, got {payload.dtype}; convert it with .float()"
+            )
+        mask = ~torch.isfinite(payload)
+        if bottom is not None:
+            if bottom.dtype != torch.bool:
+                raise TypeError(f"bottom must be a boolean mask, got {bottom.dtype}")
+            if bottom.shape != payload.shape:
+                raise ValueError(
+                    f"bottom has shape {tuple(bottom.shape)}, payload {tuple(payload.shape)}; "
+                    "the mask must have the payload's shape"
+                )
+            mask = mask | bottom
+        object.__setattr__(self, "payload", payload.masked_fill(mask, 0.0))
+        object.__setattr__(self, "bottom", mask)
+
+    def to_ieee(self) -> Float[Tensor, "*shape"]:
+        """Return the payload with NaN for ⊥. Meets: BOT-4."""
+        return self.payload.masked_fill(self.bottom, torch.nan)
+
+    @property
+    def shape(self) -> torch.Size:
+        """The payload's shape."""
+        return self.payload.shape
+
+    def __getitem__(self, index: object) -> SCMTensor:
+        return SCMTensor(self.payload[index], self.bottom[index])  # type: ignore[index]
+
+    def __repr__(self) -> str:
+        return f"SCMTensor({self.to_ieee()!r})"
+
+    def __add__(self, other: Operand) -> SCMTensor:
+        return add(self, other)
+
+    def __radd__(self, other: Operand) -> SCMTensor:
+        return add(other, self)
+
+    def __sub__(self, other: Operand) -> SCMTensor:
+        return sub(self, other)
+
+    def __rsub__(self, other: Operand) -> SCMTensor:
+        return sub(other, self)
+
+    def __mul__(self, other: Operand) -> SCMTensor:
+        return mul(self, other)
+
+    def __rmul__(self, other: Operand) -> SCMTensor:
+        return mul(other, self)
+
+    def __truediv__(self, other: Operand) -> SCMTensor:
+        return div(self, other)
+
+    def __rtruediv__(self, other: Operand) -> SCMTensor:
+        return div(other, self)
+
+    def __pow__(self, other: Operand) -> SCMTensor:
+        return power(self, other)
+
+    def __rpow__(self, other: Operand) -> SCMTensor:
+        return power(other, self)
+
+    def __neg__(self) -> SCMTensor:
+        return neg(self)
+
+    def __abs__(self) -> SCMTensor:
+        return absolute(self)
+
+
+Operand = SCMTensor | Tensor | float
+
+
+def _carriers(operands: tuple[Operand, ...]) -> list[SCMTensor]:
+    tensors = [x.payload if isinstance(x, SCMTensor) else x for x in operands]
+    like = next((t for t in tensors if isinstance(t, Tensor)), None)
+    if like is None:
+        raise TypeError("an operation needs at least one tensor; wrap a number in torch.tensor()")
+    return [
+        x
+        if isinstance(x, SCMTensor)
+        else SCMTensor(
+            torch.as_tensor(
+                x, dtype=None if isinstance(x, Tensor) else like.dtype, device=like.device
+            )
+        )
+        for x in operands
+    ]
+
+
+def _total(operation: Callable[..., Tensor], *operands: Operand) -> SCMTensor:
+    """Apply an IEEE operation so that every exception becomes ⊥.
+
+    All of BOT-3's cases (divisor 0, argument outside the domain, overflow) are those in
+    which IEEE arithmetic yields NaN or ±∞, so one rule decides them.
+    """
+    carriers = _carriers(operands)
+    bottom = carriers[0].bottom
+    for carrier in carriers[1:]:
+        bottom = bottom | carrier.bottom
+    payloads = [carrier.payload for carrier in carriers]
+    with torch.no_grad():
+        value = operation(*payloads)
+        bottom = bottom | ~torch.isfinite(value)
+    if torch.is_grad_enabled() and any(p.requires_grad for p in payloads):
+        # Where the result is ⊥ the operands are replaced *before* the differentiable pass:
+        # a mask after it would multiply an infinite local derivative by zero.
+        value = operation(*(torch.where(bottom, 1.0, p) for p in payloads))
+    return SCMTensor(value, bottom)
+
+
+def add(x: Operand, y: Operand) -> SCMTensor:
+    """``x + y``, total. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
+    return _total(torch.add, x, y)
+
+
+def sub(x: Operand, y: Operand) -> SCMTensor:
+    """``x - y``, total. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
+    return _total(torch.sub, x, y)
+
+
+def mul(x: Operand, y: Operand) -> SCMTensor:
+    """``x · y``, total: ``0 · ⊥ = ⊥``. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
+    return _total(torch.mul, x, y)
+
+
+def div(x: Operand, y: Operand) -> SCMTensor:
+    """``x / y``, total: ``x / 0 = ⊥``. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
+    return _total(torch.div, x, y)
+
+
+def neg(x: Operand) -> SCMTensor:
+    """``-x``. Meets: BOT-1, BOT-2, BOT-3."""
+    return _total(torch.neg, x)
+
+
+def inv(x: Operand) -> SCMTensor:
+    """``x⁻¹``, total: ``0⁻¹ = ⊥``. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
+    return _total(torch.reciprocal, x)
+
+
+def absolute(x: Operand) -> SCMTensor:
+    """``|x|``. Meets: BOT-1, BOT-2, BOT-3."""
+    return _total(torch.abs, x)
+
+
+def sign(x: Operand) -> SCMTensor:
+    """``s(x)``: -1, 0 or 1, and ``s(⊥) = ⊥``. Meets: BOT-1, BOT-2, BOT-3."""
+    return _total(torch.sign, x)
+
+
+def exp(x: Operand) -> SCMTensor:
+    """``eˣ``, ⊥ on overflow. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
+    return _total(torch.exp, x)
+
+
+def log(x: Operand) -> SCMTensor:
+    """Natural logarithm, ⊥ for ``x ≤ 0``. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
+    return _total(torch.log, x)
+
+
+def sqrt(x: Operand) -> SCMTensor:
+    """Square root, ⊥ for ``x < 0``. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
+    return _total(torch.sqrt, x)
+
+
+def power(x: Operand, y: Operand) -> SCMTensor:
+    """``xʸ``, ⊥ for ``0^negative`` and ``negative^non-integer``.
+
+    Meets: BOT-1, BOT-2, BOT-3, BOT-5.
+    """
+    return _total(torch.pow, x, y)

@@ -1,0 +1,139 @@
+"""What a model may return, and which of it is ⊥.
+
+Four forms: a tensor with NaN for ⊥, a :class:`SCMTensor`, a pair of a value and a boolean
+mask of ⊥ (these three are *SCM mode*), and a pair ``(P, Q)`` of floating-point tensors
+(*projective mode*).
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from zeroproof.autodiff.policies import GradientPolicy, apply_policy
+from zeroproof.scm.carrier import SCMTensor
+
+Outputs: TypeAlias = Tensor | SCMTensor | tuple[Tensor, Tensor]
+
+
+def _pair(outputs: object) -> tuple[Tensor, Tensor] | None:
+    if isinstance(outputs, (tuple, list)) and len(outputs) == 2:
+        first, second = outputs
+        if isinstance(first, Tensor) and isinstance(second, Tensor):
+            if first.shape != second.shape:
+                raise ValueError(
+                    f"the model returned a pair of shapes {tuple(first.shape)} and "
+                    f"{tuple(second.shape)}; both parts must have the same shape"
+                )
+            return first, second
+    return None
+
+
+def _projective(outputs: object) -> tuple[Tensor, Tensor] | None:
+    pair = _pair(outputs)
+    return pair if pair is not None and pair[1].is_floating_point() else None
+
+
+def is_projective(outputs: Outputs) -> bool:
+    """Tell whether the outputs are a pair ``(P, Q)`` of floating-point tensors."""
+    return _projective(outputs) is not None
+
+
+def _carrier(outputs: Outputs) -> SCMTensor:
+    if isinstance(outputs, SCMTensor):
+        return outputs
+    if isinstance(outputs, Tensor):
+        return SCMTensor(outputs)
+    pair = _pair(outputs)
+    if pair is None:
+        raise TypeError(
+            f"the model returned {type(outputs).__name__}; expected a tensor, an SCMTensor, "
+            "(value, bottom mask) or (P, Q)"
+        )
+    return SCMTensor(*pair)
+
+
+def tuple_bottom(
+    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"], tau: float = 0.0
+) -> Bool[Tensor, "*shape"]:
+    """Mark the tuples that decode to ⊥ at threshold ``tau`` on ``|Q|``.
+
+    A tuple is ⊥ if a part is not finite, ``Q = 0``, or ``|Q| < tau``. The comparison is made
+    in float64, so that a ``tau`` below the dtype's resolution still counts. Meets: COV-1, DEC-1.
+    """
+    return ~(torch.isfinite(P) & torch.isfinite(Q)) | (Q == 0) | (Q.double().abs() < tau)
+
+
+def bottom_mask(outputs: Outputs, tau: float = 0.0) -> Bool[Tensor, "..."]:
+    """Mark the elements of a model's outputs that are ⊥, whatever their form.
+
+    Args:
+        outputs: any of the four forms.
+        tau: threshold on ``|Q|``; used in projective mode only.
+
+    Raises:
+        TypeError: the outputs have none of the four forms.
+        ValueError: the parts of a pair differ in shape.
+
+    Meets: COV-1.
+
+    Example:
+        >>> bottom_mask((torch.tensor([1.0, 1.0]), torch.tensor([1e-3, 0.5])), tau=1e-2)
+        tensor([ True, False])
+    """
+    pair = _projective(outputs)
+    return _carrier(outputs).bottom if pair is None else tuple_bottom(*pair, tau)
+
+
+def as_tuple(outputs: Outputs) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
+    """Return the projective tuple ``(P, Q)`` that stands for the outputs.
+
+    A value ``v`` is ``(v, 1)`` and ⊥ is ``(1, 0)``, as for targets (LIFT-1, LIFT-3).
+    Raises the errors of :func:`bottom_mask`.
+    """
+    pair = _projective(outputs)
+    if pair is not None:
+        return pair
+    carrier = _carrier(outputs)
+    return (
+        carrier.payload.masked_fill(carrier.bottom, 1.0),
+        (~carrier.bottom).to(carrier.payload.dtype),
+    )
+
+
+def widen(*tensors: Tensor) -> list[Tensor]:
+    """Return half-precision tensors as float32, others as they are."""
+    return [t.float() if t.dtype in (torch.float16, torch.bfloat16) else t for t in tensors]
+
+
+def widen_outputs(outputs: Outputs) -> Outputs:
+    """Bring a model's half-precision outputs to float32, whatever their form. Meets: AMP-1."""
+    if isinstance(outputs, Tensor):
+        return widen(outputs)[0]
+    if isinstance(outputs, SCMTensor):
+        return SCMTensor(widen(outputs.payload)[0], outputs.bottom)
+    pair = _pair(outputs)
+    return outputs if pair is None else (widen(pair[0])[0], widen(pair[1])[0])
+
+
+def gate_outputs(outputs: Outputs, policy: GradientPolicy) -> Outputs:
+    """Put the gradient of a model's outputs under a policy, whatever their form.
+
+    For a tuple a point at infinity is an ordinary point: ⊥ is only a part that is not finite,
+    or ``(0, 0)``. Raises the errors of :func:`bottom_mask`. Meets: POL-9.
+    """
+    if policy is GradientPolicy.PASSTHROUGH:
+        return outputs
+    pair = _projective(outputs)
+    if pair is not None:
+        P, Q = pair
+        bottom = ~(torch.isfinite(P) & torch.isfinite(Q)) | ((P == 0) & (Q == 0))
+        return apply_policy(P, bottom, policy), apply_policy(Q, bottom, policy)
+    bottom = bottom_mask(outputs)
+    if isinstance(outputs, Tensor):
+        return apply_policy(outputs, bottom, policy)
+    carrier = _carrier(outputs)
+    return SCMTensor(apply_policy(carrier.payload, bottom, policy), bottom)

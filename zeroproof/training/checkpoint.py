@@ -1,0 +1,109 @@
+"""Checkpoints: written whole or not at all, read without running code from the file."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+FORMAT = "zeroproof-checkpoint"
+VERSION = 1
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint file is damaged, foreign, newer than this package, or does not fit."""
+
+
+def write_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
+    """Write a state to a temporary name in the same folder, flush it, and rename it.
+
+    Raises OSError when the folder cannot be written; the old file then stays. Meets: RES-2.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save({"format": FORMAT, "version": VERSION, **state}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a state that :func:`write_checkpoint` wrote, onto the CPU.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file is damaged, foreign or newer.
+
+    Meets: RES-3.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is not a checkpoint of zeroproof")
+    if state["version"] > VERSION:
+        raise CheckpointError(
+            f"{path} has version {state['version']}, this package reads up to {VERSION}; "
+            "upgrade zeroproof-scm"
+        )
+    return state
+
+
+def unwrap(model: nn.Module) -> nn.Module:
+    """Return the user's own module, without the wrappers that prefix its keys (RES-3)."""
+    while True:
+        parallel = isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel))
+        inner = getattr(model, "module" if parallel else "_orig_mod", None)
+        if not isinstance(inner, nn.Module):
+            return model
+        model = inner
+
+
+def _plain(state: Any) -> Any:
+    """Turn NumPy's arrays into lists, which a checkpoint may hold (RES-3)."""
+    if isinstance(state, dict):
+        return {key: _plain(value) for key, value in state.items()}
+    return state.tolist() if hasattr(state, "tolist") else state
+
+
+def random_state(loader: object) -> dict[str, Any]:
+    """Return every random state that an epoch may draw on, the loader's own included."""
+    generator = getattr(loader, "generator", None)
+    version, words, gauss = random.getstate()
+    numpy: Any = sys.modules.get("numpy")
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "python": [version, list(words), gauss],
+        "numpy": None if numpy is None else _plain(numpy.random.get_state(legacy=False)),
+        "loader": None if generator is None else generator.get_state(),
+    }
+
+
+def restore_random_state(state: dict[str, Any], loader: object) -> None:
+    """Put back what :func:`random_state` returned."""
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    version, words, gauss = state["python"]
+    random.setstate((version, tuple(words), gauss))
+    if state["numpy"] is not None and "numpy" in sys.modules:
+        sys.modules["numpy"].random.set_state(state["numpy"])
+    generator = getattr(loader, "generator", None)
+    if generator is not None and state["loader"] is not None:
+        generator.set_state(state["loader"])

@@ -1,0 +1,156 @@
+"""The options of training, validated at construction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from zeroproof.autodiff.policies import GradientPolicy
+from zeroproof.training.gap import check_thresholds
+
+LogHook = Callable[[dict[str, float]], None]
+LossCurriculum = Callable[[int], Mapping[str, float]]
+
+AMP_DTYPES = {
+    "fp16": torch.float16,
+    "float16": torch.float16,
+    "bf16": torch.bfloat16,
+    "bfloat16": torch.bfloat16,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """Options of :class:`~zeroproof.training.trainer.SCMTrainer`.
+
+    Args:
+        max_epochs: passes over the loader; ≥ 1.
+        gradient_accumulation_steps: micro-batches that share one optimizer step; ≥ 1.
+        mixed_precision: run the forward under autocast (AMP-1).
+        use_amp: another name for ``mixed_precision``.
+        amp_dtype: ``torch.float16`` (with a gradient scaler) or ``torch.bfloat16``, or a name
+            such as ``"bf16"`` (AMP-2, AMP-4).
+        tau_train_min, tau_train_max: ends of the training threshold on ``|Q|`` (TAU-1).
+        coverage_threshold: epoch coverage below it is bad; in [0, 1] (STOP-1). The default 0
+            never stops.
+        coverage_patience: bad epochs in a row that stop training; ≥ 1 (STOP-1).
+        log_hook: called with every record, as plain floats (LOG-1).
+        val_loader: run once an epoch (VAL-1).
+        gradient_policy: policy in force for forwards and where outputs meet the loss (POL-9);
+            a member of :class:`~zeroproof.autodiff.policies.GradientPolicy` or its name.
+        loss_weights: weights by name, for losses that accept ``loss_weights`` (CUR-1).
+        loss_curriculum: function of the epoch that returns weights by name; they go before
+            ``loss_weights`` (CUR-1).
+        device: where to train; None leaves the model where it is.
+        seed: seed of the thresholds (TAU-5); ≥ 0.
+        max_grad_norm: clip the gradient's norm to it; > 0, None does not clip.
+        max_nonfinite_steps: skipped updates in a row that raise an error; ≥ 1 (STEP-3).
+        progress: show a progress bar on the standard error stream.
+        history_limit: records kept in memory, the latest; ≥ 1 (LOG-2).
+
+    Raises:
+        ValueError: a field outside its range.
+        TypeError: a field of the wrong type.
+    """
+
+    max_epochs: int = 100
+    gradient_accumulation_steps: int = 1
+    mixed_precision: bool = False
+    use_amp: bool | None = None
+    amp_dtype: torch.dtype | str = torch.float16
+    tau_train_min: float = 1e-4
+    tau_train_max: float = 1e-4
+    coverage_threshold: float = 0.0
+    coverage_patience: int = 1
+    log_hook: LogHook | None = None
+    val_loader: Iterable[Any] | None = None
+    gradient_policy: GradientPolicy | str | None = None
+    loss_weights: Mapping[str, float] | None = None
+    loss_curriculum: LossCurriculum | None = None
+    device: torch.device | str | None = None
+    seed: int = 0
+    max_grad_norm: float | None = None
+    max_nonfinite_steps: int = 10
+    progress: bool = False
+    history_limit: int = 20_000
+
+    def __post_init__(self) -> None:
+        self._check_integers()
+        self._check_numbers()
+        for name in ("log_hook", "loss_curriculum"):
+            if getattr(self, name) is not None and not callable(getattr(self, name)):
+                raise TypeError(f"{name} must be callable or None, got {getattr(self, name)!r}")
+        if self.val_loader is not None and not isinstance(self.val_loader, Iterable):
+            raise TypeError(
+                f"val_loader must be iterable or None, got {self.val_loader!r}; "
+                "pass a DataLoader or a list of (inputs, targets)"
+            )
+        self._normalise()
+
+    def _check_integers(self) -> None:
+        for name, least in (
+            ("max_epochs", 1),
+            ("gradient_accumulation_steps", 1),
+            ("coverage_patience", 1),
+            ("seed", 0),
+            ("max_nonfinite_steps", 1),
+            ("history_limit", 1),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise TypeError(f"{name} must be an integer, got {value!r}")
+            if value < least:
+                raise ValueError(f"{name} must be ≥ {least}, got {value!r}")
+        for name in ("mixed_precision", "progress"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be True or False, got {getattr(self, name)!r}")
+
+    def _check_numbers(self) -> None:
+        check_thresholds(self.tau_train_min, self.tau_train_max, ("tau_train_min", "tau_train_max"))
+        if not 0.0 <= self.coverage_threshold <= 1.0:
+            raise ValueError(
+                f"coverage_threshold must be in [0, 1], got {self.coverage_threshold!r}"
+            )
+        if self.max_grad_norm is not None and not 0.0 < self.max_grad_norm < math.inf:
+            raise ValueError(
+                f"max_grad_norm must be finite and > 0, or None, got {self.max_grad_norm!r}"
+            )
+        for name, weight in (self.loss_weights or {}).items():
+            if not math.isfinite(weight):
+                raise ValueError(f"loss_weights[{name!r}] must be finite, got {weight!r}")
+
+    def _normalise(self) -> None:
+        """Give the option with two names one value, and check those with several spellings."""
+        if self.use_amp is False and self.mixed_precision:
+            raise ValueError("mixed_precision=True and use_amp=False disagree; give one of them")
+        mixed_precision = self.mixed_precision or bool(self.use_amp)
+        object.__setattr__(self, "mixed_precision", mixed_precision)
+        object.__setattr__(self, "use_amp", mixed_precision)
+        if self.autocast_dtype not in AMP_DTYPES.values():
+            raise ValueError(
+                f"amp_dtype must be float16 or bfloat16, got {self.amp_dtype!r}; "
+                f"names are {', '.join(AMP_DTYPES)}"
+            )
+        if self.gradient_policy is not None:
+            GradientPolicy.parse(self.gradient_policy)
+        if self.device is not None:
+            try:
+                object.__setattr__(self, "device", torch.device(self.device))
+            except RuntimeError as error:
+                raise ValueError(f"device {self.device!r} is unknown: {error}") from None
+
+    @property
+    def autocast_dtype(self) -> torch.dtype | None:
+        """``amp_dtype`` as a dtype; None for an unknown name."""
+        name = self.amp_dtype
+        return AMP_DTYPES.get(name) if isinstance(name, str) else name
+
+    @property
+    def policy(self) -> GradientPolicy | None:
+        """``gradient_policy`` as a member of the enumeration."""
+        given = self.gradient_policy
+        return None if given is None else GradientPolicy.parse(given)

@@ -1,0 +1,44 @@
+"""Train-time thresholds, perturbed to close the gap between training and inference."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+
+def check_thresholds(lower: float, upper: float, names: tuple[str, str]) -> None:
+    """Raise ValueError unless ``0 ≤ lower ≤ upper < ∞``. Meets: TAU-3."""
+    for name, value in zip(names, (lower, upper), strict=True):
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"{name} must be a finite number ≥ 0, got {value!r}")
+    if lower > upper:
+        raise ValueError(f"{names[0]} ({lower!r}) must not exceed {names[1]} ({upper!r})")
+
+
+def perturbed_threshold(
+    tau_min: float, tau_max: float, *, generator: torch.Generator | None = None
+) -> float:
+    """Draw a threshold uniformly from ``[tau_min, tau_max]``.
+
+    Args:
+        tau_min: lower end, in the unit of ``|Q|``, finite and ≥ 0.
+        tau_max: upper end, ≥ ``tau_min``.
+        generator: source of the draw (on the CPU). None: one seeded by the operating system.
+            torch's global random state is never touched.
+
+    Raises:
+        ValueError: an end is negative, NaN or infinite, or ``tau_min > tau_max``.
+
+    Meets: TAU-1, TAU-2, TAU-3, TAU-4, TAU-5, TAU-6.
+
+    Example:
+        >>> perturbed_threshold(0.5, 0.5)
+        0.5
+    """
+    check_thresholds(tau_min, tau_max, ("tau_min", "tau_max"))
+    if generator is None:
+        generator = torch.Generator()
+        generator.seed()
+    u = torch.rand((), dtype=torch.float64, generator=generator).item()
+    return min(max(tau_min + (tau_max - tau_min) * u, tau_min), tau_max)

@@ -1,0 +1,80 @@
+"""Call a loss with just the arguments that it accepts."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from zeroproof.training.config import TrainingConfig
+
+OFFERED = ("loss_weights", "epoch", "global_step", "tau", "inputs", "targets")
+
+
+def _accepted(loss_fn: Callable[..., Any]) -> frozenset[str]:
+    """Return the offered names that the loss takes, beside its first two parameters."""
+    function = loss_fn.forward if isinstance(loss_fn, nn.Module) else loss_fn
+    parameters = list(inspect.signature(function).parameters.values())
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return frozenset(OFFERED) - {p.name for p in parameters[:2]}
+    keywords = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return frozenset(p.name for p in keywords if p not in positional[:2]) & set(OFFERED)
+
+
+class Objective:
+    """A loss function as the trainer sees it.
+
+    Args:
+        loss_fn: called as ``loss_fn(outputs, (Y_n, Y_d), **accepted)``; returns a scalar, or a
+            scalar and a dict of terms to log.
+        config: its ``loss_weights`` and ``loss_curriculum``.
+
+    Raises:
+        ValueError: weights are configured that the loss does not accept.
+
+    Meets: CUR-1.
+    """
+
+    def __init__(self, loss_fn: Callable[..., Any], config: TrainingConfig) -> None:
+        self.loss_fn = loss_fn
+        self._fixed, self._curriculum = config.loss_weights, config.loss_curriculum
+        self._accepted = _accepted(loss_fn)
+        weighted = self._fixed is not None or self._curriculum is not None
+        if weighted and "loss_weights" not in self._accepted:
+            raise ValueError(
+                "loss_weights or loss_curriculum is set, but loss_fn accepts no argument "
+                "'loss_weights'; add it to the loss, or use zeroproof.losses.SCMTrainingLoss"
+            )
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """The loss itself where it is a module, which may own parameters."""
+        return [self.loss_fn] if isinstance(self.loss_fn, nn.Module) else []
+
+    def weights(self, epoch: int) -> Mapping[str, float] | None:
+        """Return an epoch's weights by name; the curriculum's go before the fixed ones."""
+        if self._curriculum is None:
+            return self._fixed
+        return {**(self._fixed or {}), **self._curriculum(epoch)}
+
+    def __call__(
+        self, outputs: object, lifted: tuple[Tensor, Tensor], **offered: object
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss and its terms.
+
+        Raises TypeError for anything but a scalar tensor, alone or with a dict of terms.
+        """
+        arguments = {name: offered[name] for name in self._accepted if name in offered}
+        if arguments.get("loss_weights", ...) is None:
+            del arguments["loss_weights"]
+        result = self.loss_fn(outputs, lifted, **arguments)
+        loss, terms = result if isinstance(result, tuple) else (result, {})
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise TypeError(
+                f"loss_fn must return a scalar tensor, got {shape}; reduce it, as .mean()"
+            )
+        return loss.reshape(()), dict(terms)

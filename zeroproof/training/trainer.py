@@ -1,0 +1,358 @@
+"""The training loop: targets → lift → (model, τ) → loss → window → step → epoch → stop."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sized
+from contextlib import nullcontext
+from os import PathLike
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from tqdm import tqdm
+
+from zeroproof.autodiff.policies import GradientPolicy, gradient_policy
+from zeroproof.scm.outputs import Outputs, gate_outputs, widen_outputs
+from zeroproof.training.batches import split_batch
+from zeroproof.training.checkpoint import (
+    CheckpointError,
+    random_state,
+    read_checkpoint,
+    restore_random_state,
+    unwrap,
+    write_checkpoint,
+)
+from zeroproof.training.config import TrainingConfig
+from zeroproof.training.gap import perturbed_threshold
+from zeroproof.training.isolation import undisturbed_eval
+from zeroproof.training.metrics import EpochTotals, measure
+from zeroproof.training.objective import Objective
+from zeroproof.training.records import RecordLog
+from zeroproof.training.stopping import CoverageStop
+from zeroproof.training.targets import lift_targets
+from zeroproof.training.update import NonFiniteError, UpdateWindow
+
+__all__ = ["CheckpointError", "NonFiniteError", "SCMTrainer", "TrainingConfig"]
+
+
+class SCMTrainer:
+    """Trains a model through singular targets.
+
+    Args:
+        model: called with a batch's inputs; returns a tensor (NaN for ⊥), an ``SCMTensor``,
+            ``(value, bottom mask)`` or a projective tuple ``(P, Q)``.
+        optimizer: of the model's parameters, and of the loss's own where it has some.
+        loss_fn: called as ``loss_fn(outputs, (Y_n, Y_d))``; by keyword it is also given those
+            of ``tau, targets, inputs, epoch, global_step, loss_weights`` that it accepts.
+            Returns a scalar, or a scalar and a dict of terms to log.
+        train_loader: yields ``(inputs, targets)``; targets may hold ±∞ and NaN.
+        scheduler: stepped once per applied update.
+        config: options; None takes the defaults of :class:`TrainingConfig`.
+
+    Raises:
+        ValueError, TypeError: an option that cannot work with this model or loss.
+        RuntimeError: a device or precision that this machine does not have.
+
+    Meets: TAU-4, TAU-7, TAU-8, POL-9, COV-3, STOP-1, STOP-5, STOP-6, ACC-3, AMP-1, AMP-3, AMP-4,
+    STEP-1, STEP-5, LOG-1, VAL-1, RES-1.
+
+    Example:
+        >>> from zeroproof.layers import ProjectiveMLP
+        >>> from zeroproof.losses import SCMTrainingLoss
+        >>> x = torch.linspace(-1, 1, 64)[:, None]
+        >>> model = ProjectiveMLP(1)
+        >>> trainer = SCMTrainer(model, torch.optim.Adam(model.parameters()), SCMTrainingLoss(),
+        ...                      [(x, 1 / x[:, 0])], config=TrainingConfig(max_epochs=2))
+        >>> [record["epoch"] for record in trainer.fit()]
+        [0.0, 1.0]
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        loss_fn: Callable[..., Any],
+        train_loader: Iterable[Any],
+        *,
+        scheduler: LRScheduler | None = None,
+        config: TrainingConfig | None = None,
+    ) -> None:
+        self.config = config = config or TrainingConfig()
+        if isinstance(scheduler, ReduceLROnPlateau):
+            raise TypeError("scheduler steps once per update, so it cannot be ReduceLROnPlateau")
+        self.device = self._find_device(model)
+        self.model, self.train_loader = model.to(self.device), train_loader
+        self.objective = Objective(loss_fn, config)
+        self._modules = [self.model, *(m.to(self.device) for m in self.objective.modules)]
+        self.window = UpdateWindow(optimizer, scheduler, config, self.device, self._modules)
+        self.stop = CoverageStop(config.coverage_threshold, config.coverage_patience)
+        # Reading a CPU tensor waits for nothing, so there records arrive at once.
+        lag = 1 if self.device.type == "cpu" else 64
+        self.log = RecordLog(config.log_hook, config.history_limit, lag)
+        self.val_history: list[dict[str, float]] = []
+        self.epoch: int = 0
+        self.micro_step: int = 0
+        self.micro_batches: int = 0
+        self.stopped = False
+        self._start_epoch()
+
+    def _find_device(self, model: nn.Module) -> torch.device:
+        device = self.config.device or next((p.device for p in model.parameters()), None)
+        device = torch.device(device or "cpu")
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise RuntimeError("device is 'cuda', but torch finds no CUDA device; use 'cpu'")
+        if self.config.mixed_precision:
+            bf16_on_gpu = self.config.autocast_dtype == torch.bfloat16 and device.type == "cuda"
+            if not torch.amp.autocast_mode.is_autocast_available(device.type) or (
+                bf16_on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False)
+            ):
+                raise RuntimeError(
+                    f"amp_dtype {self.config.amp_dtype} is not available on device '{device}'; "
+                    "use another dtype, or mixed_precision=False"
+                )
+        return device
+
+    @property
+    def global_step(self) -> int:
+        """Number of applied updates."""
+        return self.window.global_step
+
+    @property
+    def skipped_steps(self) -> int:
+        """Number of updates skipped because something was not finite."""
+        return self.window.skipped
+
+    def fit(self) -> list[dict[str, float]]:
+        """Train until ``max_epochs`` or the early stop; return this call's records.
+
+        Raises:
+            RuntimeError: there is nothing left to train.
+            ValueError: a loader without samples, or a loss without a gradient.
+            NonFiniteError: too many updates in a row were skipped.
+        """
+        if self.stopped or self.epoch >= self.config.max_epochs:
+            reason = "coverage stopped it" if self.stopped else "max_epochs is reached"
+            raise RuntimeError(
+                f"fit() has nothing to do: {self.epoch} epochs are done and {reason}; "
+                "make a new trainer, or load a checkpoint into one with a larger max_epochs"
+            )
+        self.log.records.clear()
+        batches = len(self.train_loader) if isinstance(self.train_loader, Sized) else None
+        total = None if batches is None else batches * self.config.max_epochs
+        done = self.epoch * (batches or 0)
+        with tqdm(total=total, initial=done, disable=not self.config.progress) as bar:
+            while self.epoch < self.config.max_epochs and not self.stopped:
+                self._train_epoch(bar)
+                if self.config.val_loader is not None:
+                    self.validate()
+        return list(self.log.records)
+
+    def _train_epoch(self, bar: tqdm[Any]) -> None:
+        self._start_epoch()
+        for module in self._modules:
+            module.train()
+        try:
+            for batch in self.train_loader:
+                self._micro_batch(batch)
+                if self.window.full:
+                    self._update()
+                self._show(bar)
+            if self.window.micro_batches:
+                self._update()
+        finally:
+            self.log.flush()
+        if not self.micro_batches:
+            raise ValueError(
+                f"train_loader yielded nothing in epoch {self.epoch}; an iterator can be read "
+                "only once: pass a list or a DataLoader"
+            )
+        self.stopped = self.stop.observe(self.totals.monitored_coverage)
+        self.epoch += 1
+        self.micro_batches = 0
+
+    def _start_epoch(self) -> None:
+        """Reset what belongs to one epoch; its thresholds follow from (seed, epoch) alone."""
+        self.totals = EpochTotals()
+        self.last_thresholds: list[float] = []
+        self.micro_batches = 0
+        seed = (self.config.seed * 1_000_003 + self.epoch) % 2**63
+        self._tau_generator = torch.Generator().manual_seed(seed)
+        self.window.clear()
+
+    def train_step(self, batch: tuple[Any, Tensor]) -> dict[str, float]:
+        """Train on one micro-batch, updating where it closes a window; return its record.
+
+        For loops written by hand; :meth:`fit` does the same for every batch of its loader. The
+        model's mode is the caller's. Raises the errors of :meth:`fit`.
+        """
+        self._micro_batch(batch)
+        if self.window.full:
+            self._update()
+        self.log.flush()
+        return self.log.records[-1]
+
+    def _micro_batch(self, batch: Any) -> None:
+        config = self.config
+        tau = perturbed_threshold(
+            config.tau_train_min, config.tau_train_max, generator=self._tau_generator
+        )
+        loss, measured, samples = self._evaluate(batch, tau, self.epoch)
+        self.window.backward(loss, samples)
+        self.last_thresholds.append(tau)
+        known = {"epoch": self.epoch, "micro_step": self.micro_step, "samples": samples}
+        self.log.add(known | {"tau_train": tau} | self._progress(), measured, self.totals)
+        self.micro_step += 1
+        self.micro_batches += 1
+
+    def _update(self) -> None:
+        self.window.step()
+        self.log.amend(self._progress())
+
+    def _progress(self) -> dict[str, float]:
+        return {
+            "global_step": self.window.global_step,
+            "skipped": self.window.skipped,
+            "lr": self.window.optimizer.param_groups[0]["lr"],
+        }
+
+    def _evaluate(
+        self, batch: Any, tau: float, epoch: int
+    ) -> tuple[Tensor, dict[str, Tensor], int]:
+        """Lift the targets, run the model, and return loss, measures and number of samples."""
+        inputs, targets = split_batch(batch, self.device)
+        lifted = lift_targets(targets)
+        outputs = self._forward(inputs)
+        loss, terms = self.objective(
+            outputs,
+            lifted,
+            tau=tau,
+            inputs=inputs,
+            targets=targets,
+            epoch=epoch,
+            global_step=self.global_step,
+            loss_weights=self.objective.weights(epoch),
+        )
+        logged = {"loss": loss, **{f"loss_{name}": term for name, term in terms.items()}}
+        measured = {name: torch.as_tensor(value).detach() for name, value in logged.items()}
+        return loss, measured | measure(outputs, lifted[1], tau), len(targets)
+
+    def _forward(self, inputs: Any) -> Outputs:
+        """Run the model under autocast and policy; its outputs leave both (AMP-1, POL-9)."""
+        policy, dtype = self.config.policy, self.config.autocast_dtype
+        autocast = torch.autocast(self.device.type, dtype, enabled=self.config.mixed_precision)
+        with autocast, gradient_policy(policy) if policy else nullcontext():
+            outputs: Outputs = self.model(inputs)
+        return gate_outputs(widen_outputs(outputs), policy or GradientPolicy.PASSTHROUGH)
+
+    def _show(self, bar: tqdm[Any]) -> None:
+        bar.update()
+        if not bar.disable and self.log.records:
+            record = self.log.records[-1]
+            bar.set_description(f"epoch {self.epoch + 1}/{self.config.max_epochs}", refresh=False)
+            bar.set_postfix(
+                loss=f"{record['loss']:.3g}", coverage=f"{record['coverage']:.2f}", refresh=False
+            )
+
+    def validate(self) -> dict[str, float]:
+        """Evaluate ``val_loader`` at the midpoint threshold; return the ``val_`` record.
+
+        Parameters, buffers, modes and random state are left as they were. The record's epoch is
+        the latest one trained.
+
+        Raises:
+            ValueError: there is no ``val_loader``, or it yields no samples.
+        """
+        config, totals = self.config, EpochTotals()
+        if config.val_loader is None:
+            raise ValueError("validate() needs TrainingConfig(val_loader=...)")
+        tau = (config.tau_train_min + config.tau_train_max) / 2
+        epoch = max(self.epoch - 1, 0)
+        with undisturbed_eval(self._modules, self.train_loader):
+            for batch in config.val_loader:
+                _, measured, samples = self._evaluate(batch, tau, epoch)
+                values = {name: value.item() for name, value in measured.items()}
+                totals.add(values | {"samples": samples})
+        record = {f"val_{name}": value for name, value in totals.record().items()}
+        record |= {"epoch": epoch, "global_step": self.global_step, "val_tau": tau}
+        self.val_history.append(record)
+        self.log.deliver(record, keep=False)
+        return record
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that training goes on from.
+
+        Raises RuntimeError inside an epoch, where the loader's position would be lost.
+        """
+        if self.micro_batches:
+            raise RuntimeError(
+                f"epoch {self.epoch} is under way; save between epochs, as from a log_hook on a "
+                "record with 'val_loss'"
+            )
+        window = self.window
+        return {
+            "model": unwrap(self.model).state_dict(),
+            "loss": [module.state_dict() for module in self.objective.modules],
+            "optimizer": window.optimizer.state_dict(),
+            "scheduler": None if window.scheduler is None else window.scheduler.state_dict(),
+            "scaler": window.scaler.state_dict(),
+            "counters": {
+                "epoch": self.epoch,
+                "micro_step": self.micro_step,
+                "global_step": window.global_step,
+                "skipped": window.skipped,
+                "skipped_in_row": window.skipped_in_row,
+                "bad_epochs": self.stop.bad_epochs,
+                "stopped": self.stopped,
+            },
+            "val_history": self.val_history,
+            "last_thresholds": self.last_thresholds,
+            "random": random_state(self.train_loader),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Put back what :meth:`state_dict` returned."""
+        window, counters = self.window, state["counters"]
+        unwrap(self.model).load_state_dict(state["model"])
+        for module, module_state in zip(self.objective.modules, state["loss"], strict=True):
+            module.load_state_dict(module_state)
+        window.optimizer.load_state_dict(state["optimizer"])
+        if window.scheduler is not None:
+            window.scheduler.load_state_dict(state["scheduler"])
+        if window.scaler.is_enabled():
+            window.scaler.load_state_dict(state["scaler"])
+        self.epoch, self.micro_step = counters["epoch"], counters["micro_step"]
+        window.global_step, window.skipped = counters["global_step"], counters["skipped"]
+        window.skipped_in_row = counters["skipped_in_row"]
+        self.stop.bad_epochs, self.stopped = counters["bad_epochs"], counters["stopped"]
+        self.val_history = list(state["val_history"])
+        self._start_epoch()
+        self.last_thresholds = list(state["last_thresholds"])
+        restore_random_state(state["random"], self.train_loader)
+
+    def save_checkpoint(self, path: str | PathLike[str]) -> None:
+        """Write the training state atomically; RuntimeError inside an epoch.
+
+        Meets: RES-1, RES-2.
+        """
+        write_checkpoint(path, self.state_dict())
+
+    def load_checkpoint(self, path: str | PathLike[str]) -> None:
+        """Go on from a checkpoint, exactly as if training had not been interrupted.
+
+        Raises:
+            FileNotFoundError: there is no such file.
+            CheckpointError: the file is damaged, foreign or newer, or does not fit this model,
+                optimizer or scheduler. The trainer is then as it was.
+
+        Meets: RES-1, RES-3.
+        """
+        state = read_checkpoint(path)
+        before = copy.deepcopy(self.state_dict())
+        try:
+            self.load_state_dict(state)
+        except Exception as error:
+            self.load_state_dict(before)
+            raise CheckpointError(f"{path} does not fit this trainer: {error}") from error

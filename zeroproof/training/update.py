@@ -1,0 +1,138 @@
+"""One optimizer step from a window of micro-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from zeroproof.training.config import TrainingConfig
+
+
+class NonFiniteError(RuntimeError):
+    """Too many updates in a row were skipped for a loss or gradient that is not finite."""
+
+
+class UpdateWindow:
+    """The micro-batches that share one optimizer step, and the counters of steps.
+
+    The window's gradient is ``Σ nᵢ∇Lᵢ / Σ nᵢ``: each loss is weighted by its samples relative to
+    the first micro-batch's, and the sum divided by the total weight before clipping. A window of
+    one is thus left exactly as the loss gives it.
+
+    Args:
+        optimizer: steps the parameters of its groups, a loss's own included.
+        scheduler: stepped once per applied update, or None.
+        config: accumulation, clipping, mixed precision and tolerance of faults.
+        device: where the losses live.
+        modules: model and loss, whose gradients are cleared after each window.
+
+    Meets: ACC-1, ACC-2, AMP-2, STEP-1, STEP-2, STEP-3.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        scheduler: LRScheduler | None,
+        config: TrainingConfig,
+        device: torch.device,
+        modules: Iterable[nn.Module],
+    ) -> None:
+        self.optimizer, self.scheduler, self._config = optimizer, scheduler, config
+        self._modules = list(modules)
+        self._all_finite = torch.ones((), dtype=torch.bool, device=device)
+        needs_scaler = config.mixed_precision and config.autocast_dtype == torch.float16
+        self.scaler = torch.amp.GradScaler(device.type, enabled=needs_scaler)
+        self.global_step = 0
+        self.skipped = 0
+        self.skipped_in_row = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the window and its gradients."""
+        self.micro_batches = self._samples = self._first_samples = 0
+        self._all_finite.fill_(True)
+        self.optimizer.zero_grad(set_to_none=True)
+        for module in self._modules:
+            module.zero_grad(set_to_none=True)
+
+    @property
+    def full(self) -> bool:
+        """Whether the window has all of its micro-batches."""
+        return self.micro_batches >= self._config.gradient_accumulation_steps
+
+    def backward(self, loss: Tensor, samples: int) -> None:
+        """Add a micro-batch's gradient; ValueError for a loss that has none."""
+        if not loss.requires_grad:
+            raise ValueError(
+                "the loss has no gradient: it does not depend on any parameter that requires one; "
+                "unfreeze parameters, or look for a .detach() between model and loss"
+            )
+        self._first_samples = self._first_samples or samples
+        self.micro_batches += 1
+        self._samples += samples
+        self._all_finite &= torch.isfinite(loss.detach())
+        weight = samples / self._first_samples
+        self.scaler.scale(loss if weight == 1 else loss * weight).backward()  # type: ignore[no-untyped-call]
+
+    def step(self) -> bool:
+        """Close the window: apply its update, or skip it where something is not finite.
+
+        Returns whether the update was applied. Raises :class:`NonFiniteError` after
+        ``max_nonfinite_steps`` counted skips in a row.
+        """
+        self.scaler.unscale_(self.optimizer)
+        gradients = [
+            p.grad
+            for group in self.optimizer.param_groups
+            for p in group["params"]
+            if p.grad is not None
+        ]
+        weight = self._samples / self._first_samples
+        if weight != 1:
+            for gradient in gradients:
+                gradient.div_(weight)
+        norm = torch.nn.utils.get_total_norm(gradients)
+        loss_finite, norm_finite = torch.stack(
+            [self._all_finite, norm.isfinite().to(self._all_finite.device)]
+        ).tolist()
+        applied = bool(loss_finite and norm_finite)
+        if applied:
+            self._apply(norm)
+        else:
+            self._skip(scale_at_fault=bool(loss_finite))
+        self.clear()
+        return applied
+
+    def _apply(self, norm: Tensor) -> None:
+        if self._config.max_grad_norm is not None:
+            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+            torch.nn.utils.clip_grads_with_norm_(parameters, self._config.max_grad_norm, norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        if self.scheduler is not None:
+            self.scheduler.step()
+        self.global_step += 1
+        self.skipped_in_row = 0
+
+    def _skip(self, scale_at_fault: bool) -> None:
+        """Count a skip; a scaler's own only once its scale has fallen to 1 (STEP-3)."""
+        self.skipped += 1
+        scale = self.scaler.get_scale()
+        if self.scaler.is_enabled():
+            # The losses are computed in float32, so a loss that is not finite says nothing about
+            # the scale; and a scale below 1 would only lose gradients to underflow.
+            self.scaler.update(None if scale_at_fault and scale > 1 else max(scale, 1.0))
+        if self.scaler.is_enabled() and scale_at_fault and scale > 1:
+            return
+        self.skipped_in_row += 1
+        if self.skipped_in_row >= self._config.max_nonfinite_steps:
+            raise NonFiniteError(
+                f"{self.skipped_in_row} updates in a row were skipped at global step "
+                f"{self.global_step}, because a loss or the gradient's norm was not finite; the "
+                "parameters are those of the last applied update. Look for NaN in the inputs, "
+                "lower the learning rate, or raise max_nonfinite_steps"
+            )

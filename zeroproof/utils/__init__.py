@@ -1,0 +1,1 @@
+"""Records of training, on disk and on a dashboard."""
