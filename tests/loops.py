@@ -1,0 +1,84 @@
+"""Small models, data and loops that the tests of the trainer share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zeroproof.layers import ProjectiveMLP
+from zeroproof.losses import SCMTrainingLoss, chordal_loss
+from zeroproof.training.trainer import SCMTrainer, TrainingConfig
+
+Batch = tuple[Tensor, Tensor]
+
+
+def pole_batches(sizes: Sequence[int], seed: int = 0, dtype: Any = torch.float32) -> list[Batch]:
+    """Batches of 1/(x − 0.3) in float ``dtype``, of the given sizes."""
+    generator = torch.Generator().manual_seed(seed)
+    batches = []
+    for size in sizes:
+        x = torch.rand(size, 2, generator=generator, dtype=dtype) * 2 - 1
+        batches.append((x, 1 / (x[:, 0] - 0.3)))
+    return batches
+
+
+def small_model(seed: int = 0, dtype: Any = torch.float32, head: str = "pole") -> nn.Module:
+    torch.manual_seed(seed)
+    return ProjectiveMLP(2, hidden=(8,), head=head).to(dtype)
+
+
+def fit_loss(outputs: tuple[Tensor, Tensor], lifted: tuple[Tensor, Tensor]) -> Tensor:
+    """A loss that is a mean over samples."""
+    return chordal_loss(*outputs, *lifted)
+
+
+def make_trainer(
+    model: nn.Module,
+    batches: Iterable[Any],
+    loss_fn: Callable[..., Any] | None = None,
+    *,
+    optimizer: torch.optim.Optimizer | None = None,
+    scheduler: torch.optim.lr_scheduler.LRScheduler | None = None,
+    **options: Any,
+) -> SCMTrainer:
+    options.setdefault("max_epochs", 1)
+    return SCMTrainer(
+        model,
+        optimizer or torch.optim.SGD(model.parameters(), lr=0.1),
+        loss_fn or SCMTrainingLoss(),
+        batches,
+        scheduler=scheduler,
+        config=TrainingConfig(**options),
+    )
+
+
+def weights(model: nn.Module) -> list[Tensor]:
+    return [p.detach().clone() for p in model.parameters()]
+
+
+def same(a: Sequence[Tensor], b: Sequence[Tensor]) -> bool:
+    """Bitwise equality."""
+    return len(a) == len(b) and all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+class ValueModel(nn.Module):
+    """SCM mode: the first ``bottoms`` samples of each batch are ⊥, the others ``x·w``."""
+
+    def __init__(self, form: str = "nan") -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.ones(2))
+        self.form = form
+        self.bottoms: list[int] = []
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Any:
+        count = self.bottoms[self.calls % len(self.bottoms)] if self.bottoms else 0
+        self.calls += 1
+        value = x @ self.w
+        bottom = torch.arange(len(x)) < count
+        if self.form == "mask":
+            return value, bottom
+        return value.masked_fill(bottom, torch.nan)

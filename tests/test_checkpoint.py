@@ -1,0 +1,240 @@
+"""Checkpoints: exact resume at epoch ends, atomic writes, careful reads."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.loops import fit_loss, make_trainer, pole_batches, same, small_model
+from zeroproof.training import checkpoint
+from zeroproof.training.trainer import CheckpointError, SCMTrainer
+
+
+class Noisy(nn.Module):
+    """Draws on every source of randomness that a model or data set may use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop, self.inner = nn.Dropout(0.3), small_model()
+
+    def forward(self, x: Tensor) -> Any:
+        noise = random.gauss(0, 0.01) + float(np.random.normal(0, 0.01))
+        return self.inner(self.drop(x) + noise)
+
+
+class ScaledLoss(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, outputs: Any, lifted: Any) -> Tensor:
+        return fit_loss(outputs, lifted) * self.scale.square()
+
+
+def noisy_trainer(seed: int, max_epochs: int, *, own_generator: bool, **options: Any) -> SCMTrainer:
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)
+    model, loss = Noisy(), ScaledLoss()
+    optimizer = torch.optim.AdamW([*model.parameters(), *loss.parameters()], lr=0.01)
+    data = torch.utils.data.TensorDataset(*pole_batches((40,))[0])
+    generator = torch.Generator().manual_seed(seed) if own_generator else None
+    loader = torch.utils.data.DataLoader(data, batch_size=8, shuffle=True, generator=generator)
+    return make_trainer(
+        model,
+        loader,
+        loss,
+        optimizer=optimizer,
+        scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 12),
+        max_epochs=max_epochs,
+        gradient_accumulation_steps=2,
+        tau_train_min=0.0,
+        tau_train_max=0.5,
+        coverage_threshold=0.999,
+        coverage_patience=5,
+        val_loader=pole_batches((10,)),
+        **options,
+    )
+
+
+def everything(trainer: SCMTrainer) -> tuple[list[Tensor], Any]:
+    state = trainer.state_dict()
+    optimizer = state["optimizer"]["state"]
+    tensors = [*state["model"].values(), *state["loss"][0].values(), state["random"]["torch"]]
+    tensors += [v for slot in optimizer.values() for v in slot.values()]
+    rest = {k: state[k] for k in ("scheduler", "scaler", "counters", "val_history")}
+    return tensors, (repr(rest), state["last_thresholds"], state["random"]["python"])
+
+
+@pytest.mark.parametrize("own_generator", [False, True])
+@pytest.mark.parametrize("amp", [None, "fp16"])
+def test_a_resumed_run_is_bitwise_the_uninterrupted_one(
+    tmp_path: Path, unchecked: None, own_generator: bool, amp: str | None
+) -> None:
+    options: dict[str, Any] = {"use_amp": True, "amp_dtype": amp} if amp else {}
+    options["own_generator"] = own_generator
+    whole = noisy_trainer(1, 4, **options)
+    records = whole.fit()
+    for stop in (1, 2, 3):
+        noisy = noisy_trainer(1, stop, **options)
+        noisy.fit()
+        noisy.save_checkpoint(tmp_path / "run.pt")
+        resumed = noisy_trainer(99, 4, **options)
+        torch.rand(3)
+        resumed.load_checkpoint(tmp_path / "run.pt")
+        assert repr(resumed.fit()) == repr(records[5 * stop :])
+        ours, theirs = everything(resumed), everything(whole)
+        assert same(ours[0], theirs[0])
+        assert ours[1] == theirs[1]
+
+
+def test_a_hook_may_save_on_the_validation_record(tmp_path: Path, unchecked: None) -> None:
+    trainer: SCMTrainer
+
+    def hook(metrics: dict[str, float]) -> None:
+        if "val_loss" in metrics:
+            trainer.save_checkpoint(tmp_path / f"{metrics['epoch']:.0f}.pt")
+
+    trainer = noisy_trainer(1, 3, own_generator=False, log_hook=hook)
+    trainer.fit()
+    resumed = noisy_trainer(7, 3, own_generator=False)
+    resumed.load_checkpoint(tmp_path / "1.pt")
+    assert resumed.epoch == 2
+    resumed.fit()
+    assert same(everything(resumed)[0], everything(trainer)[0])
+
+
+def test_the_stop_survives_a_resume(tmp_path: Path) -> None:
+    def bad_coverage(max_epochs: int) -> SCMTrainer:
+        return make_trainer(
+            small_model(),
+            pole_batches((4,)),
+            max_epochs=max_epochs,
+            tau_train_min=9.0,
+            tau_train_max=9.0,
+            coverage_threshold=0.5,
+            coverage_patience=3,
+        )
+
+    first = bad_coverage(2)
+    first.fit()
+    first.save_checkpoint(tmp_path / "run.pt")
+    second = bad_coverage(9)
+    second.load_checkpoint(tmp_path / "run.pt")
+    assert len(second.fit()) == 1
+    second.save_checkpoint(tmp_path / "run.pt")
+    third = bad_coverage(9)
+    third.load_checkpoint(tmp_path / "run.pt")
+    with pytest.raises(RuntimeError, match="coverage stopped it"):
+        third.fit()
+
+
+def test_saving_inside_an_epoch_is_refused(tmp_path: Path) -> None:
+    trainer = make_trainer(small_model(), pole_batches((4, 4)))
+    trainer.train_step(pole_batches((4,))[0])
+    with pytest.raises(RuntimeError, match="epoch 0 is under way; save between epochs"):
+        trainer.save_checkpoint(tmp_path / "run.pt")
+
+
+def test_a_write_that_fails_leaves_the_old_checkpoint_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(small_model(), pole_batches((4,)), max_epochs=2)
+    path = tmp_path / "folder" / "run.pt"
+    trainer.save_checkpoint(path)
+    old = path.read_bytes()
+    trainer.fit()
+
+    def full_disk(state: Any, file: Any) -> None:
+        file.write(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(checkpoint.torch, "save", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        trainer.save_checkpoint(path)
+    assert path.read_bytes() == old
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_checkpoint_replaces_the_old_one_by_a_rename(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = make_trainer(small_model(), pole_batches((4,)))
+    order: list[str] = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (order.append("flush"), fsync(fd)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (order.append("rename"), replace(a, b)))
+    trainer.save_checkpoint(tmp_path / "run.pt")
+    assert order == ["flush", "rename"]
+
+
+class Hostile:
+    def __reduce__(self) -> Any:
+        return os.system, ("touch hostile",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("damaged", "cannot be read as a checkpoint"),
+        ("empty", "cannot be read as a checkpoint"),
+        ("hostile", "cannot be read as a checkpoint"),
+        ("foreign", "is not a checkpoint of zeroproof"),
+        ("newer", "has version 99, this package reads up to 1; upgrade"),
+        ("other model", "does not fit this trainer"),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "run.pt"
+    trainer = make_trainer(small_model(), pole_batches((4,)), max_epochs=2)
+    trainer.save_checkpoint(path)
+    if content == "damaged":
+        path.write_bytes(path.read_bytes()[:-100])
+    elif content == "empty":
+        path.write_bytes(b"")
+    elif content == "hostile":
+        path.write_bytes(pickle.dumps(Hostile()))
+    elif content == "foreign":
+        torch.save({"model": {}}, path)
+    elif content == "newer":
+        torch.save(torch.load(path) | {"version": 99}, path)
+    else:
+        other = small_model(head="free")
+        make_trainer(other, pole_batches((4,))).save_checkpoint(path)
+    before = everything_of(trainer)
+    with pytest.raises(CheckpointError, match=message):
+        trainer.load_checkpoint(path)
+    assert same(everything_of(trainer), before)
+    assert not (tmp_path / "hostile").exists()
+
+
+def everything_of(trainer: SCMTrainer) -> list[Tensor]:
+    state = trainer.state_dict()
+    return [*(v.clone() for v in state["model"].values()), state["random"]["torch"]]
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none\.pt"):
+        make_trainer(small_model(), []).load_checkpoint(tmp_path / "none.pt")
+
+
+def test_keys_carry_no_prefix_of_a_wrapper(tmp_path: Path) -> None:
+    wrapped = nn.DataParallel(small_model())
+    make_trainer(wrapped, pole_batches((4,))).save_checkpoint(tmp_path / "run.pt")
+    keys = torch.load(tmp_path / "run.pt")["model"].keys()
+    assert keys == small_model().state_dict().keys()
+    make_trainer(small_model(1), pole_batches((4,))).load_checkpoint(tmp_path / "run.pt")
+    compiled = make_trainer(torch.compile(small_model(1), backend="eager"), pole_batches((4,)))
+    compiled.load_checkpoint(tmp_path / "run.pt")
+    assert same(list(compiled.model.parameters()), list(wrapped.parameters()))

@@ -1,0 +1,109 @@
+"""Options are refused at construction, with an error that names field, value and remedy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from zeroproof.inference import InferenceConfig
+from zeroproof.losses import LossConfig
+from zeroproof.training.curriculum import LinearRamp
+from zeroproof.training.trainer import TrainingConfig
+
+BAD_VALUES = [
+    ("max_epochs", 0),
+    ("gradient_accumulation_steps", 0),
+    ("coverage_patience", 0),
+    ("seed", -1),
+    ("max_nonfinite_steps", 0),
+    ("history_limit", 0),
+    ("tau_train_min", -1e-9),
+    ("tau_train_min", 1.0),
+    ("tau_train_max", float("inf")),
+    ("tau_train_max", float("nan")),
+    ("coverage_threshold", 1.1),
+    ("coverage_threshold", float("nan")),
+    ("max_grad_norm", 0.0),
+    ("max_grad_norm", float("inf")),
+    ("amp_dtype", "fp8"),
+    ("amp_dtype", torch.float64),
+    ("gradient_policy", "clip"),
+    ("device", "toaster"),
+    ("loss_weights", {"fit": float("nan")}),
+]
+BAD_TYPES = [
+    ("max_epochs", 1.5),
+    ("max_epochs", True),
+    ("mixed_precision", "yes"),
+    ("progress", 1),
+    ("log_hook", "print"),
+    ("loss_curriculum", {"fit": 1.0}),
+    ("val_loader", 3),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_VALUES)
+def test_a_value_out_of_range_names_the_option(unchecked: None, name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=name.replace("gradient_policy", "gradient policy")):
+        TrainingConfig(**{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), BAD_TYPES)
+def test_a_value_of_the_wrong_type_names_the_option(unchecked: None, name: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=name):
+        TrainingConfig(**{name: value})
+
+
+def test_two_names_of_one_option_must_agree() -> None:
+    assert TrainingConfig(use_amp=True).mixed_precision
+    assert TrainingConfig(mixed_precision=True).use_amp
+    with pytest.raises(ValueError, match="mixed_precision=True and use_amp=False disagree"):
+        TrainingConfig(mixed_precision=True, use_amp=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("fit", "cosine"),
+        ("gamma", 0.0),
+        ("lambda_sign", -1.0),
+        ("lambda_rej", float("nan")),
+        ("target_coverage", 2.0),
+        ("tau_train", float("nan")),
+    ],
+)
+def test_loss_options_are_checked(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=name):
+        LossConfig(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tau_infer": 1.0, "tau_train": 0.5}, "tau_infer .* must not exceed tau_train"),
+        ({"tau_infer": -1.0}, "tau_infer must be a finite number"),
+        ({"gauge": "metric"}, "gauge must be 'raw' or 'unit'"),
+    ],
+)
+def test_inference_options_are_checked(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        InferenceConfig(**options)
+
+
+def test_ramps_are_checked() -> None:
+    with pytest.raises(ValueError, match="epochs must be"):
+        LinearRamp(0.0, 1.0, epochs=0)
+    with pytest.raises(ValueError, match="first_epoch must be"):
+        LinearRamp(0.0, 1.0, epochs=1, first_epoch=-1)
+    ramp = LinearRamp(2.0, 1.0, epochs=2, first_epoch=3)
+    assert [ramp(epoch) for epoch in range(7)] == [2.0, 2.0, 2.0, 2.0, 1.5, 1.0, 1.0]
+
+
+def test_precision_that_the_device_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.loops import make_trainer, small_model
+
+    monkeypatch.setattr(torch.amp.autocast_mode, "is_autocast_available", lambda device: False)
+    with pytest.raises(RuntimeError, match=r"amp_dtype bf16 is not available on .*cpu"):
+        make_trainer(small_model(), [], use_amp=True, amp_dtype="bf16")

@@ -1,0 +1,243 @@
+"""Losses, as examples; properties compare them with exact arithmetic."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from fractions import Fraction
+
+import pytest
+import torch
+from torch import Tensor
+
+from zeroproof.losses import (
+    LossConfig,
+    SCMTrainingLoss,
+    chordal_loss,
+    coverage,
+    implicit_loss,
+    margin_loss,
+    rejection_loss,
+    sign_consistency_loss,
+)
+from zeroproof.training.targets import lift_targets
+
+INF, NAN = math.inf, math.nan
+
+
+def tensors(*values: list[float]) -> list[Tensor]:
+    return [torch.tensor(v) for v in values]
+
+
+def exact_gradients(P: float, Q: float, y: float) -> tuple[Fraction, tuple[Fraction, Fraction]]:
+    """The chordal loss against finite y, and its gradient, in rational arithmetic."""
+    p, q, t = Fraction(P), Fraction(Q), Fraction(y)
+    cross, size, target = p - q * t, p * p + q * q, t * t + 1
+    value = cross * cross / (size * target)
+    common = 2 * cross / (size * target)
+    return value, (common - 2 * p * value / size, -common * t - 2 * q * value / size)
+
+
+@pytest.mark.parametrize(
+    ("P", "Q", "y"),
+    [
+        (1e-25, 1e-25, 1e30),
+        (1.0, 1e-30, 1e30),
+        (1e30, 1.0, 1e30),
+        (1e-25, 1e-25, 2.0),
+        (3e38, 1e38, -5.0),
+        (1e-38, -3e-38, 1e-30),
+    ],
+)
+def test_extreme_magnitudes_give_finite_losses_and_gradients_that_agree_with_exact_arithmetic(
+    P: float, Q: float, y: float
+) -> None:
+    p, q, t = (torch.tensor([v]) for v in (P, Q, y))
+    p.requires_grad_()
+    q.requires_grad_()
+    loss = chordal_loss(p, q, *lift_targets(t))
+    loss.backward()
+    value, exact = exact_gradients(p.item(), q.item(), t.item())
+    assert loss.item() == pytest.approx(float(value), rel=1e-5, abs=1e-6)
+    size = math.hypot(p.item(), q.item())
+    for gradient, wanted in zip((p.grad, q.grad), exact, strict=True):
+        assert gradient is not None
+        assert gradient.item() * size == pytest.approx(float(wanted) * size, rel=1e-5, abs=1e-6)
+    for other in (implicit_loss, sign_consistency_loss):
+        p.grad = q.grad = None
+        other(p, q, *lift_targets(t)).backward()
+        assert torch.isfinite(p.grad).all() if p.grad is not None else True
+
+
+def test_the_chordal_loss_is_a_squared_sine() -> None:
+    angles = torch.linspace(0, 2 * math.pi, 50, dtype=torch.float64)
+    one, zero = torch.ones_like(angles), torch.zeros_like(angles)
+    for angle in angles:
+        loss = chordal_loss(angle.sin(), angle.cos(), zero[0], one[0])
+        assert loss.item() == pytest.approx(angle.sin().item() ** 2, abs=1e-12)
+
+
+def test_zero_zero_is_a_right_angle_without_gradient() -> None:
+    for loss_fn, value in ((chordal_loss, 1.0), (sign_consistency_loss, 1.0)):
+        P, Q = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
+        loss = loss_fn(P, Q, torch.ones(1), torch.zeros(1))
+        loss.backward()
+        assert loss.item() == value
+        assert P.grad is not None
+        assert Q.grad is not None
+        assert P.grad.item() == Q.grad.item() == 0.0
+
+
+def test_implicit_loss_by_hand() -> None:
+    P, Q, Y_n, Y_d = tensors([1.0, 0.0], [1.0, 1.0], [3.0, 1.0], [1.0, 0.0])
+    loss = implicit_loss(P, Q, Y_n, Y_d, gamma=0.5)
+    assert loss.item() == pytest.approx((4 / 10.5 + 1 / 0.5) / 2)
+    with pytest.raises(ValueError, match="gamma must be > 0, got 0"):
+        implicit_loss(P, Q, Y_n, Y_d, gamma=0.0)
+
+
+def test_implicit_loss_stays_finite_where_its_exact_value_is_not() -> None:
+    P = torch.full((3,), 1e30, requires_grad=True)
+    loss = implicit_loss(P, torch.zeros(3), torch.zeros(3), torch.ones(3))
+    loss.backward()
+    assert 1e37 < loss.item() < INF
+    assert P.grad is not None
+    assert torch.isfinite(P.grad).all()
+
+
+def test_sign_consistency_ignores_finite_and_unoriented_targets() -> None:
+    P, Q = tensors([1.0, -1.0, 1.0, 5.0], [0.0, 0.0, 1.0, -1.0])
+    Y_n, Y_d = lift_targets(torch.tensor([INF, INF, 7.0, NAN]))
+    oriented = torch.tensor([True, True, False, False])
+    assert sign_consistency_loss(P, Q, Y_n, Y_d, oriented=oriented).item() == 1.0
+    none = torch.zeros(4, dtype=torch.bool)
+    assert sign_consistency_loss(P, Q, Y_n, Y_d, oriented=none).item() == 0.0
+
+
+def test_margin_pushes_denominators_of_finite_targets_away_from_zero() -> None:
+    Q = torch.tensor([0.1, -0.1, 0.0, 5.0], requires_grad=True)
+    loss = margin_loss(Q, 0.3, mask=torch.tensor([True, True, False, True]))
+    loss.backward()
+    assert loss.item() == pytest.approx(2 * 0.04 / 3)
+    assert Q.grad is not None
+    assert Q.grad[0] < 0 < Q.grad[1]
+    assert Q.grad[2:].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("zero", [0.0, -0.0, 1e-3])
+def test_a_step_against_rejection_covers_the_bottom_samples(zero: float) -> None:
+    Q = torch.tensor([zero, 1.0, 1.0, 0.0], requires_grad=True)
+    finite = torch.tensor([True, True, True, False])
+    loss = rejection_loss(torch.ones(4), Q, 0.1, target_coverage=1.0, mask=finite)
+    assert loss.item() == pytest.approx((1 / 3) ** 2)
+    (gradient,) = torch.autograd.grad(loss, Q)
+    stepped = (Q - gradient).detach()
+    assert stepped[0].abs() > 0.1
+    assert stepped[1:].tolist() == [1.0, 1.0, 0.0]
+    assert rejection_loss(torch.ones(4), stepped, 0.1, target_coverage=1.0, mask=finite) == 0.0
+    with pytest.raises(ValueError, match="target_coverage must be in"):
+        rejection_loss(torch.ones(4), Q, 0.1, target_coverage=1.5)
+
+
+def test_rejection_of_several_outputs_counts_samples() -> None:
+    Q = torch.tensor([[1.0, 0.0], [1.0, 1.0]], requires_grad=True)
+    loss = rejection_loss(torch.ones(2, 2), Q, 0.1, target_coverage=1.0)
+    assert loss.item() == 0.25
+    (gradient,) = torch.autograd.grad(loss, Q)
+    assert (gradient != 0).tolist() == [[False, True], [False, False]]
+    nothing = torch.zeros(2, 2, dtype=torch.bool)
+    assert rejection_loss(torch.ones(2, 2), Q, 0.1, mask=nothing).item() == 0.0
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "implicit": lambda P, Q, m: implicit_loss(P, Q, *lift_targets(torch.ones(3)), mask=m),
+    "chordal": lambda P, Q, m: chordal_loss(P, Q, *lift_targets(torch.ones(3)), mask=m),
+    "margin": lambda P, Q, m: margin_loss(Q, 9.0, mask=m),
+    "sign": lambda P, Q, m: sign_consistency_loss(P, Q, torch.ones(3), torch.zeros(3), oriented=m),
+    "rejection": lambda P, Q, m: rejection_loss(P, Q, 9.0, mask=m),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("bad", [NAN, INF, -INF])
+def test_masked_elements_reach_neither_value_nor_gradient(name: str, bad: float) -> None:
+    results = []
+    for junk in (bad, 0.5):
+        P = torch.tensor([1.0, junk, 2.0], requires_grad=True)
+        Q = torch.tensor([0.3, junk, -0.2], requires_grad=True)
+        loss = LOSSES[name](P, Q, torch.tensor([True, False, True]))
+        gradients = torch.autograd.grad(loss, (P, Q), allow_unused=True)
+        results.append((loss.item(), [None if g is None else g.tolist() for g in gradients]))
+    assert results[0] == results[1]
+    assert all(g is None or g[1] == 0.0 for g in results[0][1])
+
+
+@pytest.mark.parametrize("name", ["implicit", "chordal", "sign"])
+def test_shapes_that_do_not_match_are_refused(unchecked: None, name: str) -> None:
+    wide = torch.ones(3, 1)
+    with pytest.raises(ValueError, match="broadcasting would pair every prediction"):
+        LOSSES[name](wide, wide, None)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="mask has shape"):
+        LOSSES[name](torch.ones(3), torch.ones(3), torch.ones(2, dtype=torch.bool))
+
+
+def test_coverage_counts_samples() -> None:
+    assert coverage(torch.tensor([[1.0, NAN], [1.0, 2.0]])).item() == 0.5
+    P, Q = tensors([1.0, 1.0, NAN, 1.0], [1.0, 0.01, 1.0, 0.0])
+    assert coverage((P, Q), tau=0.1).item() == 0.25
+    assert coverage((P, Q)).item() == 0.5
+    mask = torch.tensor([True, False])
+    assert coverage(torch.ones(2), mask).item() == 0.5
+    with pytest.raises(ValueError, match="no samples"):
+        coverage(torch.ones(0))
+
+
+def test_the_composite_is_the_weighted_sum_of_its_terms() -> None:
+    P, Q = torch.randn(64), torch.randn(64)
+    y = torch.randn(64)
+    y[:10], y[10:15], y[15:20] = INF, -INF, NAN
+    config = LossConfig(
+        lambda_margin=0.3, lambda_sign=0.7, lambda_rej=0.9, target_coverage=1.0, tau_train=0.5
+    )
+    total, terms = SCMTrainingLoss(config)((P, Q), lift_targets(y), targets=y)
+    Y_n, Y_d = lift_targets(y)
+    expected = {
+        "fit": chordal_loss(P, Q, Y_n, Y_d),
+        "margin": margin_loss(Q, 0.5, mask=y.isfinite()),
+        "sign": sign_consistency_loss(P, Q, Y_n, Y_d, oriented=y.isinf()),
+        "rejection": rejection_loss(P, Q, 0.5, target_coverage=1.0, mask=y.isfinite()),
+    }
+    assert terms == expected
+    assert all(term > 0 for term in terms.values())
+    weights = {"fit": 1.0, "margin": 0.3, "sign": 0.7, "rejection": 0.9}
+    assert total.item() == pytest.approx(sum(w * expected[n].item() for n, w in weights.items()))
+    assert LossConfig().weights == {"fit": 1.0, "margin": 0.1, "sign": 1.0, "rejection": 0.01}
+    only, _ = SCMTrainingLoss(config)(
+        (P, Q), (Y_n, Y_d), loss_weights=dict.fromkeys(weights, 0.0) | {"margin": 2.0}, tau=0.9
+    )
+    assert only.item() == pytest.approx(2 * margin_loss(Q, 0.9, mask=y.isfinite()).item())
+
+
+def test_the_implicit_fit_is_chosen_by_name() -> None:
+    P, Q, y = torch.randn(8), torch.randn(8), torch.randn(8)
+    for gamma in (1e-9, 0.5):
+        _, terms = SCMTrainingLoss(LossConfig(fit="implicit", gamma=gamma))((P, Q), lift_targets(y))
+        assert terms["fit"] == implicit_loss(P, Q, *lift_targets(y), gamma=gamma)
+
+
+def test_value_outputs_count_as_tuples_over_one() -> None:
+    value = torch.tensor([2.0, NAN, 3.0], requires_grad=True)
+    y = torch.tensor([1.0, 1.0, INF])
+    total, terms = SCMTrainingLoss()(value, lift_targets(y), targets=y)
+    total.backward()
+    assert terms["fit"].item() == pytest.approx((0.1 + 0.5 + 0.1) / 3)
+    assert value.grad is not None
+    assert value.grad[1] == 0.0
+    assert value.grad[0] > 0 > value.grad[2]
+
+
+def test_losses_of_half_precision_tuples_are_computed_in_float32() -> None:
+    P, Q = torch.full((2,), 300.0).half(), torch.full((2,), 300.0).half()
+    loss = chordal_loss(P, Q, *lift_targets(torch.zeros(2)))
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(0.5)

@@ -1,0 +1,327 @@
+"""The carrier, policies, targets and strict inference, as examples."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from zeroproof import scm
+from zeroproof.autodiff.policies import (
+    GradientPolicy,
+    apply_policy,
+    get_policy,
+    gradient_policy,
+    register_policy,
+)
+from zeroproof.inference import InferenceConfig, SCMInferenceWrapper, strict_inference
+from zeroproof.layers import ProjectiveMLP, ProjectiveRationalHead, SCMRationalLayer
+from zeroproof.layers.projective import FreeHead, GatedHead, PoleHead
+from zeroproof.scm import SCMTensor
+from zeroproof.training.gap import perturbed_threshold
+from zeroproof.training.targets import lift_targets, orientation
+
+NAN, INF = torch.nan, torch.inf
+
+
+def values(x: SCMTensor) -> list[Any]:
+    """Numbers, with None for ⊥."""
+    return [None if b else v for v, b in zip(x.payload.tolist(), x.bottom.tolist(), strict=True)]
+
+
+def test_division_is_total_and_bottom_absorbs() -> None:
+    x = SCMTensor(torch.tensor([6.0, 1.0, 0.0, NAN, INF]))
+    y = SCMTensor(torch.tensor([3.0, 0.0, 0.0, 1.0, 1.0]))
+    assert values(x / y) == [2.0, None, None, None, None]
+    assert values(0 * (x / y)) == [0.0, None, None, None, None]
+    assert values(x / y + 1) == values(1 + x / y) == [3.0, None, None, None, None]
+    assert values(1 - y) == [-2.0, 1.0, 1.0, 0.0, 0.0]
+    assert values(2**y) == [8.0, 1.0, 1.0, 2.0, 2.0]
+    assert values(abs(-y)) == [3.0, 0.0, 0.0, 1.0, 1.0]
+    assert values((x / y)[:2]) == [2.0, None]
+    assert (x / y).payload.tolist() == [2.0, 0.0, 0.0, 0.0, 0.0]
+    assert repr(1 / y[:2]) == "SCMTensor(tensor([0.3333,    nan]))"
+    assert (x / y).shape == (5,)
+    assert values(y * torch.tensor(2.0)) == [6.0, 0.0, 0.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("operation", "argument", "expected"),
+    [
+        (scm.log, [1.0, 0.0, -1.0], [0.0, None, None]),
+        (scm.sqrt, [4.0, 0.0, -1.0], [2.0, 0.0, None]),
+        (scm.exp, [0.0, 1000.0, -1000.0], [1.0, None, 0.0]),
+        (scm.inv, [4.0, 0.0, 1e-45], [0.25, None, None]),
+        (scm.sign, [-3.0, 0.0, NAN], [-1.0, 0.0, None]),
+        (lambda x: x**-1, [2.0, 0.0, INF], [0.5, None, None]),
+        (lambda x: x**0.5, [4.0, 0.0, -4.0], [2.0, 0.0, None]),
+        (lambda x: x - x, [1.0, INF, NAN], [0.0, None, None]),
+    ],
+)
+def test_operations_outside_their_domain_are_bottom(
+    operation: Callable[[SCMTensor], SCMTensor], argument: list[float], expected: list[Any]
+) -> None:
+    assert values(operation(SCMTensor(torch.tensor(argument)))) == expected
+
+
+def test_a_bottom_element_has_zero_gradient_and_leaves_the_others_alone() -> None:
+    x = torch.tensor([0.0, 2.0, 1e-30], requires_grad=True)
+    y = torch.tensor([0.0, 4.0, 1e-38], requires_grad=True)
+    result = scm.log(SCMTensor(x)) / SCMTensor(y)
+    result.payload.sum().backward()
+    assert result.bottom.tolist() == [True, False, True]
+    assert x.grad is not None
+    assert y.grad is not None
+    assert x.grad.tolist() == [0.0, 0.125, 0.0]
+    assert y.grad[0] == y.grad[2] == 0.0
+
+
+def test_carriers_of_the_wrong_kind_are_named(unchecked: None) -> None:
+    with pytest.raises(TypeError, match="payload must be floating point, got torch.int64"):
+        SCMTensor(torch.tensor([1]))
+    with pytest.raises(TypeError, match="bottom must be a boolean mask"):
+        SCMTensor(torch.ones(2), torch.zeros(2))
+    with pytest.raises(ValueError, match=r"bottom has shape \(3,\), payload \(2,\)"):
+        SCMTensor(torch.ones(2), torch.zeros(3, dtype=torch.bool))
+    with pytest.raises(TypeError, match="at least one tensor"):
+        scm.add(1.0, 2.0)
+
+
+def test_pairs_of_different_shapes_are_named() -> None:
+    with pytest.raises(ValueError, match=r"a pair of shapes \(2,\) and \(3,\)"):
+        scm.bottom_mask((torch.ones(2), torch.ones(3)))
+
+
+def gradient_under(policy: Any, incoming: list[float], bottom: list[bool]) -> list[float]:
+    x = torch.zeros(len(incoming), requires_grad=True)
+    apply_policy(x, torch.tensor(bottom), policy).backward(torch.tensor(incoming))
+    assert x.grad is not None
+    return x.grad.tolist()
+
+
+def test_the_four_policies() -> None:
+    incoming, bottom = [5.0, -0.5, INF, -INF, NAN], [False] * 4 + [True]
+    assert gradient_under("clamp", incoming, bottom) == [1.0, -0.5, 1.0, -1.0, 0.0]
+    assert gradient_under("project", incoming, bottom) == [5.0, -0.5, INF, -INF, 0.0]
+    assert gradient_under("reject", incoming, bottom) == [0.0] * 5
+    assert gradient_under("clamp", [NAN], [False]) == [0.0]
+    passed = gradient_under(GradientPolicy.PASSTHROUGH, incoming, bottom)
+    assert passed[:4] == incoming[:4]
+    assert passed[4] != passed[4]
+
+
+def test_policies_nest_yield_to_an_explicit_one_and_end_with_their_scope() -> None:
+    assert get_policy() is GradientPolicy.CLAMP
+    with gradient_policy("reject"):
+        with pytest.raises(KeyError), gradient_policy(GradientPolicy.PROJECT):
+            assert get_policy() is GradientPolicy.PROJECT
+            raise KeyError
+        assert get_policy() is GradientPolicy.REJECT
+        assert gradient_under("project", [5.0], [False]) == [5.0]
+        assert gradient_under(None, [5.0], [False]) == [0.0]
+    assert get_policy() is GradientPolicy.CLAMP
+
+
+def test_layer_defaults_are_overridden_by_a_scope() -> None:
+    register_policy("mine", "project")
+    try:
+        assert get_policy("mine") is GradientPolicy.PROJECT
+        with gradient_policy("reject"):
+            assert get_policy("mine") is GradientPolicy.REJECT
+        assert get_policy("other") is GradientPolicy.CLAMP
+    finally:
+        register_policy("mine", None)
+    assert get_policy("mine") is GradientPolicy.CLAMP
+    with pytest.raises(ValueError, match="gradient policy 'clip' is unknown; use one of CLAMP"):
+        register_policy("mine", "clip")
+
+
+def test_the_policy_that_counts_is_the_one_in_force_at_the_forward() -> None:
+    x = torch.ones(1, requires_grad=True)
+    with gradient_policy("reject"):
+        y = apply_policy(x, torch.tensor([False]))
+    with gradient_policy("passthrough"):
+        y.backward()
+    assert x.grad is not None
+    assert x.grad.item() == 0.0
+
+
+def test_a_scope_is_local_to_its_thread_and_its_task() -> None:
+    seen: list[GradientPolicy] = []
+    with gradient_policy("reject"):
+        thread = threading.Thread(target=lambda: seen.append(get_policy()))
+        thread.start()
+        thread.join()
+
+    async def task(policy: str, entered: asyncio.Event, wait: asyncio.Event) -> None:
+        with gradient_policy(policy):
+            entered.set()
+            await wait.wait()
+            seen.append(get_policy())
+
+    async def both() -> None:
+        first, second = asyncio.Event(), asyncio.Event()
+        await asyncio.gather(task("project", first, second), task("reject", second, first))
+
+    asyncio.run(both())
+    assert seen[0] is GradientPolicy.CLAMP
+    assert set(seen[1:]) == {GradientPolicy.PROJECT, GradientPolicy.REJECT}
+
+
+def test_apply_policy_refuses_another_shape(unchecked: None) -> None:
+    with pytest.raises(ValueError, match="they must be equal"):
+        apply_policy(torch.ones(2), torch.zeros(3, dtype=torch.bool))
+
+
+def test_targets_of_every_kind() -> None:
+    y = torch.tensor([2.0, -0.0, INF, -INF, NAN], dtype=torch.float64)
+    Y_n, Y_d = lift_targets(y)
+    assert Y_n.tolist() == [2.0, 0.0, 1.0, -1.0, 1.0]
+    assert torch.signbit(Y_n[1])
+    assert Y_d.tolist() == [1.0, 1.0, 0.0, 0.0, 0.0]
+    assert orientation(y).tolist() == [0, 0, 1, -1, 0]
+    assert lift_targets(torch.tensor([3]))[0].dtype == torch.float32
+    for bad in (torch.tensor([True]), torch.tensor([1j])):
+        with pytest.raises(TypeError, match="pass floats or integers"):
+            lift_targets(bad)
+
+
+def test_thresholds_without_a_generator_leave_torchs_random_state() -> None:
+    state = torch.get_rng_state()
+    draws = {perturbed_threshold(0.0, 1.0) for _ in range(5)}
+    assert len(draws) == 5
+    assert torch.equal(torch.get_rng_state(), state)
+    with pytest.raises(ValueError, match=r"tau_min \(2.0\) must not exceed tau_max \(1.0\)"):
+        perturbed_threshold(2.0, 1.0)
+
+
+def test_strict_inference_decodes_to_values_bottom_and_gap() -> None:
+    P = torch.tensor([1.0, 1.0, 1.0, NAN, 1.0, 3e38])
+    Q = torch.tensor([2.0, 0.05, 0.005, 1.0, INF, 0.1])
+    decoded = strict_inference(P, Q, InferenceConfig(tau_infer=0.01, tau_train=0.1))
+    assert decoded.bottom.tolist() == [False, False, True, True, True, True]
+    assert decoded.gap.tolist() == [False, True, False, False, False, False]
+    assert decoded.value[:2].tolist() == [0.5, 20.0]
+    assert decoded.value[2:].isnan().all()
+
+
+def test_the_unit_gauge_does_not_see_the_tuples_scale() -> None:
+    P, Q = torch.tensor([3.0, 30.0]), torch.tensor([0.4, 0.4])
+    config = InferenceConfig(tau_infer=0.1, tau_train=0.1, gauge="unit")
+    for scale in (1.0, 1e-20, -1e20):
+        decoded = strict_inference(scale * P, scale * Q, config)
+        assert decoded.bottom.tolist() == [False, True]
+        assert decoded.value[0].item() == pytest.approx(7.5)
+    raw = InferenceConfig(tau_infer=0.1, tau_train=0.1)
+    assert strict_inference(P, Q, raw).bottom.tolist() == [False, False]
+    assert strict_inference(P / 10, Q / 10, raw).bottom.tolist() == [True, True]
+
+
+def test_a_threshold_below_the_dtypes_resolution_still_counts() -> None:
+    tiny = torch.tensor([2.0**-24], dtype=torch.float16)  # the smallest float16
+    config = InferenceConfig(tau_infer=2.0**-23, tau_train=1.0)
+    assert strict_inference(tiny, tiny, config).bottom.item()
+    config = InferenceConfig(tau_infer=2.0**-40, tau_train=1.0)
+    assert not strict_inference(tiny, tiny, config).bottom.item()
+
+
+def test_the_wrapper_decodes_in_eval_mode_only(unchecked: None) -> None:
+    model = ProjectiveMLP(2)
+    wrapper = SCMInferenceWrapper(model, InferenceConfig(tau_infer=0.0, tau_train=0.0))
+    x = torch.rand(5, 2)
+    P, Q = wrapper(x)
+    assert torch.equal(wrapper.eval()(x).value, P / Q)
+    with pytest.raises(TypeError, match="needs a model that returns"):
+        SCMInferenceWrapper(torch.nn.Linear(2, 1)).eval()(x)
+    with pytest.raises(ValueError, match="a tuple needs both alike"):
+        strict_inference(torch.ones(2), torch.ones(3))
+
+
+def test_a_rational_layer_is_the_quotient_of_its_polynomials() -> None:
+    layer = SCMRationalLayer(2, 1, tau=0.1)
+    with torch.no_grad():
+        layer.head.numerator.copy_(torch.tensor([1.0, 2.0, 3.0]))
+        layer.head.denominator.copy_(torch.tensor([-1.0, 1.0]))
+    x = torch.tensor([3.0, 1.0, 1.05, NAN, -1e30])
+    value, bottom = layer(x)
+    assert bottom.tolist() == [False, True, True, True, True]
+    assert value.tolist() == [17.0, 0.0, 0.0, 0.0, 0.0]
+    value.sum().backward()
+    assert layer.head.numerator.grad is not None
+    assert torch.isfinite(layer.head.numerator.grad).all()
+    with pytest.raises(ValueError, match="denominator_degree must be ≥ 0, got -1"):
+        SCMRationalLayer(1, -1)
+    with pytest.raises(ValueError, match="tau must be a finite number"):
+        SCMRationalLayer(1, 1, tau=-1.0)
+    P, Q = ProjectiveRationalHead(0, 0)(x)
+    assert P[:3].tolist() == [0.0] * 3
+    assert Q[:3].tolist() == [1.0] * 3
+
+
+@pytest.mark.parametrize("layer", [SCMRationalLayer, ProjectiveRationalHead])
+def test_layers_honour_the_policy_of_the_scope(layer: Any) -> None:
+    module = layer(2, 1)
+    for policy, moves in (("reject", False), ("project", True)):
+        module.zero_grad()
+        with gradient_policy(policy):
+            first = module(torch.rand(5))[0]
+        first.sum().backward()
+        gradients = [p.grad for p in module.parameters() if p.grad is not None]
+        assert any(bool(g.any()) for g in gradients) == moves
+
+
+def test_heads_stay_defined_at_extreme_features() -> None:
+    for head, parts in ((FreeHead, 2), (GatedHead, 3), (PoleHead, 3)):
+        features = torch.tensor([[0.0] * parts, [1e30] * parts, [-1e30] * parts])
+        module = head(parts, 1)
+        with torch.no_grad():
+            module.linear.weight.copy_(torch.eye(parts))
+            module.linear.bias.zero_()
+        P, Q = module(features)
+        assert torch.isfinite(P).all()
+        assert torch.isfinite(Q).all()
+        assert Q[1].item() > 0
+    assert PoleHead(3, 1)(torch.zeros(1, 3, dtype=torch.float32))[0].shape == (1, 1)
+
+
+def test_the_pole_head_is_a_value_plus_a_pole() -> None:
+    head = PoleHead(3, 1)
+    v, h, s = torch.tensor([0.7]), torch.tensor([-2.0]), torch.tensor([0.3])
+    P, Q = head.combine(v, h, s)
+    assert (P / Q).item() == pytest.approx(0.7 + torch.tanh(s).item() / -2.0)
+    assert Q.item() == pytest.approx(-2.0 / 5**0.5)
+
+
+def test_a_ready_model_has_the_shape_asked_for() -> None:
+    x = torch.rand(5, 3)
+    for head in ("free", "gated", "pole"):
+        assert ProjectiveMLP(3, head=head)(x)[0].shape == (5,)
+        assert ProjectiveMLP(3, 2, hidden=(), head=head)(x)[1].shape == (5, 2)
+    with pytest.raises(ValueError, match="head must be one of free, gated, pole, got 'best'"):
+        ProjectiveMLP(3, head="best")
+
+
+def test_a_half_precision_model_gives_float32_tuples() -> None:
+    P, Q = ProjectiveMLP(3).to(torch.bfloat16)(torch.rand(5, 3, dtype=torch.bfloat16))
+    assert P.dtype == Q.dtype == torch.float32
+
+
+def bits(x: Tensor) -> list[int]:
+    return x.view(torch.int32).tolist()
+
+
+def test_gating_leaves_values_as_they_are() -> None:
+    P, Q = torch.tensor([1.0, -0.0, NAN]), torch.tensor([0.0, -0.0, 1.0])
+    P.requires_grad_()
+    Q.requires_grad_()
+    gated = scm.gate_outputs((P, Q), GradientPolicy.PROJECT)
+    assert bits(gated[0]) == bits(P.detach())
+    (gated[0] + gated[1]).backward(torch.full((3,), 5.0))
+    assert P.grad is not None
+    assert P.grad.tolist() == [5.0, 0.0, 0.0], "a point at infinity is an ordinary point"
+    assert scm.gate_outputs((P, Q), GradientPolicy.PASSTHROUGH)[0] is P

@@ -1,0 +1,404 @@
+"""Accumulation, skipped updates, clipping, schedulers, precision and policies."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.loops import (
+    ValueModel,
+    fit_loss,
+    make_trainer,
+    pole_batches,
+    same,
+    small_model,
+    weights,
+)
+from zeroproof.layers import ProjectiveRationalHead, SCMRationalLayer
+from zeroproof.losses import SCMTrainingLoss
+from zeroproof.training.trainer import NonFiniteError, SCMTrainer
+
+F64 = torch.float64
+
+
+def hand_written(model: nn.Module, batches: list[tuple[Tensor, Tensor]], lr: float) -> None:
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    for x, y in batches:
+        optimizer.zero_grad()
+        fit_loss(model(x), (y, torch.ones_like(y))).backward()
+        optimizer.step()
+
+
+@pytest.mark.parametrize("sizes", [(4, 4, 4, 4, 4), (7, 1, 3, 12, 5), (1, 30, 2, 2, 9)])
+def test_five_micro_batches_by_two_make_three_updates_of_concatenated_batches(
+    sizes: tuple[int, ...],
+) -> None:
+    batches = pole_batches(sizes, dtype=F64)
+    model, twin = small_model(dtype=F64), small_model(dtype=F64)
+    trainer = make_trainer(
+        model,
+        batches,
+        fit_loss,
+        optimizer=torch.optim.Adam(model.parameters(), lr=0.01),
+        gradient_accumulation_steps=2,
+    )
+    trainer.fit()
+    assert trainer.global_step == 3
+    windows = [batches[0:2], batches[2:4], batches[4:5]]
+    joined = [(torch.cat([x for x, _ in w]), torch.cat([y for _, y in w])) for w in windows]
+    hand_written(twin, joined, lr=0.01)
+    for ours, theirs in zip(weights(model), weights(twin), strict=True):
+        assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_without_options_training_is_bitwise_the_hand_written_loop() -> None:
+    batches = pole_batches((16, 16, 3))
+    model, twin = small_model(), small_model()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    make_trainer(model, batches, fit_loss, optimizer=optimizer).fit()
+    hand_written(twin, batches, lr=0.01)
+    assert same(weights(model), weights(twin))
+
+
+def test_a_losss_own_parameter_gets_the_windows_mean_gradient_too() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones((), dtype=F64))
+
+        def forward(self, outputs: Any, lifted: Any) -> Tensor:
+            return self.scale * fit_loss(outputs, lifted)
+
+    batches = pole_batches((5, 2), dtype=F64)
+    moved = []
+    for accumulation, data in (
+        (2, batches),
+        (1, [tuple(map(torch.cat, zip(*batches, strict=True)))]),
+    ):
+        model, loss = small_model(dtype=F64), Scaled()
+        optimizer = torch.optim.SGD([*model.parameters(), *loss.parameters()], lr=1.0)
+        make_trainer(
+            model, data, loss, optimizer=optimizer, gradient_accumulation_steps=accumulation
+        ).fit()
+        moved.append(loss.scale.item())
+    assert moved[0] == pytest.approx(moved[1], abs=1e-12)
+    assert moved[0] != 1.0
+
+
+def test_no_gradient_crosses_an_epoch() -> None:
+    batches = pole_batches((4, 4, 4))
+    model = small_model()
+    trainer = make_trainer(model, batches, gradient_accumulation_steps=2, max_epochs=2)
+    for p in model.parameters():
+        p.grad = torch.full_like(p, 1e3)
+    trainer.fit()
+    assert trainer.global_step == 4
+    assert all(p.grad is None for p in model.parameters())
+    fresh = small_model()
+    make_trainer(fresh, batches, gradient_accumulation_steps=2, max_epochs=2).fit()
+    assert same(weights(model), weights(fresh))
+
+
+def test_the_logged_loss_is_the_micro_batchs_own() -> None:
+    batches = pole_batches((4, 4))
+    model = small_model()
+    expected = [fit_loss(model(x), (y, torch.ones_like(y))).item() for x, y in batches]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    records = make_trainer(
+        model, batches, fit_loss, optimizer=optimizer, gradient_accumulation_steps=2
+    ).fit()
+    assert [r["loss"] for r in records] == expected
+
+
+@pytest.mark.parametrize("where", ["inputs", "loss"])
+def test_one_nan_batch_changes_nothing_and_is_counted(where: str) -> None:
+    batches = pole_batches((8, 8, 8))
+    if where == "inputs":
+        batches[1][0][3, 1] = torch.nan
+        loss = fit_loss
+    else:
+
+        def loss(outputs: Any, lifted: Any) -> Tensor:
+            return fit_loss(outputs, lifted) * (torch.nan if len(lifted[0]) == 7 else 1.0)
+
+        batches[1] = (batches[1][0][:7], batches[1][1][:7])
+    model, twin = small_model(), small_model()
+    trainer = make_trainer(
+        model, batches, loss, optimizer=torch.optim.Adam(model.parameters(), lr=0.01)
+    )
+    records = trainer.fit()
+    hand_written(twin, [batches[0], batches[2]], lr=0.01)
+    assert same(weights(model), weights(twin)), "the optimizer's state must not move either"
+    assert trainer.skipped_steps == 1
+    assert trainer.global_step == 2
+    assert [r["skipped"] for r in records] == [0.0, 1.0, 1.0]
+    assert [r["loss"] == r["loss"] for r in records] == [True, False, True]
+
+
+def test_a_gradient_that_overflows_is_skipped_though_the_loss_is_finite() -> None:
+    class Overflow(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Tensor) -> Tensor:
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+            return gradients[0] * torch.inf
+
+    def loss(outputs: Any, lifted: Any) -> Tensor:
+        result: Tensor = Overflow.apply(fit_loss(outputs, lifted))  # type: ignore[no-untyped-call]
+        return result
+
+    model = small_model()
+    before = weights(model)
+    records = (trainer := make_trainer(model, pole_batches((8,)), loss)).fit()
+    assert same(weights(model), before)
+    assert (trainer.skipped_steps, records[0]["skipped"], trainer.global_step) == (1, 1.0, 0)
+
+
+def set_scale(trainer: SCMTrainer, scale: float) -> None:
+    scaler = trainer.window.scaler
+    scaler.load_state_dict(scaler.state_dict() | {"scale": scale})
+
+
+@pytest.mark.parametrize("amp_dtype", [None, "bf16", "fp16"])
+def test_max_nonfinite_steps_in_a_row_raise_an_error_that_names_the_step(
+    amp_dtype: str | None,
+) -> None:
+    x, y = pole_batches((8,))[0]
+    bad = (torch.full_like(x, torch.nan), y)
+    options: dict[str, Any] = {"amp_dtype": amp_dtype, "use_amp": True} if amp_dtype else {}
+    model = small_model()
+    seen: list[dict[str, float]] = []
+    trainer = make_trainer(
+        model,
+        [(x, y), bad, bad, (x, y), bad, bad, bad, (x, y)],
+        max_nonfinite_steps=3,
+        log_hook=seen.append,
+        **options,
+    )
+    if amp_dtype == "fp16":
+        set_scale(trainer, 1.0)
+    with pytest.raises(NonFiniteError, match="3 updates in a row were skipped at global step 2"):
+        trainer.fit()
+    assert trainer.skipped_steps == 5
+    assert len(seen) == 7, "the record of the last skipped micro-batch must arrive"
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_a_float16_scalers_skips_do_not_count_while_its_scale_falls() -> None:
+    def loss(outputs: tuple[Tensor, Tensor], lifted: Any) -> Tensor:
+        return fit_loss(outputs, lifted)
+
+    model = small_model()
+    trainer = make_trainer(
+        model,
+        pole_batches([8] * 40),
+        loss,
+        use_amp=True,
+        amp_dtype=torch.float16,
+        max_nonfinite_steps=2,
+    )
+    set_scale(trainer, 2.0**40)  # overflows float16 until it has fallen far
+    trainer.fit()
+    assert trainer.skipped_steps > 2
+    assert trainer.global_step == 40 - trainer.skipped_steps > 0
+
+
+def test_a_nan_loss_does_not_lower_a_float16_scalers_scale() -> None:
+    x, y = pole_batches((8,))[0]
+    trainer = make_trainer(
+        small_model(), [(x, y), (x * torch.nan, y)], use_amp=True, amp_dtype="fp16"
+    )
+    set_scale(trainer, 8.0)
+    trainer.fit()
+    assert trainer.window.scaler.get_scale() == 8.0
+
+
+def test_max_grad_norm_clips_the_update() -> None:
+    batches = pole_batches((8,))
+    steps = []
+    for limit in (None, 1e-3):
+        model = small_model()
+        before = weights(model)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        make_trainer(model, batches, fit_loss, optimizer=optimizer, max_grad_norm=limit).fit()
+        moved = [a - b for a, b in zip(weights(model), before, strict=True)]
+        steps.append(torch.cat([m.flatten() for m in moved]).norm().item())
+    assert steps[0] > 2e-3
+    assert steps[1] == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_the_scheduler_and_global_step_advance_only_on_applied_updates() -> None:
+    x, y = pole_batches((8,))[0]
+    model = small_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
+    trainer = make_trainer(
+        model,
+        [(x, y)] * 4 + [(x * torch.nan, y)] * 2,
+        optimizer=optimizer,
+        scheduler=scheduler,
+        gradient_accumulation_steps=2,
+    )
+    records = trainer.fit()
+    assert (trainer.global_step, trainer.micro_step) == (2, 6)
+    assert optimizer.param_groups[0]["lr"] == 0.25
+    assert [r["lr"] for r in records] == [1.0, 0.5, 0.5, 0.25, 0.25, 0.25]
+
+
+def test_a_plateau_scheduler_is_refused() -> None:
+    model = small_model()
+    optimizer = torch.optim.SGD(model.parameters())
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
+    with pytest.raises(TypeError, match="ReduceLROnPlateau"):
+        make_trainer(model, [], optimizer=optimizer, scheduler=scheduler)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("amp_dtype", [torch.float16, torch.bfloat16])
+def test_mixed_precision_runs_the_model_in_the_dtype_asked_for_and_the_loss_in_float32(
+    amp_dtype: torch.dtype,
+) -> None:
+    seen: dict[str, torch.dtype] = {}
+    model = small_model(head="free")
+    model.body[0].register_forward_hook(lambda m, i, o: seen.update(model=o.dtype))
+
+    def loss(outputs: tuple[Tensor, Tensor], lifted: tuple[Tensor, Tensor]) -> Tensor:
+        product = torch.eye(2) @ torch.eye(2)
+        seen.update(loss=outputs[0].dtype, autocast=product.dtype)
+        return fit_loss(outputs, lifted)
+
+    trainer = make_trainer(
+        model, pole_batches((8, 8)), loss, mixed_precision=True, amp_dtype=amp_dtype
+    )
+    trainer.fit()
+    assert seen == {"model": amp_dtype, "loss": torch.float32, "autocast": torch.float32}
+    assert trainer.window.scaler.is_enabled() == (amp_dtype == torch.float16)
+
+
+def test_with_amp_off_the_run_is_bitwise_that_without_the_option() -> None:
+    runs = []
+    for options in ({}, {"mixed_precision": False, "amp_dtype": "bf16"}, {"use_amp": False}):
+        model = small_model()
+        make_trainer(model, pole_batches((8, 8)), **options).fit()
+        runs.append(weights(model))
+    assert same(runs[0], runs[1])
+    assert same(runs[0], runs[2])
+
+
+def test_use_amp_is_mixed_precision() -> None:
+    runs = []
+    for name in ("use_amp", "mixed_precision"):
+        model = small_model()
+        make_trainer(model, pole_batches((8, 8)), amp_dtype="bf16", **{name: True}).fit()
+        runs.append(weights(model))
+    plain = small_model()
+    make_trainer(plain, pole_batches((8, 8))).fit()
+    assert same(runs[0], runs[1])
+    assert not same(runs[0], weights(plain))
+
+
+class Rational(nn.Module):
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Any:
+        return self.layer(x[:, 0])
+
+
+class FreeTuple(nn.Module):
+    """A projective model without any of the package's layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        P, Q = self.linear(x).unbind(dim=-1)
+        return P, Q
+
+
+MODELS = {
+    "pole head": small_model,
+    "free head": lambda: small_model(head="free"),
+    "gated head": lambda: small_model(head="gated"),
+    "own tuple": FreeTuple,
+    "nan for ⊥": ValueModel,
+    "value and mask": lambda: ValueModel("mask"),
+    "rational layer": lambda: Rational(SCMRationalLayer(2, 1)),
+    "rational head": lambda: Rational(ProjectiveRationalHead(2, 1)),
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("policy", ["REJECT", "PROJECT", "CLAMP", "PASSTHROUGH"])
+def test_reject_moves_no_parameter_of_any_model_and_the_others_do(kind: str, policy: str) -> None:
+    model = MODELS[kind]()
+    before = weights(model)
+    make_trainer(model, pole_batches((8, 8)), gradient_policy=policy, max_epochs=2).fit()
+    assert same(weights(model), before) == (policy == "REJECT")
+
+
+def test_clamp_bounds_the_gradient_where_outputs_meet_the_loss() -> None:
+    def steep(outputs: tuple[Tensor, Tensor], lifted: Any) -> Tensor:
+        return 1e6 * (outputs[0].sum() + outputs[1].sum())
+
+    moved = {}
+    for policy in ("clamp", "project"):
+        model = FreeTuple()
+        bias = model.linear.bias.detach().clone()
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        batches = [(torch.zeros(4, 2), torch.zeros(4))]
+        make_trainer(model, batches, steep, optimizer=optimizer, gradient_policy=policy).fit()
+        moved[policy] = (bias - model.linear.bias.detach()).tolist()
+    assert moved["clamp"] == pytest.approx([4.0, 4.0], rel=1e-5)
+    assert moved["project"] == pytest.approx([4e6, 4e6], rel=1e-5)
+
+
+def test_bottom_samples_of_a_value_model_get_no_gradient_under_project() -> None:
+    model = ValueModel()
+    model.bottoms = [2]
+    x, y = pole_batches((6,))[0]
+
+    def loss(outputs: Tensor, lifted: Any) -> Tensor:
+        return torch.nan_to_num(outputs).square().sum()
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    twin = copy.deepcopy(model)
+    make_trainer(model, [(x, y)], loss, optimizer=optimizer, gradient_policy="project").fit()
+    gradient = torch.autograd.grad((x[2:] @ twin.w).square().sum(), twin.w)[0]
+    assert torch.allclose(model.w.detach(), twin.w.detach() - 0.1 * gradient, rtol=1e-6)
+
+
+def test_the_policy_in_force_ends_with_the_forward() -> None:
+    from zeroproof.autodiff.policies import GradientPolicy, get_policy
+
+    inside: list[GradientPolicy] = []
+    model = small_model()
+    model.register_forward_hook(lambda *_: inside.append(get_policy()))
+    make_trainer(model, pole_batches((4,)), gradient_policy=GradientPolicy.REJECT).fit()
+    assert inside == [GradientPolicy.REJECT]
+    assert get_policy() is GradientPolicy.CLAMP
+
+
+def test_a_loss_without_gradient_is_named() -> None:
+    def loss(outputs: tuple[Tensor, Tensor], lifted: Any) -> Tensor:
+        return outputs[0].detach().sum()
+
+    with pytest.raises(ValueError, match="the loss has no gradient"):
+        make_trainer(small_model(), pole_batches((4,)), loss).fit()
+
+
+def test_train_step_by_hand_equals_fit() -> None:
+    batches = pole_batches((4, 4, 4, 4))
+    model, twin = small_model(), small_model()
+    options = {"gradient_accumulation_steps": 2, "tau_train_min": 0.1, "tau_train_max": 0.5}
+    by_hand = make_trainer(model, batches, SCMTrainingLoss(), **options)
+    records = [by_hand.train_step(batch) for batch in batches]
+    assert make_trainer(twin, batches, SCMTrainingLoss(), **options).fit() == records
+    assert same(weights(model), weights(twin))
