@@ -82,7 +82,7 @@ def test_a_bottom_element_has_zero_gradient_and_leaves_the_others_alone() -> Non
 
 
 def test_carriers_of_the_wrong_kind_are_named(unchecked: None) -> None:
-    with pytest.raises(TypeError, match="payload must be floating point, got torch.int64"):
+    with pytest.raises(TypeError, match=r"payload must be floating point, got torch\.int64"):
         SCMTensor(torch.tensor([1]))
     with pytest.raises(TypeError, match="bottom must be a boolean mask"):
         SCMTensor(torch.ones(2), torch.zeros(2))
@@ -118,8 +118,10 @@ def test_the_four_policies() -> None:
 def test_policies_nest_yield_to_an_explicit_one_and_end_with_their_scope() -> None:
     assert get_policy() is GradientPolicy.CLAMP
     with gradient_policy("reject"):
-        with pytest.raises(KeyError), gradient_policy(GradientPolicy.PROJECT):
-            assert get_policy() is GradientPolicy.PROJECT
+        inner = gradient_policy(GradientPolicy.PROJECT)
+        assert inner.__enter__() is get_policy() is GradientPolicy.PROJECT
+        assert not inner.__exit__(None, None, None)
+        with pytest.raises(KeyError), gradient_policy("project"):
             raise KeyError
         assert get_policy() is GradientPolicy.REJECT
         assert gradient_under("project", [5.0], [False]) == [5.0]

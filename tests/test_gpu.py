@@ -1,0 +1,62 @@
+"""What needs a CUDA device; skipped, with the reason, where there is none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.loops import make_trainer, pole_batches, same, small_model, weights
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device"),
+]
+
+
+@pytest.mark.parametrize("amp", [None, "fp16", "bf16"])
+def test_the_trainer_learns_and_validates_on_the_device(amp: str | None) -> None:
+    options: dict[str, Any] = {"use_amp": True, "amp_dtype": amp} if amp else {}
+    model = small_model()
+    trainer = make_trainer(
+        model,
+        pole_batches((64,) * 8),
+        optimizer=torch.optim.Adam(model.parameters(), lr=0.01),
+        max_epochs=30,
+        device="cuda",
+        val_loader=pole_batches((256,), seed=1),
+        **options,
+    )
+    records = trainer.fit()
+    assert {p.device.type for p in model.parameters()} == {"cuda"}
+    assert [r["micro_step"] for r in records] == list(range(240))
+    assert trainer.val_history[-1]["val_loss"] < 0.2 * trainer.val_history[0]["val_loss"]
+
+
+def test_a_nan_batch_is_skipped_on_the_device() -> None:
+    x, y = pole_batches((8,))[0]
+    model = small_model()
+    trainer = make_trainer(model, [(x, y), (x * torch.nan, y)], device="cuda")
+    trainer.fit()
+    assert (trainer.global_step, trainer.skipped_steps) == (1, 1)
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+
+
+def test_resume_on_the_device(tmp_path: Path) -> None:
+    def run(max_epochs: int) -> Any:
+        model = small_model()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        batches = pole_batches((16, 16))
+        return make_trainer(
+            model, batches, optimizer=optimizer, max_epochs=max_epochs, device="cuda"
+        )
+
+    whole, half, rest = run(4), run(2), run(4)
+    whole.fit()
+    half.fit()
+    half.save_checkpoint(tmp_path / "run.pt")
+    rest.load_checkpoint(tmp_path / "run.pt")
+    rest.fit()
+    assert same(weights(rest.model), weights(whole.model))
