@@ -41,6 +41,7 @@ class Objective:
     def __init__(self, loss_fn: Callable[..., Any], config: TrainingConfig) -> None:
         self.loss_fn = loss_fn
         self._fixed, self._curriculum = config.loss_weights, config.loss_curriculum
+        self._of_epoch: tuple[int, dict[str, float]] | None = None
         self._accepted = _accepted(loss_fn)
         weighted = self._fixed is not None or self._curriculum is not None
         if weighted and "loss_weights" not in self._accepted:
@@ -55,10 +56,15 @@ class Objective:
         return [self.loss_fn] if isinstance(self.loss_fn, nn.Module) else []
 
     def weights(self, epoch: int) -> Mapping[str, float] | None:
-        """Return an epoch's weights by name; the curriculum's go before the fixed ones."""
+        """Return an epoch's weights by name; the curriculum's go before the fixed ones.
+
+        The curriculum is asked once an epoch.
+        """
         if self._curriculum is None:
             return self._fixed
-        return {**(self._fixed or {}), **self._curriculum(epoch)}
+        if self._of_epoch is None or self._of_epoch[0] != epoch:
+            self._of_epoch = epoch, {**(self._fixed or {}), **self._curriculum(epoch)}
+        return self._of_epoch[1]
 
     def __call__(
         self, outputs: object, lifted: tuple[Tensor, Tensor], **offered: object

@@ -236,8 +236,11 @@ class SCMTrainer:
             loss_weights=self.objective.weights(epoch),
         )
         logged = {"loss": loss, **{f"loss_{name}": term for name, term in terms.items()}}
-        measured = {name: torch.as_tensor(value).detach() for name, value in logged.items()}
-        return loss, measured | measure(outputs, lifted[1], tau), len(targets)
+        measured = measure(outputs, lifted[1], tau) | {
+            name: torch.as_tensor(value, device=loss.device).detach()
+            for name, value in logged.items()
+        }
+        return loss, measured, len(targets)
 
     def _forward(self, inputs: Any) -> Outputs:
         """Run the model under autocast and policy; its outputs leave both (AMP-1, POL-9)."""
@@ -291,6 +294,9 @@ class SCMTrainer:
                 f"epoch {self.epoch} is under way; save between epochs, as from a log_hook on a "
                 "record with 'val_loss'"
             )
+        return self._state()
+
+    def _state(self) -> dict[str, Any]:
         window = self.window
         return {
             "model": unwrap(self.model).state_dict(),
@@ -350,7 +356,7 @@ class SCMTrainer:
         Meets: RES-1, RES-3.
         """
         state = read_checkpoint(path)
-        before = copy.deepcopy(self.state_dict())
+        before = copy.deepcopy(self._state())
         try:
             self.load_state_dict(state)
         except Exception as error:

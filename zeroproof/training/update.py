@@ -102,9 +102,18 @@ class UpdateWindow:
         applied = bool(loss_finite and norm_finite)
         if applied:
             self._apply(norm)
-        else:
-            self._skip(scale_at_fault=bool(loss_finite))
+        counted = not applied and self._skip(scale_at_fault=bool(loss_finite))
         self.clear()
+        if applied and self.scheduler is not None:
+            self.scheduler.step()
+        self.skipped_in_row = 0 if applied else self.skipped_in_row + counted
+        if self.skipped_in_row >= self._config.max_nonfinite_steps:
+            raise NonFiniteError(
+                f"{self.skipped_in_row} updates in a row were skipped at global step "
+                f"{self.global_step}, because a loss or the gradient's norm was not finite; the "
+                "parameters are those of the last applied update. Look for NaN in the inputs, "
+                "lower the learning rate, or raise max_nonfinite_steps"
+            )
         return applied
 
     def _apply(self, norm: Tensor) -> None:
@@ -113,26 +122,19 @@ class UpdateWindow:
             torch.nn.utils.clip_grads_with_norm_(parameters, self._config.max_grad_norm, norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        if self.scheduler is not None:
-            self.scheduler.step()
         self.global_step += 1
-        self.skipped_in_row = 0
 
-    def _skip(self, scale_at_fault: bool) -> None:
-        """Count a skip; a scaler's own only once its scale has fallen to 1 (STEP-3)."""
+    def _skip(self, scale_at_fault: bool) -> bool:
+        """Leave everything as it is, and tell whether the skip counts towards the error.
+
+        A float16 scaler's own skips count only once its scale has fallen to 1. The losses are
+        computed in float32, so one that is not finite says nothing about the scale; and a scale
+        below 1 would only lose gradients to underflow. Meets: STEP-3.
+        """
         self.skipped += 1
+        if not self.scaler.is_enabled():
+            return True
         scale = self.scaler.get_scale()
-        if self.scaler.is_enabled():
-            # The losses are computed in float32, so a loss that is not finite says nothing about
-            # the scale; and a scale below 1 would only lose gradients to underflow.
-            self.scaler.update(None if scale_at_fault and scale > 1 else max(scale, 1.0))
-        if self.scaler.is_enabled() and scale_at_fault and scale > 1:
-            return
-        self.skipped_in_row += 1
-        if self.skipped_in_row >= self._config.max_nonfinite_steps:
-            raise NonFiniteError(
-                f"{self.skipped_in_row} updates in a row were skipped at global step "
-                f"{self.global_step}, because a loss or the gradient's norm was not finite; the "
-                "parameters are those of the last applied update. Look for NaN in the inputs, "
-                "lower the learning rate, or raise max_nonfinite_steps"
-            )
+        falls = scale_at_fault and scale > 1
+        self.scaler.update(None if falls else max(scale, 1.0))
+        return not falls
