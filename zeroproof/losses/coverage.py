@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.projective import alike
+from zeroproof.losses.projective import alike, check_mask, shortfall
 from zeroproof.scm.outputs import Outputs, bottom_mask, tuple_bottom
 
 
@@ -26,7 +26,7 @@ def coverage(
         tau: threshold on ``|Q|``; used for outputs ``(P, Q)`` only.
 
     Raises:
-        ValueError: there are no samples.
+        ValueError: there are no samples, or the mask has another shape.
 
     Meets: COV-1, COV-2, COV-4.
 
@@ -36,6 +36,7 @@ def coverage(
     """
     bottom = bottom_mask(outputs, tau)
     if is_bottom is not None:
+        check_mask(is_bottom, bottom)
         bottom = bottom | is_bottom
     covered = per_sample(~bottom)
     if covered.numel() == 0:
@@ -78,16 +79,18 @@ def rejection_loss(
     if not 0.0 <= target_coverage <= 1.0:
         raise ValueError(f"target_coverage must be in [0, 1], got {target_coverage!r}")
     P, Q = alike(P, Q)
+    if mask is not None:
+        check_mask(mask, Q)
     bottom = tuple_bottom(P, Q, tau)
     finite = torch.isfinite(Q) & torch.isfinite(P)
     size = torch.where(torch.signbit(Q), -Q, Q)
-    shortfall = torch.where(bottom & finite, (tau - size).clamp(min=0.0), 0.0)
+    missing = torch.where(bottom & finite, shortfall(size, tau), 0.0)
     counted = per_sample(torch.ones_like(bottom) if mask is None else mask)
     samples = counted.sum().clamp(min=1)
     covered = per_sample(~bottom)
     hard = (covered & counted).sum().to(Q.dtype) / samples
-    if shortfall.dim() > 1:
-        shortfall = shortfall.flatten(1).mean(dim=1)
-    soft = -shortfall.masked_fill(~counted, 0.0).sum() / samples
-    missing = (target_coverage - (hard + soft - soft.detach())).clamp(min=0.0)
-    return torch.where(counted.any(), missing.square(), 0.0)
+    if missing.dim() > 1:
+        missing = missing.flatten(1).mean(dim=1)
+    soft = -missing.masked_fill(~counted, 0.0).sum() / samples
+    gap = (target_coverage - (hard + soft - soft.detach())).clamp(min=0.0)
+    return torch.where(counted.any(), gap.square(), 0.0)

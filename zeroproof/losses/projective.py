@@ -41,12 +41,28 @@ def select(mask: Tensor | None, *tensors: Tensor, fill: float = 1.0) -> list[Ten
     """Replace what the mask leaves out *before* arithmetic, so that no NaN or ∞ of it counts."""
     if mask is None:
         return list(tensors)
-    if mask.shape != tensors[0].shape:
+    check_mask(mask, tensors[0])
+    return [t.masked_fill(~mask, fill) for t in tensors]
+
+
+def check_mask(mask: Tensor, like: Tensor) -> None:
+    """Raise ValueError unless the mask has the tensor's shape."""
+    if mask.shape != like.shape:
         raise ValueError(
-            f"mask has shape {tuple(mask.shape)}, the tensors {tuple(tensors[0].shape)}; "
+            f"mask has shape {tuple(mask.shape)}, the tensors {tuple(like.shape)}; "
             "they must be equal"
         )
-    return [t.masked_fill(~mask, fill) for t in tensors]
+
+
+def at_most(terms: Tensor, ceiling: float) -> Tensor:
+    """Bound the terms' values but not their gradient, which must still lead down from there."""
+    return terms.detach().clamp(max=ceiling) + (terms - terms.detach())
+
+
+def shortfall(size: Tensor, tau: float) -> Tensor:
+    """Return ``max(0, τ − size)``, bounded so that a sum of its squares is finite."""
+    bound = (torch.finfo(size.dtype).max / 4 / max(size.numel(), 1)) ** 0.5
+    return (tau - size).clamp(min=0.0, max=bound)
 
 
 def masked_mean(terms: Tensor, mask: Tensor | None) -> Tensor:
@@ -77,7 +93,7 @@ def implicit_loss(
 
     Returns:
         A scalar ≥ 0. An element larger than a quarter of the dtype's maximum over the number of
-        elements counts as that bound, so that the sum is finite.
+        elements counts as that bound, so that the sum is finite; its gradient is kept.
 
     Raises:
         ValueError: shapes that differ, or ``gamma ≤ 0``.
@@ -103,7 +119,7 @@ def implicit_loss(
     weight = ((q * y_d).square() + (p * y_n).square() + guard).clamp(min=smallest)
     terms = (p * y_d - q * y_n).square() / weight.detach()
     ceiling = largest / 4 / max(terms.numel(), 1)
-    return masked_mean(terms.clamp(max=ceiling), mask)
+    return masked_mean(at_most(terms, ceiling), mask)
 
 
 def chordal_loss(
@@ -140,7 +156,7 @@ def chordal_loss(
     undefined = no_tuple | no_target
     sizes = (p.square() + q.square()) * (y_n.square() + y_d.square())
     terms = (p * y_d - q * y_n).square() / sizes.masked_fill(undefined, 1.0)
-    return masked_mean(terms.clamp(max=1.0).masked_fill(undefined, 1.0), mask)
+    return masked_mean(at_most(terms, 1.0).masked_fill(undefined, 1.0), mask)
 
 
 def margin_loss(
@@ -166,7 +182,7 @@ def margin_loss(
         tensor(0.1250)
     """
     (Q,) = select(mask, *alike(Q))
-    return masked_mean((tau - Q.abs()).clamp(min=0.0).square(), mask)
+    return masked_mean(shortfall(Q.abs(), tau).square(), mask)
 
 
 def sign_consistency_loss(
@@ -207,4 +223,4 @@ def sign_consistency_loss(
     target_size = (y_n.square() + y_d.square()).masked_fill(undefined, 1.0).sqrt()
     # 1 − cos = |u − v|²/2 for unit vectors: never negative, and exact where they meet.
     chord = (p / size - y_n / target_size).square() + (q / size - y_d / target_size).square()
-    return masked_mean((0.5 * chord).clamp(max=2.0).masked_fill(undefined, 1.0), mask)
+    return masked_mean(at_most(0.5 * chord, 2.0).masked_fill(undefined, 1.0), mask)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,7 +15,8 @@ from torch import Tensor
 class SCMTensor:
     """A tensor whose elements are numbers or ⊥.
 
-    The mask is authoritative. Constructing a carrier turns every NaN and ±∞ of the
+    The mask is authoritative. A number in an operation is first rounded to the tensor's dtype.
+    Constructing a carrier turns every NaN and ±∞ of the
     payload into ⊥, and sets the payload under the mask to ``0.0``.
 
     Args:
@@ -143,8 +145,25 @@ def _total(operation: Callable[..., Tensor], *operands: Operand) -> SCMTensor:
     if torch.is_grad_enabled() and any(p.requires_grad for p in payloads):
         # Where the result is ⊥ the operands are replaced *before* the differentiable pass:
         # a mask after it would multiply an infinite local derivative by zero.
-        value = operation(*(torch.where(bottom, 1.0, p) for p in payloads))
+        tracked = operation(*(torch.where(bottom, 1.0, p) for p in payloads))
+        value = _ValueOf.apply(tracked, value)  # type: ignore[no-untyped-call]
     return SCMTensor(value, bottom)
+
+
+class _ValueOf(torch.autograd.Function):
+    """The gradient of one tensor with the value of another.
+
+    The replaced operands are as large as the result, where torch may take another kernel and
+    round otherwise than on the operands themselves.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, tracked: Tensor, value: Tensor) -> Tensor:
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0], None
 
 
 def add(x: Operand, y: Operand) -> SCMTensor:

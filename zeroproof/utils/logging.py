@@ -61,14 +61,19 @@ class JsonlLogger:
         self.close()
 
 
-def read_jsonl(path: str | os.PathLike[str]) -> list[dict[str, float]]:
+def read_jsonl(path: str | os.PathLike[str], *, partial: bool = False) -> list[dict[str, float]]:
     """Return the records that :class:`JsonlLogger` wrote.
+
+    Args:
+        path: the file.
+        partial: pass over a last line without an end, as a killed process may leave it.
 
     Raises:
         ValueError: a line is not a record; the message names it.
     """
     records = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    *lines, rest = Path(path).read_text(encoding="utf-8").split("\n")
+    for number, line in enumerate(lines if partial or not rest else [*lines, rest], 1):
         try:
             records.append({name: float(value) for name, value in json.loads(line).items()})
         except (ValueError, AttributeError, TypeError) as error:

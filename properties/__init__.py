@@ -1,0 +1,1 @@
+"""Hypothesis properties of ``zeroproof`` against ``spec``, one file per chapter."""

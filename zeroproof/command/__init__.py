@@ -1,0 +1,1 @@
+"""The command ``zeroproof``: train on a table, predict for another."""
