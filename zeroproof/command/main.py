@@ -15,9 +15,18 @@ from zeroproof.command.predict import predict
 from zeroproof.command.run import Options, Run
 from zeroproof.command.table import UserError
 from zeroproof.command.train import train
+from zeroproof.layers.projective import HEADS
 from zeroproof.training.trainer import CheckpointError, NonFiniteError
 
-DEFAULTS = {"epochs": 300, "batch_size": 64, "lr": 0.01, "seed": 0, "device": "cpu", "amp": "off"}
+DEFAULTS = {
+    "epochs": 500,
+    "batch_size": 128,
+    "lr": 0.01,
+    "seed": 0,
+    "device": "cpu",
+    "amp": "off",
+    "head": "gated",
+}
 SHIPPED_TARGET = "log10_ic50_uM"
 
 
@@ -60,6 +69,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--seed", type=_at_least(0), help=f"of split, weights and order ({DEFAULTS['seed']})")
     add("--device", help=f"where to train ({DEFAULTS['device']})")
     add("--amp", choices=["off", "fp16", "bf16"], help=f"precision ({DEFAULTS['amp']})")
+    add(
+        "--head",
+        choices=sorted(HEADS),
+        help=f"free for poles that are crossed ({DEFAULTS['head']})",
+    )
     add("--resume", action="store_true", help="go on with the run in DIR, exactly")
     add = commands.add_parser(
         "predict",

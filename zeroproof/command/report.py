@@ -60,14 +60,16 @@ def write_report(folder: Path, run: Run, quality: Quality, training: int, second
 - {training} rows trained on; held out: {quality.finite} finite, {quality.singular} singular
   ({quality.oriented} of them ±∞).
 - {len(run.features)} features: {", ".join(run.features)}.
-- MLP {run.model["hidden"]} with the "{run.model["head"]}" head, {options.epochs} epochs in
+- MLP {run.hidden} with the "{options.head}" head, {options.epochs} epochs in
   batches of {options.batch_size}, learning rate {options.lr:g}, seed {options.seed},
   device {options.device}, mixed precision {options.amp}; {seconds:.1f} s in this session.
 
 A prediction is a tuple (P, Q) for P/Q. Where its unit denominator |Q|/‖(P, Q)‖ lies below the
 threshold it decodes to ⊥, not a number, and the sign of P tells which infinity is near. The
-threshold was chosen on the validation part: it makes the larger of the two rates above as small
-as it can be. Expect both to be a little larger on new data.
+threshold was chosen on the validation part, so expect a little more of each error on new data: it
+makes the sum of two mean costs smallest, that of a singular target (1 if decoded to a number) and
+that of a finite one (its absolute error in standard deviations of the target, or 1 if decoded
+to ⊥).
 
 {picture}""",
         encoding="utf-8",

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float64
@@ -75,6 +74,7 @@ class Options:
     seed: int
     device: str
     amp: str
+    head: str
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,11 @@ class Run:
     scale: Scale
     tau_infer: float | None = None
     gauge: str = "unit"
-    model: dict[str, Any] = field(default_factory=lambda: {"hidden": [64, 64], "head": "pole"})
+    hidden: tuple[int, ...] = (64, 64)
 
     def new_model(self) -> ProjectiveMLP:
         """Return an untrained model of this run's shape."""
-        return ProjectiveMLP(len(self.features), **self.model)
+        return ProjectiveMLP(len(self.features), hidden=self.hidden, head=self.options.head)
 
     def write(self, folder: Path) -> None:
         """Write ``config.json``."""
@@ -107,6 +107,7 @@ class Run:
             values = json.loads(path.read_text(encoding="utf-8"))
             values["options"] = Options(**values["options"])
             values["scale"] = Scale(**values["scale"])
+            values["hidden"] = tuple(values["hidden"])
             return cls(**values)
         except OSError as error:
             raise UserError(f"{folder} holds no run ({error.strerror}: config.json)") from error
@@ -179,26 +180,32 @@ class Quality:
         )
 
 
-def choose_threshold(denominator: Tensor, finite: Tensor) -> float:
-    """Return the threshold with the smallest larger one of the two error rates.
+def choose_threshold(predictions: Predictions, y: Tensor, unit: float) -> float:
+    """Return the threshold on the unit denominator that serves measurements ``y`` best.
 
-    A threshold τ decodes to ⊥ what has a denominator below it: wrongly so for finite targets,
-    rightly for singular ones. Ties go to the smaller sum of the rates, then to the middle of the
-    widest interval.
+    Below the threshold everything decodes to ⊥. The cost of a finite measurement is its absolute
+    error in ``unit``s, or 1 where it is decoded to ⊥; of a singular one 1 where it is decoded to
+    a number. What is minimised is the sum of the two mean costs; of several best thresholds, the
+    middle of the widest interval is taken.
 
     Args:
-        denominator: unit denominators, in [0, 1].
-        finite: True where the target is a number.
+        predictions: decoded at threshold 0.
+        y: measurements.
+        unit: the error that is as bad as a ⊥, in the target's unit.
     """
-    order = denominator.argsort()
-    edges = torch.cat([torch.zeros(1), denominator[order], torch.ones(1)])
+    order = predictions.denominator.argsort()
+    finite = lift_targets(y)[1][order] != 0
+    error = ((predictions.decoded.value - y)[order].abs() / unit).nan_to_num(1.0, 1.0)
+    edges = torch.cat([torch.zeros(1), predictions.denominator[order], torch.ones(1)]).double()
     width = edges[1:] - edges[:-1]
-    below = torch.cat([torch.zeros(1), finite[order].double().cumsum(0)])
-    rejected = torch.cat([torch.zeros(1), (~finite)[order].double().cumsum(0)])
-    false_bottom = below / max(int(finite.sum()), 1)
-    false_finite = 1 - rejected / rejected[-1] if rejected[-1] > 0 else torch.zeros_like(below)
-    larger, total = torch.maximum(false_bottom, false_finite), false_bottom + false_finite
+
+    def cost_below(gain: Tensor, among: Tensor) -> Tensor:
+        """Return how the mean cost changes as one element after another decodes to ⊥."""
+        steps = torch.where(among, gain, 0.0) / among.sum().clamp(min=1)
+        return torch.cat([torch.zeros(1).double(), steps.cumsum(0)])
+
+    cost = cost_below(1.0 - error, finite) - cost_below(torch.ones_like(error), ~finite)
     # Equal denominators cannot be told apart, so an interval without width is no choice.
-    ranked = [k for k in range(len(width)) if width[k] > 0]
-    best = min(ranked, key=lambda k: (larger[k].item(), total[k].item(), -width[k].item()))
+    cost = cost.masked_fill(width <= 0, torch.inf)
+    best = torch.where(cost <= cost.min() + 1e-12, width, -1.0).argmax()
     return ((edges[best] + edges[best + 1]) / 2).item()

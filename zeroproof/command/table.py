@@ -49,7 +49,7 @@ class Table:
             if value is None or (finite and not math.isfinite(value)):
                 wanted = "a finite number" if finite else "a number, inf, -inf or nan"
                 raise UserError(
-                    f"{self.path}, line {line}: column {name!r} holds {cell!r}, which is not {wanted}"
+                    f"{self.path}, line {line}: column {name!r} holds {cell!r}, not {wanted}"
                 )
             values.append(value)
         return torch.tensor(values, dtype=torch.float64)

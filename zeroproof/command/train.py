@@ -53,10 +53,11 @@ def train(options: Options, folder: Path, *, resume: bool) -> str:
     seconds = time.monotonic() - started
 
     features, measured = features[validation], targets[validation]
-    denominator = run.decode(trainer.model, features, 0.0).denominator
-    run = dataclasses.replace(run, tau_infer=choose_threshold(denominator, measured.isfinite()))
+    everything = run.decode(trainer.model, features, 0.0)
+    tau = choose_threshold(everything, measured, run.scale.target_std)
+    run = dataclasses.replace(run, tau_infer=tau)
     run.write(folder)
-    predictions = run.decode(trainer.model, features, run.tau_infer or 0.0)
+    predictions = run.decode(trainer.model, features, tau)
     quality = Quality.of(predictions, measured)
     plotted = write_plot(folder, run, predictions, measured)
     write_report(folder, run, quality, len(training), seconds)
