@@ -64,6 +64,9 @@ def _counts(batch: Batch, tau: float) -> counting.Counts:
 @given(batches(), taus(), goals)
 @example((torch.ones(3), torch.tensor([0.0, 1.0, 1.0]), torch.ones(3).bool()), 1e-50, 1.0)
 @example((torch.ones(3), torch.tensor([0.0, 1.0, 1.0]), torch.ones(3).bool()), 1e300, 1.0)
+@example(
+    (torch.zeros(2), torch.tensor([0.0, 16777220.0]), torch.ones(2).bool()), 16777219.0, 0.0625
+)
 def test_LOSS_5_value(batch: Batch, tau: float, goal: float) -> None:
     """max(0, target − coverage)² of the hard coverage over finite-target samples."""
     P, Q, finite = batch

@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         again = f"zeroproof train --resume --out {parsed.out}"
         print(f"zeroproof: interrupted; go on with: {again}", file=sys.stderr)
         return 130
-    except (UserError, CheckpointError, NonFiniteError, OSError, ValueError, RuntimeError) as error:
+    except (UserError, CheckpointError, NonFiniteError, OSError) as error:
         print(f"zeroproof: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     return 0

@@ -62,7 +62,8 @@ def write_report(folder: Path, run: Run, quality: Quality, training: int, second
 - {len(run.features)} features: {", ".join(run.features)}.
 - MLP {run.hidden} with the "{options.head}" head, {options.epochs} epochs in
   batches of {options.batch_size}, learning rate {options.lr:g}, seed {options.seed},
-  device {options.device}, mixed precision {options.amp}; {seconds:.1f} s in this session.
+  device {options.device}, mixed precision {options.amp}; trained in
+  {seconds:.1f} s since the last start.
 
 A prediction is a tuple (P, Q) for P/Q. Where its unit denominator |Q|/‖(P, Q)‖ lies below the
 threshold it decodes to ⊥, not a number, and the sign of P tells which infinity is near. The
@@ -123,12 +124,13 @@ def _draw_predictions(axes: Any, run: Run, predictions: Predictions, measured: T
     known = torch.cat([measured[finite], value[~bottom]])
     low, high = known.min().item(), known.max().item()
     band = 0.12 * ((high - low) or 1.0)
-    jitter = (torch.rand(len(measured), generator=torch.Generator().manual_seed(0)) - 0.5) * band
+    generator = torch.Generator().manual_seed(0)
 
     def place(numbers: Tensor, singular: Tensor, sign: Tensor) -> Tensor:
         """Put what is not a number into the band below or above the numbers."""
         edge = torch.where(sign < 0, low - band, high + band)
-        return torch.where(singular, edge + 0.7 * jitter, numbers)
+        jitter = 0.7 * band * (torch.rand(len(numbers), generator=generator) - 0.5)
+        return torch.where(singular, edge + jitter, numbers)
 
     x = place(measured, ~finite, torch.nan_to_num(measured.sign(), nan=1.0))
     y = place(value, bottom, predictions.sign)
@@ -151,6 +153,6 @@ def _draw_predictions(axes: Any, run: Run, predictions: Predictions, measured: T
     for axis, words in ((axes.xaxis, ("−∞", "∞, nan")), (axes.yaxis, ("⊥ (−)", "⊥ (+)"))):
         ticks = [t for t in axis.get_major_locator().tick_values(low, high) if low <= t <= high]
         places = [low - band, *ticks, high + band]
-        axis.set_ticks(places, [words[0], *(f"{t:g}" for t in ticks), words[1]])
+        axis.set_ticks(places, [words[0], *(f"{t:g}".replace("-", "−") for t in ticks), words[1]])
     axes.set_title("Validation: predicted against measured")
     axes.legend(loc="upper left", bbox_to_anchor=(0.09, 0.89), frameon=True)

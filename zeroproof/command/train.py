@@ -36,13 +36,17 @@ def train(options: Options, folder: Path, *, resume: bool) -> str:
     targets = table.numbers(options.target, finite=False)
     training, validation = split(targets, options.seed)
     run = describe(options, table, targets, training)
-    prepare(folder, run, resume=resume)
-
     features = table.matrix(run.features)
     x, y = run.scale.features(features), run.scale.targets(targets)
     keeper = Keeper(folder, options.epochs)
     torch.manual_seed(options.seed)
-    trainer = new_trainer(run, (x[training], y[training]), (x[validation], y[validation]), keeper)
+    try:
+        trainer = new_trainer(
+            run, (x[training], y[training]), (x[validation], y[validation]), keeper
+        )
+    except (ValueError, RuntimeError) as error:  # a device or precision that is not there
+        raise UserError(str(error)) from error
+    prepare(folder, run, resume=resume)
     keeper.start(trainer, resume=resume)
     started = time.monotonic()
     try:

@@ -92,5 +92,5 @@ def rejection_loss(
     if missing.dim() > 1:
         missing = missing.flatten(1).mean(dim=1)
     soft = -missing.masked_fill(~counted, 0.0).sum() / samples
-    gap = (target_coverage - (hard + soft - soft.detach())).clamp(min=0.0)
+    gap = (target_coverage - hard - (soft - soft.detach())).clamp(min=0.0)
     return torch.where(counted.any(), gap.square(), 0.0)

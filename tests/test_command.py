@@ -1,0 +1,340 @@
+"""The command, as its users meet it."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import math
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import zeroproof
+from zeroproof.command import report, train
+from zeroproof.command.main import main
+from zeroproof.command.run import Run
+from zeroproof.training.checkpoint import read_checkpoint
+from zeroproof.utils.logging import read_jsonl
+
+
+def write(path: Path, rows: list[list[Any]]) -> Path:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """120 rows of 1/(a − b), with labels inf, −inf or nan where a is near b."""
+    generator = torch.Generator().manual_seed(0)
+    rows: list[list[Any]] = [["name", "a", "b", "constant", "y"]]
+    for i in range(120):
+        a, b = (torch.rand(2, generator=generator) * 2 - 1).tolist()
+        gap = a - b
+        label = f"{1 / gap:.6f}" if abs(gap) > 0.3 else ["nan", "inf" if gap > 0 else "-INF"][i % 2]
+        rows.append([f"row {i}", a, b, 7, label])
+    return write(tmp_path / "data.csv", rows)
+
+
+@pytest.fixture
+def run(tmp_path: Path, data: Path) -> Callable[..., Path]:
+    """Train a few epochs into a folder of the given name, and return it."""
+
+    def train_into(name: str, *options: str, epochs: int = 3) -> Path:
+        out = tmp_path / name
+        common = ["--target", "y", "--out", str(out), "--epochs", str(epochs)]
+        assert main(["train", str(data), *common, *options]) == 0
+        return out
+
+    return train_into
+
+
+def model_of(folder: Path) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = read_checkpoint(folder / "checkpoint.pt")["model"]
+    return state
+
+
+def same_model(a: Path, b: Path) -> bool:
+    ours, theirs = model_of(a), model_of(b)
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+def test_training_leaves_a_folder_that_says_what_was_done(
+    run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = run("run", "--batch-size", "32", "--lr", "0.02", "--seed", "4")
+    shown = capsys.readouterr()
+    assert "coverage=" in shown.err
+    assert "false finite" in shown.out
+    config = json.loads((out / "config.json").read_text())
+    assert config["version"] == zeroproof.__version__
+    assert config["features"] == ["a", "b", "constant"]
+    assert config["options"]["batch_size"] == 32
+    assert 0 < config["tau_infer"] < 1
+    records = read_jsonl(out / "metrics.jsonl")
+    assert sum("val_loss" in r for r in records) == 3
+    training = [r for r in records if "loss" in r]
+    assert len(training) == 3 * 3, "96 rows in batches of 32"
+    assert training[0]["lr"] == pytest.approx(0.02, rel=0.1)
+    assert (out / "plot.png").read_bytes().startswith(b"\x89PNG")
+    assert "seed 4" in (out / "report.md").read_text()
+
+
+def test_predictions_stand_beside_the_tables_columns_and_agree_with_the_report(
+    run: Callable[..., Path], data: Path, tmp_path: Path
+) -> None:
+    out = run("run", epochs=60)
+    assert main(["predict", str(out), str(data), "--out", str(tmp_path / "pred.csv")]) == 0
+    with (tmp_path / "pred.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    with data.open(newline="", encoding="utf-8") as file:
+        original = list(csv.DictReader(file))
+    added = ["prediction", "bottom", "orientation", "denominator"]
+    assert list(rows[0]) == [*original[0], *added]
+    assert [{k: r[k] for k in original[0]} for r in rows] == original
+    tau = Run.read(out).tau_infer
+    assert tau is not None
+    for row in rows:
+        bottom = row["bottom"] == "1"
+        assert bottom == (float(row["denominator"]) < tau)
+        assert (row["prediction"] == "") == bottom
+        assert row["orientation"] in (("-1", "1") if bottom else ("0",))
+    targets = torch.tensor([float(r["y"]) for r in rows], dtype=torch.float64)
+    _, held_out = train.split(targets, seed=0)
+    held = [rows[i] for i in held_out.tolist()]
+    finite = [r for r in held if math.isfinite(float(r["y"]))]
+    singular = [r for r in held if not math.isfinite(float(r["y"]))]
+    errors = [abs(float(r["prediction"]) - float(r["y"])) for r in finite if r["prediction"]]
+    text = (out / "report.md").read_text()
+    for name, value in (
+        ("false finite", 100 * sum(r["bottom"] == "0" for r in singular) / len(singular)),
+        ("false bottom", 100 * sum(r["bottom"] == "1" for r in finite) / len(finite)),
+        ("absolute error", sum(errors) / len(errors)),
+    ):
+        shown = re.search(rf"{name}.*\| ([\d.]+)", text)
+        assert shown is not None
+        assert float(shown[1]) == pytest.approx(value, rel=1e-3, abs=0.005)
+    assert f"{len(finite)} finite, {len(singular)} singular" in text
+    assert {"0", "1"} == {r["bottom"] for r in rows}
+
+
+def test_a_table_to_predict_for_needs_no_target(run: Callable[..., Path], tmp_path: Path) -> None:
+    out = run("run")
+    new = write(tmp_path / "new.csv", [["b", "constant", "a"], [0.5, 7, -0.5], [0.1, 7, 0.2]])
+    assert main(["predict", str(out), str(new), "--out", str(tmp_path / "p.csv")]) == 0
+    assert len((tmp_path / "p.csv").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--seed", "1"),
+        ("--lr", "0.001"),
+        ("--batch-size", "16"),
+        ("--epochs", "4"),
+        ("--amp", "bf16"),
+        ("--amp", "fp16"),
+        ("--head", "free"),
+    ],
+)
+def test_every_option_changes_the_model(run: Callable[..., Path], option: tuple[str, str]) -> None:
+    assert not same_model(run("plain"), run("changed", *option))
+
+
+def test_the_same_options_give_the_same_model(run: Callable[..., Path]) -> None:
+    first, second = run("first"), run("second", "--device", "cpu")
+    assert same_model(first, second)
+    assert (first / "metrics.jsonl").read_text() == (second / "metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize("saves", ["always", "once"])
+def test_an_interrupted_run_goes_on_exactly(
+    run: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    data: Path,
+    saves: str,
+) -> None:
+    whole = run("whole", epochs=6)
+    monkeypatch.setattr(train, "SECONDS_BETWEEN_CHECKPOINTS", -1 if saves == "always" else 1e9)
+    keep = train.Keeper.__call__
+
+    def interrupt(self: Any, metrics: dict[str, float]) -> None:
+        keep(self, metrics)
+        if metrics["epoch"] == 4:
+            raise KeyboardInterrupt
+
+    out = whole.parent / "run"
+    options = [str(data), "--target", "y", "--epochs", "6", "--out", str(out)]
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Keeper, "__call__", interrupt)
+        assert main(["train", *options]) == 130
+    shown = capsys.readouterr().err
+    assert shown.endswith(
+        f"zeroproof: interrupted; go on with: zeroproof train --resume --out {out}\n"
+    )
+    with (out / "metrics.jsonl").open("a") as file:
+        file.write('{"loss": 0.')  # a process killed in the middle of a line
+    assert read_checkpoint(out / "checkpoint.pt")["counters"]["epoch"] == (
+        4 if saves == "always" else 1
+    )
+    assert main(["predict", str(out), str(data), "--out", str(out / "p.csv")]) == 2
+    assert "is not finished; go on with train --resume" in capsys.readouterr().err
+    assert main(["train", "--resume", "--out", str(out)]) == 0
+    assert same_model(out, whole)
+    for name in ("metrics.jsonl", "config.json"):
+        assert (out / name).read_text() == (whole / name).read_text()
+    model = model_of(out)
+    assert main(["train", "--resume", "--out", str(out)]) == 0, "a finished run is reported again"
+    assert all(torch.equal(v, model[k]) for k, v in model_of(out).items())
+
+
+def test_resume_refuses_another_run(
+    run: Callable[..., Path], data: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = run("run")
+
+    def refused(*options: str) -> str:
+        capsys.readouterr()
+        assert main(["train", "--out", str(out), *options]) == 2
+        return capsys.readouterr().err
+
+    assert "holds a run with other data or options" in refused("--resume", "--epochs", "9")
+    assert "add --resume to go on" in refused(str(data), "--target", "y")
+    data.write_text(data.read_text() + "row 120,0.1,0.9,7,1.0\n")
+    assert "holds a run with other data or options" in refused("--resume")
+    assert "config.json" in refused("--resume", "--out", str(tmp_path / "nothing"))
+    (out / "checkpoint.pt").unlink()
+    assert "holds no checkpoint yet" in refused("--resume")
+    (out / "config.json").write_text("{")
+    assert "is damaged" in refused("--resume")
+
+
+GOOD = "a,y\n" + "".join(f"{i},{i * i}\n" for i in range(20))
+
+BAD_FILES = {
+    "missing column": (GOOD.replace("a,y", "a,z"), "no column 'y'; columns are a, z"),
+    "text in a feature": (GOOD.replace("7,49", "seven,49"), "line 9: column 'a' holds 'seven'"),
+    "empty feature cell": (GOOD.replace("7,49", ",49"), "line 9: column 'a' holds '', not a fini"),
+    "nan in a feature": (GOOD.replace("7,49", "nan,49"), "line 9: column 'a' holds 'nan'"),
+    "text in the target": (GOOD.replace("7,49", "7,>49"), "line 9: column 'y' holds '>49'"),
+    "no finite target": ("a,y\n" + "1,inf\n2,nan\n" * 9, "no finite target"),
+    "too few rows": ("a,y\n1,2\n2,3\n", "too few rows: 2 finite targets"),
+    "no feature": ("name,y\n" + "x,1\n" * 9, "no column of numbers beside the target 'y'"),
+    "empty file": ("", "the file is empty"),
+    "header only": ("a,y\n", "there is a header but no rows"),
+    "ragged": (GOOD + "1,2,3\n", "line 22: 3 cells, but the header has 2"),
+    "twice the same name": ("a,a,y\n1,2,3\n", "column 'a' stands twice in the header"),
+    "not text": ("\ud800", "cannot be read as a CSV table"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_a_bad_file_gets_one_clear_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    text, message = BAD_FILES[kind]
+    path = tmp_path / "bad.csv"
+    path.write_bytes(text.encode("utf-8", errors="surrogatepass"))
+    out = tmp_path / "run"
+    assert main(["train", str(path), "--target", "y", "--out", str(out)]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith("zeroproof: ")
+    assert shown.count("\n") == 1
+    assert message in shown
+    assert not out.exists()
+
+
+def test_files_and_folders_that_cannot_be_used_are_named(
+    tmp_path: Path, data: Path, run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def one_line(*arguments: str) -> str:
+        capsys.readouterr()
+        assert main(list(arguments)) == 2
+        shown = capsys.readouterr().err
+        assert re.fullmatch(r"zeroproof: .*\n", shown)
+        return shown
+
+    good = ("train", str(data), "--target", "y", "--epochs", "1")
+    assert "No such file" in one_line("train", str(tmp_path / "no.csv"), "--target", "y")
+    assert "Is a directory" in one_line("train", str(tmp_path), "--target", "y")
+    assert "--target is missing" in one_line("train", str(data))
+    assert "data.csv/run cannot be written" in one_line(*good, "--out", f"{data}/run")
+    assert "device" in one_line(*good, "--out", str(tmp_path / "d"), "--device", "toaster")
+    assert not (tmp_path / "d").exists()
+    out = run("run")
+    narrow = write(tmp_path / "narrow.csv", [["a"], [1]])
+    assert "no column 'b'" in one_line("predict", str(out), str(narrow), "--out", "x.csv")
+    taken = write(tmp_path / "taken.csv", [["a", "b", "constant", "bottom"], [1, 2, 7, 0]])
+    assert "column 'bottom' is one that" in one_line("predict", str(out), str(taken), "--out", "x")
+    nowhere = str(tmp_path / "none" / "p.csv")
+    assert "cannot be written" in one_line("predict", str(out), str(data), "--out", nowhere)
+    (out / "checkpoint.pt").write_bytes(b"junk")
+    assert "cannot be read as a checkpoint" in one_line(
+        "predict", str(out), str(data), "--out", str(tmp_path / "p.csv")
+    )
+
+
+@pytest.mark.parametrize("option", [("--epochs", "0"), ("--lr", "-1"), ("--lr", "nan")])
+def test_numbers_out_of_range_are_refused(
+    option: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", *option])
+    assert f"argument {option[0]}" in capsys.readouterr().err
+
+
+def test_spreadsheets_habits_are_read(tmp_path: Path) -> None:
+    lines = ["\ufeffname,a,y", '"one, two",1e0,+inf', "", "x, 2 ,-Infinity", 'y,3,"NaN"']
+    lines += [f"z,{i},{i}" for i in range(4, 12)]
+    path = tmp_path / "sheet.csv"
+    path.write_bytes("\r\n".join(lines).encode())
+    out = tmp_path / "run"
+    arguments = ["train", str(path), "--target", "y", "--out", str(out), "--epochs", "1"]
+    assert main(arguments) == 0
+    assert Run.read(out).features == ["a"]
+
+
+def test_without_singular_targets_the_report_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text(GOOD)
+    out = tmp_path / "run"
+    assert main(["train", str(path), "--target", "y", "--out", str(out), "--epochs", "1"]) == 0
+    text = (out / "report.md").read_text()
+    assert "No target of the validation part is singular" in text
+    assert "false finite) | none to judge" in text
+
+
+def test_without_matplotlib_the_remedy_is_named(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: None)
+    out = run("run")
+    assert "pip install 'zeroproof-scm[plot]'" in capsys.readouterr().out
+    assert not (out / "plot.png").exists()
+    assert "plot.png" not in (out / "report.md").read_text()
+    assert importlib.util.find_spec("matplotlib") is None
+
+
+def test_the_shipped_data_is_the_default(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "--out", str(tmp_path / "run"), "--epochs", "40"]) == 0
+    assert "181 finite and 86 singular" in capsys.readouterr().out
+    quality = (tmp_path / "run" / "report.md").read_text()
+    error = re.search(r"mean absolute error of log10_ic50_uM \| ([\d.]+)", quality)
+    assert error is not None
+    assert float(error[1]) < 0.3
+
+
+def test_the_command_is_also_a_module() -> None:
+    command = [sys.executable, "-m", "zeroproof", "--version"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == zeroproof.__version__
