@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -85,23 +86,21 @@ class UpdateWindow:
         ``max_nonfinite_steps`` counted skips in a row.
         """
         self.scaler.unscale_(self.optimizer)
-        gradients = [
-            p.grad
-            for group in self.optimizer.param_groups
-            for p in group["params"]
-            if p.grad is not None
-        ]
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         weight = self._samples / self._first_samples
         if weight != 1:
-            for gradient in gradients:
+            for gradient in (p.grad for p in parameters if p.grad is not None):
                 gradient.div_(weight)
-        norm = torch.nn.utils.get_total_norm(gradients)
+        limit = self._config.max_grad_norm or math.inf  # an infinite one leaves gradients as is
+        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
         loss_finite, norm_finite = torch.stack(
             [self._all_finite, norm.isfinite().to(self._all_finite.device)]
         ).tolist()
         applied = bool(loss_finite and norm_finite)
         if applied:
-            self._apply(norm)
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.global_step += 1
         counted = not applied and self._skip(scale_at_fault=bool(loss_finite))
         self.clear()
         if applied and self.scheduler is not None:
@@ -115,14 +114,6 @@ class UpdateWindow:
                 "lower the learning rate, or raise max_nonfinite_steps"
             )
         return applied
-
-    def _apply(self, norm: Tensor) -> None:
-        if self._config.max_grad_norm is not None:
-            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grads_with_norm_(parameters, self._config.max_grad_norm, norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.global_step += 1
 
     def _skip(self, scale_at_fault: bool) -> bool:
         """Leave everything as it is, and tell whether the skip counts towards the error.
