@@ -18,6 +18,6 @@ def test_fit_poles_compares_fits_and_heads() -> None:
     rows = re.findall(r"^1/\(x-0\.3\) +(\w+) +(\w+) +(\S+)$", shown, flags=re.MULTILINE)
     errors = {(fit, head): float(error) for fit, head, error in rows}
     assert len(errors) == 4
-    assert errors["chordal", "free"] < 0.01
+    assert errors["chordal", "free"] < 0.04
     assert errors["chordal", "free"] < errors["implicit", "free"]
     assert errors["chordal", "gated"] > 0.05, "a gate cannot cross a pole"

@@ -327,3 +327,18 @@ def test_gating_leaves_values_as_they_are() -> None:
     assert P.grad is not None
     assert P.grad.tolist() == [5.0, 0.0, 0.0], "a point at infinity is an ordinary point"
     assert scm.gate_outputs((P, Q), GradientPolicy.PASSTHROUGH)[0] is P
+
+
+def test_gating_keeps_the_form_of_the_outputs() -> None:
+    value, mask = torch.ones(2, requires_grad=True), torch.tensor([True, False])
+    gated = scm.gate_outputs((value, mask), GradientPolicy.PROJECT)
+    assert isinstance(gated, tuple)
+    assert gated[1] is mask
+    gated[0].sum().backward()
+    assert value.grad is not None
+    assert value.grad.tolist() == [0.0, 1.0]
+    carrier = scm.gate_outputs(SCMTensor(value, mask), GradientPolicy.REJECT)
+    assert isinstance(carrier, SCMTensor)
+    assert values(carrier) == [None, 1.0]
+    (gradient,) = torch.autograd.grad(carrier.payload.sum(), value)
+    assert gradient.tolist() == [0.0, 0.0]

@@ -120,20 +120,21 @@ def widen_outputs(outputs: Outputs) -> Outputs:
 
 
 def gate_outputs(outputs: Outputs, policy: GradientPolicy) -> Outputs:
-    """Put the gradient of a model's outputs under a policy, whatever their form.
+    """Put the gradient of a model's outputs under a policy; their form stays as it is.
 
     For a tuple a point at infinity is an ordinary point: ⊥ is only a part that is not finite,
     or ``(0, 0)``. Raises the errors of :func:`bottom_mask`. Meets: POL-9.
     """
     if policy is GradientPolicy.PASSTHROUGH:
         return outputs
-    pair = _projective(outputs)
-    if pair is not None:
-        P, Q = pair
-        bottom = ~(torch.isfinite(P) & torch.isfinite(Q)) | ((P == 0) & (Q == 0))
-        return apply_policy(P, bottom, policy), apply_policy(Q, bottom, policy)
-    bottom = bottom_mask(outputs)
-    if isinstance(outputs, Tensor):
-        return apply_policy(outputs, bottom, policy)
-    carrier = _carrier(outputs)
-    return SCMTensor(apply_policy(carrier.payload, bottom, policy), bottom)
+    if isinstance(outputs, SCMTensor):
+        return SCMTensor(apply_policy(outputs.payload, outputs.bottom, policy), outputs.bottom)
+    pair = _pair(outputs)
+    if pair is None:
+        bottom = bottom_mask(outputs)
+        return apply_policy(outputs, bottom, policy)  # type: ignore[arg-type]
+    first, second = pair
+    if not second.is_floating_point():
+        return apply_policy(first, bottom_mask(outputs), policy), second
+    bottom = ~(torch.isfinite(first) & torch.isfinite(second)) | ((first == 0) & (second == 0))
+    return apply_policy(first, bottom, policy), apply_policy(second, bottom, policy)
