@@ -40,7 +40,8 @@ def outcome(faults: Sequence[bool], max_nonfinite_steps: int) -> Outcome:
 
     STEP-2: the global step counts the applied updates, and no others.
     STEP-3: a faulty window applies nothing; ``max_nonfinite_steps`` faulty ones in a row are an
-    error, and an applied update starts the row anew.
+    error, and an applied update starts the row anew. A window that only a float16 scaler's scale
+    spoils (its losses are finite) counts in the row once the scale has fallen to 1.
     """
     applied: list[bool] = []
     row = 0

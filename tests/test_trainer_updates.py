@@ -187,6 +187,7 @@ def test_max_nonfinite_steps_in_a_row_raise_an_error_that_names_the_step(
         trainer.fit()
     assert trainer.skipped_steps == 5
     assert len(seen) == 7, "the record of the last skipped micro-batch must arrive"
+    assert seen[-1]["skipped"] == 5
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 

@@ -208,8 +208,10 @@ class SCMTrainer:
         self.micro_batches += 1
 
     def _update(self) -> None:
-        self.window.step()
-        self.log.amend(self._progress())
+        try:
+            self.window.step()
+        finally:
+            self.log.amend(self._progress())
 
     def _progress(self) -> dict[str, float]:
         return {
