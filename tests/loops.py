@@ -82,3 +82,21 @@ class ValueModel(nn.Module):
         if self.form == "mask":
             return value, bottom
         return value.masked_fill(bottom, torch.nan)
+
+
+def square(outputs: Any, lifted: Any) -> Tensor:
+    value = outputs[0] if isinstance(outputs, tuple) else outputs
+    return torch.nan_to_num(value).square().mean()
+
+
+def finite_batches(count: int, size: int = 4) -> list[tuple[Tensor, Tensor]]:
+    return [(torch.rand(size, 2), torch.rand(size)) for _ in range(count)]
+
+
+def coverage_run(bottoms: list[int], form: str = "nan", **options: Any) -> Any:
+    """Train on 10 batches of 4 samples, of which ``bottoms`` are ⊥ in each."""
+    model = ValueModel(form)
+    model.bottoms = bottoms
+    batches = options.pop("batches", finite_batches(len(bottoms)))
+    trainer = make_trainer(model, batches, square, **{"max_epochs": 4, **options})
+    return trainer, trainer.fit()

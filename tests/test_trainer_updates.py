@@ -1,8 +1,7 @@
-"""Accumulation, skipped updates, clipping, schedulers, precision and policies."""
+"""Accumulation, skipped updates, clipping, schedulers and precision."""
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import pytest
@@ -10,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from tests.loops import (
-    ValueModel,
     fit_loss,
     make_trainer,
     pole_batches,
@@ -18,7 +16,6 @@ from tests.loops import (
     small_model,
     weights,
 )
-from zeroproof.layers import ProjectiveRationalHead, SCMRationalLayer
 from zeroproof.losses import SCMTrainingLoss
 from zeroproof.training.trainer import NonFiniteError, SCMTrainer
 
@@ -301,90 +298,6 @@ def test_use_amp_is_mixed_precision() -> None:
     make_trainer(plain, pole_batches((8, 8))).fit()
     assert same(runs[0], runs[1])
     assert not same(runs[0], weights(plain))
-
-
-class Rational(nn.Module):
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Tensor) -> Any:
-        return self.layer(x[:, 0])
-
-
-class FreeTuple(nn.Module):
-    """A projective model without any of the package's layers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(2, 2)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        P, Q = self.linear(x).unbind(dim=-1)
-        return P, Q
-
-
-MODELS = {
-    "pole head": small_model,
-    "free head": lambda: small_model(head="free"),
-    "gated head": lambda: small_model(head="gated"),
-    "own tuple": FreeTuple,
-    "nan for ⊥": ValueModel,
-    "value and mask": lambda: ValueModel("mask"),
-    "rational layer": lambda: Rational(SCMRationalLayer(2, 1)),
-    "rational head": lambda: Rational(ProjectiveRationalHead(2, 1)),
-}
-
-
-@pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("policy", ["REJECT", "PROJECT", "CLAMP", "PASSTHROUGH"])
-def test_reject_moves_no_parameter_of_any_model_and_the_others_do(kind: str, policy: str) -> None:
-    model = MODELS[kind]()
-    before = weights(model)
-    make_trainer(model, pole_batches((8, 8)), gradient_policy=policy, max_epochs=2).fit()
-    assert same(weights(model), before) == (policy == "REJECT")
-
-
-def test_clamp_bounds_the_gradient_where_outputs_meet_the_loss() -> None:
-    def steep(outputs: tuple[Tensor, Tensor], lifted: Any) -> Tensor:
-        return 1e6 * (outputs[0].sum() + outputs[1].sum())
-
-    moved = {}
-    for policy in ("clamp", "project"):
-        model = FreeTuple()
-        bias = model.linear.bias.detach().clone()
-        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-        batches = [(torch.zeros(4, 2), torch.zeros(4))]
-        make_trainer(model, batches, steep, optimizer=optimizer, gradient_policy=policy).fit()
-        moved[policy] = (bias - model.linear.bias.detach()).tolist()
-    assert moved["clamp"] == pytest.approx([4.0, 4.0], rel=1e-5)
-    assert moved["project"] == pytest.approx([4e6, 4e6], rel=1e-5)
-
-
-def test_bottom_samples_of_a_value_model_get_no_gradient_under_project() -> None:
-    model = ValueModel()
-    model.bottoms = [2]
-    x, y = pole_batches((6,))[0]
-
-    def loss(outputs: Tensor, lifted: Any) -> Tensor:
-        return torch.nan_to_num(outputs).square().sum()
-
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    twin = copy.deepcopy(model)
-    make_trainer(model, [(x, y)], loss, optimizer=optimizer, gradient_policy="project").fit()
-    gradient = torch.autograd.grad((x[2:] @ twin.w).square().sum(), twin.w)[0]
-    assert torch.allclose(model.w.detach(), twin.w.detach() - 0.1 * gradient, rtol=1e-6)
-
-
-def test_the_policy_in_force_ends_with_the_forward() -> None:
-    from zeroproof.autodiff.policies import GradientPolicy, get_policy
-
-    inside: list[GradientPolicy] = []
-    model = small_model()
-    model.register_forward_hook(lambda *_: inside.append(get_policy()))
-    make_trainer(model, pole_batches((4,)), gradient_policy=GradientPolicy.REJECT).fit()
-    assert inside == [GradientPolicy.REJECT]
-    assert get_policy() is GradientPolicy.CLAMP
 
 
 def test_a_loss_without_gradient_is_named() -> None:

@@ -1,0 +1,153 @@
+"""Validation, records and log hooks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.loops import (
+    ValueModel,
+    finite_batches,
+    fit_loss,
+    make_trainer,
+    pole_batches,
+    same,
+    small_model,
+    square,
+)
+
+KEYS = {"loss", "coverage", "tau_train", "bottom_frac", "denom_abs_min", "denom_abs_mean"}
+
+
+def test_log_hook_gets_every_micro_batch_as_floats_and_then_the_validation() -> None:
+    seen: list[dict[str, float]] = []
+    trainer = make_trainer(
+        small_model(),
+        finite_batches(3),
+        log_hook=seen.append,
+        val_loader=finite_batches(2),
+        max_epochs=2,
+    )
+    records = trainer.fit()
+    assert [s for s in seen if "loss" in s] == records
+    assert ["val_loss" in s for s in seen] == [False, False, False, True] * 2
+    assert all(records[i].keys() >= KEYS for i in range(6))
+    assert all(type(v) is float for s in seen for v in s.values())
+    assert [r["micro_step"] for r in records] == [0, 1, 2, 3, 4, 5]
+    assert [s["epoch"] for s in seen] == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+def test_a_hook_that_raises_stops_training_with_its_own_error() -> None:
+    def hook(metrics: dict[str, float]) -> None:
+        if metrics["micro_step"] == 1:
+            raise KeyError("mine")
+
+    trainer = make_trainer(small_model(), finite_batches(5), log_hook=hook)
+    with pytest.raises(KeyError, match="mine"):
+        trainer.fit()
+    assert trainer.global_step <= 3
+
+
+def test_history_keeps_the_latest_records_only() -> None:
+    trainer = make_trainer(small_model(), finite_batches(9), history_limit=4)
+    assert [r["micro_step"] for r in trainer.fit()] == [5, 6, 7, 8]
+
+
+def test_validation_is_weighted_by_samples_and_uses_the_midpoint() -> None:
+    model = small_model()
+    taus: list[float] = []
+
+    def loss(outputs: Any, lifted: Any, *, tau: float) -> Tensor:
+        taus.append(tau)
+        return fit_loss(outputs, lifted)
+
+    val = finite_batches(1, 9) + finite_batches(1, 1)
+    trainer = make_trainer(
+        model, finite_batches(1), loss, val_loader=val, tau_train_min=0.01, tau_train_max=0.03
+    )
+    trainer.fit()
+    with torch.no_grad():
+        losses = [fit_loss(model(x), (y, torch.ones_like(y))).item() for x, y in val]
+        smallest = min(model(x)[1].abs().min().item() for x, _ in val)
+    record = trainer.val_history[0]
+    assert record["val_loss"] == pytest.approx(0.9 * losses[0] + 0.1 * losses[1], rel=1e-6)
+    assert record["val_denom_abs_min"] == smallest
+    assert taus[1:] == [0.02, 0.02]
+    assert trainer.validate() == trainer.val_history[1] == record
+
+
+def test_validation_covers_the_epochs_samples() -> None:
+    model = ValueModel()
+    model.bottoms = [0, 0, 2]
+    val = finite_batches(1, 30) + finite_batches(1, 2)
+    trainer = make_trainer(model, finite_batches(1), square, val_loader=val)
+    trainer.fit()
+    assert trainer.val_history[0]["val_coverage"] == 30 / 32
+
+
+class Restless(nn.Module):
+    """Dropout, running statistics and a buffer that counts forwards in any mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.drop, self.model = nn.BatchNorm1d(2), nn.Dropout(0.5), small_model()
+        self.register_buffer("forwards", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Any:
+        self.forwards += 1
+        return self.model(self.drop(self.norm(x)))
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_training_with_validation_is_bitwise_training_without(raises: bool) -> None:
+    def val_loader() -> Any:
+        data = torch.utils.data.TensorDataset(torch.rand(8, 2), torch.rand(8))
+        return torch.utils.data.DataLoader(data, batch_size=4, shuffle=True)
+
+    class Broken:
+        def __iter__(self) -> Iterator[Any]:
+            torch.rand(3)
+            yield torch.rand(4, 2), torch.rand(4)
+            raise OSError("disk")
+
+    data = torch.utils.data.TensorDataset(*pole_batches((24,))[0])
+    runs = []
+    for validate in (False, True):
+        torch.manual_seed(1)
+        model = Restless()
+        frozen = model.norm
+        loader = torch.utils.data.DataLoader(data, batch_size=8, shuffle=True)
+        options: dict[str, Any] = {}
+        if validate:
+            options["val_loader"] = Broken() if raises else val_loader()
+        torch.manual_seed(2)
+        trainer = make_trainer(model, loader, max_epochs=1 if raises else 3, **options)
+        if validate and raises:
+            with pytest.raises(OSError, match="disk"):
+                trainer.fit()
+        else:
+            trainer.fit()
+        assert frozen.training
+        state = [v.clone() for v in model.state_dict().values()]
+        runs.append([*state, torch.get_rng_state()])
+    assert same(runs[0], runs[1])
+
+
+def test_validation_restores_each_submodules_mode() -> None:
+    model = Restless()
+    trainer = make_trainer(model, finite_batches(1), val_loader=finite_batches(1))
+    model.train()
+    model.norm.eval()
+    trainer.validate()
+    assert model.training
+    assert not model.norm.training
+    assert model.drop.training
+
+
+def test_validate_needs_a_loader() -> None:
+    with pytest.raises(ValueError, match="val_loader"):
+        make_trainer(small_model(), finite_batches(1)).validate()
