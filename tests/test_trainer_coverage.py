@@ -170,3 +170,14 @@ def test_the_threshold_of_a_micro_batch_decides_its_coverage_and_reaches_the_los
 def test_bottom_recall_is_nan_without_singular_targets() -> None:
     record = make_trainer(small_model(), finite_batches(1)).fit()[0]
     assert math.isnan(record["bottom_recall"])
+
+
+def test_a_loss_in_half_precision_leaves_the_counts_exact() -> None:
+    def loss(outputs: Any, lifted: Any) -> Tensor:
+        return square(outputs, lifted).bfloat16()
+
+    model = ValueModel()
+    model.bottoms = [1]
+    batches = finite_batches(1, 1001)
+    record = make_trainer(model, batches, loss, coverage_threshold=0.999).fit()[0]
+    assert record["coverage"] == 1000 / 1001

@@ -37,8 +37,8 @@ class RecordLog:
         """Take a record: what the host knows, what the device holds, and the epoch it adds to."""
         if len(self._pending) >= self._lag:
             self.flush()
-        loss = measured["loss"]
-        packed = torch.stack([value.to(loss.dtype) for value in measured.values()])
+        dtype = torch.promote_types(measured["loss"].dtype, torch.float32)  # counts stay exact
+        packed = torch.stack([value.to(dtype) for value in measured.values()])
         self._pending.append((dict(known), list(measured), packed, totals))
 
     def amend(self, known: Mapping[str, float]) -> None:
