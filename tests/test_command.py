@@ -148,6 +148,26 @@ def test_every_option_changes_the_model(run: Callable[..., Path], option: tuple[
     assert not same_model(run("plain"), run("changed", *option))
 
 
+def test_the_targets_unit_changes_only_the_values(
+    run: Callable[..., Path], data: Path, tmp_path: Path
+) -> None:
+    def predicted(name: str) -> list[dict[str, str]]:
+        out = run(name, epochs=20)
+        assert main(["predict", str(out), str(data), "--out", str(tmp_path / "p.csv")]) == 0
+        with (tmp_path / "p.csv").open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+
+    plain = predicted("plain")
+    shifted = [[r["name"], r["a"], r["b"], r["constant"], 8 * float(r["y"]) + 4096] for r in plain]
+    write(data, [["name", "a", "b", "constant", "y"], *shifted])
+    for one, other in zip(plain, predicted("shifted"), strict=True):
+        assert (one["bottom"], one["orientation"]) == (other["bottom"], other["orientation"])
+        assert float(one["denominator"]) == pytest.approx(float(other["denominator"]), rel=1e-2)
+        if one["prediction"]:
+            value = 8 * float(one["prediction"]) + 4096
+            assert float(other["prediction"]) == pytest.approx(value, rel=1e-3)
+
+
 def test_the_same_options_give_the_same_model(run: Callable[..., Path]) -> None:
     first, second = run("first"), run("second", "--device", "cpu")
     assert same_model(first, second)

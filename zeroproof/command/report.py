@@ -65,12 +65,12 @@ def write_report(folder: Path, run: Run, quality: Quality, training: int, second
   device {options.device}, mixed precision {options.amp}; trained in
   {seconds:.1f} s since the last start.
 
-A prediction is a tuple (P, Q) for P/Q. Where its unit denominator |Q|/‖(P, Q)‖ lies below the
-threshold it decodes to ⊥, not a number, and the sign of P tells which infinity is near. The
-threshold was chosen on the validation part, so expect a little more of each error on new data: it
-makes the sum of two mean costs smallest, that of a singular target (1 if decoded to a number) and
-that of a finite one (its absolute error in standard deviations of the target, or 1 if decoded
-to ⊥).
+A prediction is a tuple (P, Q) for P/Q, in standard deviations of the target from its mean. Where
+its unit denominator |Q|/‖(P, Q)‖ lies below the threshold it decodes to ⊥, not a number, and the
+sign of P tells which infinity is near. The threshold was chosen on the validation part, so expect
+a little more of each error on new data: it makes the sum of two mean costs smallest, that of a
+singular target (1 if decoded to a number) and that of a finite one (its absolute error in
+standard deviations, or 1 if decoded to ⊥).
 
 {picture}""",
         encoding="utf-8",

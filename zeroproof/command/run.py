@@ -53,13 +53,9 @@ class Scale:
         """Return standardised targets, float32; ±∞ and NaN stay what they are."""
         return ((y - self.target_mean) / self.target_std).float()
 
-    def tuples(self, P: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
-        """Bring tuples of standardised targets back to the target's unit, float64.
-
-        ``y = σ·t + μ`` takes ``P/Q`` to ``(σP + μQ)/Q``, at a pole too.
-        """
-        P, Q = P.double(), Q.double()
-        return self.target_std * P + self.target_mean * Q, Q
+    def values(self, standardised: Tensor) -> Tensor:
+        """Bring standardised values back to the target's unit, float64."""
+        return self.target_std * standardised.double() + self.target_mean
 
 
 @dataclass(frozen=True)
@@ -127,16 +123,22 @@ class Run:
         device = next(model.parameters()).device
         with torch.no_grad():
             P, Q = model.eval()(self.scale.features(x).to(device))
-        P, Q = self.scale.tuples(P.cpu(), Q.cpu())
+        P, Q = P.double().cpu(), Q.double().cpu()
         config = InferenceConfig(tau_infer=tau_infer, tau_train=tau_infer, gauge=self.gauge)
-        return Predictions(
-            strict_inference(P, Q, config), torch.sign(P), torch.nan_to_num(unit_denominator(P, Q))
-        )
+        # In the standardised unit, so that nothing depends on the one the target came in: an
+        # offset μ would add μQ to P, and drown both the denominator and the sign of the pole.
+        decoded = strict_inference(P, Q, config)
+        value = self.scale.values(decoded.value)
+        denominator = torch.nan_to_num(unit_denominator(P, Q))
+        return Predictions(decoded._replace(value=value), torch.sign(P), denominator)
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Decoded values, the sign of ``P`` (the orientation of a pole), and unit denominators."""
+    """Values in the target's unit; the sign of ``P``, a pole's orientation; denominators.
+
+    The denominators are ``|Q| / ‖(P, Q)‖`` of the tuples of standardised targets.
+    """
 
     decoded: Decoded
     sign: Float64[Tensor, " rows"]
