@@ -100,3 +100,10 @@ def coverage_run(bottoms: list[int], form: str = "nan", **options: Any) -> Any:
     batches = options.pop("batches", finite_batches(len(bottoms)))
     trainer = make_trainer(model, batches, square, **{"max_epochs": 4, **options})
     return trainer, trainer.fit()
+
+
+def set_scale(trainer: SCMTrainer, scale: float) -> None:
+    """Set a float16 scaler's scale; without one, do nothing."""
+    scaler = trainer.window.scaler
+    if scaler.is_enabled():
+        scaler.load_state_dict(scaler.state_dict() | {"scale": scale})

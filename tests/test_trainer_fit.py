@@ -163,3 +163,12 @@ def test_outputs_and_losses_of_the_wrong_form_are_named(unchecked: None) -> None
     wide = [(x, y[:, None]) for x, y in finite_batches(1)]
     with pytest.raises(ValueError, match="broadcasting would pair"):
         make_trainer(small_model(), wide).fit()
+
+
+def test_a_loader_over_an_iterable_data_set_trains() -> None:
+    class Stream(torch.utils.data.IterableDataset[Any]):
+        def __iter__(self) -> Any:
+            yield from ((x[0], y[0]) for x, y in finite_batches(6))
+
+    loader = torch.utils.data.DataLoader(Stream(), batch_size=3)
+    assert len(make_trainer(small_model(), loader, max_epochs=2).fit()) == 4

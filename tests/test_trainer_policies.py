@@ -14,6 +14,7 @@ from tests.loops import (
     make_trainer,
     pole_batches,
     same,
+    set_scale,
     small_model,
     weights,
 )
@@ -102,3 +103,36 @@ def test_the_policy_in_force_ends_with_the_forward() -> None:
     make_trainer(model, pole_batches((4,)), gradient_policy=GradientPolicy.REJECT).fit()
     assert inside == [GradientPolicy.REJECT]
     assert get_policy() is GradientPolicy.CLAMP
+
+
+def clamped_move(batches: list[tuple[Tensor, Tensor]], **options: Any) -> Tensor:
+    """How far one window moves a weight, with gradients well above CLAMP's bound."""
+    model = FreeTuple()
+    with torch.no_grad():
+        model.linear.weight.fill_(0.5)
+        model.linear.bias.fill_(0.5)
+    before = model.linear.bias.detach().clone()
+
+    def steep(outputs: tuple[Tensor, Tensor], lifted: Any) -> Tensor:
+        return 30 * (outputs[0].square().mean() + outputs[1].mean())
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    count = len(batches)
+    options = {"gradient_policy": "clamp", "gradient_accumulation_steps": count, **options}
+    trainer = make_trainer(model, batches, steep, optimizer=optimizer, **options)
+    set_scale(trainer, 2.0**8)  # the default one overflows in the first steps
+    trainer.fit()
+    return before - model.linear.bias.detach()
+
+
+def test_clamp_bounds_the_gradient_of_the_loss_not_of_its_multiple() -> None:
+    x = torch.ones(4, 2)
+    plain = clamped_move([(x, torch.ones(4))])
+    for amp_dtype in ("bf16", "fp16"):
+        amp = clamped_move([(x, torch.ones(4))], use_amp=True, amp_dtype=amp_dtype)
+        assert torch.allclose(amp, plain, rtol=0.02), amp_dtype
+    small, large = (x[:1] * 0, torch.ones(1)), (torch.ones(60, 2), torch.ones(60))
+    one_order = clamped_move([small, large])
+    assert torch.allclose(one_order, clamped_move([large, small]), rtol=1e-5)
+    parts = 1 * clamped_move([small]) + 60 * clamped_move([large])
+    assert torch.allclose(one_order, parts / 61, rtol=1e-5)

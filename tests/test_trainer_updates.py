@@ -13,11 +13,12 @@ from tests.loops import (
     make_trainer,
     pole_batches,
     same,
+    set_scale,
     small_model,
     weights,
 )
 from zeroproof.losses import SCMTrainingLoss
-from zeroproof.training.trainer import NonFiniteError, SCMTrainer
+from zeroproof.training.trainer import NonFiniteError
 
 F64 = torch.float64
 
@@ -155,11 +156,6 @@ def test_a_gradient_that_overflows_is_skipped_though_the_loss_is_finite() -> Non
     records = (trainer := make_trainer(model, pole_batches((8,)), loss)).fit()
     assert same(weights(model), before)
     assert (trainer.skipped_steps, records[0]["skipped"], trainer.global_step) == (1, 1.0, 0)
-
-
-def set_scale(trainer: SCMTrainer, scale: float) -> None:
-    scaler = trainer.window.scaler
-    scaler.load_state_dict(scaler.state_dict() | {"scale": scale})
 
 
 @pytest.mark.parametrize("amp_dtype", [None, "bf16", "fp16"])
@@ -316,3 +312,64 @@ def test_train_step_by_hand_equals_fit() -> None:
     records = [by_hand.train_step(batch) for batch in batches]
     assert make_trainer(twin, batches, SCMTrainingLoss(), **options).fit() == records
     assert same(weights(model), weights(twin))
+
+
+@pytest.mark.parametrize("amp_dtype", [None, "fp16"])
+def test_a_norm_that_overflows_ends_in_an_error_under_any_precision(amp_dtype: str | None) -> None:
+    class Steep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.k = nn.Parameter(torch.zeros(8))
+
+        def forward(self, outputs: Any, lifted: Any) -> Tensor:
+            return fit_loss(outputs, lifted) + 1e25 * self.k.sum()
+
+    model, loss = small_model(), Steep()
+    optimizer = torch.optim.SGD([*model.parameters(), *loss.parameters()], lr=0.1)
+    options: dict[str, Any] = {"use_amp": True, "amp_dtype": amp_dtype} if amp_dtype else {}
+    batches = pole_batches([4] * 200)
+    trainer = make_trainer(
+        model, batches, loss, optimizer=optimizer, max_nonfinite_steps=3, **options
+    )
+    with pytest.raises(NonFiniteError, match="3 updates in a row"):
+        trainer.fit()
+    assert trainer.global_step == 0
+
+
+@pytest.mark.parametrize("options", [{"gradient_accumulation_steps": 4}, {"amp_dtype": "fp16"}])
+def test_clipping_sees_the_windows_own_gradient(options: dict[str, Any]) -> None:
+    batches = pole_batches([8] * 4)
+    moves = []
+    for limit in (None, 1e3, 1e-3):
+        model = small_model()
+        before = weights(model)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        amp = {"use_amp": True} if "amp_dtype" in options else {}
+        trainer = make_trainer(
+            model,
+            batches if not amp else batches[:1],
+            fit_loss,
+            optimizer=optimizer,
+            max_grad_norm=limit,
+            **options,
+            **amp,
+        )
+        if amp:
+            set_scale(trainer, 2.0**12)
+        trainer.fit()
+        moved = [a - b for a, b in zip(weights(model), before, strict=True)]
+        moves.append(torch.cat([m.flatten() for m in moved]).norm().item())
+    assert moves[0] == pytest.approx(moves[1], rel=1e-3), "a high limit clips nothing"
+    assert moves[2] == pytest.approx(1e-3, rel=1e-2)
+
+
+def test_a_loss_that_is_not_finite_is_skipped_though_its_gradient_is() -> None:
+    def loss(outputs: Any, lifted: Any) -> Tensor:
+        return fit_loss(outputs, lifted) + torch.inf
+
+    model = small_model()
+    before = weights(model)
+    trainer = make_trainer(model, pole_batches((8,)), loss)
+    trainer.fit()
+    assert (trainer.skipped_steps, trainer.global_step) == (1, 0)
+    assert same(weights(model), before)

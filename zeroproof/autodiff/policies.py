@@ -38,6 +38,7 @@ class GradientPolicy(Enum):
 
 
 _in_scope: ContextVar[GradientPolicy | None] = ContextVar("gradient_policy", default=None)
+_unit: ContextVar[Tensor | float] = ContextVar("gradient_unit", default=1.0)
 _defaults: dict[Hashable, GradientPolicy] = {}
 
 
@@ -61,6 +62,20 @@ def gradient_policy(policy: GradientPolicy | str) -> Iterator[GradientPolicy]:
         _in_scope.reset(token)
 
 
+@contextmanager
+def gradient_unit(unit: Tensor | float) -> Iterator[None]:
+    """Tell the forwards inside the block that their loss will be multiplied by ``unit``.
+
+    CLAMP then bounds the gradient of the loss itself, not that of the multiple which a gradient
+    scaler or an accumulation window makes of it. Meets: POL-1, ACC-1.
+    """
+    token = _unit.set(unit)
+    try:
+        yield
+    finally:
+        _unit.reset(token)
+
+
 def register_policy(layer: Hashable, policy: GradientPolicy | str | None) -> None:
     """Set the default policy of a layer (any hashable key, such as its class or a name).
 
@@ -80,12 +95,18 @@ def get_policy(layer: Hashable | None = None) -> GradientPolicy:
     return _in_scope.get() or _defaults.get(layer, GradientPolicy.CLAMP)
 
 
-def _select(gradient: Tensor, bottom: Tensor, policy: GradientPolicy) -> Tensor:
+def _select(
+    gradient: Tensor, bottom: Tensor, policy: GradientPolicy, unit: Tensor | float
+) -> Tensor:
     if policy is GradientPolicy.REJECT:
         return torch.zeros_like(gradient)
     if policy is GradientPolicy.CLAMP:
         bottom = bottom | torch.isnan(gradient)
-        gradient = gradient.clamp(-1.0, 1.0)
+        if isinstance(unit, Tensor):
+            bound = unit.to(gradient.device, gradient.dtype)
+            gradient = gradient.clamp(-bound, bound)
+        else:
+            gradient = gradient.clamp(-unit, unit)
     # A select, never a product: 0 · NaN is NaN. Meets: POL-5.
     return gradient.masked_fill(bottom, 0.0)
 
@@ -94,13 +115,13 @@ class _PolicyGate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, bottom: Tensor, policy: GradientPolicy) -> Tensor:
         ctx.save_for_backward(bottom)
-        ctx.policy = policy
+        ctx.policy, ctx.unit = policy, _unit.get()
         return x.view_as(x)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         (bottom,) = ctx.saved_tensors
-        return _select(gradients[0], bottom, ctx.policy), None, None
+        return _select(gradients[0], bottom, ctx.policy, ctx.unit), None, None
 
 
 def apply_policy(

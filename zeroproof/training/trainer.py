@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Sized
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from os import PathLike
 from typing import Any
@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tqdm import tqdm
 
-from zeroproof.autodiff.policies import GradientPolicy, gradient_policy
+from zeroproof.autodiff.policies import GradientPolicy, gradient_policy, gradient_unit
 from zeroproof.scm.outputs import Outputs, gate_outputs, widen_outputs
 from zeroproof.training.batches import split_batch
 from zeroproof.training.checkpoint import (
@@ -140,7 +140,10 @@ class SCMTrainer:
                 "make a new trainer, or load a checkpoint into one with a larger max_epochs"
             )
         self.log.records.clear()
-        batches = len(self.train_loader) if isinstance(self.train_loader, Sized) else None
+        try:
+            batches = len(self.train_loader)  # type: ignore[arg-type]
+        except TypeError:  # a generator, or a DataLoader over an iterable data set
+            batches = None
         total = None if batches is None else batches * self.config.max_epochs
         done = self.epoch * (batches or 0)
         with tqdm(total=total, initial=done, disable=not self.config.progress) as bar:
@@ -226,7 +229,8 @@ class SCMTrainer:
         """Lift the targets, run the model, and return loss, measures and number of samples."""
         inputs, targets = split_batch(batch, self.device)
         lifted = lift_targets(targets)
-        outputs = self._forward(inputs)
+        with gradient_unit(self.window.unit(len(targets))):
+            outputs = self._forward(inputs)
         loss, terms = self.objective(
             outputs,
             lifted,

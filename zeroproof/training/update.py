@@ -65,6 +65,15 @@ class UpdateWindow:
         """Whether the window has all of its micro-batches."""
         return self.micro_batches >= self._config.gradient_accumulation_steps
 
+    def unit(self, samples: int) -> Tensor | float:
+        """Return the factor by which a micro-batch's loss will be scaled in the backward."""
+        weight = samples / (self._first_samples or samples)
+        if not self.scaler.is_enabled():
+            return weight
+        scaled = self.scaler.scale(self._all_finite.new_full((), weight, dtype=torch.float32))
+        assert isinstance(scaled, Tensor)
+        return scaled
+
     def backward(self, loss: Tensor, samples: int) -> None:
         """Add a micro-batch's gradient; ValueError for a loss that has none."""
         if not loss.requires_grad:
@@ -127,5 +136,7 @@ class UpdateWindow:
             return True
         scale = self.scaler.get_scale()
         falls = scale_at_fault and scale > 1
-        self.scaler.update(None if falls else max(scale, 1.0))
+        # Set, not left to the scaler: it sees no fault where only the norm overflows.
+        backoff = self.scaler.get_backoff_factor() if falls else 1.0
+        self.scaler.update(max(scale * backoff, 1.0))
         return not falls
