@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -358,3 +359,72 @@ def test_the_command_is_also_a_module() -> None:
     command = [sys.executable, "-m", "zeroproof", "--version"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True)
     assert shown.stdout.strip() == zeroproof.__version__
+
+
+def test_a_constant_is_no_scale(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text("a,y\n" + "0.1,0.1\n" * 126)  # whose computed deviation is 1.4e-17
+    out = tmp_path / "run"
+    assert main(["train", str(path), "--target", "y", "--out", str(out), "--epochs", "1"]) == 0
+    assert (Run.read(out).scale.std, Run.read(out).scale.target_std) == ([1.0], 1.0)
+
+
+@pytest.mark.parametrize("column", ["a", "y"])
+def test_numbers_without_a_deviation_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], column: str
+) -> None:
+    path = tmp_path / "data.csv"
+    rows = [f"{i}e307,{i}" if column == "a" else f"{i},{i}e307" for i in range(-9, 9)]
+    path.write_text("a,y\n" + "\n".join(rows))
+    assert main(["train", str(path), "--target", "y", "--out", str(tmp_path / "run")]) == 2
+    assert f"column {column!r} has numbers too large" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_from_another_folder(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = ["--target", "y", "--epochs", "1", "--out", str(tmp_path / "run")]
+    assert main(["train", data.name, *options]) == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert main(["train", str(data), "--resume", *options]) == 0
+
+
+def test_an_interrupt_before_the_first_checkpoint_promises_nothing(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(self: Any, metrics: dict[str, float]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train.Keeper, "__call__", interrupt)
+    assert main(["train", str(data), "--target", "y", "--out", str(tmp_path / "run")]) == 130
+    assert capsys.readouterr().err.endswith("zeroproof: interrupted; start again\n")
+
+
+def test_a_checkpoint_of_another_shape_is_one_line(
+    run: Callable[..., Path], data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = run("run")
+    text = (out / "config.json").read_text()
+    (out / "config.json").write_text(text.replace("64,", "32,", 1))
+    assert main(["predict", str(out), str(data), "--out", str(out / "p.csv")]) == 2
+    assert "does not fit config.json" in capsys.readouterr().err
+
+
+def test_an_old_encoding_of_the_terminal_stops_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_text(GOOD)
+    options = ["--target", "y", "--epochs", "1", "--out", str(tmp_path / "run")]
+    command = [sys.executable, "-m", "zeroproof", "train", str(path), *options]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+
+
+def test_without_singular_targets_no_row_held_out_is_bottom(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(100, 2, generator=generator).tolist()  # errors beyond one deviation
+    path = write(tmp_path / "data.csv", [["a", "y"], *noise])
+    out = tmp_path / "run"
+    assert main(["train", str(path), "--target", "y", "--out", str(out), "--epochs", "1"]) == 0
+    assert "(false bottom) | 0.00 %" in (out / "report.md").read_text()

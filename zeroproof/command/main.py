@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -33,8 +34,8 @@ SHIPPED_TARGET = "log10_ic50_uM"
 def _at_least(least: int) -> Callable[[str], int]:
     def integer(text: str) -> int:
         value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"must be at least {least}, got {text}")
+        if not least <= value < 2**63:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, below 2^63, got {text}")
         return value
 
     return integer
@@ -108,6 +109,9 @@ def _options(arguments: argparse.Namespace) -> Options:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0, 2 for a user's error, 130 when interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # ⊥ and ‖ are in few of the older encodings
+            stream.reconfigure(errors="replace")
     parsed = _parser().parse_args(arguments)
     try:
         if parsed.command == "train":
@@ -115,8 +119,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             print(predict(parsed.run, parsed.data, parsed.out))
     except KeyboardInterrupt:
-        again = f"zeroproof train --resume --out {parsed.out}"
-        print(f"zeroproof: interrupted; go on with: {again}", file=sys.stderr)
+        again = "start again"
+        if parsed.command == "train" and (parsed.out / "checkpoint.pt").exists():
+            again = f"go on with: zeroproof train --resume --out {parsed.out}"
+        print(f"zeroproof: interrupted; {again}", file=sys.stderr)
         return 130
     except (UserError, CheckpointError, NonFiniteError, OSError) as error:
         print(f"zeroproof: {' '.join(str(error).split())}", file=sys.stderr)

@@ -35,14 +35,9 @@ class Scale:
     @classmethod
     def of(cls, features: Tensor, targets: Tensor) -> Scale:
         """Return the statistics of a training part; a constant column has deviation 1."""
-        known = targets[targets.isfinite()]
-        std, target_std = features.std(dim=0, correction=0), known.std(correction=0)
-        return cls(
-            features.mean(dim=0).tolist(),
-            std.where(std > 0, 1.0).tolist(),
-            known.mean().item(),
-            target_std.where(target_std > 0, 1.0).item(),
-        )
+        mean, std = _statistics(features)
+        target_mean, target_std = _statistics(targets[targets.isfinite()])
+        return cls(mean.tolist(), std.tolist(), target_mean.item(), target_std.item())
 
     def features(self, x: Tensor) -> Tensor:
         """Return standardised features, float32."""
@@ -56,6 +51,14 @@ class Scale:
     def values(self, standardised: Tensor) -> Tensor:
         """Bring standardised values back to the target's unit, float64."""
         return self.target_std * standardised.double() + self.target_mean
+
+
+def _statistics(numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation along the rows; the deviation of a constant is 1."""
+    # The computed deviation of a constant such as 0.1 may be a rounding error above 0.
+    constant = numbers.amax(dim=0) == numbers.amin(dim=0)
+    std = numbers.std(dim=0, correction=0)
+    return numbers.mean(dim=0), std.where(~constant & (std > 0), 1.0)
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,11 @@ class Run:
         if self.tau_infer is None:
             raise UserError(f"the run in {folder} is not finished; go on with train --resume")
         model = self.new_model()
-        model.load_state_dict(read_checkpoint(folder / "checkpoint.pt")["model"])
+        state = read_checkpoint(folder / "checkpoint.pt")
+        try:
+            model.load_state_dict(state["model"])
+        except (RuntimeError, KeyError) as error:
+            raise UserError(f"{folder}: checkpoint.pt does not fit config.json") from error
         return self.decode(model, table.matrix(self.features), self.tau_infer)
 
     def decode(self, model: torch.nn.Module, x: Tensor, tau_infer: float) -> Predictions:
@@ -188,7 +195,8 @@ def choose_threshold(predictions: Predictions, y: Tensor, unit: float) -> float:
     Below the threshold everything decodes to ⊥. The cost of a finite measurement is its absolute
     error in ``unit``s, or 1 where it is decoded to ⊥; of a singular one 1 where it is decoded to
     a number. What is minimised is the sum of the two mean costs; of several best thresholds, the
-    middle of the widest interval is taken.
+    middle of the widest interval is taken. Without singular measurements it lies below every
+    denominator.
 
     Args:
         predictions: decoded at threshold 0.
@@ -197,6 +205,8 @@ def choose_threshold(predictions: Predictions, y: Tensor, unit: float) -> float:
     """
     order = predictions.denominator.argsort()
     finite = lift_targets(y)[1][order] != 0
+    if finite.all():
+        return predictions.denominator.min().item() / 2
     error = ((predictions.decoded.value - y)[order].abs() / unit).nan_to_num(1.0, 1.0)
     edges = torch.cat([torch.zeros(1), predictions.denominator[order], torch.ones(1)]).double()
     width = edges[1:] - edges[:-1]

@@ -99,12 +99,22 @@ def describe(options: Options, table: Table, targets: Tensor, training: Tensor) 
     features = [name for name in table.numeric_columns() if name != options.target]
     if not features:
         raise UserError(f"{table.path}: no column of numbers beside the target {options.target!r}")
+    scale = Scale.of(table.matrix(features)[training], targets[training])
+    wide = zip(
+        [*features, options.target],
+        [*scale.mean, scale.target_mean],
+        [*scale.std, scale.target_std],
+        strict=True,
+    )
+    for name, mean, std in wide:
+        if not (math.isfinite(mean) and math.isfinite(std)):
+            raise UserError(f"{table.path}: column {name!r} has numbers too large to standardise")
     return Run(
         version=zeroproof.__version__,
         options=options,
         data_sha256=hashlib.sha256(table.path.read_bytes()).hexdigest(),
         features=features,
-        scale=Scale.of(table.matrix(features)[training], targets[training]),
+        scale=scale,
     )
 
 
@@ -116,7 +126,9 @@ def prepare(folder: Path, run: Run, *, resume: bool) -> None:
             raise UserError(
                 f"{folder} holds no checkpoint yet; delete it and train without --resume"
             )
-        if dataclasses.replace(before, tau_infer=None) != run:
+        # The same data may be named by another path; its digest tells.
+        same_path = dataclasses.replace(before.options, data=run.options.data)
+        if dataclasses.replace(before, options=same_path, tau_infer=None) != run:
             raise UserError(
                 f"{folder} holds a run with other data or options; give those of "
                 f"{folder / 'config.json'}, or another --out"
