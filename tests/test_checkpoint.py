@@ -47,7 +47,8 @@ def noisy_trainer(seed: int, max_epochs: int, *, own_generator: bool, **options:
     optimizer = torch.optim.AdamW([*model.parameters(), *loss.parameters()], lr=0.01)
     data = torch.utils.data.TensorDataset(*pole_batches((40,))[0])
     generator = torch.Generator().manual_seed(seed) if own_generator else None
-    loader = torch.utils.data.DataLoader(data, batch_size=8, shuffle=True, generator=generator)
+    sampler = torch.utils.data.RandomSampler(data, generator=generator)
+    loader = torch.utils.data.DataLoader(data, batch_size=8, sampler=sampler)
     return make_trainer(
         model,
         loader,

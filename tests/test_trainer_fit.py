@@ -172,3 +172,11 @@ def test_a_loader_over_an_iterable_data_set_trains() -> None:
 
     loader = torch.utils.data.DataLoader(Stream(), batch_size=3)
     assert len(make_trainer(small_model(), loader, max_epochs=2).fit()) == 4
+
+
+@pytest.mark.parametrize("amp", [{}, {"use_amp": True, "amp_dtype": "fp16"}])
+def test_an_optimizer_of_other_parameters_is_named(amp: dict[str, Any]) -> None:
+    optimizer = torch.optim.SGD(small_model().parameters(), lr=0.1)
+    trainer = make_trainer(small_model(), finite_batches(2), optimizer=optimizer, **amp)
+    with pytest.raises(ValueError, match="reaches none of the optimizer's parameters"):
+        trainer.fit()

@@ -98,15 +98,16 @@ class Restless(nn.Module):
         self.register_buffer("forwards", torch.zeros(()))
 
     def forward(self, x: Tensor) -> Any:
-        self.forwards += 1
+        self.forwards = self.forwards + 1  # another tensor, not another value
         return self.model(self.drop(self.norm(x)))
 
 
 @pytest.mark.parametrize("raises", [False, True])
 def test_training_with_validation_is_bitwise_training_without(raises: bool) -> None:
-    def val_loader() -> Any:
+    def val_loader(shared: torch.Generator) -> Any:
         data = torch.utils.data.TensorDataset(torch.rand(8, 2), torch.rand(8))
-        return torch.utils.data.DataLoader(data, batch_size=4, shuffle=True)
+        sampler = torch.utils.data.RandomSampler(data, generator=shared)
+        return torch.utils.data.DataLoader(data, batch_size=4, sampler=sampler)
 
     class Broken:
         def __iter__(self) -> Iterator[Any]:
@@ -120,10 +121,12 @@ def test_training_with_validation_is_bitwise_training_without(raises: bool) -> N
         torch.manual_seed(1)
         model = Restless()
         frozen = model.norm
-        loader = torch.utils.data.DataLoader(data, batch_size=8, shuffle=True)
+        shared = torch.Generator().manual_seed(5)
+        sampler = torch.utils.data.RandomSampler(data, generator=shared)
+        loader = torch.utils.data.DataLoader(data, batch_size=8, sampler=sampler)
         options: dict[str, Any] = {}
         if validate:
-            options["val_loader"] = Broken() if raises else val_loader()
+            options["val_loader"] = Broken() if raises else val_loader(shared)
         torch.manual_seed(2)
         trainer = make_trainer(model, loader, max_epochs=1 if raises else 3, **options)
         if validate and raises:

@@ -81,9 +81,17 @@ def _plain(state: Any) -> Any:
     return state.tolist() if hasattr(state, "tolist") else state
 
 
+def _generators(loader: object) -> list[torch.Generator]:
+    """Return the distinct generators of a loader and of its samplers, in a fixed order."""
+    sampler, batch_sampler = (getattr(loader, n, None) for n in ("sampler", "batch_sampler"))
+    nested = [getattr(s, "sampler", None) for s in (sampler, batch_sampler)]
+    owners = [loader, sampler, batch_sampler, *nested]
+    found = [getattr(owner, "generator", None) for owner in owners]
+    return list(dict.fromkeys(g for g in found if isinstance(g, torch.Generator)))
+
+
 def random_state(loader: object) -> dict[str, Any]:
-    """Return every random state that an epoch may draw on, the loader's own included."""
-    generator = getattr(loader, "generator", None)
+    """Return the global random states, and those of the generators a loader draws on."""
     version, words, gauss = random.getstate()
     numpy: Any = sys.modules.get("numpy")
     return {
@@ -91,7 +99,7 @@ def random_state(loader: object) -> dict[str, Any]:
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "python": [version, list(words), gauss],
         "numpy": None if numpy is None else _plain(numpy.random.get_state(legacy=False)),
-        "loader": None if generator is None else generator.get_state(),
+        "loader": [generator.get_state() for generator in _generators(loader)],
     }
 
 
@@ -104,6 +112,5 @@ def restore_random_state(state: dict[str, Any], loader: object) -> None:
     random.setstate((version, tuple(words), gauss))
     if state["numpy"] is not None and "numpy" in sys.modules:
         sys.modules["numpy"].random.set_state(state["numpy"])
-    generator = getattr(loader, "generator", None)
-    if generator is not None and state["loader"] is not None:
-        generator.set_state(state["loader"])
+    for generator, generator_state in zip(_generators(loader), state["loader"], strict=False):
+        generator.set_state(generator_state)

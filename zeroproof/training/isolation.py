@@ -12,15 +12,20 @@ from zeroproof.training.checkpoint import random_state, restore_random_state
 
 
 @contextmanager
-def undisturbed_eval(modules: Sequence[nn.Module], loader: object) -> Iterator[None]:
+def undisturbed_eval(modules: Sequence[nn.Module], *loaders: object) -> Iterator[None]:
     """Put modules in eval mode without gradients; afterwards everything is as it was.
 
-    Restored, also on exceptions: each submodule's mode, buffers, and every random state, that
-    of ``loader`` included. Meets: VAL-2.
+    Restored, also on exceptions: each submodule's mode, buffers, the global random states, and
+    the generators of ``loaders``. Meets: VAL-2.
     """
-    modes = [(m, m.training) for module in modules for m in module.modules()]
-    buffers = [(b, b.clone()) for module in modules for b in module.buffers()]
-    random = random_state(loader)
+    submodules = [m for module in modules for m in module.modules()]
+    modes = [(m, m.training) for m in submodules]
+    buffers = [
+        (m, name, buffer, buffer.clone())
+        for m in submodules
+        for name, buffer in m.named_buffers(recurse=False)
+    ]
+    random = [random_state(loader) for loader in loaders]
     try:
         for module in modules:
             module.eval()
@@ -30,6 +35,8 @@ def undisturbed_eval(modules: Sequence[nn.Module], loader: object) -> Iterator[N
         for module, training in modes:
             module.training = training
         with torch.no_grad():
-            for buffer, value in buffers:
+            for m, name, buffer, value in buffers:
                 buffer.copy_(value)
-        restore_random_state(random, loader)
+                setattr(m, name, buffer)  # a forward may have put another tensor there
+        for state, loader in zip(random, loaders, strict=True):
+            restore_random_state(state, loader)

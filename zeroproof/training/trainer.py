@@ -251,7 +251,8 @@ class SCMTrainer:
     def _forward(self, inputs: Any) -> Outputs:
         """Run the model under autocast and policy; its outputs leave both (AMP-1, POL-9)."""
         policy, dtype = self.config.policy, self.config.autocast_dtype
-        autocast = torch.autocast(self.device.type, dtype, enabled=self.config.mixed_precision)
+        amp = self.config.mixed_precision
+        autocast = torch.autocast(self.device.type, dtype) if amp else nullcontext()
         with autocast, gradient_policy(policy) if policy else nullcontext():
             outputs: Outputs = self.model(inputs)
         return gate_outputs(widen_outputs(outputs), policy or GradientPolicy.PASSTHROUGH)
@@ -279,7 +280,7 @@ class SCMTrainer:
             raise ValueError("validate() needs TrainingConfig(val_loader=...)")
         tau = (config.tau_train_min + config.tau_train_max) / 2
         epoch = max(self.epoch - 1, 0)
-        with undisturbed_eval(self._modules, self.train_loader):
+        with undisturbed_eval(self._modules, self.train_loader, config.val_loader):
             for batch in config.val_loader:
                 _, measured, samples = self._evaluate(batch, tau, epoch)
                 values = {name: value.item() for name, value in measured.items()}

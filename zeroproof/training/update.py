@@ -94,8 +94,13 @@ class UpdateWindow:
         Returns whether the update was applied. Raises :class:`NonFiniteError` after
         ``max_nonfinite_steps`` counted skips in a row.
         """
-        self.scaler.unscale_(self.optimizer)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        if all(p.grad is None for p in parameters):
+            raise ValueError(
+                "the loss reaches none of the optimizer's parameters; build the optimizer from "
+                "the parameters of this model, or of the loss"
+            )
+        self.scaler.unscale_(self.optimizer)
         weight = self._samples / self._first_samples
         if weight != 1:
             for gradient in (p.grad for p in parameters if p.grad is not None):
