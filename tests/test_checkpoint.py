@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tests.loops import fit_loss, make_trainer, pole_batches, same, small_model
 from zeroproof.training import checkpoint
-from zeroproof.training.trainer import CheckpointError, SCMTrainer
+from zeroproof.training.trainer import CheckpointError, NonFiniteError, SCMTrainer
 
 
 class Noisy(nn.Module):
@@ -138,6 +138,22 @@ def test_the_stop_survives_a_resume(tmp_path: Path) -> None:
         third.fit()
 
 
+def test_skips_in_a_row_survive_a_resume(tmp_path: Path) -> None:
+    x, y = pole_batches((4,))[0]
+
+    def faulty(max_epochs: int) -> SCMTrainer:
+        model, batches = small_model(), [(x * torch.nan, y)]
+        return make_trainer(model, batches, max_epochs=max_epochs, max_nonfinite_steps=3)
+
+    first, second = faulty(2), faulty(9)
+    first.fit()
+    first.save_checkpoint(tmp_path / "run.pt")
+    second.load_checkpoint(tmp_path / "run.pt")
+    with pytest.raises(NonFiniteError):
+        second.fit()
+    assert second.skipped_steps == 3
+
+
 def test_saving_inside_an_epoch_is_refused(tmp_path: Path) -> None:
     trainer = make_trainer(small_model(), pole_batches((4, 4)))
     trainer.train_step(pole_batches((4,))[0])
@@ -190,6 +206,8 @@ class Hostile:
         ("hostile", "cannot be read as a checkpoint"),
         ("foreign", "is not a checkpoint of zeroproof"),
         ("newer", "has version 99, this package reads up to 1; upgrade"),
+        ("without version", "has version None"),
+        ("with a scheduler", "the other none"),
         ("other model", "does not fit this trainer"),
     ],
 )
@@ -210,6 +228,10 @@ def test_a_file_that_is_no_checkpoint_changes_nothing(
         torch.save({"model": {}}, path)
     elif content == "newer":
         torch.save(torch.load(path) | {"version": 99}, path)
+    elif content == "without version":
+        torch.save({k: v for k, v in torch.load(path).items() if k != "version"}, path)
+    elif content == "with a scheduler":
+        torch.save(torch.load(path) | {"scheduler": {}}, path)
     else:
         other = small_model(seed=5, head="free")  # its body fits, its head does not
         make_trainer(other, pole_batches((4,))).save_checkpoint(path)

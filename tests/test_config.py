@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -57,8 +58,12 @@ def test_a_value_of_the_wrong_type_names_the_option(unchecked: None, name: str, 
 
 
 def test_two_names_of_one_option_must_agree() -> None:
-    assert TrainingConfig(use_amp=True).mixed_precision
-    assert TrainingConfig(mixed_precision=True).use_amp
+    assert TrainingConfig(use_amp=True).amp
+    assert TrainingConfig(mixed_precision=True).amp
+    assert not TrainingConfig().amp
+    on = dataclasses.replace(TrainingConfig(), mixed_precision=True)
+    assert on.amp
+    assert not dataclasses.replace(on, mixed_precision=False).amp
     with pytest.raises(ValueError, match="mixed_precision=True and use_amp=False disagree"):
         TrainingConfig(mixed_precision=True, use_amp=False)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -180,3 +180,21 @@ def test_an_optimizer_of_other_parameters_is_named(amp: dict[str, Any]) -> None:
     trainer = make_trainer(small_model(), finite_batches(2), optimizer=optimizer, **amp)
     with pytest.raises(ValueError, match="reaches none of the optimizer's parameters"):
         trainer.fit()
+
+
+def test_inputs_keep_their_kind() -> None:
+    class Parts(NamedTuple):
+        x: Tensor
+        packed: Any
+
+    class Named(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.memory = small_model(), nn.GRU(2, 2, batch_first=True)
+
+        def forward(self, inputs: Parts) -> Any:
+            _, state = self.memory(inputs.packed)
+            return self.inner(inputs.x + state[0])
+
+    packed = nn.utils.rnn.pack_padded_sequence(torch.rand(4, 3, 2), [3, 2, 2, 1], batch_first=True)
+    assert len(make_trainer(Named(), [(Parts(torch.rand(4, 2), packed), torch.rand(4))]).fit()) == 1

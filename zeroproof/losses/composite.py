@@ -28,7 +28,8 @@ class LossConfig:
     Args:
         fit: ``"chordal"`` or ``"implicit"``.
         gamma: γ of the implicit fit; > 0.
-        lambda_margin, lambda_sign, lambda_rej: weights ≥ 0; a term of weight 0 costs nothing.
+        lambda_margin, lambda_sign, lambda_rej: weights ≥ 0; a term of weight 0 is still
+            logged.
         target_coverage: coverage wanted of the finite-target samples, in [0, 1].
         tau_train: threshold used when a call gives no ``tau``; ≥ 0.
 

@@ -10,12 +10,13 @@ from torch import Tensor
 
 
 def _to_device(data: Any, device: torch.device) -> Any:
-    if isinstance(data, Tensor):
+    if hasattr(data, "to"):  # a tensor, or what moves itself, such as a PackedSequence
         return data.to(device, non_blocking=True)
     if isinstance(data, Mapping):
         return {key: _to_device(value, device) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
-        return [_to_device(value, device) for value in data]
+        moved = [_to_device(value, device) for value in data]
+        return type(data)(*moved) if hasattr(data, "_fields") else type(data)(moved)
     return data
 
 

@@ -56,9 +56,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of zeroproof")
-    if state["version"] > VERSION:
+    if not isinstance(state.get("version"), int) or state["version"] > VERSION:
         raise CheckpointError(
-            f"{path} has version {state['version']}, this package reads up to {VERSION}; "
+            f"{path} has version {state.get('version')}, this package reads up to {VERSION}; "
             "upgrade zeroproof-scm"
         )
     return state

@@ -124,12 +124,9 @@ class TrainingConfig:
                 raise ValueError(f"loss_weights[{name!r}] must be finite, got {weight!r}")
 
     def _normalise(self) -> None:
-        """Give the option with two names one value, and check those with several spellings."""
+        """Check the options that have several names or spellings."""
         if self.use_amp is False and self.mixed_precision:
             raise ValueError("mixed_precision=True and use_amp=False disagree; give one of them")
-        mixed_precision = self.mixed_precision or bool(self.use_amp)
-        object.__setattr__(self, "mixed_precision", mixed_precision)
-        object.__setattr__(self, "use_amp", mixed_precision)
         if self.autocast_dtype not in AMP_DTYPES.values():
             raise ValueError(
                 f"amp_dtype must be float16 or bfloat16, got {self.amp_dtype!r}; "
@@ -142,6 +139,11 @@ class TrainingConfig:
                 object.__setattr__(self, "device", torch.device(self.device))
             except RuntimeError as error:
                 raise ValueError(f"device {self.device!r} is unknown: {error}") from None
+
+    @property
+    def amp(self) -> bool:
+        """Whether mixed precision is on, under either of its names."""
+        return self.mixed_precision or bool(self.use_amp)
 
     @property
     def autocast_dtype(self) -> torch.dtype | None:

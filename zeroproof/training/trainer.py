@@ -104,7 +104,7 @@ class SCMTrainer:
         device = torch.device(device or "cpu")
         if device.type == "cuda" and not torch.cuda.is_available():
             raise RuntimeError("device is 'cuda', but torch finds no CUDA device; use 'cpu'")
-        if self.config.mixed_precision:
+        if self.config.amp:
             bf16_on_gpu = self.config.autocast_dtype == torch.bfloat16 and device.type == "cuda"
             if not torch.amp.autocast_mode.is_autocast_available(device.type) or (
                 bf16_on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False)
@@ -126,7 +126,9 @@ class SCMTrainer:
         return self.window.skipped
 
     def fit(self) -> list[dict[str, float]]:
-        """Train until ``max_epochs`` or the early stop; return this call's records.
+        """Train until ``max_epochs`` or the early stop; return the records.
+
+        They are this call's, the latest ``history_limit`` of them.
 
         Raises:
             RuntimeError: there is nothing left to train.
@@ -134,10 +136,12 @@ class SCMTrainer:
             NonFiniteError: too many updates in a row were skipped.
         """
         if self.stopped or self.epoch >= self.config.max_epochs:
-            reason = "coverage stopped it" if self.stopped else "max_epochs is reached"
+            reason, remedy = "max_epochs is reached", "load a checkpoint into one with more"
+            if self.stopped:
+                reason, remedy = "coverage stopped it", "lower coverage_threshold there"
             raise RuntimeError(
                 f"fit() has nothing to do: {self.epoch} epochs are done and {reason}; "
-                "make a new trainer, or load a checkpoint into one with a larger max_epochs"
+                f"make a new trainer, or {remedy}"
             )
         self.log.records.clear()
         try:
@@ -251,8 +255,7 @@ class SCMTrainer:
     def _forward(self, inputs: Any) -> Outputs:
         """Run the model under autocast and policy; its outputs leave both (AMP-1, POL-9)."""
         policy, dtype = self.config.policy, self.config.autocast_dtype
-        amp = self.config.mixed_precision
-        autocast = torch.autocast(self.device.type, dtype) if amp else nullcontext()
+        autocast = torch.autocast(self.device.type, dtype) if self.config.amp else nullcontext()
         with autocast, gradient_policy(policy) if policy else nullcontext():
             outputs: Outputs = self.model(inputs)
         return gate_outputs(widen_outputs(outputs), policy or GradientPolicy.PASSTHROUGH)
@@ -332,6 +335,8 @@ class SCMTrainer:
         for module, module_state in zip(self.objective.modules, state["loss"], strict=True):
             module.load_state_dict(module_state)
         window.optimizer.load_state_dict(state["optimizer"])
+        if (window.scheduler is None) != (state["scheduler"] is None):
+            raise ValueError("one of the file and this trainer has a scheduler, the other none")
         if window.scheduler is not None:
             window.scheduler.load_state_dict(state["scheduler"])
         if window.scaler.is_enabled():
@@ -358,7 +363,7 @@ class SCMTrainer:
         Raises:
             FileNotFoundError: there is no such file.
             CheckpointError: the file is damaged, foreign or newer, or does not fit this model,
-                optimizer or scheduler. The trainer is then as it was.
+                optimizer or scheduler. Nothing of it is then kept; an epoch under way starts anew.
 
         Meets: RES-1, RES-3.
         """

@@ -45,7 +45,7 @@ class UpdateWindow:
         self.optimizer, self.scheduler, self._config = optimizer, scheduler, config
         self._modules = list(modules)
         self._all_finite = torch.ones((), dtype=torch.bool, device=device)
-        needs_scaler = config.mixed_precision and config.autocast_dtype == torch.float16
+        needs_scaler = config.amp and config.autocast_dtype == torch.float16
         self.scaler = torch.amp.GradScaler(device.type, enabled=needs_scaler)
         self.global_step = 0
         self.skipped = 0
