@@ -104,7 +104,7 @@ def _options(arguments: argparse.Namespace) -> Options:
     chosen: dict[str, Any] = {
         name: before.get(name) if given[name] is None else given[name] for name in names
     }
-    return Options(**chosen | {"data": str(chosen["data"])})
+    return Options(**chosen | {"data": str(Path(chosen["data"]).absolute())})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -97,13 +97,11 @@ def _draw_curves(above: Any, below: Any, records: list[dict[str, float]]) -> Non
     validation = [r for r in records if "val_loss" in r]
     epochs = [r["epoch"] + 1 for r in validation]
 
-    def by_epoch(name: str) -> list[float]:
-        values: dict[float, list[float]] = {}
-        for record in training:
-            values.setdefault(record["epoch"], []).append(record[name])
-        return [torch.tensor(v).nanmean().item() for v in values.values()]
-
-    above.plot(epochs, by_epoch("loss"), color=GREY, lw=1, label="training")
+    losses: dict[float, list[float]] = {}
+    for record in training:
+        losses.setdefault(record["epoch"] + 1, []).append(record["loss"])
+    means = [torch.tensor(values).nanmean().item() for values in losses.values()]
+    above.plot(list(losses), means, color=GREY, lw=1, label="training")
     above.plot(epochs, [r["val_loss"] for r in validation], color=BLUE, label="validation")
     above.set(yscale="log", ylabel="loss", title="Training")
     for name, colour, label in (

@@ -45,10 +45,12 @@ class TrainingConfig:
         loss_weights: weights by name, for losses that accept ``loss_weights`` (CUR-1).
         loss_curriculum: function of the epoch that returns weights by name; they go before
             ``loss_weights`` (CUR-1).
-        device: where to train; None leaves the model where it is.
+        device: where to train; None takes that of the model's first parameter.
         seed: seed of the thresholds (TAU-5); ≥ 0.
         max_grad_norm: clip the gradient's norm to it; > 0, None does not clip.
-        max_nonfinite_steps: skipped updates in a row that raise an error; ≥ 1 (STEP-3).
+        max_nonfinite_steps: skipped updates in a row that raise an error; ≥ 1 (STEP-3). A skip
+            leaves parameters and optimizer state alone, not what the forward itself wrote, such
+            as the running statistics of a batch norm.
         progress: show a progress bar on the standard error stream.
         history_limit: records kept in memory, the latest; ≥ 1 (LOG-2).
 
