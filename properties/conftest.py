@@ -1,12 +1,16 @@
-"""Profiles of the search, and one random state per example."""
+"""Profiles of the search, one random state per example, and the subjects under test."""
 
 from __future__ import annotations
 
 import os
 
+import pytest
 import torch
-from hypothesis import HealthCheck, Verbosity, register_random, settings
+from hypothesis import HealthCheck, register_random, settings
 from torch import Tensor
+
+from properties.hold import HELD
+from properties.subjects import Exact, Ours
 
 _EXAMPLES = 100
 
@@ -35,20 +39,20 @@ register_random(_torch_random)
 _slow = [HealthCheck.too_slow]
 settings.register_profile("dev", max_examples=_EXAMPLES, deadline=None, suppress_health_check=_slow)
 settings.register_profile(
-    "ci",
-    max_examples=_EXAMPLES,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    print_blob=True,
-    suppress_health_check=_slow,
+    "ci", settings.get_profile("dev"), derandomize=True, database=None, print_blob=True
 )
 settings.register_profile(
-    "nightly",
-    max_examples=50 * _EXAMPLES,
-    deadline=None,
-    print_blob=True,
-    verbosity=Verbosity.normal,
-    suppress_health_check=_slow,
+    "nightly", settings.get_profile("dev"), max_examples=50 * _EXAMPLES, print_blob=True
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what takes a subject on the exact reference and on ``zeroproof``."""
+    if "subject" in metafunc.fixturenames:
+        metafunc.parametrize("subject", [Exact(), Ours()], ids=["exact", "ours"])
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_accounts() -> None:
+    HELD.clear()

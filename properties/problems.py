@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from properties.compare import assert_same, backward, exact, floats, gradient_of, leaf, name_of
-from properties.strategies import magnitudes, wide_dtypes
+from properties.tensor_strategies import magnitudes, wide_dtypes
 from spec.bottom import FORMATS, Format
 
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]

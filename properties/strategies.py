@@ -4,133 +4,130 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
-import torch
 from hypothesis import strategies as st
-from torch import Tensor
 
-DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-WIDE = (torch.float32, torch.float64)
+from spec import Array
+from spec.bottom import FORMATS, Bottom, round_to
+
+DTYPES = ("float16", "bfloat16", "float32", "float64")
 SHAPES: tuple[tuple[int, ...], ...] = (
     (0,), (), (1,), (2,), (5,), (9,), (3, 0), (1, 1), (3, 2), (2, 5), (2, 1, 3),
 )  # fmt: skip
-LAYOUTS = ("contiguous", "transposed", "strided")
+BATCH_SHAPES: tuple[tuple[int, ...], ...] = ((1,), (2,), (7,), (3, 2), (4, 1), (2, 1, 3))
 
 dtypes = st.sampled_from(DTYPES)
-wide_dtypes = st.sampled_from(WIDE)
+wide_dtypes = st.sampled_from(("float32", "float64"))
 shapes = st.sampled_from(SHAPES)
-batch_shapes = st.sampled_from(((1,), (2,), (7,), (3, 2), (4, 1), (2, 1, 3)))
+batch_shapes = st.sampled_from(BATCH_SHAPES)
+layouts = st.sampled_from(("contiguous", "transposed", "strided"))
+singular_numbers = st.sampled_from((math.nan, math.inf, -math.inf))
 
 
-def _edges(dtype: torch.dtype) -> list[float]:
-    info = torch.finfo(dtype)
-    sizes = [0.0, info.smallest_normal, info.max, info.eps, 1.0, 1.0 + info.eps, 2.0, 0.5, 3.0]
-    sizes += [info.smallest_normal * info.eps, info.smallest_normal * (1 - info.eps)]
-    return [sign * size for size in sizes for sign in (1.0, -1.0)]
+def rounded(x: float, dtype: str) -> float:
+    """Return the number of a format nearest to ``x``, the largest finite one for larger ``x``."""
+    if x == 0 or not math.isfinite(x):
+        return x
+    nearest = round_to(dtype, Fraction(x))
+    largest = float(FORMATS[dtype].largest)
+    size = largest if isinstance(nearest, Bottom) else abs(nearest)
+    return math.copysign(size, x)
 
 
-def numbers(dtype: torch.dtype, *, singular: bool = True) -> st.SearchStrategy[float]:
-    """Elements of a format: ordinary ones, and its edges; NaN and ±∞ only if ``singular``.
+def _edges(dtype: str) -> list[float]:
+    form = FORMATS[dtype]
+    eps, smallest = form.epsilon, form.smallest_normal
+    sizes = [Fraction(0), smallest, form.largest, eps, Fraction(1), 1 + eps, Fraction(2)]
+    sizes += [Fraction(1, 2), Fraction(3), smallest * eps, smallest * (1 - eps)]
+    return [math.copysign(float(size), sign) for size in sizes for sign in (1.0, -1.0)]
 
-    Floats are drawn in the width of the dtype, bfloat16 ones as float32 to be rounded later.
-    """
-    width = 32 if dtype == torch.bfloat16 else torch.finfo(dtype).bits
-    finite = st.floats(
-        max_value=float(torch.finfo(dtype).max),
-        min_value=-float(torch.finfo(dtype).max),
-        width=width,  # type: ignore[arg-type]
-        allow_nan=False,
-    )
+
+def numbers(dtype: str, *, singular: bool = True) -> st.SearchStrategy[float]:
+    """Elements of a format: ordinary ones, any ones, its edges; NaN and ±∞ only if ``singular``."""
+    largest = float(FORMATS[dtype].largest)
     ordinary = st.floats(-8.0, 8.0, width=16)
-    choices = [ordinary, finite, st.sampled_from(_edges(dtype))]
-    if singular:
-        choices.append(st.sampled_from([math.nan, math.inf, -math.inf]))
-    return st.one_of(choices)
+    anything = st.floats(-largest, largest)
+    choices = [ordinary, anything, st.sampled_from(_edges(dtype))]
+    finite = st.one_of(choices).map(lambda x: rounded(x, dtype))
+    return st.one_of(finite, singular_numbers) if singular else finite
 
 
-def laid_out(values: Sequence[float], dtype: torch.dtype, shape: Sequence[int], how: str) -> Tensor:
-    """Return the values as a tensor whose memory is laid out in one of :data:`LAYOUTS`."""
-    x = torch.tensor(values, dtype=torch.float64).to(dtype).reshape(tuple(shape))
-    if how == "transposed":
-        order = list(reversed(range(x.dim())))
-        return x.permute(order).contiguous().permute(order)
-    if how == "strided" and x.dim():
-        return torch.stack([x, torch.full_like(x, math.nan)], dim=-1)[..., 0]
-    return x
-
-
-def tensors(
-    dtype: torch.dtype, shape: Sequence[int], *, singular: bool = True
-) -> st.SearchStrategy[Tensor]:
-    """Tensors of a dtype and shape, in any layout."""
-    return st.builds(
-        lambda values, how: laid_out(values, dtype, shape, how),
-        st.lists(
-            numbers(dtype, singular=singular),
-            min_size=math.prod(shape),
-            max_size=math.prod(shape),
-        ),
-        st.sampled_from(LAYOUTS),
-    )
-
-
-def masks(shape: Sequence[int]) -> st.SearchStrategy[Tensor]:
-    """Boolean tensors of a shape."""
-    size = math.prod(shape)
-    return st.lists(st.booleans(), min_size=size, max_size=size).map(
-        lambda values: torch.tensor(values, dtype=torch.bool).reshape(tuple(shape))
-    )
+@st.composite
+def arrays(
+    draw: st.DrawFn,
+    dtypes: st.SearchStrategy[str] = dtypes,
+    shapes: st.SearchStrategy[tuple[int, ...]] = shapes,
+    *,
+    singular: bool = True,
+) -> Array:
+    """Draw an array of any dtype, shape and layout."""
+    return draw(several(1, dtypes, shapes, singular=singular))[0]
 
 
 @st.composite
 def several(
     draw: st.DrawFn,
     count: int,
+    dtypes: st.SearchStrategy[str] = dtypes,
+    shapes: st.SearchStrategy[tuple[int, ...]] = shapes,
     *,
     singular: bool = True,
-    dtypes: st.SearchStrategy[torch.dtype] = dtypes,
-    shapes: st.SearchStrategy[tuple[int, ...]] = shapes,
-) -> list[Tensor]:
-    """Draw tensors of one dtype and one shape."""
+) -> list[Array]:
+    """Draw arrays of one dtype and one shape."""
     dtype, shape = draw(dtypes, label="dtype"), draw(shapes, label="shape")
-    return [draw(tensors(dtype, shape, singular=singular)) for _ in range(count)]
+    elements = numbers(dtype, singular=singular)
+    return [
+        Array(tuple(draw(_lists(elements, shape))), shape, dtype, draw(layouts))
+        for _ in range(count)
+    ]
+
+
+def _lists(
+    elements: st.SearchStrategy[float], shape: Sequence[int]
+) -> st.SearchStrategy[list[float]]:
+    size = math.prod(shape)
+    return st.lists(elements, min_size=size, max_size=size)
 
 
 @st.composite
-def magnitudes(draw: st.DrawFn, dtype: torch.dtype, low: int = -38, high: int = 38) -> float:
+def labels(
+    draw: st.DrawFn,
+    dtypes: st.SearchStrategy[str] = dtypes,
+    shapes: st.SearchStrategy[tuple[int, ...]] = shapes,
+) -> Array:
+    """Draw targets, a good part of them singular."""
+    dtype, shape = draw(dtypes, label="dtype"), draw(shapes, label="shape")
+    one = st.one_of(numbers(dtype), singular_numbers, st.just(1.0))
+    return Array(tuple(draw(_lists(one, shape))), shape, dtype, draw(layouts))
+
+
+def masks(shape: Sequence[int]) -> st.SearchStrategy[tuple[bool, ...]]:
+    """Flags for each element of a shape."""
+    size = math.prod(shape)
+    return st.lists(st.booleans(), min_size=size, max_size=size).map(tuple)
+
+
+def picks(x: Array) -> st.SearchStrategy[list[int]]:
+    """Positions of elements, in any order and with repetition."""
+    size = len(x.values)
+    return st.lists(st.integers(0, max(size - 1, 0)), max_size=6 if size else 0)
+
+
+def taus(dtype: str = "float64") -> st.SearchStrategy[float]:
+    """Valid thresholds; some round to 0 in the dtype, some are one of its numbers."""
+    return st.one_of(
+        st.sampled_from([0.0, 1e-9, 1e-6, 1e-4, 0.1, 0.5, 1.0, 5e-324]),
+        st.floats(0.0, 4.0),
+        numbers(dtype, singular=False).map(abs),
+    )
+
+
+@st.composite
+def magnitudes(draw: st.DrawFn, dtype: str, low: int = -38, high: int = 38) -> float:
     """Draw 0 or a normal number of either sign whose size lies between two powers of ten."""
     if draw(st.integers(0, 7)) == 0:
         return draw(st.sampled_from([0.0, -0.0]))
     size = draw(st.floats(1.0, 9.0)) * 10.0 ** draw(st.integers(low, high - 1))
-    size = max(size, float(torch.finfo(dtype).smallest_normal))
-    return draw(st.sampled_from([1.0, -1.0])) * size
-
-
-def taus(dtype: torch.dtype = torch.float64) -> st.SearchStrategy[float]:
-    """Valid thresholds; some round to 0 in the dtype, some are one of its numbers."""
-    representable = numbers(dtype, singular=False).map(
-        lambda x: abs(torch.tensor(x, dtype=torch.float64).to(dtype).item())
-    )
-    return st.one_of(
-        st.sampled_from([0.0, 1e-9, 1e-6, 1e-4, 0.1, 0.5, 1.0, 5e-324]),
-        st.floats(0.0, 4.0),
-        representable.filter(math.isfinite),
-    )
-
-
-def targets(dtype: torch.dtype, shape: Sequence[int]) -> st.SearchStrategy[Tensor]:
-    """Targets, a good part of them singular."""
-    size = math.prod(shape)
-    one = st.one_of(numbers(dtype), st.sampled_from([math.nan, math.inf, -math.inf, 1.0]))
-    return st.builds(
-        lambda values, how: laid_out(values, dtype, shape, how),
-        st.lists(one, min_size=size, max_size=size),
-        st.sampled_from(LAYOUTS),
-    )
-
-
-@st.composite
-def tuples(draw: st.DrawFn) -> tuple[Tensor, Tensor]:
-    """Draw tensors ``(P, Q)`` of one dtype and shape, (0, 0) and non-finite parts included."""
-    P, Q = draw(several(2))
-    return P, Q
+    size = max(size, float(FORMATS[dtype].smallest_normal))
+    return rounded(draw(st.sampled_from([1.0, -1.0])) * size, dtype)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from properties.compare import assert_same, backward, exact, flags, floats, leaf, name_of
-from properties.strategies import dtypes, masks, several, tensors
+from properties.tensor_strategies import dtypes, masks, several, tensors
 from spec import bottom
 from zeroproof import scm
 from zeroproof.scm import SCMTensor

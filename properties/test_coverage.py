@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from properties.compare import flags, floats, without_shape_checks
-from properties.strategies import batch_shapes, masks, several, targets, taus
+from properties.tensor_strategies import batch_shapes, masks, several, targets, taus
 from spec import coverage as counting
 from zeroproof.losses import coverage
 from zeroproof.scm import SCMTensor, bottom_mask

@@ -24,7 +24,7 @@ from properties.compare import (
     name_of,
     without_shape_checks,
 )
-from properties.strategies import DTYPES, dtypes, taus, tuples
+from properties.tensor_strategies import DTYPES, dtypes, taus, tuples
 from spec import decoding
 from spec.bottom import BOTTOM, FORMATS, Bottom, round_to
 from zeroproof.inference import Decoded, InferenceConfig, strict_inference

@@ -22,7 +22,7 @@ from properties.problems import (
     problem,
     problems,
 )
-from properties.strategies import dtypes, masks
+from properties.tensor_strategies import dtypes, masks
 from spec import losses as exactly
 from zeroproof.losses import chordal_loss, implicit_loss, margin_loss, sign_consistency_loss
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from properties.compare import assert_same, backward, flags, floats, leaf, tensor_of
-from properties.strategies import masks, several
+from properties.tensor_strategies import masks, several
 from spec import policies
 from zeroproof.autodiff import (
     GradientPolicy,

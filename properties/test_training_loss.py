@@ -25,7 +25,7 @@ from properties.compare import (
     without_shape_checks,
 )
 from properties.problems import Problem, assert_close, assert_masked_out, problems
-from properties.strategies import batch_shapes, masks, several, taus, wide_dtypes
+from properties.tensor_strategies import batch_shapes, masks, several, taus, wide_dtypes
 from spec import coverage as counting
 from spec import losses as exactly
 from spec.bottom import FORMATS

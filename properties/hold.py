@@ -1,0 +1,43 @@
+"""Hold a subject to a clause, and keep account of which clauses a test held."""
+
+from __future__ import annotations
+
+from spec import CLAUSES, SPEC_VERSION, Violation, check
+
+HELD: set[str] = set()
+
+
+class ClauseError(AssertionError):
+    """A subject breaks a clause; the message cites it and ends in a snippet to paste."""
+
+
+def snippet(id: str, subject: object, *inputs: object) -> str:
+    """Return lines that show the failure again, against the subject alone."""
+    name = type(subject).__qualname__
+    module = type(subject).__module__
+    arguments = "".join(f",\n    {value!r}" for value in inputs)
+    return (
+        "from fractions import Fraction\n"
+        "from math import inf, nan\n"
+        "from spec import *\n"
+        f"from {module} import {name}\n"
+        f'check("{id}", {name}(){arguments})'
+    )
+
+
+def hold(id: str, subject: object, *inputs: object) -> None:
+    """Fail, citing the clause, unless the subject meets it at these inputs.
+
+    Raises:
+        ClauseError: the clause is broken.
+        KeyError: there is no such clause.
+    """
+    HELD.add(id)
+    clause = CLAUSES[id]
+    try:
+        check(id, subject, *inputs)
+    except Violation as violation:
+        raise ClauseError(
+            f"{id} (specification {SPEC_VERSION}): {clause.sentence}\n{violation}\n\n"
+            f"{snippet(id, subject, *inputs)}\n"
+        ) from None
