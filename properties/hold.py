@@ -7,20 +7,25 @@ from spec import CLAUSES, SPEC_VERSION, Violation, check
 HELD: set[str] = set()
 
 
+class Absent(NotImplementedError):
+    """A subject does not offer what a clause needs; the message says what."""
+
+
 class ClauseError(AssertionError):
     """A subject breaks a clause; the message cites it and ends in a snippet to paste."""
 
 
 def snippet(id: str, subject: object, *inputs: object) -> str:
     """Return lines that show the failure again, against the subject alone."""
-    name = type(subject).__qualname__
-    module = type(subject).__module__
+    name, module = type(subject).__qualname__, type(subject).__module__
+    chapters = {type(value).__module__ for value in inputs} - {"builtins", "fractions"}
     arguments = "".join(f",\n    {value!r}" for value in inputs)
     return (
         "from fractions import Fraction\n"
         "from math import inf, nan\n"
-        "from spec import *\n"
-        f"from {module} import {name}\n"
+        "from spec import check\n"
+        + "".join(f"from {chapter} import *\n" for chapter in sorted(chapters))
+        + f"from {module} import {name}\n"
         f'check("{id}", {name}(){arguments})'
     )
 

@@ -1,7 +1,11 @@
 """The exact reference: what the functions of ``spec`` say, offered as a subject."""
 
 from properties.subjects.exact.lifting import ExactLifting
+from properties.subjects.exact.training import ExactTraining
 
 
-class Exact(ExactLifting):
+class Exact(
+    ExactLifting,
+    ExactTraining,
+):
     """All of the exact reference."""

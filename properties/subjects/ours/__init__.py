@@ -1,7 +1,13 @@
 """``zeroproof`` as a subject: arrays become tensors, and what it returns becomes arrays."""
 
+from properties.subjects.ours.checkpoints import OursCheckpoints
 from properties.subjects.ours.lifting import OursLifting
+from properties.subjects.ours.training import OursTraining
 
 
-class Ours(OursLifting):
+class Ours(
+    OursLifting,
+    OursTraining,
+    OursCheckpoints,
+):
     """All of ``zeroproof``."""
