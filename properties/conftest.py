@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, register_random, settings
 from torch import Tensor
 
 from properties.subjects import Exact, Ours
+from properties.trace import Recorder
 
 _EXAMPLES = 100
 
@@ -44,6 +45,17 @@ settings.register_profile(
     "nightly", settings.get_profile("dev"), max_examples=50 * _EXAMPLES, print_blob=True
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Offer to record what the properties held."""
+    parser.addoption("--record", action="store_true", help="write spec/trace.json from this run")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Record, if asked."""
+    if config.getoption("--record"):
+        config.pluginmanager.register(Recorder())
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

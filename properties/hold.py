@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from spec import CLAUSES, SPEC_VERSION, Violation, check
 
 HELD: set[str] = set()
@@ -30,6 +33,18 @@ def snippet(id: str, subject: object, *inputs: object) -> str:
     )
 
 
+@contextmanager
+def citing(id: str, reproduction: str = "") -> Iterator[None]:
+    """Turn a violation into a failure that cites the clause and shows how to see it again."""
+    try:
+        yield
+    except Violation as violation:
+        clause = CLAUSES[id]
+        raise ClauseError(
+            f"{id} (specification {SPEC_VERSION}): {clause.sentence}\n{violation}\n\n{reproduction}\n"
+        ) from None
+
+
 def hold(id: str, subject: object, *inputs: object) -> None:
     """Fail, citing the clause, unless the subject meets it at these inputs.
 
@@ -38,11 +53,8 @@ def hold(id: str, subject: object, *inputs: object) -> None:
         KeyError: there is no such clause.
     """
     HELD.add(id)
-    clause = CLAUSES[id]
     try:
         check(id, subject, *inputs)
-    except Violation as violation:
-        raise ClauseError(
-            f"{id} (specification {SPEC_VERSION}): {clause.sentence}\n{violation}\n\n"
-            f"{snippet(id, subject, *inputs)}\n"
-        ) from None
+    except Violation:
+        with citing(id, snippet(id, subject, *inputs)):
+            raise

@@ -9,8 +9,8 @@ Everything else (coverage, faults, sizes) is given with the micro-batch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Literal, Protocol, TypeAlias
 
@@ -85,7 +85,7 @@ class Event:
     """Something that a trainer does or reports, with its numbers by name."""
 
     kind: Kind
-    values: dict[str, float | Fraction] = field(default_factory=dict)
+    values: Mapping[str, float | Fraction]
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,3 @@ def agree(x: float | Fraction, y: float | Fraction, slack: Fraction = SLACK) -> 
     if not (math.isfinite(x) and math.isfinite(y)):
         return x == y
     return abs(Fraction(x) - Fraction(y)) <= slack * max(Fraction(1), abs(Fraction(y)))
-
-
-def numbers(events: Iterable[Event], *names: str) -> list[tuple[float | Fraction, ...]]:
-    """Return some of the numbers of each event."""
-    return [tuple(event.values[name] for name in names) for event in events]

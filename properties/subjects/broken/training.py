@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from properties.subjects.broken.register import breaks
 from properties.subjects.exact import Exact
+from properties.subjects.exact.training import Session
 from spec.automaton import Automaton, run
 from spec.checkpoints import Interrupted, Loaded
 from spec.runs import Epoch, Event, Plan, Trace
@@ -24,7 +25,7 @@ def _with_slopes(plan: Plan, slopes: Sequence[Fraction]) -> Plan:
 def _changed(trace: Trace, kind: str, **factors: float) -> Trace:
     """Return the trace with numbers of some events multiplied."""
     events = [
-        Event(e.kind, e.values | {name: e.values[name] * factors[name] for name in factors})
+        Event(e.kind, {**e.values, **{name: e.values[name] * factors[name] for name in factors}})
         if e.kind == kind
         else e
         for e in trace.events
@@ -281,6 +282,20 @@ class ForgottenCounter(Exact):
     def train(self, plan: Plan) -> Trace:
         """Forget the counter at each resume."""
         return run(plan, _Forgetful)
+
+
+class _Unmoved(Session):
+    def load(self, state: dict[str, object]) -> None:
+        super().load(state | {"micro_step": self.automaton.state.micro_step})
+
+
+@breaks("STOP-3")
+class UnmovedCount(Exact):
+    """A load leaves the count of micro-batches as it is."""
+
+    def begin(self, plan: Plan) -> Session:
+        """Return a session that loads all but the count."""
+        return _Unmoved(plan)
 
 
 @breaks("TAU-7")

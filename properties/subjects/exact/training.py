@@ -5,12 +5,43 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-from spec.automaton import run
+from spec.automaton import Automaton, run
 from spec.checkpoints import Interrupted, Killed, Loaded
 from spec.epochs import Hooked
-from spec.runs import MicroBatch, Plan, Trace
+from spec.runs import Epoch, Event, MicroBatch, Plan, Trace
 from spec.stopping import count_bad
 from spec.update import Phases, Precision
+
+
+class Session:
+    """The automaton, an epoch at a time."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.automaton = Automaton(plan)
+
+    def epoch(self, batches: Epoch) -> list[Event]:
+        """Train one more epoch."""
+        self.automaton.start_epoch()
+        return list(self.automaton.epoch(batches))
+
+    def break_off(self, batches: Epoch) -> None:
+        """Start an epoch, and break it off after these micro-batches."""
+        self.automaton.start_epoch()
+        more = self.automaton.epoch(batches)
+        while next(more, None) and len(self.automaton.state.thresholds) < len(batches):
+            pass
+
+    def validate(self) -> Event:
+        """Validate out of turn."""
+        return self.automaton.validate()
+
+    def save(self) -> dict[str, object]:
+        """Return the state."""
+        return self.automaton.save()
+
+    def load(self, state: dict[str, object]) -> None:
+        """Go on from a state."""
+        self.automaton.load(state)
 
 
 class ExactTraining:
@@ -29,6 +60,10 @@ class ExactTraining:
             if seen[-1][1]:
                 break
         return seen
+
+    def begin(self, plan: Plan) -> Session:
+        """Return an automaton with no epoch to train on yet."""
+        return Session(plan)
 
     def train(self, plan: Plan) -> Trace:
         """Run the automaton."""
@@ -97,7 +132,7 @@ class ExactTraining:
             found.append({name: offered[name] for name in accepts})
         return found
 
-    SAVE = ("create", "write half", "write", "flush", "rename")
+    SAVE: tuple[str, ...] = ("create", "write half", "write", "flush", "rename")
 
     def save_killed(self, at: int) -> Killed:
         """Save in a model of a file system, in which what is not flushed may be lost."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,14 +66,23 @@ def tensors(batch: MicroBatch) -> Batch:
     return torch.tensor(rows, dtype=torch.float64), torch.tensor(targets, dtype=torch.float64)
 
 
-class Loader:
-    """Yields the next epoch of a plan, each time it is asked."""
+class Pause(Exception):
+    """There is no further epoch for now."""
 
-    def __init__(self, epochs: Sequence[Epoch]) -> None:
+
+class Loader:
+    """Yields the next epoch each time it is asked; None in its place is a Ctrl-C."""
+
+    def __init__(self, epochs: Sequence[Sequence[MicroBatch | None]]) -> None:
         self.epochs = list(epochs)
 
     def __iter__(self) -> Iterator[Batch]:
-        return iter([tensors(batch) for batch in self.epochs.pop(0)])
+        if not self.epochs:
+            raise Pause
+        for batch in self.epochs.pop(0):
+            if batch is None:
+                raise KeyboardInterrupt
+            yield tensors(batch)
 
 
 class Session:
@@ -88,11 +99,12 @@ class Session:
             for parameter in groups:
                 parameter.grad = torch.ones_like(parameter)
         precision, _, switch = plan.precision.partition(" ")
+        self.loader = Loader(plan.epochs[first:])
         self.trainer = SCMTrainer(
             self.model,
             self.optimizer,
             self.loss,
-            Loader(plan.epochs[first:]),
+            self.loader,
             scheduler=torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda k: 0.5**k),
             config=TrainingConfig(
                 max_epochs=last,
@@ -137,6 +149,34 @@ class Session:
             self.events.append(Event("stop", {"epoch": self.trainer.epoch - 1}))
         return kept
 
+    def epoch(self, batches: Epoch) -> list[Event]:
+        """Train one more epoch."""
+        self.events.clear()
+        self.loader.epochs = [batches]
+        with suppress(Pause):
+            self.fit()
+        return list(_numbered(self.events, self.trainer.global_step))
+
+    def break_off(self, batches: Epoch) -> None:
+        """Start an epoch, and break it off after these micro-batches."""
+        self.loader.epochs = [(*batches, None)]
+        with suppress(KeyboardInterrupt):
+            self.trainer.fit()
+
+    def validate(self) -> Event:
+        """Validate out of turn."""
+        self.trainer.validate()
+        return self.events.pop()
+
+    def save(self) -> dict[str, Any]:
+        """Return the state."""
+        return copy.deepcopy(self.trainer.state_dict())
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.trainer.load_state_dict(copy.deepcopy(state))
+        self.skipped = self.trainer.skipped_steps
+
 
 def _numbered(events: list[Event], last: int) -> tuple[Event, ...]:
     """Number the updates so that the last one carries the trainer's own count."""
@@ -145,7 +185,7 @@ def _numbered(events: list[Event], last: int) -> tuple[Event, ...]:
     for event in events:
         first += event.kind == "update"
         own = {"global_step": first} if event.kind == "update" else {}
-        numbered.append(Event(event.kind, event.values | own))
+        numbered.append(Event(event.kind, {**event.values, **own}))
     return tuple(numbered)
 
 
@@ -163,6 +203,10 @@ class OursTraining:
             if stops:
                 break
         return seen
+
+    def begin(self, plan: Plan) -> Session:
+        """Return a trainer with no epoch to train on yet."""
+        return Session(plan, 0, 10**6)
 
     def train(self, plan: Plan) -> Trace:
         """Fit, in as many trainers as there are interrupts."""
@@ -218,10 +262,14 @@ class OursTraining:
         """Train one window with a watcher at every public place."""
         seen, modes = list[str](), list[bool]()
         layer = nn.Linear(2, 1).eval()
-        layer.register_forward_pre_hook(
-            lambda m, i: (seen.append("forward"), modes.append(m.training))[:0] or None
-        )
-        layer.weight.register_post_accumulate_grad_hook(lambda p: seen.append("backward"))
+
+        def forward(module: nn.Module, inputs: Any) -> None:
+            seen.append("forward")
+            modes.append(module.training)
+
+        layer.register_forward_pre_hook(forward)
+        weight: Any = layer.weight
+        weight.register_post_accumulate_grad_hook(lambda p: seen.append("backward"))
         optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
         optimizer.register_step_post_hook(lambda *_: seen.append("step"))
         clear, scheduler = optimizer.zero_grad, torch.optim.lr_scheduler.LambdaLR(optimizer, float)
@@ -268,7 +316,8 @@ class OursTraining:
     def host_reads(self, updates: int) -> int:
         """Count what reads a tensor into Python while training."""
         session = Session(Plan(((MicroBatch("v"),) * updates,)), 0, 1)
-        with HostReads() as reads:
+        reads = HostReads()
+        with reads:
             session.trainer.fit()
         return reads.count
 
