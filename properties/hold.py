@@ -40,9 +40,8 @@ def citing(id: str, reproduction: str = "") -> Iterator[None]:
         yield
     except Violation as violation:
         clause = CLAUSES[id]
-        raise ClauseError(
-            f"{id} (specification {SPEC_VERSION}): {clause.sentence}\n{violation}\n\n{reproduction}\n"
-        ) from None
+        cited = f"{id} (specification {SPEC_VERSION}): {clause.sentence}"
+        raise ClauseError(f"{cited}\n{violation}\n\n{reproduction}\n") from None
 
 
 def hold(id: str, subject: object, *inputs: object) -> None:

@@ -107,4 +107,4 @@ def test_STOP_3_side_by_side(subject: Steps) -> None:
     HELD.update(HELD_HERE)
     machine = type("Chosen", (SideBySide,), {"subject": subject})
     with citing("STOP-3"):
-        run_state_machine_as_test(machine, settings=settings(stateful_step_count=20))  # type: ignore[no-untyped-call]
+        run_state_machine_as_test(machine, settings=settings(stateful_step_count=20))

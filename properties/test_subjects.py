@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import product
 from typing import Any
 
@@ -40,20 +41,29 @@ def _arguments(test: Property) -> Iterator[dict[str, Any]]:
     return (dict(chosen) for chosen in product(*choices))
 
 
-def _fails(test: Property, broken: Broken) -> bool:
-    # Shrinking would only make the example prettier.
-    sampled: Any = test
-    before = getattr(test, "_hypothesis_internal_use_settings", None)
-    sampled._hypothesis_internal_use_settings = settings(
-        before, phases=[Phase.explicit, Phase.generate]
-    )
+@contextmanager
+def _unshrunk(test: Any) -> Iterator[None]:
+    """Run a property without shrinking, which would only make its example prettier."""
+    own, profile = getattr(test, "_hypothesis_internal_use_settings", None), settings()
+    quick = settings(own, phases=[Phase.explicit, Phase.generate])
+    settings.register_profile("unshrunk", quick)
+    settings.load_profile("unshrunk")
+    test._hypothesis_internal_use_settings = quick
     try:
-        for arguments in _arguments(test):
-            test(subject=broken.subject(), **arguments)
-    except ClauseError as error:
-        return str(error).startswith(broken.clause + " ")
+        yield
     finally:
-        sampled._hypothesis_internal_use_settings = before
+        test._hypothesis_internal_use_settings = own
+        settings.register_profile("shrunk", profile)
+        settings.load_profile("shrunk")
+
+
+def _fails(test: Property, broken: Broken) -> bool:
+    with _unshrunk(test):
+        try:
+            for arguments in _arguments(test):
+                test(subject=broken.subject(), **arguments)
+        except ClauseError as error:
+            return str(error).startswith(broken.clause + " ")
     return False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -59,6 +59,58 @@ def claims(folder: Path) -> dict[str, list[str]]:
             for id in ids_in(meets):
                 found.setdefault(id, []).append(name)
     return found
+
+
+def properties_in(folder: Path) -> dict[str, list[str]]:
+    """Return the clauses that the name of each property names, ``test_LIFT_2_…``."""
+    found: dict[str, list[str]] = {}
+    for path in [*sorted(folder.glob("test_*.py")), *sorted(folder.glob("proofs/prove_*.py"))]:
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+                named = re.match(r"test_([A-Z]+)_(\d+)_", node.name + "_")
+                ids = [f"{named[1]}-{named[2]}"] if named else []
+                found[f"{path.relative_to(folder.parent).as_posix()}::{node.name}"] = ids
+    return found
+
+
+def problems(
+    digests: Mapping[str, str],
+    trace: Mapping[str, Any],
+    claimed: Mapping[str, Sequence[str]],
+    properties: Mapping[str, Sequence[str]],
+    mentioned: Mapping[str, Sequence[str]],
+) -> Iterator[str]:
+    """Walk the broken ends between clauses, properties and the docstrings that claim them.
+
+    Args:
+        digests: of the clauses as they stand, by id.
+        trace: what was recorded, by id.
+        claimed: who claims each id by a "Meets:".
+        properties: the ids in each property's name.
+        mentioned: the ids in each docstring.
+    """
+    remedy = "run 'nox -s properties prove', which record it"
+    for id, digest in digests.items():
+        entry = trace.get(id, {})
+        recorded = {name for names in entry.get("evidence", {}).values() for name in names}
+        if entry.get("digest") != digest:
+            yield f"{id} changed since its evidence was recorded; {remedy}"
+        if not recorded:
+            yield f"{id} has no property; write one that holds it"
+        for name in recorded - properties.keys():
+            yield f"{id} is said to be held by {name}, which is not there; {remedy}"
+        if not claimed.get(id) and not entry.get("unmet"):
+            yield f"{id} is claimed by no docstring of zeroproof; add a 'Meets: {id}'"
+        if list(claimed.get(id, ())) != entry.get("met_by"):
+            yield f"{id} is claimed by others than was recorded; {remedy}"
+    for where, ids in [*properties.items(), *mentioned.items()]:
+        for id in ids:
+            if id not in digests:
+                yield f"{where} names {id}, which is no clause"
+            elif where in properties and where not in str(trace.get(id, {}).get("evidence")):
+                yield f"{where} was never recorded as evidence of {id}; {remedy}"
+    for id in trace.keys() - digests.keys():
+        yield f"the trace holds {id}, which is no clause; {remedy}"
 
 
 @dataclass
