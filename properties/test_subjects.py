@@ -8,6 +8,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import signature
 from itertools import product
 from typing import Any
 
@@ -29,8 +30,9 @@ def properties_of(id: str) -> Iterator[Property]:
     for module in pkgutil.iter_modules(properties.__path__, "properties."):
         if module.name.startswith("properties.test_"):
             for name, test in vars(importlib.import_module(module.name)).items():
-                marks = {mark.name for mark in getattr(test, "pytestmark", ())}
-                if name.startswith(prefix) and "exhaustive" not in marks:
+                if not name.startswith(prefix) or "subject" not in signature(test).parameters:
+                    continue
+                if "exhaustive" not in {mark.name for mark in getattr(test, "pytestmark", ())}:
                     yield test
 
 

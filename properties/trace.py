@@ -135,7 +135,7 @@ class Recorder:
             function = getattr(item, "function", None)
             sampled = "sampled" if hasattr(function, "hypothesis") else "example"
             kind = next((kind for kind in KINDS if kind in marks), sampled)
-            if "subject" in getattr(item, "fixturenames", ()) or kind == "proved":
+            if "broken" not in getattr(item, "fixturenames", ()):
                 item.user_properties.append(("held", (kind, sorted(HELD))))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
