@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 import torch
 from hypothesis import HealthCheck, register_random, settings
 from torch import Tensor
 
+from properties.hold import unshrunk
 from properties.subjects import Exact, Ours
 from properties.trace import Recorder
 
@@ -70,3 +73,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marks = [pytest.mark.xfail(strict=True, reason=unmet.args[0])] if unmet else []
     subjects = [pytest.param(Exact(), id="exact"), pytest.param(Ours(), id="ours", marks=marks)]
     metafunc.parametrize("subject", subjects)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
+    """Spare what must fail the search for its smallest failure."""
+    must_fail = pyfuncitem.get_closest_marker("xfail")
+    with unshrunk(pyfuncitem.obj) if must_fail else nullcontext():
+        return (yield)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
+
+from hypothesis import Phase, settings
 
 from spec import CLAUSES, SPEC_VERSION, Violation, check
 
@@ -57,3 +60,19 @@ def hold(id: str, subject: object, *inputs: object) -> None:
     except Violation:
         with citing(id, snippet(id, subject, *inputs)):
             raise
+
+
+@contextmanager
+def unshrunk(test: Any) -> Iterator[None]:
+    """Let a property that is bound to fail do so at once: its example need not be pretty."""
+    own, profile = getattr(test, "_hypothesis_internal_use_settings", None), settings()
+    quick = settings(own, phases=[Phase.explicit, Phase.generate])
+    settings.register_profile("unshrunk", quick)
+    settings.load_profile("unshrunk")
+    test._hypothesis_internal_use_settings = quick
+    try:
+        yield
+    finally:
+        test._hypothesis_internal_use_settings = own
+        settings.register_profile("shrunk", profile)
+        settings.load_profile("shrunk")

@@ -7,16 +7,14 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from inspect import signature
 from itertools import product
 from typing import Any
 
 import pytest
-from hypothesis import Phase, settings
 
 import properties
-from properties.hold import ClauseError
+from properties.hold import ClauseError, unshrunk
 from properties.subjects.broken import BROKEN, Broken
 from spec import CLAUSES
 
@@ -43,24 +41,8 @@ def _arguments(test: Property) -> Iterator[dict[str, Any]]:
     return (dict(chosen) for chosen in product(*choices))
 
 
-@contextmanager
-def _unshrunk(test: Any) -> Iterator[None]:
-    """Run a property without shrinking, which would only make its example prettier."""
-    own, profile = getattr(test, "_hypothesis_internal_use_settings", None), settings()
-    quick = settings(own, phases=[Phase.explicit, Phase.generate])
-    settings.register_profile("unshrunk", quick)
-    settings.load_profile("unshrunk")
-    test._hypothesis_internal_use_settings = quick
-    try:
-        yield
-    finally:
-        test._hypothesis_internal_use_settings = own
-        settings.register_profile("shrunk", profile)
-        settings.load_profile("shrunk")
-
-
 def _fails(test: Property, broken: Broken) -> bool:
-    with _unshrunk(test):
+    with unshrunk(test):
         try:
             for arguments in _arguments(test):
                 test(subject=broken.subject(), **arguments)
