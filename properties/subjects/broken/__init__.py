@@ -1,6 +1,6 @@
 """Implementations that are wrong on purpose, each in one realistic way."""
 
-from properties.subjects.broken import algebra, bottom, lifting
+from properties.subjects.broken import algebra, bottom, lifting, thresholds, training
 from properties.subjects.broken.register import BROKEN, Broken
 
-__all__ = ["BROKEN", "Broken", "algebra", "bottom", "lifting"]
+__all__ = ["BROKEN", "Broken", "algebra", "bottom", "lifting", "thresholds", "training"]
