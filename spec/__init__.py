@@ -12,7 +12,20 @@ Nothing here knows an implementation.
 
 from typing import Final
 
-from . import automaton, checkpoints, clause, epochs, lifting, processes, stopping, update
+from . import (
+    automaton,
+    checkpoints,
+    clause,
+    coverage,
+    decoding,
+    epochs,
+    lifting,
+    policies,
+    processes,
+    stopping,
+    thresholds,
+    update,
+)
 from .arrays import Array, identical, same
 from .clause import Clause, Violation, check
 
@@ -40,11 +53,15 @@ __all__ = [
     "automaton",
     "check",
     "checkpoints",
+    "coverage",
+    "decoding",
     "epochs",
     "identical",
     "lifting",
+    "policies",
     "processes",
     "same",
     "stopping",
+    "thresholds",
     "update",
 ]

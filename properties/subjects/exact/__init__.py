@@ -2,6 +2,7 @@
 
 from properties.subjects.exact.decoding import ExactDecoding
 from properties.subjects.exact.lifting import ExactLifting
+from properties.subjects.exact.policies import ExactPolicies
 from properties.subjects.exact.thresholds import ExactThresholds
 from properties.subjects.exact.training import ExactTraining
 
@@ -11,5 +12,6 @@ class Exact(
     ExactTraining,
     ExactThresholds,
     ExactDecoding,
+    ExactPolicies,
 ):
     """All of the exact reference."""

@@ -3,6 +3,7 @@
 from properties.subjects.ours.checkpoints import OursCheckpoints
 from properties.subjects.ours.decoding import OursDecoding
 from properties.subjects.ours.lifting import OursLifting
+from properties.subjects.ours.policies import OursPolicies
 from properties.subjects.ours.thresholds import OursThresholds
 from properties.subjects.ours.training import OursTraining
 
@@ -13,5 +14,6 @@ class Ours(
     OursCheckpoints,
     OursThresholds,
     OursDecoding,
+    OursPolicies,
 ):
     """All of ``zeroproof``."""
