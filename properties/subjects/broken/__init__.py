@@ -1,6 +1,13 @@
 """Implementations that are wrong on purpose, each in one realistic way."""
 
-from properties.subjects.broken import decoding, lifting, policies, thresholds, training
+from properties.subjects.broken import (  # noqa: F401
+    coverage,
+    decoding,
+    lifting,
+    policies,
+    thresholds,
+    training,
+)
 from properties.subjects.broken.register import BROKEN, Broken
 
-__all__ = ["BROKEN", "Broken", "decoding", "lifting", "policies", "thresholds", "training"]
+__all__ = ["BROKEN", "Broken"]

@@ -1,5 +1,6 @@
 """The exact reference: what the functions of ``spec`` say, offered as a subject."""
 
+from properties.subjects.exact.coverage import ExactCoverage
 from properties.subjects.exact.decoding import ExactDecoding
 from properties.subjects.exact.lifting import ExactLifting
 from properties.subjects.exact.policies import ExactPolicies
@@ -13,5 +14,6 @@ class Exact(
     ExactThresholds,
     ExactDecoding,
     ExactPolicies,
+    ExactCoverage,
 ):
     """All of the exact reference."""

@@ -1,6 +1,7 @@
 """``zeroproof`` as a subject: arrays become tensors, and what it returns becomes arrays."""
 
 from properties.subjects.ours.checkpoints import OursCheckpoints
+from properties.subjects.ours.coverage import OursCoverage
 from properties.subjects.ours.decoding import OursDecoding
 from properties.subjects.ours.lifting import OursLifting
 from properties.subjects.ours.policies import OursPolicies
@@ -15,5 +16,6 @@ class Ours(
     OursThresholds,
     OursDecoding,
     OursPolicies,
+    OursCoverage,
 ):
     """All of ``zeroproof``."""
