@@ -1,6 +1,8 @@
 """Implementations that are wrong on purpose, each in one realistic way."""
 
 from properties.subjects.broken import (  # noqa: F401
+    algebra,
+    bottom,
     coverage,
     decoding,
     lifting,

@@ -1,5 +1,7 @@
 """The exact reference: what the functions of ``spec`` say, offered as a subject."""
 
+from properties.subjects.exact.algebra import ExactAlgebra
+from properties.subjects.exact.bottom import ExactBottom
 from properties.subjects.exact.coverage import ExactCoverage
 from properties.subjects.exact.decoding import ExactDecoding
 from properties.subjects.exact.lifting import ExactLifting
@@ -9,11 +11,13 @@ from properties.subjects.exact.training import ExactTraining
 
 
 class Exact(
-    ExactLifting,
-    ExactTraining,
-    ExactThresholds,
-    ExactDecoding,
-    ExactPolicies,
+    ExactAlgebra,
+    ExactBottom,
     ExactCoverage,
+    ExactDecoding,
+    ExactLifting,
+    ExactPolicies,
+    ExactThresholds,
+    ExactTraining,
 ):
     """All of the exact reference."""
