@@ -37,6 +37,13 @@ def properties(session: nox.Session) -> None:
 
 
 @nox.session
+def prove(session: nox.Session) -> None:
+    """Prove clauses for all inputs, with z3."""
+    install(session, "-e", ".[dev]")
+    session.run("pytest", "properties/proofs", "-o", "python_files=prove_*.py", *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """Run everything that shows the thing to work: tests, docstring examples, properties."""
     install(session, "-e", ".[dev]")
