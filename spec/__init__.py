@@ -17,4 +17,4 @@ SPEC_VERSION = "0.2.0"
 
 __all__ = ["CLAUSES", "SPEC_VERSION", "Array", "Clause", "Violation", "check", "identical", "same"]
 
-from . import lifting  # noqa: E402, F401
+from . import lifting, loss_numerics, losses, training_loss  # noqa: E402, F401

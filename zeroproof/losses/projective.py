@@ -59,12 +59,6 @@ def at_most(terms: Tensor, ceiling: float) -> Tensor:
     return terms.detach().clamp(max=ceiling) + (terms - terms.detach())
 
 
-def shortfall(size: Tensor, tau: float) -> Tensor:
-    """Return ``max(0, τ − size)``, bounded so that a sum of its squares is finite."""
-    bound = (torch.finfo(size.dtype).max / 4 / max(size.numel(), 1)) ** 0.5
-    return (tau - size).clamp(min=0.0, max=bound)
-
-
 def masked_mean(terms: Tensor, mask: Tensor | None) -> Tensor:
     """Return the mean of the terms under the mask; 0 where there is none."""
     if mask is None:
@@ -172,6 +166,10 @@ def margin_loss(
         tau: threshold, in the unit of ``Q``.
         mask: finite-target elements; None counts all.
 
+    Returns:
+        A scalar ≥ 0. An element counts for no more than a quarter of the dtype's maximum over the
+        number of elements, so that the sum is finite for every τ; its gradient is kept.
+
     Raises:
         ValueError: shapes that differ.
 
@@ -182,7 +180,13 @@ def margin_loss(
         tensor(0.1250)
     """
     (Q,) = select(mask, *alike(Q))
-    return masked_mean(shortfall(Q.abs(), tau).square(), mask)
+    largest = torch.finfo(Q.dtype).max
+    missing = (min(tau, largest) - Q.abs()).clamp(min=0.0)
+    bound = (largest / 4 / max(Q.numel(), 1)) ** 0.5
+    constant = missing.detach()
+    # The square of the bounded value, with the gradient of the square itself.
+    terms = constant.clamp(max=bound).square() + 2 * (constant * (missing - constant))
+    return masked_mean(terms, mask)
 
 
 def sign_consistency_loss(

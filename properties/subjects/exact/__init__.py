@@ -1,7 +1,11 @@
 """The exact reference: what the functions of ``spec`` say, offered as a subject."""
 
 from properties.subjects.exact.lifting import ExactLifting
+from properties.subjects.exact.losses import ExactLosses
 
 
-class Exact(ExactLifting):
+class Exact(
+    ExactLifting,
+    ExactLosses,
+):
     """All of the exact reference."""

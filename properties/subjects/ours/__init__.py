@@ -1,7 +1,11 @@
 """``zeroproof`` as a subject: arrays become tensors, and what it returns becomes arrays."""
 
 from properties.subjects.ours.lifting import OursLifting
+from properties.subjects.ours.losses import OursLosses
 
 
-class Ours(OursLifting):
+class Ours(
+    OursLifting,
+    OursLosses,
+):
     """All of ``zeroproof``."""
