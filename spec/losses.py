@@ -144,7 +144,8 @@ def _slopes(
     """Walk the ranges of the right gradients of a mean in an element's ``P`` and ``Q``.
 
     ``counts`` are the elements that count and all elements. None stands for a gradient that the
-    format cannot hold; that of an implicit term at its ceiling keeps the direction.
+    format cannot hold; at its ceiling an implicit term keeps the direction, and of the larger of
+    the two a size.
     """
     kept, size = counts
     exact, scales = slope(name, *element, guard), slope_scale(name, *element, guard)
@@ -153,8 +154,9 @@ def _slopes(
         if abs(expected) > form.largest:
             yield None
         elif name == "implicit" and at_ceiling(element, guard, form, size):
-            side = (expected > 0) - (expected < 0)
-            yield min(side, 0) * form.largest, max(side, 0) * form.largest
+            leading = abs(part) == max(map(abs, exact))
+            least = form.smallest_normal * form.epsilon if leading else Fraction(0)
+            yield (least, form.largest) if expected > 0 else (-form.largest, -least)
         else:
             slack = coarse * slope_tolerance(name, form, uncancelled, *element[:2], kept)
             yield expected - slack, expected + slack

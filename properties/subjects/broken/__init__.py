@@ -1,6 +1,6 @@
 """Implementations that are wrong on purpose, each in one realistic way."""
 
-from properties.subjects.broken import lifting
+from properties.subjects.broken import lifting, losses
 from properties.subjects.broken.register import BROKEN, Broken
 
-__all__ = ["BROKEN", "Broken", "lifting"]
+__all__ = ["BROKEN", "Broken", "lifting", "losses"]

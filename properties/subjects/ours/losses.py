@@ -24,7 +24,8 @@ from zeroproof.losses import (
 from zeroproof.training.targets import lift_targets
 
 
-def _measured(value: Tensor, P: Tensor, Q: Tensor) -> Measured:
+def measured(value: Tensor, P: Tensor, Q: Tensor) -> Measured:
+    """Return a scalar with its gradients at two leaves."""
     if value.requires_grad:
         value.backward()  # type: ignore[no-untyped-call]
     gradients = (torch.zeros_like(x) if x.grad is None else x.grad for x in (P, Q))
@@ -75,7 +76,7 @@ class OursLosses:
                 value = implicit_loss(p, q, y_n, y_d, gamma=gamma, mask=kept)
             else:
                 value = chordal_loss(p, q, y_n, y_d, mask=kept)
-            return _measured(value, p, q)
+            return measured(value, p, q)
 
     def reduced_precision(self) -> AbstractContextManager[object]:
         """Return autocast to bfloat16."""
@@ -98,4 +99,4 @@ class OursLosses:
             targets=targets,
             loss_weights=options["given"],
         )
-        return _measured(total, p, q), {name: term.item() for name, term in terms.items()}
+        return measured(total, p, q), {name: term.item() for name, term in terms.items()}
