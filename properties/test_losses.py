@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from properties.formats import values_of
 from properties.hold import hold
 from properties.problems import (
     batches,
@@ -177,3 +178,49 @@ def test_LOSS_16_known_names(
 ) -> None:
     made["given"] = {**made["given"], name: 1.0}
     hold("LOSS-16", subject, batch, made)
+
+
+def _everywhere(part: int, others: tuple[float, float, float]) -> list[Case]:
+    """Return chunks of elements in which one part takes every finite number of float16."""
+    values = [value for value in values_of("float16") if math.isfinite(value)]
+    rows = [(*others[:part], value, *others[part:]) for value in values]
+    return [problem(rows[start : start + 64]) for start in range(0, len(rows), 64)]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    ("name", "part", "others"),
+    [
+        ("chordal", 0, (0.75, -3.0, 1.0)),
+        ("chordal", 1, (-2.0, 1.0, 0.0)),
+        ("chordal", 2, (1.0, 6e-8, 1.0)),
+        ("margin", 1, (1.0, 2.0, 1.0)),
+        ("sign", 0, (-0.75, 1.0, 0.0)),
+        ("sign", 1, (-2.0, -1.0, 0.0)),
+        ("sign", 2, (0.1, -6e-8, 0.0)),
+    ],
+)
+def test_LOSS_11_everywhere(
+    subject: Losses, name: str, part: int, others: tuple[float, float, float]
+) -> None:
+    """Value and gradient, over all values of float16 of one part."""
+    for case in _everywhere(part, others):
+        hold("LOSS-11", subject, name, case, None, 0.5)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("target", [(1.0, 0.0), (-1.0, 0.0), (3.0, 1.0)])
+def test_LOSS_4_everywhere(subject: Losses, target: tuple[float, float]) -> None:
+    """Oriented, unoriented and finite targets, over all numerators of float16 and both sides."""
+    for case in _everywhere(0, (-1e-3, *target)):
+        size = len(case[0].values)
+        hold("LOSS-4", subject, case, Array.of([i % 2 == 0 for i in range(size)], "bool"))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", LOSSES)
+def test_LOSS_8_everywhere(subject: Losses, name: str) -> None:
+    """Half precision counts as its float32, over all values of float16 of one part."""
+    for case in _everywhere(1, (-0.75, 1.0, float(name not in ("sign", "chordal")))):
+        P, Q, Y_n, Y_d = (Array.of(x.values, "float16") for x in case)
+        hold("LOSS-8", subject, name, (P, Q, Y_n, Y_d))
