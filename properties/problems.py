@@ -19,7 +19,7 @@ from properties.strategies import (
     wide_dtypes,
 )
 from spec import Array
-from spec.bottom import FORMATS
+from spec.formats import FORMATS
 from spec.lifting import lift
 from spec.losses import Case
 from spec.training_loss import TERMS, Batch, Options

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from .arrays import Array, identical
-from .bottom import FORMATS
 from .clause import clause, refused, require
+from .formats import FORMATS
 from .loss_terms import rejection, slope, tolerance
 from .losses import (
     COARSE,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final, TypeAlias
 
-from .bottom import Format
+from .formats import Format
 
 Row: TypeAlias = tuple[Fraction, Fraction, Fraction, Fraction]
 Slope: TypeAlias = tuple[Fraction, Fraction]

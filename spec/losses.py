@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Protocol, TypeAlias
 
+from .algebra import Bottom
 from .arrays import Array, identical
-from .bottom import FORMATS, Bottom, Format, round_to
 from .clause import clause, require
 from .coverage import tuple_is_bottom
+from .formats import FORMATS, Format, round_to
 from .loss_terms import (
     Row,
     at_ceiling,

@@ -8,8 +8,8 @@ from fractions import Fraction
 from typing import Final, Protocol, TypeAlias, TypedDict
 
 from .arrays import Array, identical
-from .bottom import FORMATS
 from .clause import clause, refused, require
+from .formats import FORMATS
 from .lifting import lift, orientation
 from .loss_terms import composite, slope_scale, slope_tolerance
 from .losses import GAMMA, Losses, Measured, counted, row, working

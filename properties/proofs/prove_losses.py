@@ -38,7 +38,7 @@ def test_the_squared_sine_lies_between_0_and_1() -> None:
     cross, dot = terms.cross(*ELEMENT), terms.dot(*ELEMENT)
     prove("LOSS-2", cross * cross + dot * dot == SQUARED_SIZES)
     sine = terms.squared_sine(*ELEMENT)
-    prove("LOSS-2", z3.Implies(TUPLES, z3.And(sine >= 0, sine <= 1)))
+    prove("LOSS-2", z3.And(sine >= 0, sine <= 1), given=TUPLES)
     refute("LOSS-2", z3.Implies(TUPLES, sine > 0))
     refute("LOSS-2", z3.Implies(TUPLES, sine < 1))
 
@@ -48,8 +48,8 @@ def test_the_squared_sine_is_of_lines() -> None:
     sine, scaled = terms.squared_sine(*ELEMENT), z3.And(TUPLES, factor != 0)
     ours = terms.squared_sine(factor * P, factor * Q, Y_n, Y_d)
     theirs = terms.squared_sine(P, Q, factor * Y_n, factor * Y_d)
-    prove("LOSS-14", z3.Implies(scaled, z3.And(ours == sine, theirs == sine)))
-    prove("LOSS-2", z3.Implies(TUPLES, (sine == 0) == (P * Y_d == Q * Y_n)))
+    prove("LOSS-14", z3.And(ours == sine, theirs == sine), given=scaled)
+    prove("LOSS-2", (sine == 0) == (P * Y_d == Q * Y_n), given=TUPLES)
 
 
 def test_the_implicit_loss_is_not() -> None:
@@ -66,21 +66,21 @@ def test_the_chordal_slope_is_the_derivative() -> None:
         derivatives(terms.squared_sine, *ELEMENT),
         strict=True,
     ):
-        prove("LOSS-2", z3.Implies(TUPLES, found == derivative))
+        prove("LOSS-2", found == derivative, given=TUPLES)
 
 
 def test_the_chordal_slope_turns() -> None:
     """It is orthogonal to the tuple, and at most 1/‖(P, Q)‖ long."""
     in_P, in_Q = terms.squared_sine_slope(*ELEMENT)
-    prove("LOSS-15", z3.Implies(TUPLES, in_P * P + in_Q * Q == 0))
+    prove("LOSS-15", in_P * P + in_Q * Q == 0, given=TUPLES)
     squared = in_P * in_P + in_Q * in_Q
-    prove("LOSS-15", z3.Implies(TUPLES, squared * SIZE <= 1))
+    prove("LOSS-15", squared * SIZE <= 1, given=TUPLES)
     refute("LOSS-15", z3.Implies(TUPLES, squared * SIZE < 1))
 
 
 def test_the_sign_lies_between_0_and_2() -> None:
     term = terms.one_minus_cosine(*ELEMENT, sizes)
-    prove("LOSS-4", z3.Implies(NORMS, z3.And(term >= 0, term <= 2)))
+    prove("LOSS-4", z3.And(term >= 0, term <= 2), given=NORMS)
     refute("LOSS-4", z3.Implies(NORMS, term > 0))
     refute("LOSS-4", z3.Implies(NORMS, term < 2))
 
@@ -94,23 +94,23 @@ def test_the_sign_slope_is_the_derivative() -> None:
 
     slopes = terms.one_minus_cosine_slope(*ELEMENT, sizes)
     for found, derivative in zip(slopes, derivatives(formula, P, Q), strict=True):
-        prove("LOSS-4", z3.Implies(NORMS, found == derivative))
+        prove("LOSS-4", found == derivative, given=NORMS)
 
 
 def test_the_sign_tells_the_orientations_apart() -> None:
     """Turned round, a tuple costs two minus what it did."""
     term = terms.one_minus_cosine(*ELEMENT, sizes)
     turned = terms.one_minus_cosine(-P, -Q, Y_n, Y_d, sizes)
-    prove("LOSS-4", z3.Implies(NORMS, turned == 2 - term))
+    prove("LOSS-4", turned == 2 - term, given=NORMS)
 
 
 def test_the_implicit_slope_is_the_derivative_under_a_constant_weight() -> None:
     weight = terms.implicit_weight(*ELEMENT, gamma)
-    prove("LOSS-1", z3.Implies(gamma > 0, weight > 0))
+    prove("LOSS-1", weight > 0, given=gamma > 0)
     slopes = terms.implicit_slope(*ELEMENT, weight)
     held = derivatives(terms.implicit, *ELEMENT, weight)
     for found, derivative in zip(slopes, held, strict=True):
-        prove("LOSS-1", z3.Implies(gamma > 0, found == derivative))
+        prove("LOSS-1", found == derivative, given=gamma > 0)
 
 
 def test_the_implicit_slope_is_not_that_of_the_quotient() -> None:
@@ -123,6 +123,6 @@ def test_the_implicit_slope_is_not_that_of_the_quotient() -> None:
 
 def test_no_term_is_negative() -> None:
     weight = terms.implicit_weight(*ELEMENT, gamma)
-    prove("LOSS-9", z3.Implies(gamma > 0, terms.implicit(*ELEMENT, weight) >= 0))
-    prove("LOSS-9", z3.Implies(NORMS, terms.one_minus_cosine(*ELEMENT, sizes) >= 0))
-    prove("LOSS-9", z3.Implies(TUPLES, terms.squared_sine(*ELEMENT) >= 0))
+    prove("LOSS-9", terms.implicit(*ELEMENT, weight) >= 0, given=gamma > 0)
+    prove("LOSS-9", terms.one_minus_cosine(*ELEMENT, sizes) >= 0, given=NORMS)
+    prove("LOSS-9", terms.squared_sine(*ELEMENT) >= 0, given=TUPLES)

@@ -17,6 +17,12 @@ def test_a_false_claim_is_refused_with_its_counterexample() -> None:
         prove("ALG-1", x * x != 0)
 
 
+def test_a_contradiction_proves_nothing() -> None:
+    prove("ALG-1", x * x > 4, given=x > 2)
+    with pytest.raises(ProofError, match="derived from a contradiction"):
+        prove("ALG-1", x != x, given=z3.And(x > 2, x < 1))
+
+
 def test_a_claim_that_holds_cannot_be_refuted() -> None:
     with pytest.raises(ProofError, match="cannot be broken"):
         refute("ALG-1", x * x >= 0)

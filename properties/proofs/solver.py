@@ -32,17 +32,28 @@ def _search(condition: z3.BoolRef, milliseconds: int) -> z3.ModelRef | None:
     return solver.model() if found == z3.sat else None
 
 
-def prove(id: str, claim: z3.BoolRef, *, milliseconds: int = PATIENCE_MS) -> None:
-    """Prove a claim for all values of its free symbols.
+def prove(
+    id: str,
+    claim: z3.BoolRef,
+    *,
+    given: z3.BoolRef | None = None,
+    milliseconds: int = PATIENCE_MS,
+) -> None:
+    """Prove a claim for all values of its free symbols, or for those that meet a condition.
 
     Args:
         id: the clause that the claim is about.
         claim: a formula; nothing is assumed that it does not say.
+        given: what the claim is derived from; it has to be possible.
         milliseconds: how long z3 may try.
 
     Raises:
-        ProofError: the claim is false somewhere, or z3 gave up.
+        ProofError: the claim is false somewhere, nothing meets the condition, or z3 gave up.
     """
+    if given is not None:
+        if _search(given, milliseconds) is None:
+            raise ProofError(f"{id} is derived from a contradiction: {given}")
+        claim = z3.Implies(given, claim)
     model = _search(z3.Not(claim), milliseconds)
     if model is not None:
         raise ProofError(f"{id} is false at {model}: {claim}")

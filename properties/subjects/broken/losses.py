@@ -16,7 +16,7 @@ from properties.subjects.ours import Ours
 from properties.subjects.ours.losses import measured
 from properties.subjects.ours.tensors import to_tensor
 from spec import Array
-from spec.bottom import FORMATS
+from spec.formats import FORMATS
 from spec.loss_terms import Row, Slope, at_ceiling, cross, implicit_weight, squared_sizes
 from spec.losses import Case, Measured, cast
 from spec.training_loss import Options

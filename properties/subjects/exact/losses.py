@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 
 from spec import Array
-from spec.bottom import FORMATS
+from spec.formats import FORMATS
 from spec.loss_terms import (
     Row,
     Slope,

@@ -1,0 +1,87 @@
+"""ALG: the laws of common meadows, over rational numbers and over floats."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from properties.hold import hold
+from properties.strategies import numbers, rounded, singular_numbers
+from spec import BOTTOM, CLAUSES
+from spec.algebra import Bottom, Number
+from spec.formats import FORMATS, Floats, Format, round_to
+from spec.laws import LAWS, Computes
+
+FEW = (BOTTOM, Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(-1, 3))
+
+
+def variables(kind: str, arity: int) -> st.SearchStrategy[Any]:
+    """Numbers of a kind, 0 and ⊥ among them; often all are ordinary, so that nothing overflows."""
+    if kind == "rational":
+        return st.tuples(*[st.one_of(st.sampled_from(FEW), st.fractions())] * arity)
+    ordinary = st.floats(-8.0, 8.0, width=16).map(lambda x: rounded(x, kind))
+    anything = st.one_of(numbers(kind), singular_numbers, st.sampled_from([0.0, -0.0, 1.0, -1.0]))
+    return st.one_of(st.tuples(*[ordinary] * arity), st.tuples(*[anything] * arity))
+
+
+def assignments(id: str, kind: str) -> st.SearchStrategy[Any]:
+    """Values for the variables of a law; for one that ⊥ breaks, several, ⊥ and 0 in each place."""
+    arity = LAWS[id].arity
+    values = variables(kind, arity)
+    if not CLAUSES[id].must_fail:
+        return values
+    bottom, zero, one = FEW[:3] if kind == "rational" else (math.nan, 0.0, 1.0)
+    rest = [one] * (arity - 1)
+    breaking = [(*rest[:i], x, *rest[i:]) for i in range(arity) for x in (zero, bottom)]
+    return st.lists(values, max_size=2).map(lambda drawn: (*drawn, *breaking))
+
+
+def property_of(id: str) -> Callable[[Computes], None]:
+    """Return the property that a subject meets a law with all kinds of its numbers."""
+
+    @given(st.data())
+    def test(subject: Computes, data: st.DataObject) -> None:
+        kind = data.draw(st.sampled_from(subject.kinds), label="kind")
+        hold(id, subject, kind, *data.draw(assignments(id, kind), label="elements"))
+
+    return test
+
+
+for _id in LAWS:
+    _name = f"test_{_id.replace('-', '_')}_{CLAUSES[_id].predicate.__name__}"
+    globals()[_name] = property_of(_id)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("id", LAWS)
+def test_ALG_among_a_few_numbers(subject: Computes, id: str) -> None:
+    """All assignments of ⊥, 0 and a few other numbers to the variables of a law."""
+    if "rational" in subject.kinds and not CLAUSES[id].must_fail:
+        for values in itertools.product(FEW, repeat=LAWS[id].arity):
+            hold(id, subject, "rational", *values)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("id", [id for id, law in LAWS.items() if law.floats])
+def test_ALG_says_of_each_law_what_survives_rounding(
+    monkeypatch: pytest.MonkeyPatch, id: str
+) -> None:
+    """Among all numbers of a tiny format a law is exact if and only if it is said to be."""
+    monkeypatch.setitem(FORMATS, "tiny", Format(precision=2, least=-1, greatest=1))
+    rounded = {round_to("tiny", Fraction(k, 4)) for k in range(-12, 13)}
+    every: list[Number] = [BOTTOM, *(Fraction(x) for x in rounded if not isinstance(x, Bottom))]
+    law, exact = LAWS[id], True
+    choice = every if law.arity < 4 else every[:7]
+    for values in itertools.product(choice, repeat=law.arity):
+        floats = Floats("tiny")
+        left, right = law.sides(floats, *values)
+        if law.given is None or len(set(law.given(floats, *values))) == 1:
+            exact &= left == right
+    assert exact == (law.floats == "exact")
