@@ -17,7 +17,7 @@ from .formats import Format
 Row: TypeAlias = tuple[Fraction, Fraction, Fraction, Fraction]
 Slope: TypeAlias = tuple[Fraction, Fraction]
 
-_ROOT_BITS: Final = 256
+_ROOT_BITS: Final = 128
 
 
 def cross(P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction) -> Fraction:
@@ -70,21 +70,27 @@ def squared_sine(P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction) -> Frac
 
 def squared_sine_slope(P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction) -> Slope:
     """LOSS-2: the slope of the squared sine."""
+    size = P * P + Q * Q
     turn = 2 * cross(P, Q, Y_n, Y_d) * dot(P, Q, Y_n, Y_d)
-    turn = turn / ((P * P + Q * Q) * squared_sizes(P, Q, Y_n, Y_d))
+    turn = turn / (size * size * (Y_n * Y_n + Y_d * Y_d))
     return turn * Q, -turn * P
+
+
+def are_tuples(P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction) -> bool:
+    """LOSS-10: tell whether neither is ``(0, 0)``."""
+    return bool(P or Q) and bool(Y_n or Y_d)
 
 
 def chordal(P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction) -> Fraction:
     """LOSS-2, LOSS-10: the squared sine of the angle between the lines, 1 at ``(0, 0)``."""
-    defined = squared_sizes(P, Q, Y_n, Y_d) != 0
-    return squared_sine(P, Q, Y_n, Y_d) if defined else Fraction(1)
+    return squared_sine(P, Q, Y_n, Y_d) if are_tuples(P, Q, Y_n, Y_d) else Fraction(1)
 
 
 def chordal_slope(P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction) -> Slope:
     """LOSS-2, LOSS-10: its slope, 0 at ``(0, 0)``."""
-    defined = squared_sizes(P, Q, Y_n, Y_d) != 0
-    return squared_sine_slope(P, Q, Y_n, Y_d) if defined else (Fraction(0), Fraction(0))
+    if not are_tuples(P, Q, Y_n, Y_d):
+        return Fraction(0), Fraction(0)
+    return squared_sine_slope(P, Q, Y_n, Y_d)
 
 
 def margin(Q: Fraction, tau: Fraction) -> Fraction:
@@ -98,7 +104,7 @@ def margin_slope(Q: Fraction, tau: Fraction) -> Slope:
 
 
 def root(x: Fraction) -> Fraction:
-    """Return ``√x``, or a rational above it by less than a relative ``2⁻²⁵⁰``.
+    """Return ``√x``, or a rational above it by less than a relative ``2⁻¹²⁰``.
 
     That is far below every tolerance, and a cosine with it is never beyond ±1.
     """
