@@ -67,7 +67,7 @@ def rejection_loss(
     Raises:
         ValueError: shapes that differ, or a target outside [0, 1].
 
-    Meets: LOSS-5, LOSS-7.
+    Meets: LOSS-5, LOSS-7, LOSS-8, LOSS-9, LOSS-11, LOSS-12, LOSS-13.
 
     Example:
         >>> Q = torch.tensor([0.0, 1.0], requires_grad=True)

@@ -92,7 +92,7 @@ def implicit_loss(
     Raises:
         ValueError: shapes that differ, or ``gamma ≤ 0``.
 
-    Meets: LOSS-1, LOSS-7.
+    Meets: LOSS-1, LOSS-7, LOSS-8, LOSS-9, LOSS-10, LOSS-11, LOSS-12, LOSS-13.
 
     Example:
         >>> one = torch.ones(1)
@@ -137,7 +137,7 @@ def chordal_loss(
     Raises:
         ValueError: shapes that differ.
 
-    Meets: LOSS-2, LOSS-7.
+    Meets: LOSS-2, LOSS-7, LOSS-8, LOSS-9, LOSS-10, LOSS-11, LOSS-12, LOSS-13, LOSS-14, LOSS-15.
 
     Example:
         >>> one = torch.ones(1)
@@ -173,7 +173,7 @@ def margin_loss(
     Raises:
         ValueError: shapes that differ.
 
-    Meets: LOSS-3, LOSS-7.
+    Meets: LOSS-3, LOSS-7, LOSS-8, LOSS-9, LOSS-11, LOSS-12, LOSS-13.
 
     Example:
         >>> margin_loss(torch.tensor([0.5, 2.0]), tau=1.0)
@@ -211,7 +211,7 @@ def sign_consistency_loss(
     Raises:
         ValueError: shapes that differ.
 
-    Meets: LOSS-4, LOSS-7.
+    Meets: LOSS-4, LOSS-7, LOSS-8, LOSS-9, LOSS-10, LOSS-11, LOSS-12, LOSS-13.
 
     Example:
         >>> one = torch.ones(1)
