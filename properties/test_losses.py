@@ -155,6 +155,7 @@ def test_LOSS_12_shapes(subject: Losses, name: str, case: Case, data: st.DataObj
 
 @given(names, several(4, wide_dtypes, shapes.filter(len), singular=False))
 @example("chordal", [Array((1.0,), ())] * 4)
+@example("rejection", [Array((), (3, 0))] * 4)
 def test_LOSS_13_nothing_counts(subject: Losses, name: str, parts: list[Array]) -> None:
     P, Q, Y_n, Y_d = parts
     hold("LOSS-13", subject, name, (P, Q, Y_n, Y_d))

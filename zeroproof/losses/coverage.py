@@ -91,7 +91,7 @@ def rejection_loss(
     covered = per_sample(~bottom)
     hard = (covered & counted).sum().to(Q.dtype) / samples
     if rise.dim() > 1:
-        rise = rise.flatten(1).mean(dim=1)
+        rise = rise.flatten(1).sum(dim=1) / max(rise.shape[1:].numel(), 1)
     soft = rise.masked_fill(~counted, 0.0).sum() / samples
     gap = (target_coverage - hard - soft).clamp(min=0.0)
     return torch.where(counted.any(), gap.square(), 0.0)
