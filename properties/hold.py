@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hypothesis import Phase, settings
+
 from spec import CLAUSES, SPEC_VERSION, Violation, check
 
 HELD: set[str] = set()
+
+
+class Absent(NotImplementedError):
+    """A subject does not offer what a clause needs; the message says what."""
 
 
 class ClauseError(AssertionError):
@@ -13,16 +23,28 @@ class ClauseError(AssertionError):
 
 def snippet(id: str, subject: object, *inputs: object) -> str:
     """Return lines that show the failure again, against the subject alone."""
-    name = type(subject).__qualname__
-    module = type(subject).__module__
+    name, module = type(subject).__qualname__, type(subject).__module__
+    chapters = {type(value).__module__ for value in inputs} - {"builtins", "fractions"}
     arguments = "".join(f",\n    {value!r}" for value in inputs)
     return (
         "from fractions import Fraction\n"
         "from math import inf, nan\n"
-        "from spec import *\n"
-        f"from {module} import {name}\n"
+        "from spec import check\n"
+        + "".join(f"from {chapter} import *\n" for chapter in sorted(chapters))
+        + f"from {module} import {name}\n"
         f'check("{id}", {name}(){arguments})'
     )
+
+
+@contextmanager
+def citing(id: str, reproduction: str = "") -> Iterator[None]:
+    """Turn a violation into a failure that cites the clause and shows how to see it again."""
+    try:
+        yield
+    except Violation as violation:
+        clause = CLAUSES[id]
+        cited = f"{id} (specification {SPEC_VERSION}): {clause.sentence}"
+        raise ClauseError(f"{cited}\n{violation}\n\n{reproduction}\n") from None
 
 
 def hold(id: str, subject: object, *inputs: object) -> None:
@@ -33,11 +55,24 @@ def hold(id: str, subject: object, *inputs: object) -> None:
         KeyError: there is no such clause.
     """
     HELD.add(id)
-    clause = CLAUSES[id]
     try:
         check(id, subject, *inputs)
-    except Violation as violation:
-        raise ClauseError(
-            f"{id} (specification {SPEC_VERSION}): {clause.sentence}\n{violation}\n\n"
-            f"{snippet(id, subject, *inputs)}\n"
-        ) from None
+    except Violation:
+        with citing(id, snippet(id, subject, *inputs)):
+            raise
+
+
+@contextmanager
+def unshrunk(test: Any) -> Iterator[None]:
+    """Let a property that is bound to fail do so at once: its example need not be pretty."""
+    own, profile = getattr(test, "_hypothesis_internal_use_settings", None), settings()
+    quick = settings(own, phases=[Phase.explicit, Phase.generate])
+    settings.register_profile("unshrunk", quick)
+    settings.load_profile("unshrunk")
+    test._hypothesis_internal_use_settings = quick
+    try:
+        yield
+    finally:
+        test._hypothesis_internal_use_settings = own
+        settings.register_profile("shrunk", profile)
+        settings.load_profile("shrunk")

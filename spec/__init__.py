@@ -11,24 +11,64 @@ Nothing here knows an implementation.
 ``python -m spec`` prints the clauses with their evidence; ``python -m spec show LIFT-2`` one.
 """
 
+from typing import Final
+
+from . import (
+    automaton,
+    bottom,
+    checkpoints,
+    clause,
+    epochs,
+    laws,
+    lifting,
+    loss_numerics,
+    losses,
+    processes,
+    stopping,
+    training_loss,
+    update,
+)
 from .algebra import BOTTOM
 from .arrays import Array, identical, same
 from .bottom import Carrier
-from .clause import CLAUSES, Clause, Violation, check
+from .clause import Clause, Violation, check
 
-SPEC_VERSION = "0.2.0"
+SPEC_VERSION: Final = "0.2.0"
 
-from . import laws, lifting, loss_numerics, losses, training_loss  # noqa: E402, F401
+# The chapters of ids, in reading order; importing their modules has registered the clauses.
+CHAPTERS: Final = (
+    "ALG", "BOT", "LIFT", "TAU", "DEC", "POL", "LOSS", "COV", "STOP", "ACC", "AMP", "STEP", "VAL",
+    "LOG", "CUR", "RES", "DDP",
+)  # fmt: skip
+CLAUSES: Final[dict[str, Clause]] = {
+    entry.id: entry
+    for entry in sorted(
+        clause.CLAUSES.values(), key=lambda c: (CHAPTERS.index(c.chapter), c.number)
+    )
+}
 
 __all__ = [
     "BOTTOM",
+    "CHAPTERS",
     "CLAUSES",
     "SPEC_VERSION",
     "Array",
     "Carrier",
     "Clause",
     "Violation",
+    "automaton",
+    "bottom",
     "check",
+    "checkpoints",
+    "epochs",
     "identical",
+    "laws",
+    "lifting",
+    "loss_numerics",
+    "losses",
+    "processes",
     "same",
+    "stopping",
+    "training_loss",
+    "update",
 ]

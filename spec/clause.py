@@ -58,6 +58,11 @@ class Clause:
         return self.id.rpartition("-")[0]
 
     @property
+    def number(self) -> int:
+        """The number in the id."""
+        return int(self.id.rpartition("-")[2])
+
+    @property
     def digest(self) -> str:
         """A hash of the sentence, the predicate, and all of the specification that it calls."""
         functions = dict(_called(self.predicate))

@@ -191,9 +191,8 @@ def test_symbols_count_as_the_specification_does() -> None:
         assert z3.simplify(found).as_long() == count_bad(count, covered, limit), f"{covered}"
 
 
-def _stop_of_the_sentence(
-    run: Sequence[Fraction | None], limit: Fraction, patience: int
-) -> int | None:
+def _sentence(run: Sequence[Fraction | None], limit: Fraction, patience: int) -> int | None:
+    """Return the first epoch of which the sentence holds."""
     for t, covered in enumerate(run):
         for s in range(t + 1) if covered is not None and covered < limit else ():
             coverages = [c for c in run[s : t + 1] if c is not None]

@@ -1,6 +1,6 @@
 """Implementations that are wrong on purpose, each in one realistic way."""
 
-from properties.subjects.broken import algebra, bottom, lifting, losses
+from properties.subjects.broken import algebra, bottom, lifting, losses, thresholds, training
 from properties.subjects.broken.register import BROKEN, Broken
 
-__all__ = ["BROKEN", "Broken", "algebra", "bottom", "lifting", "losses"]
+__all__ = ["BROKEN", "Broken", "algebra", "bottom", "lifting", "losses", "thresholds", "training"]

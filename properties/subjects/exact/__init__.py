@@ -3,11 +3,15 @@
 from properties.subjects.exact.algebra import ExactAlgebra
 from properties.subjects.exact.lifting import ExactLifting
 from properties.subjects.exact.losses import ExactLosses
+from properties.subjects.exact.thresholds import ExactThresholds
+from properties.subjects.exact.training import ExactTraining
 
 
 class Exact(
     ExactAlgebra,
     ExactLifting,
     ExactLosses,
+    ExactTraining,
+    ExactThresholds,
 ):
     """All of the exact reference."""

@@ -1,13 +1,19 @@
 """``zeroproof`` as a subject: arrays become tensors, and what it returns becomes arrays."""
 
 from properties.subjects.ours.algebra import OursAlgebra
+from properties.subjects.ours.checkpoints import OursCheckpoints
 from properties.subjects.ours.lifting import OursLifting
 from properties.subjects.ours.losses import OursLosses
+from properties.subjects.ours.thresholds import OursThresholds
+from properties.subjects.ours.training import OursTraining
 
 
 class Ours(
     OursAlgebra,
     OursLifting,
     OursLosses,
+    OursTraining,
+    OursCheckpoints,
+    OursThresholds,
 ):
     """All of ``zeroproof``."""

@@ -1,0 +1,162 @@
+"""STOP to DDP by the exact reference: the automaton, and models of what surrounds it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+from spec.automaton import Automaton, run
+from spec.checkpoints import Interrupted, Killed, Loaded
+from spec.epochs import Hooked
+from spec.runs import Epoch, Event, MicroBatch, Plan, Trace
+from spec.stopping import count_bad
+from spec.update import Phases, Precision
+
+
+class Session:
+    """The automaton, an epoch at a time."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.automaton = Automaton(plan)
+
+    def epoch(self, batches: Epoch) -> list[Event]:
+        """Train one more epoch."""
+        self.automaton.start_epoch()
+        return list(self.automaton.epoch(batches))
+
+    def break_off(self, batches: Epoch) -> None:
+        """Start an epoch, and break it off after these micro-batches."""
+        self.automaton.start_epoch()
+        more = self.automaton.epoch(batches)
+        while next(more, None) and len(self.automaton.state.thresholds) < len(batches):
+            pass
+
+    def validate(self) -> Event:
+        """Validate out of turn."""
+        return self.automaton.validate()
+
+    def save(self) -> dict[str, object]:
+        """Return the state."""
+        return self.automaton.save()
+
+    def load(self, state: dict[str, object]) -> None:
+        """Go on from a state."""
+        self.automaton.load(state)
+
+
+class ExactTraining:
+    """Carries out plans by the automaton."""
+
+    def watch(
+        self, coverages: Sequence[float | None], threshold: float, patience: int
+    ) -> list[tuple[int, bool]]:
+        """Count bad epochs."""
+        seen: list[tuple[int, bool]] = []
+        bad_epochs = 0
+        for coverage in coverages:
+            known = None if coverage is None else Fraction(coverage)
+            bad_epochs = count_bad(bad_epochs, known, Fraction(threshold))
+            seen.append((bad_epochs, known is not None and bad_epochs >= patience))
+            if seen[-1][1]:
+                break
+        return seen
+
+    def begin(self, plan: Plan) -> Session:
+        """Return an automaton with no epoch to train on yet."""
+        return Session(plan)
+
+    def train(self, plan: Plan) -> Trace:
+        """Run the automaton."""
+        return run(plan)
+
+    def train_compiled(self, plan: Plan) -> Trace:
+        """Run the automaton, which nothing compiles."""
+        return self.train(plan)
+
+    def train_unequal(self, ranks: int) -> None:
+        """Refuse."""
+        raise ValueError(f"{ranks} ranks have loaders of unequal length")
+
+    def host_reads(self, updates: int) -> int:
+        """Return 0: there is no device to wait for."""
+        return 0
+
+    def precision(self, dtype: str) -> Precision:
+        """Return what is computed in which dtype."""
+        if dtype not in ("float16", "bfloat16"):
+            raise ValueError(f"no autocast to {dtype}")
+        return Precision(dtype, ("float32", "float32"), scaled=dtype == "float16")
+
+    def phases(self, micro_batches: int) -> Phases:
+        """Return the phases of a window."""
+        order = ("forward", "loss", "backward") * micro_batches + ("step", "zero", "schedule")
+        return Phases(order, (True,) * micro_batches)
+
+    def untrainable(self, case: str) -> None:
+        """Refuse what leaves the automaton nothing to do."""
+        if case == "nothing to do":
+            raise RuntimeError("all epochs are done")
+        raise ValueError(case)
+
+    def validation_traces(self, fails: bool) -> tuple[str, ...]:
+        """Return nothing: a state is only ever replaced, and a validation replaces none."""
+        return ()
+
+    def hook_types(self, plan: Plan) -> list[Mapping[str, type]]:
+        """Return the types of the records, which leave as floats."""
+        records = [event.values for event in self.train(plan).of("log", "validate")]
+        return [{name: type(float(value)) for name, value in r.items()} for r in records]
+
+    def raising_hook(self, plan: Plan, record: int) -> Hooked:
+        """Pass the records on until one raises."""
+        records = self.train(plan).of("log", "validate")
+        return Hooked("KeyError", 1 + [event.kind for event in records[: record + 1]].index("log"))
+
+    def loss_arguments(
+        self, accepts: Sequence[str], weights: Sequence[Mapping[str, float]]
+    ) -> list[Mapping[str, object]]:
+        """Offer each epoch's arguments to a loss."""
+        if any(weights) and "loss_weights" not in accepts:
+            raise ValueError("the loss accepts no loss_weights")
+        plan = Plan(tuple((MicroBatch("v"),) for _ in weights))
+        found: list[Mapping[str, object]] = []
+        for step, event in enumerate(self.train(plan).of("log")):
+            offered: dict[str, object] = {
+                "loss_weights": dict(weights[step]),
+                "epoch": int(event.values["epoch"]),
+                "global_step": step,
+                "tau": event.values["tau_train"],
+                "inputs": [1.0],
+                "targets": [0.0],
+            }
+            found.append({name: offered[name] for name in accepts})
+        return found
+
+    SAVE: tuple[str, ...] = ("create", "write half", "write", "flush", "rename")
+
+    def save_killed(self, at: int) -> Killed:
+        """Save in a model of a file system, in which what is not flushed may be lost."""
+        temporary, flushed, target = "", False, "old"
+        for step in self.SAVE[:at]:
+            if step.startswith("write"):
+                temporary, flushed = ("new" if step == "write" else "half"), False
+            flushed = flushed or step == "flush"
+            if step == "rename":
+                target = temporary if flushed else "neither"
+            if step == "overwrite":
+                target = "neither"
+        return Killed(target if target in ("old", "new") else "neither", at >= len(self.SAVE))
+
+    def load(self, what: str) -> Loaded:
+        """Read a file's format, version and fit before anything is changed."""
+        good = what == "good"
+        return Loaded("" if good else "CheckpointError", changed=good, ran_code=False)
+
+    def checkpoint_keys(self, wrapper: str) -> list[str]:
+        """Return the keys of the model inside its wrapper."""
+        return [f"{wrapper}{name}".removeprefix(wrapper) for name in ("w", "v")]
+
+    def interrupted(self, signal: str) -> Interrupted:
+        """Finish the update, save, and raise."""
+        raised = {"SIGINT": "KeyboardInterrupt", "SIGTERM": "SystemExit"}[signal]
+        return Interrupted(raised, updates_after=0, saved=True)

@@ -1,0 +1,436 @@
+"""Plans carried out by ``SCMTrainer``."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from properties.hold import Absent
+from spec.epochs import OFFERED, Hooked
+from spec.runs import Epoch, Event, MicroBatch, Plan, Trace
+from spec.update import Phases, Precision
+from zeroproof.training.stopping import CoverageStop
+from zeroproof.training.trainer import NonFiniteError, SCMTrainer, TrainingConfig
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Scripted(nn.Module):
+    """``w·slope``, and ⊥ where the inputs say so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.ones((), dtype=torch.float64))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return values and their mask of ⊥."""
+        return self.w * x[:, 0], x[:, 1] != 0
+
+
+class Own(nn.Module):
+    """The mean of the values, plus ``v·slope``, with the faults that the inputs ask for."""
+
+    def __init__(self, watched: Callable[[float], None]) -> None:
+        super().__init__()
+        self.v = nn.Parameter(torch.zeros((), dtype=torch.float64))
+        self.watched = watched
+
+    def forward(self, outputs: Batch, lifted: Batch, *, inputs: Tensor, tau: float) -> Tensor:
+        """Return the loss of a micro-batch."""
+        if self.training:
+            self.watched(tau)
+        value = outputs[0].mean()
+        loss = value + self.v * inputs[0, 0]
+        if inputs[0, 2] == 1:
+            return loss * math.nan
+        if inputs[0, 2] == 2:
+            return loss + (value - value.detach()).square().sqrt()  # 0, whose slope is ∞ · 0
+        return loss
+
+
+def tensors(batch: MicroBatch) -> Batch:
+    """Return a micro-batch as a loader yields it."""
+    fault = {"": 0.0, "loss": 1.0, "gradient": 2.0}[batch.fault]
+    rows = [[float(batch.slope), float(s in "bB"), fault] for s in batch.samples]
+    targets = [math.inf if s in "VB" else 0.0 for s in batch.samples]
+    return torch.tensor(rows, dtype=torch.float64), torch.tensor(targets, dtype=torch.float64)
+
+
+class Pause(Exception):
+    """There is no further epoch for now."""
+
+
+class Loader:
+    """Yields the next epoch each time it is asked; None in its place is a Ctrl-C."""
+
+    def __init__(self, epochs: Sequence[Sequence[MicroBatch | None]]) -> None:
+        self.epochs = list(epochs)
+
+    def __iter__(self) -> Iterator[Batch]:
+        if not self.epochs:
+            raise Pause
+        for batch in self.epochs.pop(0):
+            if batch is None:
+                raise KeyboardInterrupt
+            yield tensors(batch)
+
+
+class Session:
+    """A trainer of a plan from an epoch on, and what it was seen to do."""
+
+    def __init__(self, plan: Plan, first: int, last: int) -> None:
+        self.events: list[Event] = []
+        self.plan, self.model = plan, Scripted()
+        self.loss = Own(lambda tau: self.events.append(Event("draw", {"tau": tau})))
+        groups = [*self.model.parameters(), *(self.loss.parameters() if plan.own_parameter else ())]
+        self.optimizer = torch.optim.SGD(groups, lr=1 / 8)
+        self.optimizer.register_step_post_hook(lambda *_: self._updated())
+        if plan.stale:
+            for parameter in groups:
+                parameter.grad = torch.ones_like(parameter)
+        precision, _, switch = plan.precision.partition(" ")
+        self.loader = Loader(plan.epochs[first:])
+        self.trainer = SCMTrainer(
+            self.model,
+            self.optimizer,
+            self.loss,
+            self.loader,
+            scheduler=torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda k: 0.5**k),
+            config=TrainingConfig(
+                max_epochs=last,
+                gradient_accumulation_steps=plan.accumulation,
+                coverage_threshold=plan.threshold,
+                coverage_patience=plan.patience,
+                max_nonfinite_steps=plan.max_nonfinite,
+                tau_train_min=plan.tau_min,
+                tau_train_max=plan.tau_max,
+                seed=plan.seed,
+                max_grad_norm=plan.max_norm,
+                val_loader=[tensors(batch) for batch in plan.validation] or None,
+                history_limit=plan.history_limit,
+                log_hook=self._logged,
+                mixed_precision=bool(precision) and not switch,
+                amp_dtype=precision or "float16",
+            ),
+        )
+        self.skipped = 0.0
+
+    def _updated(self) -> None:
+        values = {"w": self.model.w.item(), "v": self.loss.v.item()}
+        self.events.append(Event("update", values | {"global_step": math.nan}))
+
+    def _logged(self, record: dict[str, float]) -> None:
+        kind: Any = "validate" if "val_loss" in record else "log"
+        self.events.append(Event(kind, record))
+        if kind == "log" and record["skipped"] > self.skipped:
+            self.skipped = record["skipped"]
+            self.events.append(Event("skip", {"skipped": self.skipped}))
+
+    def fit(self) -> int:
+        """Train, and return the number of records kept."""
+        kept = 0
+        try:
+            kept = len(self.trainer.fit())
+        except NonFiniteError as error:
+            named = f"global step {self.trainer.global_step}" in str(error)
+            step = self.trainer.global_step if named else math.nan
+            self.events.append(Event("error", {"global_step": step}))
+        if self.trainer.stopped:
+            self.events.append(Event("stop", {"epoch": self.trainer.epoch - 1}))
+        return kept
+
+    def epoch(self, batches: Epoch) -> list[Event]:
+        """Train one more epoch."""
+        self.events.clear()
+        self.loader.epochs = [batches]
+        with suppress(Pause):
+            self.fit()
+        return list(_numbered(self.events, self.trainer.global_step))
+
+    def break_off(self, batches: Epoch) -> None:
+        """Start an epoch, and break it off after these micro-batches."""
+        self.loader.epochs = [(*batches, None)]
+        with suppress(KeyboardInterrupt):
+            self.trainer.fit()
+
+    def validate(self) -> Event:
+        """Validate out of turn."""
+        self.trainer.validate()
+        return self.events.pop()
+
+    def save(self) -> dict[str, Any]:
+        """Return the state."""
+        return copy.deepcopy(self.trainer.state_dict())
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.trainer.load_state_dict(copy.deepcopy(state))
+        self.skipped = self.trainer.skipped_steps
+
+
+def _numbered(events: list[Event], last: int) -> tuple[Event, ...]:
+    """Number the updates so that the last one carries the trainer's own count."""
+    first = last - sum(event.kind == "update" for event in events)
+    numbered = []
+    for event in events:
+        first += event.kind == "update"
+        own = {"global_step": first} if event.kind == "update" else {}
+        numbered.append(Event(event.kind, {**event.values, **own}))
+    return tuple(numbered)
+
+
+class OursTraining:
+    """``SCMTrainer``."""
+
+    def watch(
+        self, coverages: Sequence[float | None], threshold: float, patience: int
+    ) -> list[tuple[int, bool]]:
+        """Show coverages to the early stop."""
+        stop, seen = CoverageStop(threshold=threshold, patience=patience), []
+        for coverage in coverages:
+            stops = stop.observe(coverage)
+            seen.append((stop.bad_epochs, stops))
+            if stops:
+                break
+        return seen
+
+    def begin(self, plan: Plan) -> Session:
+        """Return a trainer with no epoch to train on yet."""
+        return Session(plan, 0, 10**6)
+
+    def train(self, plan: Plan) -> Trace:
+        """Fit, in as many trainers as there are interrupts."""
+        if plan.ranks > 1:
+            raise Absent("training on several ranks")
+        ends = [sum(map(len, plan.epochs[: k + 1])) for k in range(len(plan.epochs))]
+        if not set(plan.interrupts) <= set(ends):
+            raise Absent("saving inside an epoch")
+        breaks = [k + 1 for k, end in enumerate(ends) if end in plan.interrupts]
+        events: list[Event] = []
+        kept, first, state = 0, 0, None
+        with tempfile.TemporaryDirectory() as folder:
+            for last in dict.fromkeys([*breaks, len(plan.epochs)]):
+                session = Session(plan, first, last)
+                if state is not None:
+                    session.trainer.load_checkpoint(state)
+                    session.skipped = session.trainer.skipped_steps
+                kept += session.fit()
+                events += session.events
+                if session.trainer.stopped or session.events[-1].kind == "error":
+                    break
+                first, state = last, Path(folder) / "run.pt"
+                session.trainer.save_checkpoint(state)
+        trainer = session.trainer
+        return Trace(
+            _numbered(events, trainer.global_step),
+            (session.model.w.item(), session.loss.v.item()),
+            tuple(trainer.last_thresholds),
+            min(kept, plan.history_limit),
+            session.optimizer.param_groups[0]["lr"],
+        )
+
+    def precision(self, dtype: str) -> Precision:
+        """Train a linear layer, looking at dtypes."""
+        layer, forward, seen = nn.Linear(2, 1), list[str](), list[str]()
+        layer.register_forward_hook(lambda m, i, o: forward.append(_name(o)))
+
+        def loss(outputs: Tensor, lifted: Batch) -> Tensor:
+            seen.extend(_name(x) for x in (outputs, *lifted))
+            return outputs.square().mean()
+
+        trainer = SCMTrainer(
+            layer,
+            torch.optim.SGD(layer.parameters(), lr=0.1),
+            loss,
+            [(torch.ones(3, 2), torch.ones(3, 1))],
+            config=TrainingConfig(max_epochs=1, mixed_precision=True, amp_dtype=dtype),
+        )
+        trainer.fit()
+        return Precision(forward[0], tuple(seen), scaled=bool(trainer.state_dict()["scaler"]))
+
+    def phases(self, micro_batches: int) -> Phases:
+        """Train one window with a watcher at every public place."""
+        seen, modes = list[str](), list[bool]()
+        layer = nn.Linear(2, 1).eval()
+
+        def forward(module: nn.Module, inputs: Any) -> None:
+            seen.append("forward")
+            modes.append(module.training)
+
+        layer.register_forward_pre_hook(forward)
+        weight: Any = layer.weight
+        weight.register_post_accumulate_grad_hook(lambda p: seen.append("backward"))
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+        optimizer.register_step_post_hook(lambda *_: seen.append("step"))
+        clear, scheduler = optimizer.zero_grad, torch.optim.lr_scheduler.LambdaLR(optimizer, float)
+        step = scheduler.step
+
+        def zero_grad(set_to_none: bool = True) -> None:
+            seen.append("zero")
+            clear(set_to_none)
+
+        def schedule(epoch: int | None = None) -> None:
+            seen.append("schedule")
+            step(epoch)
+
+        def loss(outputs: Tensor, lifted: Batch) -> Tensor:
+            seen.append("loss")
+            return outputs.square().mean()
+
+        optimizer.zero_grad, scheduler.step = zero_grad, schedule  # type: ignore[method-assign]
+        batches = [(torch.ones(3, 2), torch.ones(3, 1))] * micro_batches
+        config = TrainingConfig(max_epochs=1, gradient_accumulation_steps=micro_batches)
+        SCMTrainer(layer, optimizer, loss, batches, scheduler=scheduler, config=config).fit()
+        first = seen.index("forward")
+        return Phases(tuple(seen[first:]), tuple(modes))
+
+    def untrainable(self, case: str) -> None:
+        """Fit what cannot be trained."""
+        layer = nn.Linear(2, 1)
+        batches = [] if case == "empty loader" else [(torch.ones(3, 2), torch.ones(3, 1))]
+
+        def loss(outputs: Tensor, lifted: Batch) -> Tensor:
+            mean = outputs.mean()
+            return mean.detach() if case == "loss without gradient" else mean
+
+        trainer = SCMTrainer(
+            layer,
+            torch.optim.SGD(layer.parameters(), lr=0.1),
+            loss,
+            iter(batches) if case == "exhausted loader" else batches,
+            config=TrainingConfig(max_epochs=2),
+        )
+        trainer.fit()
+        trainer.fit()
+
+    def host_reads(self, updates: int) -> int:
+        """Count what reads a tensor into Python while training."""
+        session = Session(Plan(((MicroBatch("v"),) * updates,)), 0, 1)
+        reads = HostReads()
+        with reads:
+            session.trainer.fit()
+        return reads.count
+
+    def validation_traces(self, fails: bool) -> tuple[str, ...]:
+        """Validate a model that a validation could change in many ways."""
+        norm, still = nn.BatchNorm1d(2), nn.Linear(2, 1)
+        model = nn.Sequential(norm, nn.Dropout(0.5), still)
+        still.eval()
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.TensorDataset(torch.randn(6, 2), torch.randn(6, 1)),
+            batch_size=3,
+            shuffle=True,
+        )
+
+        def loss(outputs: Tensor, lifted: Batch) -> Tensor:
+            torch.rand(3)
+            if fails:
+                raise KeyError("validation fails")
+            return outputs.square().mean()
+
+        trainer = SCMTrainer(
+            model,
+            torch.optim.SGD(model.parameters(), lr=0.1),
+            loss,
+            loader,
+            config=TrainingConfig(val_loader=loader),
+        )
+        for parameter in model.parameters():
+            parameter.grad = torch.ones_like(parameter)
+
+        def state() -> dict[str, str]:
+            return {
+                "parameters": repr([p.tolist() for p in model.parameters()]),
+                "gradients": repr([p.grad for p in model.parameters()]),
+                "buffers": repr([b.tolist() for b in model.buffers()]),
+                "random state": repr(torch.get_rng_state().tolist()),
+                "modes": repr([m.training for m in model.modules()]),
+            }
+
+        before, raised = state(), False
+        try:
+            trainer.validate()
+        except KeyError:
+            raised = True
+        after = state() | ({} if raised == fails else {"error": "swallowed"})
+        return tuple(name for name, value in after.items() if before.get(name) != value)
+
+    def hook_types(self, plan: Plan) -> list[Mapping[str, type]]:
+        """Fit, and look at what the hook gets."""
+        session = Session(plan, 0, len(plan.epochs))
+        session.fit()
+        records = [event.values for event in session.events if event.kind in ("log", "validate")]
+        return [{name: type(value) for name, value in record.items()} for record in records]
+
+    def raising_hook(self, plan: Plan, record: int) -> Hooked:
+        """Fit with a hook that raises."""
+        session, got = Session(plan, 0, len(plan.epochs)), list[dict[str, float]]()
+
+        def hook(metrics: dict[str, float]) -> None:
+            got.append(metrics)
+            if len(got) > record:
+                raise KeyError(record)
+
+        session.trainer.log._hook = hook
+        try:
+            session.trainer.fit()
+        except Exception as error:
+            return Hooked(type(error).__name__, len(got))
+        return Hooked("", len(got))
+
+    def loss_arguments(
+        self, accepts: Sequence[str], weights: Sequence[Mapping[str, float]]
+    ) -> list[Mapping[str, object]]:
+        """Fit with a loss of that signature."""
+        model, arrived = Scripted(), list[Mapping[str, object]]()
+
+        def loss(outputs: Batch, lifted: Batch, **given: Any) -> Tensor:
+            plain = {k: v.tolist() if isinstance(v, Tensor) else v for k, v in given.items()}
+            arrived.append(plain)
+            return outputs[0].mean()
+
+        kind = inspect.Parameter.KEYWORD_ONLY
+        positional = list(inspect.signature(loss).parameters.values())[:2]
+        keywords = [inspect.Parameter(name, kind) for name in OFFERED if name in accepts]
+        loss.__signature__ = inspect.Signature([*positional, *keywords])  # type: ignore[attr-defined]
+        trainer = SCMTrainer(
+            model,
+            torch.optim.SGD(model.parameters(), lr=0.1),
+            loss,
+            [tensors(MicroBatch("v"))],
+            config=TrainingConfig(
+                max_epochs=len(weights),
+                loss_curriculum=(lambda epoch: weights[epoch]) if any(weights) else None,
+            ),
+        )
+        trainer.fit()
+        return arrived
+
+
+def _name(x: Tensor) -> str:
+    return str(x.dtype).removeprefix("torch.")
+
+
+class HostReads(TorchFunctionMode):
+    """Counts calls by which Python reads a tensor's elements."""
+
+    READS = frozenset({"item", "tolist", "__bool__", "__float__", "__int__", "__index__", "cpu"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of torch, and count it where it reads."""
+        self.count += getattr(func, "__name__", "") in self.READS
+        return func(*args, **(kwargs or {}))

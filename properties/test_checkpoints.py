@@ -1,0 +1,37 @@
+"""RES: a run that is stopped and goes on."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+
+from properties.hold import hold
+from properties.plans import interrupted, plans
+from spec.checkpoints import UNREADABLE, Resumes
+from spec.runs import Plan, Trains
+
+
+@given(interrupted(plans(faulty=True, stops=True), at_ends=True))
+def test_RES_1_at_the_ends_of_epochs(subject: Trains, plan: Plan) -> None:
+    hold("RES-1", subject, plan)
+
+
+@pytest.mark.unmet("a state is saved between epochs only")
+@given(interrupted(plans(faulty=True, stops=True, least=3), at_ends=False))
+def test_RES_1_at_any_update(subject: Trains, plan: Plan) -> None:
+    hold("RES-1", subject, plan)
+
+
+def test_RES_2_atomic(subject: Resumes) -> None:
+    hold("RES-2", subject)
+
+
+@pytest.mark.parametrize("what", ["good", *UNREADABLE])
+def test_RES_3_safe(subject: Resumes, what: str) -> None:
+    hold("RES-3", subject, what)
+
+
+@pytest.mark.unmet("no option saves on a signal, and SIGTERM ends the process at once")
+@pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
+def test_RES_4_signals(subject: Resumes, signal: str) -> None:
+    hold("RES-4", subject, signal)

@@ -1,0 +1,304 @@
+"""The trainer with real networks, losses, optimizers and loaders, which no plan foretells."""
+
+from __future__ import annotations
+
+import copy
+import math
+import tempfile
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from properties.compare import assert_same
+from properties.hold import HELD
+from spec import update
+from spec.epochs import validation_mean, validation_minimum
+from spec.thresholds import midpoint
+from zeroproof.layers import ProjectiveMLP
+from zeroproof.losses import SCMTrainingLoss, chordal_loss
+from zeroproof.training.trainer import NonFiniteError, SCMTrainer, TrainingConfig
+
+FEATURES = 3
+Batch = tuple[Tensor, Tensor]
+sizes = st.lists(st.integers(1, 6), min_size=1, max_size=7)
+accumulations = st.integers(1, 4)
+taus = st.tuples(st.floats(0.0, 0.5), st.floats(0.5, 1.0))
+seeds = st.integers(0, 2**31)
+
+
+class Pair(nn.Module):
+    """A linear numerator over a linear denominator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(FEATURES, 2, dtype=torch.float64)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``(P, Q)``."""
+        P, Q = self.linear(x).unbind(-1)
+        return P, Q
+
+
+def fit_loss(outputs: tuple[Tensor, Tensor], lifted: tuple[Tensor, Tensor]) -> Tensor:
+    """Return a mean over samples, for which ACC-1 promises equality with one large batch."""
+    return chordal_loss(*outputs, *lifted)
+
+
+def micro_batches(sizes: list[int], seed: int) -> list[Batch]:
+    """Return one micro-batch for each size, singular targets among them."""
+    generator = torch.Generator().manual_seed(seed)
+    made = []
+    for size in sizes:
+        x = torch.randn(size, FEATURES, dtype=torch.float64, generator=generator)
+        y = torch.randn(size, dtype=torch.float64, generator=generator)
+        kind = torch.randint(0, 6, (size,), generator=generator)
+        y = y.masked_fill(kind == 0, math.inf).masked_fill(kind == 1, math.nan)
+        made.append((x, y))
+    return made
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run leaves behind."""
+
+    parameters: Tensor
+    trainer: SCMTrainer
+    failed: bool
+
+
+def trained(loader: list[Batch], config: TrainingConfig, seed: int) -> Trained:
+    """Train a fresh model, the same for equal seeds."""
+    torch.manual_seed(seed)
+    model = Pair()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    trainer = SCMTrainer(model, optimizer, fit_loss, loader, config=config)
+    failed = False
+    try:
+        trainer.fit()
+    except NonFiniteError:
+        failed = True
+    flat = torch.cat([p.detach().flatten() for p in model.parameters()])
+    return Trained(flat, trainer, failed)
+
+
+@given(sizes, accumulations, st.integers(1, 3), seeds)
+@example([5, 1, 1, 3, 2], 4, 2, 0)
+def test_ACC_1_equivalence(sizes: list[int], n: int, max_epochs: int, seed: int) -> None:
+    """Accumulating over a window trains as one batch of all of its samples does."""
+    HELD.update(["ACC-1"])
+    loader = micro_batches(sizes, seed)
+    joined = [
+        (torch.cat([loader[i][0] for i in window]), torch.cat([loader[i][1] for i in window]))
+        for window in update.windows(sizes, n)
+    ]
+    config = TrainingConfig(max_epochs=max_epochs, gradient_accumulation_steps=n)
+    ours = trained(loader, config, seed).parameters
+    reference = trained(joined, TrainingConfig(max_epochs=max_epochs), seed).parameters
+    distance = (ours - reference).abs().max().item()
+    assert distance <= 1e-12, f"sizes {sizes} in windows of {n} lie {distance:.3g} off"
+
+
+@given(sizes, accumulations, seeds)
+@example([5, 1, 1], 2, 0)
+def test_ACC_1_gradient(sizes: list[int], n: int, seed: int) -> None:
+    """The first window's step is −lr times Σ nᵢ∇Lᵢ / Σ nᵢ of its micro-batches, exactly summed."""
+    HELD.update(["ACC-1"])
+    window = update.windows(sizes, n)[0]
+    loader = [micro_batches(sizes, seed)[i] for i in window]
+    torch.manual_seed(seed)
+    model = Pair()
+    config = TrainingConfig(max_epochs=1, gradient_accumulation_steps=n)
+    gradients = []
+    for x, y in loader:
+        single = trained([(x, y)], TrainingConfig(max_epochs=1), seed).parameters
+        start = torch.cat([p.detach().flatten() for p in model.parameters()])
+        gradients.append(((start - single) / 0.1).tolist())
+    found = trained(loader, config, seed).parameters
+    for index, value in enumerate(found.tolist()):
+        column = [Fraction(gradient[index]) for gradient in gradients]
+        step = update.window_gradient([sizes[i] for i in window], column) / 10
+        expected = float(Fraction(start.tolist()[index]) - step)
+        assert abs(value - expected) <= 1e-12, f"parameter {index}: {value}, not {expected}"
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=8), accumulations, st.integers(1, 3), seeds)
+@example([True, False, True, True], 2, 2, 0)
+@example([False, True, True, False], 1, 3, 0)
+def test_STEP_3_faults(faults: list[bool], n: int, patience: int, seed: int) -> None:
+    """Windows with a fault are skipped and counted; so many in a row are an error."""
+    HELD.update(["STEP-3"])
+    sizes = [2] * (n * len(faults))
+    loader = micro_batches(sizes, seed)
+    groups = update.windows(sizes, n)
+    for fault, window in zip(faults, groups, strict=True):
+        if fault:
+            loader[window[-1]][0][0, 0] = math.nan
+    expected = update.outcome(faults, patience)
+    config = TrainingConfig(
+        max_epochs=1, gradient_accumulation_steps=n, max_nonfinite_steps=patience
+    )
+    run = trained(loader, config, seed)
+    assert run.failed == (expected.error_at is not None), f"{faults} with patience {patience}"
+    applied = sum(expected.applied)
+    assert run.trainer.global_step == applied, f"applied updates of {faults}"
+    assert run.trainer.skipped_steps == len(expected.applied) - applied, f"skips of {faults}"
+    kept = [
+        loader[i]
+        for was_applied, window in zip(expected.applied, groups, strict=False)
+        if was_applied
+        for i in window
+    ]
+    if kept:
+        reference = trained(kept, config, seed).parameters
+        assert_same(run.parameters, reference, f"parameters after {faults}")
+
+
+def batches(sizes: list[int]) -> list[Batch]:
+    """Batches of the given sizes, with finite targets and singular ones."""
+    data = [(torch.randn(n, 2), torch.randn(n)) for n in sizes]
+    return [(x, torch.where(y > 1, torch.inf, y)) for x, y in data]
+
+
+def model(seed: int = 0) -> nn.Module:
+    """A model with dropout and running statistics."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.BatchNorm1d(2, track_running_stats=True),
+            nn.Dropout(0.2),
+            ProjectiveMLP(2, hidden=(4,)),
+        )
+
+
+def trainer(network: nn.Module, loader: Any, loss: Any = None, **options: Any) -> SCMTrainer:
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+    config = TrainingConfig(**options)
+    return SCMTrainer(network, optimizer, loss or SCMTrainingLoss(), loader, config=config)
+
+
+class Recorded:
+    """The composite loss, keeping what it was given and what it gave."""
+
+    def __init__(self) -> None:
+        self.taus: list[float] = []
+        self.results: list[tuple[Tensor, dict[str, Tensor]]] = []
+        self.given: list[Tensor] = []
+
+    def __call__(
+        self, outputs: Batch, lifted: Batch, *, tau: float, targets: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        self.taus.append(tau)
+        self.given += [*outputs, *lifted]
+        self.results.append(SCMTrainingLoss()(outputs, lifted, tau=tau, targets=targets))
+        return self.results[-1]
+
+
+def tensors(run: SCMTrainer) -> list[Tensor]:
+    """Everything that an update changes."""
+    state = run.state_dict()
+    slots = state["optimizer"]["state"].values()
+    return [*state["model"].values(), *(v for slot in slots for v in slot.values())]
+
+
+def assert_bitwise(ours: list[Tensor], theirs: list[Tensor], what: str) -> None:
+    assert len(ours) == len(theirs), what
+    for a, b in zip(ours, theirs, strict=True):
+        assert torch.equal(a, b), f"{what}: {a} is not {b}"
+
+
+@given(sizes, taus)
+def test_VAL_1_and_TAU_8_sample_weighted_means_and_true_minima(
+    sizes: list[int], tau: tuple[float, float]
+) -> None:
+    """Means are weighted by samples, a minimum is a true one, τ is the midpoint."""
+    HELD.update(["VAL-1", "TAU-8"])
+    loss = Recorded()
+    network = ProjectiveMLP(2, hidden=(4,)).double()
+    val = [(x.double(), y.double()) for x, y in batches(sizes)]
+    options = {"tau_train_min": tau[0], "tau_train_max": tau[1]}
+    record = trainer(network, val, loss, val_loader=val, **options).validate()
+    means = {"val_loss": [Fraction(total.item()) for total, _ in loss.results]}
+    for name in loss.results[0][1]:
+        means[f"val_loss_{name}"] = [Fraction(terms[name].item()) for _, terms in loss.results]
+    for name, values in means.items():
+        wanted = float(validation_mean(sizes, values))
+        assert abs(record[name] - wanted) <= 1e-12, f"{name}: {record[name]} is not {wanted}"
+    denominators = [Fraction(Q.abs().min().item()) for Q in loss.given[1::4]]
+    minimum = validation_minimum(denominators)
+    assert Fraction(record["val_denom_abs_min"]) == minimum, f"not {float(minimum)}"
+    middle = midpoint(*tau)
+    off = [abs(Fraction(t) - middle) for t in loss.taus]
+    assert max(off) <= Fraction(1, 2**52), f"{loss.taus} are not {float(middle)}"
+
+
+@given(sizes, sizes, seeds)
+@settings(max_examples=25)
+def test_VAL_2_validation_leaves_no_trace(
+    sizes: list[int], val_sizes: list[int], seed: int
+) -> None:
+    """Training with validation is bitwise training without, random state included."""
+    HELD.update(["VAL-2"])
+    data, val = batches([n + 1 for n in sizes]), batches(val_sizes)
+    runs = []
+    for options in ({}, {"val_loader": val}):
+        torch.manual_seed(seed)
+        run = trainer(model(), data, max_epochs=2, **options)
+        run.fit()
+        runs.append([*tensors(run), torch.get_rng_state()])
+    assert_bitwise(runs[0], runs[1], "with validation")
+
+
+@given(sizes, st.sampled_from(["fp16", "bf16"]))
+@settings(max_examples=20)
+def test_AMP_1_2_3_precision(sizes: list[int], dtype: str) -> None:
+    """The loss sees float32; float16 alone scales; with AMP off the option changes nothing."""
+    HELD.update(["AMP-1", "AMP-2", "AMP-3"])
+    data, network = batches([n + 1 for n in sizes]), model()
+    twin = copy.deepcopy(network)
+    state = torch.get_rng_state()
+    plain = trainer(network, data, max_epochs=1)
+    plain.fit()
+    torch.set_rng_state(state)
+    off = trainer(twin, data, max_epochs=1, mixed_precision=False, amp_dtype=dtype)
+    off.fit()
+    assert_bitwise(tensors(plain), tensors(off), "AMP off")
+    loss = Recorded()
+    on = trainer(model(), data, loss, max_epochs=1, mixed_precision=True, amp_dtype=dtype)
+    on.fit()
+    assert {t.dtype for t in loss.given} == {torch.float32}
+    assert on.window.scaler.is_enabled() == (dtype == "fp16")
+
+
+@given(st.integers(1, 3), st.integers(1, 3), seeds)
+@settings(max_examples=15)
+def test_RES_1_resume_at_an_epochs_end(done: int, more: int, seed: int) -> None:
+    """Stop after an epoch, save, load into a new trainer, go on: bitwise the whole run."""
+    HELD.update(["RES-1"])
+    x, y = batches([13])[0]
+
+    def start(max_epochs: int, seed: int) -> SCMTrainer:
+        torch.manual_seed(seed)
+        loader: DataLoader[Any] = DataLoader(TensorDataset(x, y), batch_size=5, shuffle=True)
+        options = {"tau_train_min": 0.0, "tau_train_max": 0.5, "seed": 3}
+        return trainer(model(seed), loader, max_epochs=max_epochs, **options)
+
+    whole = start(done + more, seed)
+    records = whole.fit()
+    half = start(done, seed)
+    half.fit()
+    with tempfile.TemporaryDirectory() as folder:
+        half.save_checkpoint(Path(folder) / "run.pt")
+        rest = start(done + more, seed + 1)
+        rest.load_checkpoint(Path(folder) / "run.pt")
+    later = rest.fit()
+    assert repr(later) == repr(records[-len(later) :]), "the records go on as they would have"
+    assert len(later) == 3 * more
+    assert_bitwise(tensors(rest), tensors(whole), "resumed")
+    assert rest.last_thresholds == whole.last_thresholds

@@ -1,0 +1,72 @@
+"""The lock: a hash of every clause that ever stood, so that none changes in silence.
+
+``lock.json`` holds, for each id, the versions of the specification in which the clause changed
+and its digest there; None where it was withdrawn. An id is never used again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Final, TypeAlias
+
+LOCK: Final = Path(__file__).with_name("lock.json")
+CHANGELOG: Final = Path(__file__).parent.with_name("CHANGELOG.md")
+
+Lock: TypeAlias = Mapping[str, Mapping[str, str | None]]
+
+
+def read_lock() -> dict[str, dict[str, str | None]]:
+    """Return the locked digests by id and version."""
+    lock: dict[str, dict[str, str | None]] = json.loads(LOCK.read_text("utf-8"))
+    return lock
+
+
+def section(changelog: str, version: str) -> str:
+    """Return what the changelog says of a version of the specification."""
+    _, found, rest = changelog.partition(f"## Specification {version}\n")
+    return rest.partition("\n## ")[0] if found else ""
+
+
+def problems(digests: Mapping[str, str], lock: Lock, changelog: str) -> Iterator[str]:
+    """Walk what is wrong: clauses that differ from the lock, or changed without a line.
+
+    Args:
+        digests: of the clauses as they stand, by id.
+        lock: what was locked.
+        changelog: the changelog's text.
+    """
+    for id in sorted(digests.keys() | lock.keys()):
+        versions = lock.get(id, {})
+        locked = list(versions.values())[-1] if versions else None
+        if digests.get(id) != locked:
+            yield f"{id} differs from the lock: raise SPEC_VERSION, and run 'python -m spec lock'"
+        if locked is None and any(versions.values()) and id in digests:
+            yield f"{id} was withdrawn; its id is never used again"
+        for version in list(versions)[1:]:
+            if f"{id}:" not in section(changelog, version):
+                yield f"{id} changed in {version}, and no line '{id}: …' of the changelog says how"
+
+
+def updated(
+    digests: Mapping[str, str], lock: Lock, version: str
+) -> dict[str, dict[str, str | None]]:
+    """Return the lock with the clauses as they stand.
+
+    Raises ValueError where a clause that is locked under this version already has changed.
+    """
+    new = {id: dict(versions) for id, versions in lock.items()}
+    for id in sorted(digests.keys() | lock.keys()):
+        versions = new.setdefault(id, {})
+        if versions and list(versions.values())[-1] == digests.get(id):
+            continue
+        if version in versions:
+            raise ValueError(f"{id} is locked under {version} and has changed; raise SPEC_VERSION")
+        versions[version] = digests.get(id)
+    return new
+
+
+def write_lock(lock: Lock) -> None:
+    """Write the lock."""
+    LOCK.write_text(json.dumps(lock, indent=1, sort_keys=True) + "\n", "utf-8")
