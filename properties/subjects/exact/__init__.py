@@ -1,8 +1,11 @@
 """The exact reference: what the functions of ``spec`` say, offered as a subject."""
 
 from properties.subjects.exact.algebra import ExactAlgebra
+from properties.subjects.exact.coverage import ExactCoverage
+from properties.subjects.exact.decoding import ExactDecoding
 from properties.subjects.exact.lifting import ExactLifting
 from properties.subjects.exact.losses import ExactLosses
+from properties.subjects.exact.policies import ExactPolicies
 from properties.subjects.exact.thresholds import ExactThresholds
 from properties.subjects.exact.training import ExactTraining
 
@@ -13,5 +16,8 @@ class Exact(
     ExactLosses,
     ExactTraining,
     ExactThresholds,
+    ExactDecoding,
+    ExactPolicies,
+    ExactCoverage,
 ):
     """All of the exact reference."""

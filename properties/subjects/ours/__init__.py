@@ -2,8 +2,11 @@
 
 from properties.subjects.ours.algebra import OursAlgebra
 from properties.subjects.ours.checkpoints import OursCheckpoints
+from properties.subjects.ours.coverage import OursCoverage
+from properties.subjects.ours.decoding import OursDecoding
 from properties.subjects.ours.lifting import OursLifting
 from properties.subjects.ours.losses import OursLosses
+from properties.subjects.ours.policies import OursPolicies
 from properties.subjects.ours.thresholds import OursThresholds
 from properties.subjects.ours.training import OursTraining
 
@@ -15,5 +18,8 @@ class Ours(
     OursTraining,
     OursCheckpoints,
     OursThresholds,
+    OursDecoding,
+    OursPolicies,
+    OursCoverage,
 ):
     """All of ``zeroproof``."""
