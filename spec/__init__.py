@@ -23,10 +23,13 @@ from . import (
     epochs,
     laws,
     lifting,
+    loss_numerics,
+    losses,
     policies,
     processes,
     stopping,
     thresholds,
+    training_loss,
     update,
 )
 from .algebra import BOTTOM
@@ -65,10 +68,13 @@ __all__ = [
     "identical",
     "laws",
     "lifting",
+    "loss_numerics",
+    "losses",
     "policies",
     "processes",
     "same",
     "stopping",
     "thresholds",
+    "training_loss",
     "update",
 ]

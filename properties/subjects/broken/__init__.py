@@ -6,6 +6,7 @@ from properties.subjects.broken import (  # noqa: F401
     coverage,
     decoding,
     lifting,
+    losses,
     policies,
     thresholds,
     training,

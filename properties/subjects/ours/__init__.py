@@ -6,6 +6,7 @@ from properties.subjects.ours.checkpoints import OursCheckpoints
 from properties.subjects.ours.coverage import OursCoverage
 from properties.subjects.ours.decoding import OursDecoding
 from properties.subjects.ours.lifting import OursLifting
+from properties.subjects.ours.losses import OursLosses
 from properties.subjects.ours.policies import OursPolicies
 from properties.subjects.ours.thresholds import OursThresholds
 from properties.subjects.ours.training import OursTraining
@@ -18,6 +19,7 @@ class Ours(
     OursCoverage,
     OursDecoding,
     OursLifting,
+    OursLosses,
     OursPolicies,
     OursThresholds,
     OursTraining,
