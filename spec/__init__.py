@@ -18,16 +18,22 @@ from . import (
     bottom,
     checkpoints,
     clause,
+    coverage,
+    decoding,
     epochs,
     laws,
     lifting,
+    loss_numerics,
+    losses,
+    policies,
     processes,
     stopping,
+    thresholds,
+    training_loss,
     update,
 )
 from .algebra import BOTTOM
 from .arrays import Array, identical, same
-from .bottom import Carrier
 from .clause import Clause, Violation, check
 
 SPEC_VERSION: Final = "0.2.0"
@@ -50,19 +56,25 @@ __all__ = [
     "CLAUSES",
     "SPEC_VERSION",
     "Array",
-    "Carrier",
     "Clause",
     "Violation",
     "automaton",
     "bottom",
     "check",
     "checkpoints",
+    "coverage",
+    "decoding",
     "epochs",
     "identical",
     "laws",
     "lifting",
+    "loss_numerics",
+    "losses",
+    "policies",
     "processes",
     "same",
     "stopping",
+    "thresholds",
+    "training_loss",
     "update",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 from .algebra import BOTTOM, Bottom, Meadow, Number, Rationals
@@ -19,17 +19,17 @@ class Format:
     least: int
     greatest: int
 
-    @property
+    @cached_property
     def epsilon(self) -> Fraction:
         """The distance from 1 to the next larger number."""
         return Fraction(2) ** (1 - self.precision)
 
-    @property
+    @cached_property
     def smallest_normal(self) -> Fraction:
         """The least positive number of full precision."""
         return Fraction(2) ** self.least
 
-    @property
+    @cached_property
     def largest(self) -> Fraction:
         """The greatest finite number."""
         return (2 - self.epsilon) * Fraction(2) ** self.greatest
