@@ -116,7 +116,7 @@ def problems(
         yield f"the trace holds {id}, which is no clause; {remedy}"
 
 
-@dataclass
+@dataclass(eq=False)
 class Recorder:
     """A plugin that notes which clauses each passing property held, and writes it down.
 
