@@ -35,7 +35,6 @@ from . import (
 )
 from .algebra import BOTTOM
 from .arrays import Array, identical, same
-from .bottom import Carrier
 from .clause import Clause, Violation, check
 
 SPEC_VERSION: Final = "0.2.0"
@@ -58,7 +57,6 @@ __all__ = [
     "CLAUSES",
     "SPEC_VERSION",
     "Array",
-    "Carrier",
     "Clause",
     "Violation",
     "automaton",

@@ -1,6 +1,7 @@
 """The exact reference: what the functions of ``spec`` say, offered as a subject."""
 
 from properties.subjects.exact.algebra import ExactAlgebra
+from properties.subjects.exact.bottom import ExactBottom
 from properties.subjects.exact.coverage import ExactCoverage
 from properties.subjects.exact.decoding import ExactDecoding
 from properties.subjects.exact.lifting import ExactLifting
@@ -12,12 +13,13 @@ from properties.subjects.exact.training import ExactTraining
 
 class Exact(
     ExactAlgebra,
+    ExactBottom,
+    ExactCoverage,
+    ExactDecoding,
     ExactLifting,
     ExactLosses,
-    ExactTraining,
-    ExactThresholds,
-    ExactDecoding,
     ExactPolicies,
-    ExactCoverage,
+    ExactThresholds,
+    ExactTraining,
 ):
     """All of the exact reference."""

@@ -1,6 +1,7 @@
 """``zeroproof`` as a subject: arrays become tensors, and what it returns becomes arrays."""
 
 from properties.subjects.ours.algebra import OursAlgebra
+from properties.subjects.ours.bottom import OursBottom
 from properties.subjects.ours.checkpoints import OursCheckpoints
 from properties.subjects.ours.coverage import OursCoverage
 from properties.subjects.ours.decoding import OursDecoding
@@ -13,13 +14,14 @@ from properties.subjects.ours.training import OursTraining
 
 class Ours(
     OursAlgebra,
+    OursBottom,
+    OursCheckpoints,
+    OursCoverage,
+    OursDecoding,
     OursLifting,
     OursLosses,
-    OursTraining,
-    OursCheckpoints,
-    OursThresholds,
-    OursDecoding,
     OursPolicies,
-    OursCoverage,
+    OursThresholds,
+    OursTraining,
 ):
     """All of ``zeroproof``."""
