@@ -1,0 +1,200 @@
+"""Run the mutants of ``zeroproof``; fail where one survives that ``survivors.toml`` does not list.
+
+mutmut 3 makes the mutants, but cannot run them here: its trampolines leave out every decorated
+function (properties, context managers) and all module and class level code, it drops no
+statements, it cannot spare messages alone, and it numbers its mutants, so that no list of
+survivors would outlive an edit. So they run in children of this process (``trial.py``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import signal
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import tomllib
+from tqdm import tqdm
+
+from mutants.changes import Mutant, function_lines, mutants
+from mutants.trial import Tree
+
+ROOT = Path(__file__).parent.parent
+STATE = ROOT / ".mutants"  # what a later run goes on from; delete it to start anew
+SURVIVORS = ROOT / "mutants" / "survivors.toml"
+
+
+class Campaign:
+    """All mutants of the chosen files, what covers them, and what became of them."""
+
+    def __init__(self, config: dict[str, Any], patterns: list[str], jobs: int) -> None:
+        STATE.mkdir(exist_ok=True)
+        self.files = [
+            str(path.relative_to(ROOT))
+            for path in sorted((ROOT / "zeroproof").rglob("*.py"))
+            if not any(path.match(name) for name in config["skip_files"])
+        ]
+        if patterns:
+            self.files = [f for f in self.files if any(fnmatch(f, f"*{p}*") for p in patterns)]
+        self.sources = {file: (ROOT / file).read_text(encoding="utf-8") for file in self.files}
+        places = [STATE / f"tree-{job}" for job in range(jobs)]
+        self.trees = [Tree(ROOT, place, config["tests"]) for place in places]
+        self._skipped_tests = config["skip_tests"]
+        self.seconds, self.covering = self._coverage(config["tests"])
+        self.mutants = [
+            mutant
+            for file, source in self.sources.items()
+            for mutant in mutants(file, source, config["looks"])
+        ]
+        self._results = STATE / "results.json"
+        self.results: dict[str, str] = _read(self._results) or {}
+        self.killers: dict[str, set[str]] = defaultdict(set)
+
+    def _coverage(self, tests: list[str]) -> tuple[dict[str, float], Any]:
+        """Run the tests unchanged, once for every state of the code and the tests."""
+        paths = [p for d in ("zeroproof", "spec", *tests) for p in _python_files(ROOT / d)]
+        digest = hashlib.sha256(b"".join(p.read_bytes() for p in paths)).hexdigest()
+        found = _read(STATE / "coverage.json")
+        if not found or found["digest"] != digest:
+            print("Running the tests unchanged, for who covers what …", flush=True)
+            seconds: dict[str, float] = {}
+            lines: dict[str, dict[str, list[str]]] = {}
+            files = [str(p.relative_to(ROOT)) for d in tests for p in _python_files(ROOT / d)]
+            files = [f for f in files if Path(f).match("test_*.py")]
+            files = [f for f in files if Path(f).name not in self._skipped_tests]
+            for index, tree in enumerate(self.trees):
+                tree.measure(files[index :: len(self.trees)])
+            for tree in self.trees:
+                status = os.waitstatus_to_exitcode(os.waitpid(tree.pid, 0)[1])
+                if status:
+                    raise SystemExit(f"unchanged, the tests fail; see {tree.place / '.output'}")
+                found_seconds, found_lines = tree.covered()
+                seconds |= found_seconds
+                for file, by_line in found_lines.items():
+                    for line, names in by_line.items():
+                        lines.setdefault(file, {}).setdefault(str(line), []).extend(names)
+            found = {"digest": digest, "seconds": seconds, "lines": lines}
+            _write(STATE / "coverage.json", found)
+        return found["seconds"], found["lines"]
+
+    def tests(self, mutant: Mutant) -> list[str]:
+        """Return the tests of a mutant: those that killed its neighbours, then the fastest."""
+        by_line = self.covering.get(mutant.file, {})
+        around = function_lines(self.sources[mutant.file], mutant.lines.start)
+        for lines in (mutant.lines, around, [int(line) for line in by_line]):
+            covering = {test for line in lines for test in by_line.get(str(line), [])}
+            if covering:
+                break
+        known = self.killers[mutant.place]
+        return sorted(covering, key=lambda test: (test not in known, self.seconds[test]))
+
+    def run(self, waiting: list[Mutant]) -> None:
+        """Try mutants, one in every tree at a time."""
+        queue = iter(tqdm(waiting, unit="mutant", smoothing=0.02))
+        busy = [tree for tree in self.trees if self._next(tree, queue)]
+        try:
+            while busy:
+                time.sleep(0.01)
+                for tree in list(busy):
+                    status = tree.status()
+                    if status is not None:
+                        self._note(tree.mutant, tree.finish(), survived=status in (0, 5))
+                        if not self._next(tree, queue):
+                            busy.remove(tree)
+        finally:
+            for tree in self.trees:
+                tree.stop()
+            _write(self._results, self.results)
+
+    def _next(self, tree: Tree, queue: Iterator[Mutant]) -> bool:
+        for mutant in queue:
+            tests = self.tests(mutant)
+            if tests:
+                limit = 10 + 5 * sum(self.seconds[test] for test in tests)
+                tree.start(mutant, tests, limit)
+                return True
+            self._note(mutant, "", survived=True)
+        return False
+
+    def _note(self, mutant: Mutant, killer: str, survived: bool) -> None:
+        if killer:
+            self.killers[mutant.place].add(killer)
+        self.results[key(mutant)] = "" if survived else killer or "error or time limit"
+        if len(self.results) % 20 == 0:
+            _write(self._results, self.results)
+
+
+def key(mutant: Mutant) -> str:
+    """Name a mutant and all of its file, so that an edit of the file tries it again."""
+    return hashlib.sha256(f"{mutant.file}\n{mutant.source}".encode()).hexdigest()[:24]
+
+
+def _python_files(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.py"))
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _write(path: Path, state: Any) -> None:
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(state, indent=0), encoding="utf-8")
+    new.replace(path)
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m mutants", description=__doc__)
+    parser.add_argument("files", nargs="*", help="parts or globs of names of files; default: all")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--listed", action="store_true", help="try the listed survivors too")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # both must end the children
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mutants"]
+    listed = tomllib.loads(SURVIVORS.read_text(encoding="utf-8"))
+
+    campaign = Campaign(config, arguments.files, arguments.jobs)
+
+    def reason(mutant: Mutant) -> Any:
+        return listed.get(mutant.place, {}).get(mutant.change)
+
+    open_ = [m for m in campaign.mutants if not campaign.results.get(key(m))]
+    campaign.run([m for m in open_ if arguments.listed or reason(m) is None])
+    survivors = [m for m in campaign.mutants if not campaign.results.get(key(m))]
+    print(f"\n{'file':36} {'killed':>6} {'of':>6}   rate")
+    left, made = Counter(m.file for m in survivors), Counter(m.file for m in campaign.mutants)
+    for file, count in [*made.items(), ("all", made.total())]:
+        killed = count - (left.total() if file == "all" else left[file])
+        print(f"{file:36} {killed:6} {count:6}  {killed / max(count, 1):6.1%}")
+    wrong = [m for m in survivors if reason(m) is None]
+    names = {(m.place, m.change) for m in survivors}
+    stale = [
+        f"{place}: {change}"
+        for place, changes in listed.items()
+        for change in changes
+        if place.partition(":")[0] in campaign.files and (place, change) not in names
+    ]
+    for place, change in dict.fromkeys((m.place, m.change) for m in wrong):
+        print(f'\nSurvived, not listed:\n["{place}"]\n{_quoted(change)} = ""')
+    for line in stale:
+        print(f"\nListed, but killed or gone: {line}")
+    if wrong or stale:
+        raise SystemExit(
+            f"{len(wrong)} survivors are not listed, {len(stale)} listed ones are gone"
+        )
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False) if "'" in text else f"'{text}'"
+
+
+if __name__ == "__main__":
+    main()
