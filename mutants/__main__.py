@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -34,7 +35,10 @@ SURVIVORS = ROOT / "mutants" / "survivors.toml"
 class Campaign:
     """All mutants of the chosen files, what covers them, and what became of them."""
 
-    def __init__(self, config: dict[str, Any], patterns: list[str], jobs: int) -> None:
+    def __init__(
+        self, config: dict[str, Any], patterns: list[str], jobs: int, most: float
+    ) -> None:
+        self._most = most
         STATE.mkdir(exist_ok=True)
         self.files = [
             str(path.relative_to(ROOT))
@@ -56,6 +60,8 @@ class Campaign:
         self._results = STATE / "results.json"
         self.results: dict[str, str] = _read(self._results) or {}
         self.killers: dict[str, set[str]] = defaultdict(set)
+        for mutant in self.mutants:
+            self.killers[mutant.place].add(self.results.get(key(mutant), ""))
 
     def _coverage(self, tests: list[str]) -> tuple[dict[str, float], Any]:
         """Run the tests unchanged, once for every state of the code and the tests."""
@@ -93,7 +99,9 @@ class Campaign:
             if covering:
                 break
         known = self.killers[mutant.place]
-        return sorted(covering, key=lambda test: (test not in known, self.seconds[test]))
+        chosen = sorted(covering, key=lambda test: (test not in known, self.seconds[test]))
+        total = itertools.accumulate(self.seconds[test] for test in chosen)
+        return [test for test, sum_ in zip(chosen, total, strict=True) if sum_ <= self._most]
 
     def run(self, waiting: list[Mutant]) -> None:
         """Try mutants, one in every tree at a time."""
@@ -155,13 +163,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m mutants", description=__doc__)
     parser.add_argument("files", nargs="*", help="parts or globs of names of files; default: all")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--seconds", type=float, default=40, help="of tests for one mutant")
     parser.add_argument("--listed", action="store_true", help="try the listed survivors too")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # both must end the children
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it must end the children too
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mutants"]
     listed = tomllib.loads(SURVIVORS.read_text(encoding="utf-8"))
 
-    campaign = Campaign(config, arguments.files, arguments.jobs)
+    campaign = Campaign(config, arguments.files, arguments.jobs, arguments.seconds)
 
     def reason(mutant: Mutant) -> Any:
         return listed.get(mutant.place, {}).get(mutant.change)
