@@ -61,7 +61,7 @@ class Campaign:
         self.results: dict[str, str] = _read(self._results) or {}
         self.killers: dict[str, set[str]] = defaultdict(set)
         for mutant in self.mutants:
-            self.killers[mutant.place].add(self.results.get(key(mutant), ""))
+            self._remember(mutant, self.results.get(key(mutant), ""))
 
     def _coverage(self, tests: list[str]) -> tuple[dict[str, float], Any]:
         """Run the tests unchanged, once for every state of the code and the tests."""
@@ -90,6 +90,10 @@ class Campaign:
             _write(STATE / "coverage.json", found)
         return found["seconds"], found["lines"]
 
+    def _remember(self, mutant: Mutant, killer: str) -> None:
+        self.killers[mutant.place].add(killer)
+        self.killers[mutant.file].add(killer)
+
     def tests(self, mutant: Mutant) -> list[str]:
         """Return the tests of a mutant: those that killed its neighbours, then the fastest."""
         by_line = self.covering.get(mutant.file, {})
@@ -98,8 +102,8 @@ class Campaign:
             covering = {test for line in lines for test in by_line.get(str(line), [])}
             if covering:
                 break
-        known = self.killers[mutant.place]
-        chosen = sorted(covering, key=lambda test: (test not in known, self.seconds[test]))
+        near, far = self.killers[mutant.place], self.killers[mutant.file]
+        chosen = sorted(covering, key=lambda t: (t not in near, t not in far, self.seconds[t]))
         total = itertools.accumulate(self.seconds[test] for test in chosen)
         return [test for test, sum_ in zip(chosen, total, strict=True) if sum_ <= self._most]
 
@@ -132,8 +136,7 @@ class Campaign:
         return False
 
     def _note(self, mutant: Mutant, killer: str, survived: bool) -> None:
-        if killer:
-            self.killers[mutant.place].add(killer)
+        self._remember(mutant, killer)
         self.results[key(mutant)] = "" if survived else killer or "error or time limit"
         if len(self.results) % 20 == 0:
             _write(self._results, self.results)

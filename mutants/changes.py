@@ -8,11 +8,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import libcst as cst
+from libcst import matchers
 from mutmut.mutation import mutators
 
-# Every other replacement of an argument by None is one that the run-time type checks find.
-_REPLACED = {mutators.operator_string, mutators.operator_arg_removal}
+# None in the place of a value or an argument is what the run-time type checks find, so of these
+# only the removal of arguments stays.
+_REPLACED = {
+    mutators.operator_string,
+    mutators.operator_arg_removal,
+    mutators.operator_assignment,
+}
 _OPERATORS = [pair for pair in mutators.mutation_operators if pair[1] not in _REPLACED]
+_EXPORTS = matchers.Assign([matchers.AssignTarget(matchers.Name("__all__"))])
 _KEY = re.compile(r"[\"'][\w./-]+[\"']")
 
 
@@ -124,6 +131,8 @@ class _Collector(cst.CSTVisitor):
             return False
         if isinstance(node, cst.Arg) and node.keyword and node.keyword.value in self._looks:
             return False
+        if matchers.matches(node, _EXPORTS):
+            return False
         for kind, operator in [*_OPERATORS, *_OURS]:
             if isinstance(node, kind):
                 self.changes += [(node, new) for new in operator(node)]
@@ -139,7 +148,7 @@ def _arguments(node: cst.Call) -> Iterable[cst.CSTNode]:
     if isinstance(node.func, cst.Name) and node.func.value in ("isinstance", "len"):
         return
     for new in mutators.operator_arg_removal(node):
-        if len(node.args) == 1 or len(new.args) < len(node.args):
+        if len(new.args) < len(node.args):
             yield new
 
 

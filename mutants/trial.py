@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,19 +53,22 @@ class Tree:
         # Times are copied too: they tell that the byte code of an earlier run is stale.
         shutil.copytree(root, place, ignore=shutil.ignore_patterns(".*", "__pycache__"))
         # The byte code that this leaves is read, and none written, by every later child.
-        self._fork(["--collect-only", *tests], Recorder(None), "")
+        self._fork([["--collect-only", *tests]], Recorder(None), "")
         os.waitpid(self.pid, 0)
 
-    def _fork(self, arguments: Sequence[str], recorder: Recorder, no_bytecode: str) -> None:
+    def _fork(self, arguments: Sequence[Sequence[str]], recorder: Recorder, no_bytecode: str) -> None:
         self.pid = os.fork()
         if not self.pid:
             try:
                 self._run(arguments, recorder, no_bytecode)
             finally:
-                os._exit(3)
+                traceback.print_exc()
+                os._exit(99)
 
-    def _run(self, arguments: Sequence[str], recorder: Recorder, no_bytecode: str) -> None:
-        """Run pytest in this child and leave with its exit status."""
+    def _run(
+        self, arguments: Sequence[Sequence[str]], recorder: Recorder, no_bytecode: str
+    ) -> None:
+        """Run pytest in this child, until one run fails, and leave with its exit status."""
         os.setsid()
         sys.dont_write_bytecode = bool(no_bytecode)
         os.environ["PYTHONDONTWRITEBYTECODE"] = no_bytecode
@@ -86,17 +90,20 @@ class Tree:
         with (self.place / ".output").open("w") as output:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
-        temporary = f"--basetemp={self.place / '.temporary'}"
-        status = int(pytest.main([*_BASE, temporary, *arguments], plugins=[recorder]))
+        status, base = 0, [*_BASE, f"--basetemp={self.place / '.temporary'}"]
+        for some in arguments:
+            if status in (0, 5):
+                status = int(pytest.main([*base, *some], plugins=[recorder]))
+                base += ["-o", "addopts="]  # the import hook is there, and refuses to come twice
         recorder.write(self.place / ".record")
         sys.stdout.flush()
         os._exit(status)
 
-    def measure(self, tests: Sequence[str]) -> None:
+    def measure(self, files: Sequence[str]) -> None:
         """Start a child that runs tests unchanged and records who covers which line."""
         os.environ["COVERAGE_FILE"] = str(self.place / ".coverage")
         options = ["--cov=zeroproof", "--cov-context=test", "--cov-report=", "--cov-fail-under=0"]
-        self._fork([*options, *tests], Recorder(None), "1")
+        self._fork([[*options, "--cov-append", file] for file in files], Recorder(None), "1")
 
     def covered(self) -> tuple[dict[str, float], dict[str, dict[int, list[str]]]]:
         """Return what :meth:`measure` found: seconds by test, and tests by file and line."""
@@ -115,8 +122,9 @@ class Tree:
         self.mutant, self._began, self._limit = mutant, time.monotonic(), limit
         (self.place / ".record").unlink(missing_ok=True)
         (self.place / mutant.file).write_text(mutant.source, encoding="utf-8")
-        files = sorted({test.partition("::")[0] for test in tests})
-        self._fork(["-x", *files], Recorder(tests), "1")
+        # One file after another: to collect them all would take longer than most mutants live.
+        files = dict.fromkeys(test.partition("::")[0] for test in tests)
+        self._fork([["-x", file] for file in files], Recorder(tests), "1")
 
     def status(self) -> int | None:
         """Return pytest's exit status, or None while it runs; too long is a failure."""
@@ -127,8 +135,10 @@ class Tree:
             os.killpg(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
             status = 1 << 8
-        self.pid = 0
-        return os.waitstatus_to_exitcode(status)
+        self.pid, status = 0, os.waitstatus_to_exitcode(status)
+        if status == 99:
+            raise SystemExit(f"the trial itself broke; see {self.place / '.output'}")
+        return status
 
     def stop(self) -> None:
         """Kill the child, if it still runs."""
