@@ -167,6 +167,7 @@ def main() -> None:
     parser.add_argument("files", nargs="*", help="parts or globs of names of files; default: all")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=40, help="of tests for one mutant")
+    parser.add_argument("--every", type=int, default=1, help="try a sample: every Nth mutant")
     parser.add_argument("--listed", action="store_true", help="try the listed survivors too")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it must end the children too
@@ -178,6 +179,7 @@ def main() -> None:
     def reason(mutant: Mutant) -> Any:
         return listed.get(mutant.place, {}).get(mutant.change)
 
+    campaign.mutants = campaign.mutants[:: arguments.every]
     open_ = [m for m in campaign.mutants if not campaign.results.get(key(m))]
     campaign.run([m for m in open_ if arguments.listed or reason(m) is None])
     survivors = [m for m in campaign.mutants if not campaign.results.get(key(m))]
