@@ -161,6 +161,16 @@ def test_saving_inside_an_epoch_is_refused(tmp_path: Path) -> None:
         trainer.save_checkpoint(tmp_path / "run.pt")
 
 
+def test_a_load_starts_the_epoch_anew(tmp_path: Path) -> None:
+    trainer = make_trainer(small_model(), pole_batches((4, 4)))
+    trainer.save_checkpoint(tmp_path / "start.pt")
+    trainer.train_step(pole_batches((4,))[0])
+    trainer.load_checkpoint(tmp_path / "start.pt")
+    trainer.save_checkpoint(tmp_path / "again.pt")
+    assert trainer.last_thresholds == []
+    assert len(trainer.fit()) == 2
+
+
 def test_a_write_that_fails_leaves_the_old_checkpoint_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

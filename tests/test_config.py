@@ -57,6 +57,61 @@ def test_a_value_of_the_wrong_type_names_the_option(unchecked: None, name: str, 
         TrainingConfig(**{name: value})
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_epochs": 1, "gradient_accumulation_steps": 1, "coverage_patience": 1, "seed": 0},
+        {"max_nonfinite_steps": 1, "history_limit": 1},
+        {"tau_train_min": 0.0, "tau_train_max": 0.0, "coverage_threshold": 0.0},
+        {"tau_train_min": 0.5, "tau_train_max": 0.5, "coverage_threshold": 1.0},
+        {"max_grad_norm": 1e-9, "use_amp": False},
+    ],
+)
+def test_the_ends_of_the_ranges_are_allowed(options: dict[str, Any]) -> None:
+    assert vars(TrainingConfig(**options)).items() >= options.items()
+
+
+def test_the_defaults_train_plainly() -> None:
+    """No accumulation, clipping, mixed precision, policy or stop that was not asked for."""
+    assert vars(TrainingConfig()) == {
+        "max_epochs": 100,
+        "gradient_accumulation_steps": 1,
+        "mixed_precision": False,
+        "use_amp": None,
+        "amp_dtype": torch.float16,
+        "tau_train_min": 1e-4,
+        "tau_train_max": 1e-4,
+        "coverage_threshold": 0.0,
+        "coverage_patience": 1,
+        "log_hook": None,
+        "val_loader": None,
+        "gradient_policy": None,
+        "loss_weights": None,
+        "loss_curriculum": None,
+        "device": None,
+        "seed": 0,
+        "max_grad_norm": None,
+        "max_nonfinite_steps": 10,
+        "progress": False,
+        "history_limit": 20_000,
+    }
+
+
+def test_the_ends_of_other_ranges_are_allowed() -> None:
+    for edge in (0.0, 1.0):
+        assert LossConfig(target_coverage=edge).target_coverage == edge
+    free = LossConfig(lambda_margin=0.0, lambda_sign=0.0, lambda_rej=0.0, tau_train=0.0)
+    assert free.weights == {"fit": 1.0, "margin": 0.0, "sign": 0.0, "rejection": 0.0}
+    assert InferenceConfig(tau_infer=0.0, tau_train=0.0).tau_train == 0.0
+    assert LinearRamp(1.0, 2.0, epochs=1)(0) == 1.0
+
+
+def test_the_thresholds_of_training_and_inference_agree_by_default() -> None:
+    assert InferenceConfig().tau_train == LossConfig().tau_train == TrainingConfig().tau_train_max
+    assert InferenceConfig() == InferenceConfig(tau_infer=1e-6, tau_train=1e-4, gauge="raw")
+    assert LossConfig().target_coverage == 0.95
+
+
 def test_two_names_of_one_option_must_agree() -> None:
     assert TrainingConfig(use_amp=True).amp
     assert TrainingConfig(mixed_precision=True).amp

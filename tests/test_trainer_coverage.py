@@ -147,6 +147,17 @@ def test_thresholds_are_uniform_reproducible_and_the_trainers_own() -> None:
     assert (counts - 200).abs().max() < 60, counts
 
 
+def test_seeds_and_epochs_have_thresholds_of_their_own() -> None:
+    def drawn(seed: int) -> list[float]:
+        options = {"seed": seed, "tau_train_max": 1.0, "max_epochs": 4}
+        records = make_trainer(small_model(), finite_batches(1), **options).fit()
+        return [record["tau_train"] for record in records]
+
+    taus = [tau for seed in (0, 1, 2, 7) for tau in drawn(seed)]
+    assert len(set(taus)) == 16
+    assert len(set(drawn(2**80 + 5))) == 4, "no seed is too large"
+
+
 def test_the_threshold_of_a_micro_batch_decides_its_coverage_and_reaches_the_loss() -> None:
     seen: list[float] = []
 

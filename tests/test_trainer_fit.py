@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -107,8 +108,50 @@ def test_progress_shows_loss_and_coverage(capsys: pytest.CaptureFixture[str]) ->
     assert "coverage=" in shown
     assert "loss=" in shown
     assert "3/3" in shown
+    assert "epoch 1/1" in shown
     make_trainer(small_model(), finite_batches(3)).fit()
     assert capsys.readouterr().err == ""
+
+
+def test_progress_goes_on_where_the_run_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = make_trainer(small_model(), finite_batches(3), max_epochs=2)
+    first.fit()
+    first.save_checkpoint(tmp_path / "run.pt")
+    for loader, last in ((finite_batches(3), "9/9"), (iter(finite_batches(1)), "1it")):
+        trainer = make_trainer(small_model(), loader, max_epochs=3, progress=True)
+        trainer.load_checkpoint(tmp_path / "run.pt")
+        trainer.fit()
+        assert last in capsys.readouterr().err.split("\r")[-1]
+
+
+def test_fit_returns_its_own_records() -> None:
+    batches = finite_batches(2)
+    trainer = make_trainer(small_model(), batches)
+    trainer.train_step(batches[0])
+    assert [r["micro_step"] for r in trainer.fit()] == [1, 2]
+
+
+def test_a_model_without_parameters_trains_its_loss_on_the_cpu() -> None:
+    class Constant(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x[:, 0], x[:, 1] + 1
+
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def forward(self, outputs: Any, lifted: Any) -> Tensor:
+            return self.scale * fit_loss(outputs, lifted)
+
+    loss = Scaled()
+    optimizer = torch.optim.SGD(loss.parameters(), lr=0.1)
+    trainer = make_trainer(Constant(), finite_batches(1), loss, optimizer=optimizer)
+    trainer.fit()
+    assert trainer.device == torch.device("cpu")
+    assert loss.scale.item() < 1.0
 
 
 def test_max_epochs_and_a_second_fit() -> None:
