@@ -35,9 +35,7 @@ SURVIVORS = ROOT / "mutants" / "survivors.toml"
 class Campaign:
     """All mutants of the chosen files, what covers them, and what became of them."""
 
-    def __init__(
-        self, config: dict[str, Any], patterns: list[str], jobs: int, most: float
-    ) -> None:
+    def __init__(self, config: dict[str, Any], patterns: list[str], jobs: int, most: float) -> None:
         self._most = most
         STATE.mkdir(exist_ok=True)
         self.files = [

@@ -56,7 +56,9 @@ class Tree:
         self._fork([["--collect-only", *tests]], Recorder(None), "")
         os.waitpid(self.pid, 0)
 
-    def _fork(self, arguments: Sequence[Sequence[str]], recorder: Recorder, no_bytecode: str) -> None:
+    def _fork(
+        self, arguments: Sequence[Sequence[str]], recorder: Recorder, no_bytecode: str
+    ) -> None:
         self.pid = os.fork()
         if not self.pid:
             try:
