@@ -159,9 +159,35 @@ def _write(path: Path, state: Any) -> None:
     new.replace(path)
 
 
+def report(campaign: Campaign, listed: Any, *, sampled: bool) -> None:
+    """Print the rates, and what the list lacks or has too much; leave with an error for either."""
+    survivors = [m for m in campaign.mutants if not campaign.results.get(key(m))]
+    left, made = Counter(m.file for m in survivors), Counter(m.file for m in campaign.mutants)
+    left["all"], made["all"] = left.total(), made.total()
+    print(f"\n{'file':36} {'killed':>6} {'of':>6}   rate")
+    for file, count in made.items():
+        killed = count - left[file]
+        print(f"{file:36} {killed:6} {count:6}  {killed / max(count, 1):6.1%}")
+    names = dict.fromkeys((m.place, m.change) for m in survivors)
+    missing = [(place, change) for place, change in names if change not in listed.get(place, {})]
+    gone = [
+        f"{place}: {change}"
+        for place, changes in listed.items()
+        for change in changes
+        if not sampled and place.split(":")[0] in made and (place, change) not in names
+    ]
+    for place, change in missing:
+        quoted = json.dumps(change, ensure_ascii=False) if "'" in change else f"'{change}'"
+        print(f'\nSurvived, not listed:\n["{place}"]\n{quoted} = ""')
+    for line in gone:
+        print(f"\nListed, but killed or gone: {line}")
+    if missing or gone:
+        raise SystemExit(f"{len(missing)} survivors are not listed, {len(gone)} listed are none")
+
+
 def main() -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(prog="python -m mutants", description=__doc__)
+    parser = argparse.ArgumentParser(prog="nox -s mutants --", description=__doc__)
     parser.add_argument("files", nargs="*", help="parts or globs of names of files; default: all")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=40, help="of tests for one mutant")
@@ -171,41 +197,17 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it must end the children too
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mutants"]
     listed = tomllib.loads(SURVIVORS.read_text(encoding="utf-8"))
-
     campaign = Campaign(config, arguments.files, arguments.jobs, arguments.seconds)
-
-    def reason(mutant: Mutant) -> Any:
-        return listed.get(mutant.place, {}).get(mutant.change)
-
     campaign.mutants = campaign.mutants[:: arguments.every]
-    open_ = [m for m in campaign.mutants if not campaign.results.get(key(m))]
-    campaign.run([m for m in open_ if arguments.listed or reason(m) is None])
-    survivors = [m for m in campaign.mutants if not campaign.results.get(key(m))]
-    print(f"\n{'file':36} {'killed':>6} {'of':>6}   rate")
-    left, made = Counter(m.file for m in survivors), Counter(m.file for m in campaign.mutants)
-    for file, count in [*made.items(), ("all", made.total())]:
-        killed = count - (left.total() if file == "all" else left[file])
-        print(f"{file:36} {killed:6} {count:6}  {killed / max(count, 1):6.1%}")
-    wrong = [m for m in survivors if reason(m) is None]
-    names = {(m.place, m.change) for m in survivors}
-    stale = [
-        f"{place}: {change}"
-        for place, changes in listed.items()
-        for change in changes
-        if place.partition(":")[0] in campaign.files and (place, change) not in names
-    ]
-    for place, change in dict.fromkeys((m.place, m.change) for m in wrong):
-        print(f'\nSurvived, not listed:\n["{place}"]\n{_quoted(change)} = ""')
-    for line in stale:
-        print(f"\nListed, but killed or gone: {line}")
-    if wrong or stale:
-        raise SystemExit(
-            f"{len(wrong)} survivors are not listed, {len(stale)} listed ones are gone"
-        )
-
-
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False) if "'" in text else f"'{text}'"
+    campaign.run(
+        [
+            mutant
+            for mutant in campaign.mutants
+            if not campaign.results.get(key(mutant))
+            and (arguments.listed or mutant.change not in listed.get(mutant.place, {}))
+        ]
+    )
+    report(campaign, listed, sampled=arguments.every > 1)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import itertools
 import json
 import math
 import os
@@ -384,7 +385,7 @@ def test_the_threshold_has_the_smallest_cost_of_all(seed: int) -> None:
         return sum(finite) / len(finite) + sum(singular) / len(singular)
 
     edges = sorted({0.0, 1.0, *size})
-    middles = {(a + b) / 2: b - a for a, b in zip(edges, edges[1:], strict=False)}
+    middles = {(a + b) / 2: b - a for a, b in itertools.pairwise(edges)}
     least = min(map(cost, middles))
     widest = max(width for tau, width in middles.items() if cost(tau) < least + 1e-9)
     chosen = choose_threshold(predictions(value, size), torch.tensor(y, dtype=torch.float64), unit)
