@@ -71,6 +71,19 @@ def test_the_ends_of_the_ranges_are_allowed(options: dict[str, Any]) -> None:
     assert vars(TrainingConfig(**options)).items() >= options.items()
 
 
+@pytest.mark.parametrize("config", [TrainingConfig(), LossConfig(), InferenceConfig()])
+def test_options_do_not_change_after_their_check(config: Any) -> None:
+    for field in dataclasses.fields(config):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(config, field.name, None)
+
+
+@pytest.mark.parametrize("name", ["fp16", "float16", "bf16", "bfloat16"])
+def test_a_precision_has_a_short_and_a_long_name(name: str) -> None:
+    wanted = torch.bfloat16 if name.startswith("bf") else torch.float16
+    assert TrainingConfig(amp_dtype=name).autocast_dtype == wanted
+
+
 def test_the_defaults_train_plainly() -> None:
     """No accumulation, clipping, mixed precision, policy or stop that was not asked for."""
     assert vars(TrainingConfig()) == {

@@ -18,6 +18,7 @@ from tests.loops import (
     pole_batches,
     small_model,
 )
+from zeroproof.training.batches import split_batch
 from zeroproof.training.curriculum import LinearRamp, LossWeightsCurriculum
 
 
@@ -102,6 +103,20 @@ def test_device_moves_the_model_and_the_batches() -> None:
             make_trainer(model, [], device="cuda")
 
 
+def test_every_tensor_of_a_batch_is_moved() -> None:
+    class Pair(NamedTuple):
+        x: Tensor
+        name: str
+
+    tensor = torch.rand(4)
+    nested = {"list": [tensor], "tuple": (tensor, None), "named": Pair(tensor, "a"), "own": 3}
+    inputs, targets = split_batch((nested, tensor), torch.device("meta"))
+    moved = [targets, inputs["list"][0], inputs["tuple"][0], inputs["named"].x]
+    assert [t.device.type for t in moved] == ["meta"] * 4
+    assert (inputs["named"].name, inputs["tuple"][1], inputs["own"]) == ("a", None, 3)
+    assert type(inputs["named"]) is Pair
+
+
 def test_progress_shows_loss_and_coverage(capsys: pytest.CaptureFixture[str]) -> None:
     make_trainer(small_model(), finite_batches(3), progress=True).fit()
     shown = capsys.readouterr().err
@@ -170,8 +185,9 @@ def test_loaders_that_cannot_train_are_named() -> None:
     once = iter(finite_batches(2))
     with pytest.raises(ValueError, match="nothing in epoch 1; an iterator can be read only once"):
         make_trainer(small_model(), once, max_epochs=2).fit()
-    with pytest.raises(TypeError, match="must yield pairs"):
-        make_trainer(small_model(), [torch.rand(4, 2)]).fit()
+    for batch in (torch.rand(4, 2), 3, (1, 2, 3), [torch.rand(4, 2), None]):
+        with pytest.raises(TypeError, match="must yield pairs"):
+            make_trainer(small_model(), [batch]).fit()
     with pytest.raises(ValueError, match="at least one sample"):
         make_trainer(small_model(), [(torch.rand(0, 2), torch.rand(0))]).fit()
 

@@ -91,6 +91,7 @@ def test_validation_is_weighted_by_samples_and_uses_the_midpoint() -> None:
     assert record["val_loss"] == pytest.approx(0.9 * losses[0] + 0.1 * losses[1], rel=1e-6)
     assert record["val_denom_abs_min"] == smallest
     assert taus[1:] == [0.02, 0.02]
+    assert (record["val_tau"], record["epoch"], record["global_step"]) == (0.02, 0, 1)
     assert trainer.validate() == trainer.val_history[1] == record
 
 
