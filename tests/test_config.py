@@ -10,7 +10,7 @@ import torch
 
 from zeroproof.inference import InferenceConfig
 from zeroproof.losses import LossConfig
-from zeroproof.training.curriculum import LinearRamp
+from zeroproof.training.curriculum import LinearRamp, LossWeightsCurriculum
 from zeroproof.training.trainer import TrainingConfig
 
 BAD_VALUES = [
@@ -122,6 +122,7 @@ def test_the_ends_of_other_ranges_are_allowed() -> None:
 def test_the_thresholds_of_training_and_inference_agree_by_default() -> None:
     assert InferenceConfig().tau_train == LossConfig().tau_train == TrainingConfig().tau_train_max
     assert InferenceConfig() == InferenceConfig(tau_infer=1e-6, tau_train=1e-4, gauge="raw")
+    assert (LossConfig().fit, LossConfig().gamma) == ("chordal", 1e-9)
     assert LossConfig().target_coverage == 0.95
 
 
@@ -143,6 +144,7 @@ def test_two_names_of_one_option_must_agree() -> None:
         ("gamma", 0.0),
         ("lambda_sign", -1.0),
         ("lambda_rej", float("nan")),
+        ("lambda_margin", float("inf")),
         ("target_coverage", 2.0),
         ("tau_train", float("nan")),
     ],
@@ -163,6 +165,15 @@ def test_loss_options_are_checked(name: str, value: Any) -> None:
 def test_inference_options_are_checked(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         InferenceConfig(**options)
+
+
+def test_a_device_is_kept_as_one() -> None:
+    assert TrainingConfig(device="cpu").device == torch.device("cpu")
+
+
+def test_a_curriculum_holds_numbers_and_functions() -> None:
+    curriculum = LossWeightsCurriculum({"fit": 2, "sign": LinearRamp(0.0, 1.0, epochs=2)})
+    assert curriculum(1) == {"fit": 2.0, "sign": 0.5}
 
 
 def test_ramps_are_checked() -> None:

@@ -92,6 +92,7 @@ def test_implicit_loss_by_hand() -> None:
     P, Q, Y_n, Y_d = tensors([1.0, 0.0], [1.0, 1.0], [3.0, 1.0], [1.0, 0.0])
     loss = implicit_loss(P, Q, Y_n, Y_d, gamma=0.5)
     assert loss.item() == pytest.approx((4 / 10.5 + 1 / 0.5) / 2)
+    assert implicit_loss(P, Q, *tensors([0.0, 0.0], [0.0, 0.0])).item() == 0.0, "no target"
     with pytest.raises(ValueError, match="gamma must be > 0, got 0"):
         implicit_loss(P, Q, Y_n, Y_d, gamma=0.0)
 
@@ -124,7 +125,7 @@ def test_margin_pushes_denominators_of_finite_targets_away_from_zero() -> None:
     assert Q.grad[2:].tolist() == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("zero", [0.0, -0.0, 1e-3])
+@pytest.mark.parametrize("zero", [0.0, -0.0, 1e-3, -1e-3])
 def test_a_step_against_rejection_covers_the_bottom_samples(zero: float) -> None:
     Q = torch.tensor([zero, 1.0, 1.0, 0.0], requires_grad=True)
     finite = torch.tensor([True, True, True, False])
@@ -133,6 +134,7 @@ def test_a_step_against_rejection_covers_the_bottom_samples(zero: float) -> None
     (gradient,) = torch.autograd.grad(loss, Q)
     stepped = (Q - gradient).detach()
     assert stepped[0].abs() > 0.1
+    assert torch.signbit(stepped[0]) == torch.signbit(Q[0]), "away from 0"
     assert stepped[1:].tolist() == [1.0, 1.0, 0.0]
     assert rejection_loss(torch.ones(4), stepped, 0.1, target_coverage=1.0, mask=finite) == 0.0
     with pytest.raises(ValueError, match="target_coverage must be in"):

@@ -219,6 +219,8 @@ def test_outputs_and_losses_of_the_wrong_form_are_named(unchecked: None) -> None
 
     with pytest.raises(TypeError, match="must return a scalar tensor, got \\(4,\\)"):
         make_trainer(small_model(), finite_batches(1), vector).fit()
+    with pytest.raises(TypeError, match="must return a scalar tensor, got float"):
+        make_trainer(small_model(), finite_batches(1), lambda outputs, lifted: 1.0).fit()
     wide = [(x, y[:, None]) for x, y in finite_batches(1)]
     with pytest.raises(ValueError, match="broadcasting would pair"):
         make_trainer(small_model(), wide).fit()

@@ -155,8 +155,11 @@ def test_training_with_validation_is_bitwise_training_without(raises: bool) -> N
     assert same(runs[0], runs[1])
 
 
-def test_validation_restores_each_submodules_mode() -> None:
+def test_validation_restores_each_submodules_mode_and_needs_no_graph() -> None:
     model = Restless()
+    model.register_buffer("leaf", torch.zeros((), requires_grad=True))
+    graphs: list[bool] = []
+    model.register_forward_hook(lambda *_: graphs.append(torch.is_grad_enabled()))
     trainer = make_trainer(model, finite_batches(1), val_loader=finite_batches(1))
     model.train()
     model.norm.eval()
@@ -164,6 +167,8 @@ def test_validation_restores_each_submodules_mode() -> None:
     assert model.training
     assert not model.norm.training
     assert model.drop.training
+    assert graphs == [False]
+    assert torch.is_grad_enabled()
 
 
 @pytest.mark.parametrize("drawn_on", ["train", "val"])
