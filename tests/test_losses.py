@@ -97,11 +97,12 @@ def test_implicit_loss_by_hand() -> None:
         implicit_loss(P, Q, Y_n, Y_d, gamma=0.0)
 
 
-def test_implicit_loss_stays_finite_where_its_exact_value_is_not() -> None:
-    P = torch.full((3,), 1e30, requires_grad=True)
-    loss = implicit_loss(P, torch.zeros(3), torch.zeros(3), torch.ones(3))
+@pytest.mark.parametrize("size", [1, 3])
+def test_implicit_loss_stays_finite_where_its_exact_value_is_not(size: int) -> None:
+    P = torch.full((size,), 1e30, requires_grad=True)
+    loss = implicit_loss(P, torch.zeros(size), torch.zeros(size), torch.ones(size))
     loss.backward()
-    assert 1e37 < loss.item() < INF
+    assert loss.item() == pytest.approx(torch.finfo(torch.float32).max / 4 / size)
     assert P.grad is not None
     assert torch.isfinite(P.grad).all()
 
@@ -111,6 +112,10 @@ def test_sign_consistency_ignores_finite_and_unoriented_targets() -> None:
     Y_n, Y_d = lift_targets(torch.tensor([INF, INF, 7.0, NAN]))
     oriented = torch.tensor([True, True, False, False])
     assert sign_consistency_loss(P, Q, Y_n, Y_d, oriented=oriented).item() == 1.0
+    every = torch.ones(4, dtype=torch.bool)
+    cosines = [1.0, -1.0, (7 + 1) / (2 * 50) ** 0.5, 5 / 26**0.5]
+    mean = sum(1 - cosine for cosine in cosines) / 4
+    assert sign_consistency_loss(P, Q, Y_n, Y_d, oriented=every).item() == pytest.approx(mean)
     none = torch.zeros(4, dtype=torch.bool)
     assert sign_consistency_loss(P, Q, Y_n, Y_d, oriented=none).item() == 0.0
 
