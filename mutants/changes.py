@@ -135,8 +135,17 @@ class _Collector(cst.CSTVisitor):
             return False
         for kind, operator in [*_OPERATORS, *_OURS]:
             if isinstance(node, kind):
-                self.changes += [(node, new) for new in operator(node)]
+                self.changes += [
+                    (node, new) for new in operator(node) if not self._dressed(node, new)
+                ]
         return not isinstance(node, cst.Raise)
+
+    def _dressed(self, node: cst.CSTNode, new: cst.CSTNode) -> bool:
+        """Tell whether a call has lost an argument that only looks."""
+        if not isinstance(node, cst.Call) or not isinstance(new, cst.Call):
+            return False
+        lost = [argument for argument in node.args if argument not in new.args]
+        return any(a.keyword is not None and a.keyword.value in self._looks for a in lost)
 
 
 def _text(node: cst.SimpleString) -> Iterable[cst.CSTNode]:
