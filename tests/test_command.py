@@ -511,6 +511,23 @@ def test_the_shipped_data_is_the_default(
     assert float(error[1]) < 0.3
 
 
+def test_the_command_says_what_it_is_and_what_it_needs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for arguments, status, shown in (
+        (["--version"], 0, zeroproof.__version__),
+        (["--help"], 0, "usage: zeroproof "),
+        ([], 2, "required: command"),
+        (["predict", "run", "data.csv"], 2, "required: --out"),
+        (["train", "--head", "best"], 2, "argument --head"),
+        (["train", "--amp", "fp8"], 2, "argument --amp"),
+    ):
+        with pytest.raises(SystemExit, match=str(status)):
+            main(arguments)
+        both = capsys.readouterr()
+        assert shown in (both.err if status else both.out)
+
+
 def test_the_command_is_also_a_module() -> None:
     command = [sys.executable, "-m", "zeroproof", "--version"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True)
