@@ -121,7 +121,6 @@ class Campaign:
         finally:
             for tree in self.trees:
                 tree.stop()
-            _write(self._results, self.results)
 
     def _next(self, tree: Tree, queue: Iterator[Mutant]) -> bool:
         for mutant in queue:
@@ -136,8 +135,7 @@ class Campaign:
     def _note(self, mutant: Mutant, killer: str, survived: bool) -> None:
         self._remember(mutant, killer)
         self.results[key(mutant)] = "" if survived else killer or "error or time limit"
-        if len(self.results) % 20 == 0:
-            _write(self._results, self.results)
+        _write(self._results, self.results)
 
 
 def key(mutant: Mutant) -> str:
