@@ -48,7 +48,7 @@ class Tree:
     """
 
     def __init__(self, root: Path, place: Path, tests: Sequence[str]) -> None:
-        self.root, self.place = root, place
+        self.root, self.place, self._tests = root, place, tests
         shutil.rmtree(place, ignore_errors=True)
         # Times are copied too: they tell that the byte code of an earlier run is stale.
         shutil.copytree(root, place, ignore=shutil.ignore_patterns(".*", "__pycache__"))
@@ -105,7 +105,9 @@ class Tree:
         """Start a child that runs tests unchanged and records who covers which line."""
         os.environ["COVERAGE_FILE"] = str(self.place / ".coverage")
         options = ["--cov=zeroproof", "--cov-context=test", "--cov-report=", "--cov-fail-under=0"]
-        self._fork([[*options, "--cov-append", file] for file in files], Recorder(None), "1")
+        # Everything is imported first: else the first test that imports it covers its import.
+        runs = [["--collect-only", *self._tests], *([file] for file in files)]
+        self._fork([[*options, "--cov-append", *run] for run in runs], Recorder(None), "1")
 
     def covered(self) -> tuple[dict[str, float], dict[str, dict[int, list[str]]]]:
         """Return what :meth:`measure` found: seconds by test, and tests by file and line."""

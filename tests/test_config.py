@@ -71,8 +71,9 @@ def test_the_ends_of_the_ranges_are_allowed(options: dict[str, Any]) -> None:
     assert vars(TrainingConfig(**options)).items() >= options.items()
 
 
-@pytest.mark.parametrize("config", [TrainingConfig(), LossConfig(), InferenceConfig()])
-def test_options_do_not_change_after_their_check(config: Any) -> None:
+@pytest.mark.parametrize("options", [TrainingConfig, LossConfig, InferenceConfig])
+def test_options_do_not_change_after_their_check(options: Any) -> None:
+    config = options()
     for field in dataclasses.fields(config):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(config, field.name, None)

@@ -87,6 +87,13 @@ def test_loss_arguments_reach_exactly_those_losses_that_accept_them() -> None:
 
     make_trainer(small_model(), finite_batches(1), everything, loss_weights={"a": 1.0}).fit()
     assert sorted(got) == ["epoch", "global_step", "inputs", "loss_weights", "tau"]
+
+    def third(outputs: Any, targets: Any, tau: float, **kwargs: Any) -> Tensor:
+        got.update(tau=tau)
+        return fit_loss(outputs, targets)
+
+    make_trainer(small_model(), finite_batches(1), third, tau_train_max=1e-4).fit()
+    assert got["tau"] == 1e-4
     for option in ({"loss_weights": {"fit": 1.0}}, {"loss_curriculum": lambda epoch: {}}):
         with pytest.raises(ValueError, match="accepts no argument 'loss_weights'"):
             make_trainer(small_model(), finite_batches(1), fit_loss, **option)
