@@ -25,8 +25,8 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
-    install(session, "-e", ".[dev]")
-    session.run("mypy", "--strict", "zeroproof", "spec", "properties", "noxfile.py")
+    install(session, "-e", ".[mutants]")
+    session.run("mypy", "--strict", "zeroproof", "spec", "properties", "mutants", "noxfile.py")
 
 
 @nox.session
@@ -53,6 +53,17 @@ def tests(session: nox.Session) -> None:
     session.run(
         "pytest", "--cov=zeroproof", "--cov-branch", "--cov-report=term-missing", *session.posargs
     )
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Try the tests on mutants of the package; half an hour, and what is cut short goes on.
+
+    Takes parts or globs of names of files, else all; --listed tries the listed survivors too.
+    """
+    install(session, "-e", ".[mutants]")
+    # More threads of torch than one would not survive the forks.
+    session.run("python", "-m", "mutants", *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session(venv_backend="none")
