@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from spec import Array
 from spec.policies import POLICIES, in_force, output_is_bottom
 
-_scopes: ContextVar[tuple[str, ...]] = ContextVar("scopes", default=())
+SCOPES: ContextVar[tuple[str, ...]] = ContextVar("scopes", default=())
 
 
 def known(policy: str) -> str:
@@ -37,21 +37,21 @@ class ExactPolicies:
     ) -> Callable[[], Array]:
         """Settle the policy, and return the backward."""
         default = self.defaults.get(layer or "")
-        chosen = in_force(policy, _scopes.get(), default)
+        chosen = in_force(policy, SCOPES.get(), default)
         return lambda: self.policy_gradient(chosen, g, bottom)
 
     @contextmanager
     def policy_scope(self, policy: str) -> Iterator[None]:
         """Put a policy in force."""
-        token = _scopes.set((*_scopes.get(), known(policy)))
+        token = SCOPES.set((*SCOPES.get(), known(policy)))
         try:
             yield
         finally:
-            _scopes.reset(token)
+            SCOPES.reset(token)
 
     def policy_in_force(self, layer: str | None = None) -> str:
         """Return the policy of a forward here."""
-        return in_force(None, _scopes.get(), self.defaults.get(layer or ""))
+        return in_force(None, SCOPES.get(), self.defaults.get(layer or ""))
 
     def set_default(self, layer: str, policy: str | None) -> None:
         """Register or remove a default."""
