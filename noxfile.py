@@ -25,8 +25,8 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
-    install(session, "-e", ".[dev]")
-    session.run("mypy", "--strict", "zeroproof", "spec", "properties", "noxfile.py")
+    install(session, "-e", ".[dev,docs]")
+    session.run("mypy", "--strict", "zeroproof", "spec", "properties", "docs", "noxfile.py")
 
 
 @nox.session
@@ -45,6 +45,14 @@ def tests(session: nox.Session) -> None:
     session.run(
         "pytest", "--cov=zeroproof", "--cov-branch", "--cov-report=term-missing", *session.posargs
     )
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the book in build/book, from clauses, evidence, docstrings and the guide."""
+    install(session, "-e", ".[dev,docs]")
+    arguments = ["-a", "-E", "-n", "-W", "--keep-going", "-q", "docs", "build/book"]
+    session.run("python", "-m", "sphinx", *arguments, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session(venv_backend="none")
