@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from fractions import Fraction
+from typing import Final, Protocol
+
+from .clause import clause, refused, require
+
+CHANCE: Final = 1e-12
 
 
 def check(tau_min: float, tau_max: float) -> None:
-    """TAU-3: an end that is negative, NaN or infinite, or ``τ_min > τ_max``, is a ValueError."""
+    """Raise ValueError for an end that is negative, NaN or infinite, or crossed ends; TAU-3."""
     if not (math.isfinite(tau_min) and math.isfinite(tau_max)):
         raise ValueError("the ends must be finite")
     if not 0 <= tau_min <= tau_max:
@@ -16,26 +21,18 @@ def check(tau_min: float, tau_max: float) -> None:
 
 
 def threshold(tau_min: float, tau_max: float, u: Fraction) -> Fraction:
-    """Return the threshold at ``u`` in ``[0, 1]``.
-
-    TAU-1: every draw lies in ``[τ_min, τ_max]``.
-    TAU-2: equal ends give exactly that value.
-    TAU-6: the draw is linear in a ``u`` that is uniform on ``[0, 1]``.
-    """
+    """Return the threshold at ``u`` in ``[0, 1]``; TAU-1, TAU-2, TAU-6."""
     check(tau_min, tau_max)
     return Fraction(tau_min) + u * (Fraction(tau_max) - Fraction(tau_min))
 
 
 def midpoint(tau_min: float, tau_max: float) -> Fraction:
-    """TAU-8: validation uses the threshold half-way between the ends."""
+    """Return the threshold half-way between the ends; TAU-8."""
     return threshold(tau_min, tau_max, Fraction(1, 2))
 
 
 def distance_from_uniform(draws: Sequence[float], tau_min: float, tau_max: float) -> Fraction:
-    """Return the Kolmogorov–Smirnov distance of draws from the uniform law.
-
-    TAU-6: it does not exceed :func:`critical_distance`, but for a chance of the stated size.
-    """
+    """Return the Kolmogorov–Smirnov distance of draws from the uniform law; TAU-6."""
     width = Fraction(tau_max) - Fraction(tau_min)
     quantiles = sorted((Fraction(draw) - Fraction(tau_min)) / width for draw in draws)
     count = len(quantiles)
@@ -46,5 +43,77 @@ def distance_from_uniform(draws: Sequence[float], tau_min: float, tau_max: float
 
 
 def critical_distance(count: int, chance: float) -> float:
-    """TAU-6: uniform draws lie farther away than this with at most this chance (DKW bound)."""
+    """Return what uniform draws exceed with at most this chance (DKW bound); TAU-6."""
     return math.sqrt(math.log(2 / chance) / (2 * count))
+
+
+class Draws(Protocol):
+    """A subject that draws thresholds."""
+
+    def draw(self, tau_min: float, tau_max: float, seed: int | None, count: int) -> list[float]:
+        """Return draws of one generator; with no seed, of one that nobody can foretell.
+
+        ValueError for ends that are none.
+        """
+
+    def global_random_state(self) -> Hashable:
+        """Return the state of the random numbers that a user's own code draws on."""
+
+
+@clause("TAU-1", source="Guide: perturbed_threshold", since="0.2.0")
+def between(subject: Draws, tau_min: float, tau_max: float, seed: int) -> None:
+    """Every draw lies in ``[τ_min, τ_max]``, ends included."""
+    low, high = (threshold(tau_min, tau_max, Fraction(u)) for u in (0, 1))
+    for tau in subject.draw(tau_min, tau_max, seed, 20):
+        inside = math.isfinite(tau) and low <= Fraction(tau) <= high
+        require(inside, "{} was drawn from [{}, {}]", tau, tau_min, tau_max)
+
+
+@clause("TAU-2", source="Guide: perturbed_threshold", since="0.2.0")
+def equal_ends(subject: Draws, end: float, seed: int) -> None:
+    """Equal ends give exactly that value."""
+    for source in (seed, None):
+        drawn = subject.draw(end, end, source, 2)
+        require(drawn == [end, end], "{} was drawn from [{}, {}]", drawn, end, end)
+
+
+@clause("TAU-3", source="Ours: a threshold that cannot be met must not wait to be", since="0.2.0")
+def bad_ends(subject: Draws, tau_min: float, tau_max: float) -> None:
+    """``τ_min > τ_max``, or an end that is negative, NaN or infinite, is a ValueError; no other
+    ends are.
+    """
+    expected = refused(ValueError, lambda: check(tau_min, tau_max))
+    found = refused(ValueError, lambda: subject.draw(tau_min, tau_max, 0, 1))
+    require(found == expected, "[{}, {}] refused: {}", tau_min, tau_max, found)
+
+
+@clause(
+    "TAU-4",
+    source="Ours: a threshold must not move the dropout masks and the shuffling of a run",
+    since="0.2.0",
+)
+def own_generator(subject: Draws, seed: int) -> None:
+    """Thresholds are drawn from a generator of their own: the global random state is untouched."""
+    before = subject.global_random_state()
+    for source in (seed, None):
+        subject.draw(0.0, 1.0, source, 3)
+        untouched = subject.global_random_state() == before
+        require(untouched, "drawing with seed {} moved the global random state", source)
+
+
+@clause("TAU-5", source="Ours: a run must be repeatable", since="0.2.0")
+def repeatable(subject: Draws, tau_min: float, tau_max: float, seed: int) -> None:
+    """The same seed gives the same thresholds, and the draws of one generator differ."""
+    first, second = (subject.draw(tau_min, tau_max, seed, 5) for _ in range(2))
+    require(first == second, "seed {} gave {} and then {}", seed, first, second)
+    wide = tau_max > 2 * tau_min and tau_max > 1e-300
+    require(not wide or len(set(first)) > 1, "five draws are all {}", first[0])
+
+
+@clause("TAU-6", source="Guide: perturbed_threshold", since="0.2.0")
+def uniform(subject: Draws, tau_min: float, tau_max: float, seed: int) -> None:
+    """Draws are uniform: a thousand lie as close to the uniform law as all but 10⁻¹² of such."""
+    draws = subject.draw(tau_min, tau_max, seed, 1000)
+    distance = distance_from_uniform(draws, tau_min, tau_max)
+    bound = critical_distance(len(draws), CHANCE)
+    require(distance <= bound, "distance {} from uniform exceeds {}", float(distance), bound)

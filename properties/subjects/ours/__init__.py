@@ -2,6 +2,7 @@
 
 from properties.subjects.ours.checkpoints import OursCheckpoints
 from properties.subjects.ours.lifting import OursLifting
+from properties.subjects.ours.thresholds import OursThresholds
 from properties.subjects.ours.training import OursTraining
 
 
@@ -9,5 +10,6 @@ class Ours(
     OursLifting,
     OursTraining,
     OursCheckpoints,
+    OursThresholds,
 ):
     """All of ``zeroproof``."""
