@@ -138,7 +138,8 @@ def _called(function: Callable[..., Any]) -> Iterator[tuple[str, str]]:
         if isinstance(current, FunctionType):
             names = _names(current.__code__)
             found = [current.__globals__.get(name) for name in sorted(names)]
-            waiting += [x for x in found if isinstance(x, (FunctionType, type))]
+            plain = [getattr(x, "__wrapped__", x) for x in found]
+            waiting += [x for x in plain if isinstance(x, (FunctionType, type))]
 
 
 def _names(code: Any) -> set[str]:

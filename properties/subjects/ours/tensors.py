@@ -28,3 +28,8 @@ def to_array(x: Tensor) -> Array:
     x = x.detach()
     values = (x.double() if x.is_floating_point() else x).flatten().tolist()
     return Array(tuple(values), tuple(x.shape), str(x.dtype).removeprefix("torch."))
+
+
+def flags(x: Tensor) -> tuple[bool, ...]:
+    """Return a mask's elements in order."""
+    return tuple(x.flatten().tolist())

@@ -1,0 +1,49 @@
+"""DEC by the exact reference."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+from spec import Array
+from spec.bottom import Bottom, round_to
+from spec.decoding import Decoded, Strict, Tuples, decode, gradient
+
+
+def nearest(x: Fraction, dtype: str, sign: float) -> float:
+    """Return a finite number of the dtype, a zero of the given sign, ±∞ beyond the largest."""
+    rounded = round_to(dtype, x)
+    size = math.inf if isinstance(rounded, Bottom) else abs(rounded)
+    return math.copysign(size, sign)
+
+
+class ExactDecoding:
+    """Decodes element by element."""
+
+    def decode(self, case: Tuples) -> Strict:
+        """Return values or ⊥."""
+        if case.P.shape != case.Q.shape:
+            raise ValueError(f"P has shape {case.P.shape}, Q {case.Q.shape}")
+        decoded = [self._one(case, P, Q) for P, Q in case.rows]
+        values = [self._value(case, row, d) for row, d in zip(case.rows, decoded, strict=True)]
+        bottoms = tuple(isinstance(d.value, Bottom) for d in decoded)
+        value = case.P.with_values(values)
+        return Strict(value, bottoms, tuple(d.gap for d in decoded))
+
+    def _one(self, case: Tuples, P: float, Q: float) -> Decoded:
+        return decode(P, Q, case.tau_infer, case.tau_train, case.gauge, case.P.dtype)
+
+    def _value(self, case: Tuples, row: tuple[float, float], decoded: Decoded) -> float:
+        if isinstance(decoded.value, Bottom):
+            return math.nan
+        sign = math.copysign(1.0, row[0]) * math.copysign(1.0, row[1])
+        return nearest(decoded.value, case.P.dtype, sign)
+
+    def decode_gradients(self, case: Tuples) -> tuple[Array, Array]:
+        """Return the exact gradients, rounded; 0 at ⊥."""
+        bottoms, rows = self.decode(case).bottom, list[tuple[float, float]]()
+        for (P, Q), bottom in zip(case.rows, bottoms, strict=True):
+            slopes = (Fraction(0), Fraction(0)) if bottom else gradient(P, Q)
+            in_P, in_Q = (nearest(g, case.P.dtype, -1.0 if g < 0 else 1.0) for g in slopes)
+            rows.append((in_P, in_Q))
+        return case.P.with_values([r[0] for r in rows]), case.Q.with_values([r[1] for r in rows])
