@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import properties
 import spec
 from docs.sources import (
     ID,
@@ -23,13 +24,14 @@ from docs.sources import (
     anchor,
     code,
     definitions,
-    helpers,
     module_of,
+    paragraphs,
     path_of,
     property_files,
     prose,
     public_modules,
     summary,
+    used,
 )
 from spec.clause import Clause
 from spec.evidence import Evidence, evidence_of
@@ -55,7 +57,8 @@ def property_link(node: str) -> str:
     for known in definitions(path) if path.is_file() else ():
         if known.name == name:
             return f"[`{name}`](#{anchor(path.stem, name)}), {file}, line {known.line}"
-    return f"`{node}`"
+    # Some properties are made in a loop.
+    return f"[`{name}`](/properties/{path.stem}.md), {file}" if path.is_file() else f"`{node}`"
 
 
 def claim_link(name: str) -> str:
@@ -76,7 +79,7 @@ def clause_page(clause: Clause, evidence: Evidence, broken: Iterable[type] = ())
     parts = [f"# {title(clause)}\n", f"{{.sentence}}\n{prose(clause.sentence)}\n"]
     parts += [f"{chips(clause, evidence)} [since {clause.since}]{{.chip}}\n"]
     parts += [f"{{.not-yet}}\nNot yet met: {prose(evidence.unmet)}\n"] if evidence.unmet else []
-    parts += ["## Why\n", *([prose(clause.why) + "\n"] if clause.why else [])]
+    parts += ["## Why\n", *paragraphs(clause.why)]
     parts += [bullets(f"**{kind}:** {prose(reason)}" for kind, reason in sources(clause))]
     parts += ["## Evidence\n"]
     for kind in evidence.kinds:
@@ -90,10 +93,10 @@ def clause_page(clause: Clause, evidence: Evidence, broken: Iterable[type] = ())
     parts += [bullets(map(claim_link, evidence.met_by)) or "Nothing claims to meet it yet.\n"]
     parts += ["## The predicate\n", f"`{module.__name__}`, line {first}.\n"]
     parts += [code(inspect.getsource(clause.predicate))]
-    used = helpers(clause)
-    inner = [code(helper.source) for helper in used if helper.name.startswith("_")]
-    links = [f"[`{d.name}`](#{anchor(module.__name__, d.name)})" for d in used]
-    parts += [*inner, f"It uses {', '.join(links)}.\n"] if links else []
+    helpers = used(clause)
+    parts += [code(d.source) for _, d in helpers if d.name.startswith("_")]
+    links = [f"[`{d.name}`](#{anchor(m.__name__, d.name)})" for m, d in helpers]
+    parts += [f"It uses {', '.join(links)}.\n"] if links else []
     cited = f"ZeroProof specification {spec.SPEC_VERSION}, {clause.id} (`{clause.digest}`)"
     return "\n".join([*parts, f"{{.cite}}\nCite as: {cited}. The digest changes with the rule.\n"])
 
@@ -105,9 +108,9 @@ def sources(clause: Clause) -> Iterator[tuple[str, str]]:
         yield kind, reason
 
 
-def toctree(documents: Iterable[str], option: str = ":hidden:") -> str:
-    """Return the table of contents that puts pages below this one."""
-    return f"```{{toctree}}\n{option}\n" + "".join(f"{name}\n" for name in documents) + "```\n"
+def toctree(documents: Iterable[str]) -> str:
+    """Return the hidden table of contents that puts pages below this one."""
+    return "```{toctree}\n:hidden:\n" + "".join(f"{name}\n" for name in documents) + "```\n"
 
 
 def table(rows: Iterable[tuple[Clause, Evidence]]) -> str:
@@ -146,20 +149,21 @@ class Book:
     def rooms(self, name: str) -> list[ModuleType]:
         """Return the modules of a chapter, those that it is at home in first."""
         own = [module for module in self.modules if self.home(module) == name]
-        own.sort(key=lambda module: not summary(module)[0].startswith(name))
-        return list(dict.fromkeys([*own, *(module_of(clause) for clause, _ in self.chapter(name))]))
+        places = [module_of(clause) for clause, _ in self.chapter(name)]
+        first = {module: place for place, module in reversed(list(enumerate(places)))}
+        own.sort(key=lambda m: (not summary(m)[0].startswith(name), first.get(m, len(places))))
+        return list(dict.fromkeys([*own, *places]))
 
     def chapter_page(self, name: str) -> str:
         """Return the page of a chapter: its clauses, and the modules that are at home there."""
         rows, rooms = self.chapter(name), self.rooms(name)
         head = summary(rooms[0])[0].rpartition(": ")[2].rstrip(".")
         parts = [f"# {name} · {head}\n", toctree(clause.id for clause, _ in rows)]
-        for module in rooms[:1]:
-            parts += [prose(paragraph) + "\n" for paragraph in summary(module)[1].split("\n\n")]
+        parts += paragraphs(summary(rooms[0])[1])
         parts += ["## Clauses\n", table(rows)] if rows else []
         for module in rooms:
             if self.home(module) == name:
-                parts.append(module_sections(module))
+                parts += self.sections(module, told=module is rooms[0])
             else:
                 parts += [f"Reference functions of [{self.home(module)}]({self.home(module)}.md), "
                           f"from `{module.__name__}`, serve this chapter, too.\n"]  # fmt: skip
@@ -171,7 +175,7 @@ class Book:
         names = [name for name in spec.CHAPTERS if self.rooms(name)]
         parts = ["# The specification\n", f"{{.sentence}}\n{prose(head)}\n"]
         parts += [f"Version {spec.SPEC_VERSION}, {len(self.clauses)} clauses.\n"]
-        parts += [prose(paragraph) + "\n" for paragraph in rest.split("\n\n")]
+        parts += paragraphs(rest)
         stems = {name: self.rooms(name)[0].__name__.rpartition(".")[2] for name in names}
         parts += [toctree([*(f"{name} · {stems[name]} <{name}>" for name in names), "common"])]
         for name in names:
@@ -182,8 +186,21 @@ class Book:
     def common_page(self) -> str:
         """Return the page of what no chapter owns."""
         parts = ["# Common ground\n", "What the chapters are written in.\n"]
-        parts += [module_sections(m) for m in self.modules if not self.home(m)]
+        for module in self.modules:
+            parts += [] if self.home(module) else self.sections(module)
         return "\n".join(parts)
+
+    def sections(self, module: ModuleType, told: bool = False) -> list[str]:
+        """Return what a module defines but its predicates; what it says, unless told already."""
+        predicates = {c.predicate.__name__ for c in self.clauses.values() if module_of(c) is module}
+        found = [d for d in definitions(path_of(module)) if d.name not in predicates]
+        functions = [d.section(module.__name__) for d in found if not d.protocol]
+        protocols = [d.section(module.__name__) for d in found if d.protocol]
+        file = f"`spec/{path_of(module).name}`"
+        parts = [f"## Reference functions, {file}\n"] if functions else []
+        parts += [] if told else paragraphs("\n\n".join(summary(module)))
+        parts += [*functions, *([f"## What a subject offers, {file}\n"] if protocols else [])]
+        return [*parts, *protocols]
 
     def properties_page(self, path: Path) -> str:
         """Return the page of a file of properties."""
@@ -202,11 +219,12 @@ class Book:
             parts.append(found.section(path.stem, "##", note))
         return "\n".join(parts)
 
-    def order(self, path: Path) -> tuple[int, str]:
-        """Return the place of a file: that of the first clause it names, else the end."""
-        ids = set(ID.findall(path.read_text("utf-8")))
+    def order(self, path: Path) -> tuple[bool, int, str]:
+        """Return the place of a file: that of the first clause it names; then what makes inputs."""
+        ids = set(ID.findall(path.read_text("utf-8").replace("_", "-")))
         places = [place for place, id in enumerate(self.clauses) if id in ids]
-        return min(places, default=len(self.clauses)), path.stem
+        other = not path.stem.startswith(("test_", "prove_"))
+        return other, min(places, default=len(self.clauses)), path.stem
 
     def pages(self) -> Iterator[tuple[str, str]]:
         """Walk all pages that are made: names and texts."""
@@ -219,27 +237,16 @@ class Book:
                 yield (f"spec/{clause.id}",
                        clause_page(clause, evidence, self.broken.get(clause.id, ())))  # fmt: skip
         files = sorted(property_files(), key=self.order)
+        parts = ["# Properties\n", *paragraphs(inspect.getdoc(properties) or "")]
+        names = []
         for path in files:
-            yield f"properties/{path.stem}", self.properties_page(path)
-        intro = (inspect.getdoc(importlib.import_module("properties")) or "").split("\n\n")
-        parts = ["# Properties\n", *(prose(paragraph) + "\n" for paragraph in intro)]
-        names = (f"{path.stem.removeprefix('test_')} <{path.stem}>" for path in files)
-        yield "properties/index", "\n".join([*parts, toctree(names, ":maxdepth: 1")])
+            page = self.properties_page(path)
+            yield f"properties/{path.stem}", page
+            kind, _, name = path.stem.rpartition("_")
+            names.append(f"{name}{', proved' * (kind == 'prove')} <{path.stem}>")
+            parts.append(f"- [{page.splitlines()[0].removeprefix('# ')}]({path.stem}.md)")
+        yield "properties/index", "\n".join([*parts, "\n", toctree(names)])
         yield from api_pages()
-
-
-def module_sections(module: ModuleType) -> str:
-    """Return what a module defines but its predicates, each under a heading."""
-    file = f"spec/{path_of(module).name}"
-    found = definitions(path_of(module))
-    parts = []
-    for kind, heading in (
-        ("reference", f"Reference functions, `{file}`"),
-        ("protocol", f"What a subject offers, `{file}`"),
-    ):
-        own = [d.section(module.__name__) for d in found if d.kind == kind]
-        parts += [f"## {heading}\n", *own] if own else []
-    return "\n".join(parts)
 
 
 def api_pages() -> Iterator[tuple[str, str]]:

@@ -21,7 +21,7 @@ ROOT: Final = Path(__file__).parent.parent
 TOOLS: Final = ("spec", "spec.evidence", "spec.lock")
 ID: Final = re.compile(r"\b[A-Z]{3,4}-\d+\b")
 TOKEN: Final = re.compile(
-    r"``(?P<literal>.*?)``|(?P<id>\b[A-Z]{3,4}-\d+\b)"
+    r"``(?P<literal>.*?)``|:\w+:`~?(?P<role>[^`]*)`|(?P<id>\b[A-Z]{3,4}-\d+\b)"
     r"|(?P<emphasis>(?<![\w*])\*\w[\w -]*\*(?![\w*]))|[!-/:-@\[-`{-~]"
 )
 
@@ -31,8 +31,13 @@ def prose(text: str) -> str:
     return TOKEN.sub(_token, text)
 
 
+def paragraphs(text: str) -> list[str]:
+    """Return the paragraphs of a docstring as Markdown."""
+    return [prose(" ".join(part.split())) + "\n" for part in text.split("\n\n") if part.strip()]
+
+
 def _token(match: re.Match[str]) -> str:
-    if literal := match["literal"]:
+    if literal := match["literal"] or match["role"]:
         return f"`` {literal} ``"
     if id := match["id"]:
         return f"{{clause}}`{id}`"
@@ -51,7 +56,7 @@ class Definition:
     name: str
     source: str
     line: int
-    kind: str  # reference, protocol, predicate or property
+    protocol: bool
 
     def section(self, module: str, heading: str = "###", note: str = "") -> str:
         """Return the definition, under a heading of its own unless it is a constant."""
@@ -63,17 +68,6 @@ def anchor(module: str, name: str) -> str:
     """Return the target of a definition; targets know no case, names do."""
     kind = "constant-" if name.isupper() else "class-" if name[0].isupper() else ""
     return f"{module}-{kind}{name}".replace(".", "-").lower()
-
-
-def _kind(node: ast.stmt, name: str) -> str:
-    called = [d.func.id for d in getattr(node, "decorator_list", ())
-              if isinstance(d, ast.Call) and isinstance(d.func, ast.Name)]  # fmt: skip
-    bases = [base.id for base in getattr(node, "bases", ()) if isinstance(base, ast.Name)]
-    if "clause" in called:
-        return "predicate"
-    if name.startswith(("test_", "Test", "prove_")):
-        return "property"
-    return "protocol" if "Protocol" in bases else "reference"
 
 
 @cache
@@ -91,7 +85,8 @@ def definitions(path: Path) -> tuple[Definition, ...]:
             continue
         first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
         source = "\n".join(lines[first - 1 : node.end_lineno])
-        found.append(Definition(name, source, first, _kind(node, name)))
+        bases = [ast.unparse(base).partition("[")[0] for base in getattr(node, "bases", ())]
+        found.append(Definition(name, source, first, "Protocol" in bases))
     return tuple(found)
 
 
@@ -111,17 +106,22 @@ def summary(module: ModuleType) -> tuple[str, str]:
     return " ".join(head.split()), rest
 
 
-def helpers(clause: Clause) -> list[Definition]:
-    """Return the definitions of its own module that a predicate calls, theirs included."""
-    module = module_of(clause)
-    known = {d.name: d for d in definitions(path_of(module)) if d.kind == "reference"}
-    waiting, used = [inspect.getsource(clause.predicate)], set[str]()
+def used(clause: Clause) -> list[tuple[ModuleType, Definition]]:
+    """Return what a predicate uses of the specification; of private helpers, what they use too."""
+    home, found = module_of(clause), dict[str, tuple[ModuleType, Definition]]()
+    waiting = [inspect.getsource(clause.predicate)]
     while waiting:
-        names = {node.id for node in ast.walk(ast.parse(waiting.pop()))
-                 if isinstance(node, ast.Name)}  # fmt: skip
-        waiting += [known[name].source for name in (names & known.keys()) - used]
-        used |= names & known.keys()
-    return [known[name] for name in known if name in used]
+        nodes = [n for n in ast.walk(ast.parse(waiting.pop())) if isinstance(n, ast.Name)]
+        local = {node.id for node in nodes if isinstance(node.ctx, ast.Store)}
+        for name in dict.fromkeys(n.id for n in nodes if n.id not in local | {"clause"}):
+            place = getattr(vars(home).get(name), "__module__", "")
+            # A constant has the module of its type, so its own is the only one to look in.
+            module = importlib.import_module(place) if place.startswith("spec.") else home
+            known = {d.name: d for d in definitions(path_of(module))}
+            if name in known and name not in found:
+                found[name] = module, known[name]
+                waiting += [known[name].source] if name.startswith("_") else []
+    return list(found.values())
 
 
 def property_files() -> Iterator[Path]:
