@@ -72,21 +72,26 @@ def anchor(module: str, name: str) -> str:
 
 @cache
 def definitions(path: Path) -> tuple[Definition, ...]:
-    """Return what a module defines, in order; its imports and docstring left out."""
+    """Return what a module defines, in order, with the comments above and the texts below."""
     text = path.read_text("utf-8")
     lines, found = text.splitlines(), []
-    for node in ast.parse(text).body:
+    body = ast.parse(text).body
+    for node, after in zip(body, [*body[1:], None], strict=True):
         if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            name = node.name
+            name, last = node.name, node.end_lineno
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
-            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
-            name = ast.unparse(target)
+            name = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
+            last = (after if isinstance(after, ast.Expr) else node).end_lineno
         else:
             continue
         first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])
-        source = "\n".join(lines[first - 1 : node.end_lineno])
+        top = first
+        while lines[top - 2].startswith("#"):
+            top -= 1
+        source = "\n".join(lines[top - 1 : last])
         bases = [ast.unparse(base).partition("[")[0] for base in getattr(node, "bases", ())]
-        found.append(Definition(name, source, first, "Protocol" in bases))
+        if name != "__all__":
+            found.append(Definition(name, source, first, "Protocol" in bases))
     return tuple(found)
 
 
@@ -111,8 +116,10 @@ def used(clause: Clause) -> list[tuple[ModuleType, Definition]]:
     home, found = module_of(clause), dict[str, tuple[ModuleType, Definition]]()
     waiting = [inspect.getsource(clause.predicate)]
     while waiting:
-        nodes = [n for n in ast.walk(ast.parse(waiting.pop())) if isinstance(n, ast.Name)]
+        tree = list(ast.walk(ast.parse(waiting.pop())))
+        nodes = [node for node in tree if isinstance(node, ast.Name)]
         local = {node.id for node in nodes if isinstance(node.ctx, ast.Store)}
+        local |= {node.arg for node in tree if isinstance(node, ast.arg)}
         for name in dict.fromkeys(n.id for n in nodes if n.id not in local | {"clause"}):
             place = getattr(vars(home).get(name), "__module__", "")
             # A constant has the module of its type, so its own is the only one to look in.
