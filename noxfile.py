@@ -6,7 +6,7 @@ import nox
 
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
-nox.options.sessions = ["lint", "types", "properties", "tests"]
+nox.options.sessions = ["lint", "types", "properties", "prove", "tests"]
 
 
 def install(session: nox.Session, *packages: str) -> None:
@@ -36,6 +36,14 @@ def properties(session: nox.Session) -> None:
     # What is told to run may be a part, which is no evidence for the whole.
     arguments = session.posargs or ["properties", "--record"]
     session.run("pytest", *arguments, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def prove(session: nox.Session) -> None:
+    """Prove clauses for all inputs, with z3, and record it in spec/trace.json."""
+    install(session, "-e", ".[dev]")
+    arguments = session.posargs or ["properties/proofs", "--record"]
+    session.run("pytest", "-o", "python_files=prove_*.py", *arguments)
 
 
 @nox.session

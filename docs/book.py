@@ -14,23 +14,22 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from docs.pages import Book, write
-from docs.sources import TOOLS, prose, public_modules
+from docs.sources import ID, TOOLS, prose, public_modules
 from properties.subjects.broken import BROKEN
-from spec import CHAPTERS, CLAUSES
+from spec import CLAUSES
 from spec.evidence import read_trace
 
 logger: Final = logging.getLogger(__name__)
-LITERAL_OR_ID: Final = re.compile(r"``.*?``|`[^`]*`|(\b[A-Z]{3,4}-\d+\b)")
+LITERAL_OR_ID: Final = re.compile(rf"``.*?``|`[^`]*`|({ID.pattern})")
 
 
 class ClauseRole(SphinxRole):
     """A clause's id, such as LIFT-2: a link to it that shows its sentence on hover."""
 
     def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
-        """Return the link; an id of no chapter is a warning."""
+        """Return the link; an unknown id is a warning."""
         if self.text not in CLAUSES:
-            if self.text.partition("-")[0] not in CHAPTERS:
-                logger.warning("no clause %s", self.text, location=self.get_location())
+            logger.warning("no clause %s", self.text, location=self.get_location())
             return [nodes.literal(text=self.text)], []
         uri = self.env.app.builder.get_relative_uri(self.env.docname, f"spec/{self.text}")
         sentence = CLAUSES[self.text].sentence.replace("``", "")
@@ -49,7 +48,8 @@ class ClauseDirective(SphinxDirective):
         """Return a box of the sentences, each behind its id."""
         lines: list[str] = []
         for id in self.arguments[0].split():
-            sentence = CLAUSES[id].sentence if id in CLAUSES else "(not written yet)"
+            # An id that is unknown is the role's to report.
+            sentence = CLAUSES[id].sentence if id in CLAUSES else ""
             lines += [f"{{clause}}`{id}` {prose(sentence)}", ""]
         box = nodes.container(classes=["clause-box"])
         self.state.nested_parse(StringList(lines, self.get_location()), self.content_offset, box)

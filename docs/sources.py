@@ -14,14 +14,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
+from spec import CHAPTERS
 from spec.clause import Clause
 
 ROOT: Final = Path(__file__).parent.parent
 # Tools around the specification, which say nothing about what is specified.
 TOOLS: Final = ("spec", "spec.evidence", "spec.lock")
-ID: Final = re.compile(r"\b[A-Z]{3,4}-\d+\b")
+ID: Final = re.compile(rf"\b(?:{'|'.join(CHAPTERS)})-\d+\b")
 TOKEN: Final = re.compile(
-    r"``(?P<literal>.*?)``|:\w+:`~?(?P<role>[^`]*)`|(?P<id>\b[A-Z]{3,4}-\d+\b)"
+    r"``(?P<literal>.*?)``|:\w+:`~?(?P<role>[^`]*)`|"
+    rf"(?P<id>{ID.pattern})"
     r"|(?P<emphasis>(?<![\w*])\*\w[\w -]*\*(?![\w*]))|[!-/:-@\[-`{-~]"
 )
 

@@ -66,7 +66,7 @@ def hold(id: str, subject: object, *inputs: object) -> None:
 def unshrunk(test: Any) -> Iterator[None]:
     """Let a property that is bound to fail do so at once: its example need not be pretty."""
     own, profile = getattr(test, "_hypothesis_internal_use_settings", None), settings()
-    quick = settings(own, phases=[Phase.explicit, Phase.generate])
+    quick = settings(own, phases=[Phase.explicit, Phase.generate], report_multiple_bugs=False)
     settings.register_profile("unshrunk", quick)
     settings.load_profile("unshrunk")
     test._hypothesis_internal_use_settings = quick

@@ -1,65 +1,40 @@
-"""Predicted tuples with lifted targets, over the whole range of magnitudes."""
+"""Predicted tuples with their targets, over the whole range of magnitudes."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Sequence
 
-import torch
 from hypothesis import strategies as st
-from torch import Tensor
 
-from properties.compare import assert_same, backward, exact, floats, gradient_of, leaf, name_of
-from properties.tensor_strategies import magnitudes, wide_dtypes
-from spec.bottom import FORMATS, Format
+from properties.strategies import (
+    batch_shapes,
+    labels,
+    layouts,
+    magnitudes,
+    masks,
+    numbers,
+    rounded,
+    several,
+    wide_dtypes,
+)
+from spec import Array
+from spec.formats import FORMATS
+from spec.lifting import lift
+from spec.losses import Case
+from spec.training_loss import TERMS, Batch, Options
 
-Loss = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-Row = tuple[Fraction, Fraction, Fraction, Fraction]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Predictions and targets, alike in shape and dtype."""
-
-    P: Tensor
-    Q: Tensor
-    Y_n: Tensor
-    Y_d: Tensor
-
-    @property
-    def form(self) -> Format:
-        """The format in which a loss is computed."""
-        wide = self.P.dtype if self.P.dtype == torch.float64 else torch.float32
-        return FORMATS[name_of(wide)]
-
-    @property
-    def rows(self) -> list[Row]:
-        """The tuples, element by element."""
-        return list(zip(*(exact(x) for x in self.tensors), strict=True))
-
-    @property
-    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The four parts, in the order of the losses' arguments."""
-        return self.P, self.Q, self.Y_n, self.Y_d
-
-    def evaluate(self, loss: Loss) -> tuple[Tensor, Tensor, Tensor]:
-        """Return a loss's value and its gradients in P and Q."""
-        P, Q = leaf(self.P), leaf(self.Q)
-        value = loss(P, Q, self.Y_n, self.Y_d)
-        backward(value)
-        return value.detach(), gradient_of(P), gradient_of(Q)
+Floats = tuple[float, float, float, float]
 
 
-def problem(rows: list[tuple[float, float, float, float]], dtype: torch.dtype) -> Problem:
-    """Build a problem from rows ``P, Q, Y_n, Y_d``."""
-    columns = torch.tensor(rows, dtype=torch.float64).to(dtype).reshape(-1, 4).unbind(1)
-    return Problem(*columns)
+def problem(rows: Sequence[Floats], dtype: str = "float32") -> Case:
+    """Return a vector of elements ``P, Q, Y_n, Y_d``, rounded to a format."""
+    P, Q, Y_n, Y_d = (Array.of([rounded(r[part], dtype) for r in rows], dtype) for part in range(4))
+    return P, Q, Y_n, Y_d
 
 
 @st.composite
-def _target(draw: st.DrawFn, dtype: torch.dtype, lifted: bool) -> tuple[float, float]:
+def _target(draw: st.DrawFn, dtype: str, lifted: bool) -> tuple[float, float]:
     kind = draw(st.integers(0, 3))
     if kind == 0:
         return draw(st.sampled_from([1.0, -1.0])), 0.0
@@ -74,13 +49,13 @@ def _resized(a: float, b: float, size: float) -> tuple[float, float]:
 
 
 @st.composite
-def _row(draw: st.DrawFn, dtype: torch.dtype, lifted: bool) -> tuple[float, float, float, float]:
+def _row(draw: st.DrawFn, dtype: str, lifted: bool) -> Floats:
     Y_n, Y_d = draw(_target(dtype, lifted))
     kind = draw(st.sampled_from(["free", "alike", "parallel", "orthogonal", "zero"]))
     size = draw(magnitudes(dtype, -30, 30))
     turn = draw(st.sampled_from([0.0, 1e-7, 1e-4, 1e-2])) * draw(st.sampled_from([1.0, -1.0]))
     if kind == "zero":
-        return 0.0, 0.0, Y_n, Y_d
+        return draw(st.sampled_from([0.0, -0.0])), 0.0, Y_n, Y_d
     if kind == "free":
         return draw(magnitudes(dtype)), draw(magnitudes(dtype)), Y_n, Y_d
     if kind == "alike":
@@ -92,51 +67,113 @@ def _row(draw: st.DrawFn, dtype: torch.dtype, lifted: bool) -> tuple[float, floa
     return P, Q, Y_n, Y_d
 
 
-def _normal(x: float, dtype: torch.dtype) -> float:
+def _normal(x: float, dtype: str) -> float:
     """Replace what is subnormal in the dtype: there a float's own rounding is not relative."""
-    smallest = float(torch.finfo(dtype).smallest_normal)
+    smallest = float(FORMATS[dtype].smallest_normal)
     return x if abs(x) >= smallest else math.copysign(0.0, x)
 
 
 @st.composite
 def problems(
-    draw: st.DrawFn,
-    dtypes: st.SearchStrategy[torch.dtype] = wide_dtypes,
-    *,
-    lifted: bool = False,
-    least: int = 1,
-) -> Problem:
-    """Draw problems whose numbers are 0 or lie between 1e-38 and 1e38, and are normal.
+    draw: st.DrawFn, dtypes: st.SearchStrategy[str] = wide_dtypes, *, lifted: bool = False
+) -> Case:
+    """Draw elements whose numbers are 0 or lie between 1e-38 and 1e38, and are normal.
 
     Predictions are of any size, and often nearly parallel or orthogonal to their target.
     """
     dtype = draw(dtypes, label="dtype")
-    rows = draw(st.lists(_row(dtype, lifted), min_size=least, max_size=5), label="rows")
-    return problem([tuple(_normal(x, dtype) for x in row) for row in rows], dtype)  # type: ignore[misc]
+    rows = draw(st.lists(_row(dtype, lifted), min_size=1, max_size=5), label="rows")
+    size = len(rows)
+    shape = draw(st.sampled_from([(size,), (size, 1), (1, size), (1, size, 1)]), label="shape")
+    parts = [
+        Array(
+            tuple(_normal(rounded(r[part], dtype), dtype) for r in rows),
+            shape,
+            dtype,
+            draw(layouts),
+        )
+        for part in range(4)
+    ]
+    return parts[0], parts[1], parts[2], parts[3]
 
 
-def assert_close(actual: Tensor, expected: Fraction, slack: Fraction, what: str) -> None:
-    """Fail unless a finite scalar lies within a distance of an exact number."""
-    (value,) = floats(actual)
-    assert math.isfinite(value), f"{what}: got {value!r}, expected {float(expected)!r}"
-    distance = abs(Fraction(value) - expected)
-    assert distance <= slack, (
-        f"{what}: got {value!r}, expected {float(expected)!r}, "
-        f"off by {float(distance):.3g} > {float(slack):.3g}"
+@st.composite
+def extreme_problems(draw: st.DrawFn) -> Case:
+    """Draw elements of any finite numbers in any format."""
+    P, Q, Y_n, Y_d = draw(several(4, shapes=batch_shapes, singular=False))
+    return P, Q, Y_n, Y_d
+
+
+@st.composite
+def middling_problems(draw: st.DrawFn) -> Case:
+    """Draw elements of numbers that a small power of two does not drive to an end of a format."""
+    P, Q, Y_n, Y_d = (
+        x.with_values([v if 1e-30 < abs(v) < 1e30 else 0.0 for v in x.values])
+        for x in draw(problems())
     )
+    return P, Q, Y_n, Y_d
 
 
-def assert_masked_out(
-    run: Callable[[Problem, Tensor], tuple[Tensor, Tensor, Tensor]],
-    case: Problem,
-    mask: Tensor,
-    poison: float,
-) -> None:
-    """Fail unless what a mask leaves out reaches neither the value nor a gradient."""
-    poisoned = Problem(*(x.masked_fill(~mask, poison) for x in case.tensors))
-    (clean, *clean_gradients), (dirty, *dirty_gradients) = run(case, mask), run(poisoned, mask)
-    what = f"with {poison} masked out of {case} by {mask!r}"
-    assert_same(dirty, clean, f"value {what}")
-    for ours, theirs in zip(dirty_gradients, clean_gradients, strict=True):
-        assert_same(ours[mask], theirs[mask], f"gradient {what}")
-        assert not bool(ours[~mask].any()), f"gradient {ours!r} {what}"
+@st.composite
+def problems_without_tuples(draw: st.DrawFn) -> Case:
+    """Draw elements of which the prediction, the target or both are ``(0, 0)``."""
+    dtype = draw(wide_dtypes, label="dtype")
+    size = draw(st.integers(1, 4))
+    zero = st.sampled_from([0.0, -0.0])
+    one = st.tuples(numbers(dtype, singular=False), numbers(dtype, singular=False))
+    none = st.tuples(zero, zero)
+    element = st.one_of(st.tuples(none, one), st.tuples(one, none), st.tuples(none, none))
+    rows = draw(st.lists(element, min_size=size, max_size=size))
+    return problem([(*prediction, *target) for prediction, target in rows], dtype)
+
+
+@st.composite
+def samples(draw: st.DrawFn, dtypes: st.SearchStrategy[str] = wide_dtypes) -> Case:
+    """Draw finite tuples of any magnitude with lifted targets, samples first."""
+    P, Q = draw(several(2, dtypes, batch_shapes, singular=False))
+    finite = draw(st.one_of(masks(P.shape), st.just((True,) * len(P.values))))
+    pairs = [lift(1.0 if known else math.inf) for known in finite]
+    Y_n, Y_d = (P.with_values([pair[part] for pair in pairs]) for part in (0, 1))
+    return P, Q, Y_n, Y_d
+
+
+def flags(case: Case) -> st.SearchStrategy[Array]:
+    """Masks for the elements of a problem."""
+    shape = case[0].shape
+    return masks(shape).map(lambda values: Array(values, shape, "bool"))
+
+
+def other_shapes(case: Case) -> st.SearchStrategy[tuple[int, ...]]:
+    """Shapes that are not a problem's: a column, a row, a longer one, a single element."""
+    shape, size = case[0].shape, len(case[0].values)
+    choices = {(*shape, 1), (1, *shape), (size, 1), (size,), (size + 1,), (1,), ()}
+    return st.sampled_from(sorted(choices - {shape}))
+
+
+@st.composite
+def batches(draw: st.DrawFn) -> Batch:
+    """Draw tuples over all magnitudes with raw targets: finite ones, ±∞ and NaN."""
+    P, Q, Y_n, Y_d = draw(problems(lifted=True))
+    singular = draw(labels(st.just(P.dtype), st.just(P.shape)))
+    targets = []
+    for n, d, label in zip(Y_n.values, Y_d.values, singular.values, strict=True):
+        oriented = math.nan if math.isnan(label) else math.copysign(math.inf, n)
+        targets.append(n if d else oriented)
+    return P, Q, Y_n.with_values(targets)
+
+
+weights = st.sampled_from([0.0, 0.01, 0.5, 1.0, 2.0])
+goals = st.integers(0, 16).map(lambda sixteenths: sixteenths / 16)
+
+
+@st.composite
+def options(draw: st.DrawFn) -> Options:
+    """Draw what a training loss is made with."""
+    configured = st.fixed_dictionaries({name: weights for name in TERMS if name != "fit"})
+    return {
+        "fit": draw(st.sampled_from(["chordal", "implicit"])),
+        "tau": draw(st.sampled_from([0.0, 1e-4, 0.5, 2.0])),
+        "goal": draw(goals),
+        "weights": draw(st.none() | configured),
+        "given": draw(st.dictionaries(st.sampled_from(TERMS), weights)),
+    }

@@ -37,9 +37,9 @@ def half(P: list[float], Q: list[float], low: float, high: float) -> Tuples:
 
 
 TINY = 2.0**-24
-AT = half([1.0] * 3, [0.0, TINY, -1.0], 1e-9, 1e-9)
-BELOW = half([1.0], [TINY], TINY, 1.0)
-ROUNDS_DOWN = half([1.0] * 2, [TINY, 2 * TINY], 1.3 * TINY, 2.0)
+AT = half([TINY] * 3, [0.0, TINY, -1.0], 1e-9, 1e-9)
+BELOW = half([TINY], [TINY], TINY, 1.0)
+ROUNDS_DOWN = half([TINY] * 2, [TINY, 2 * TINY], 1.3 * TINY, 2.0)
 
 
 @given(cases())

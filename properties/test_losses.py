@@ -1,293 +1,229 @@
-"""LOSS: values and gradients of the fits, the margin and the sign, against exact arithmetic."""
+"""LOSS: each loss, what all of them owe to arithmetic, and their sum."""
 
 from __future__ import annotations
 
 import math
-from fractions import Fraction
-from functools import partial
+from collections.abc import Iterator
 
 import pytest
-import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from torch import Tensor
 
-from properties.compare import assert_same, exact, floats, without_shape_checks
+from properties.formats import values_of
+from properties.hold import hold
 from properties.problems import (
-    Loss,
-    Problem,
-    Row,
-    assert_close,
-    assert_masked_out,
+    batches,
+    extreme_problems,
+    flags,
+    goals,
+    middling_problems,
+    options,
+    other_shapes,
     problem,
     problems,
+    problems_without_tuples,
+    samples,
 )
-from properties.tensor_strategies import dtypes, masks
-from spec import losses as exactly
-from zeroproof.losses import chordal_loss, implicit_loss, margin_loss, sign_consistency_loss
+from properties.strategies import dtypes, several, shapes, taus, wide_dtypes
+from spec import Array
+from spec.losses import GAMMA, LOSSES, Case, Losses
+from spec.training_loss import TERMS, Batch, Options, TrainingLosses
 
-GAMMA = 1e-9
-FAR = problem([(1e-25, 1e-25, 1e30, 1.0)], torch.float32)
+FAR = problem([(1e-25, 1e-25, 1e30, 1.0)])
 NEARLY_ORTHOGONAL = problem(
-    [(-1.1746141910552979, -2.851872205734253, -0.9041687846183777, 0.37200161814689636)],
-    torch.float32,
+    [(-1.1746141910552979, -2.851872205734253, -0.9041687846183777, 0.37200161814689636)]
 )
+NEARLY_OPPOSITE = problem([(-1.0, 0.0, 1.0, 0.0), (-1.0, 1e-4, 1.0, 0.0), (-1.0, 3e-4, 1.0, 0.0)])
+# At every size sin² is 0.1, and the implicit loss rewards the smallest.
+SAME_LINE = problem([(size, size, 2.0, 1.0) for size in (1e-30, 1e-6, 1.0, 1e30)])
+BEYOND = problem([(1e30, 0.0, 0.0, 1.0), (1e20, -1e20, 1e20, 1e20), (1e-20, 1e-20, 0.0, 1.0)])
+DENOMINATORS = problem([(1.0, 0.0, 1.0, 1.0), (1.0, -1.0, 1.0, 1.0), (1.0, 1.0, 1.0, 0.0)])
 
-LOSSES: dict[str, Loss] = {
-    "implicit": partial(implicit_loss, gamma=GAMMA),
-    "chordal": chordal_loss,
-    "margin": lambda P, Q, Y_n, Y_d: margin_loss(Q, 0.5),
-    "sign": partial(sign_consistency_loss),
-}
-names = st.sampled_from(sorted(LOSSES))
-
-
-def _check_value(case: Problem, loss: str, terms: list[Fraction], guard: Fraction) -> None:
-    value, *_ = case.evaluate(LOSSES[loss])
-    ceiling = case.form.largest / (4 * len(terms))
-    scales = [min(exactly.scale(loss, *row, guard), ceiling) for row in case.rows]
-    slack = exactly.tolerance(loss, case.form.epsilon, scales) + case.form.smallest_normal
-    assert_close(value, exactly.mean(terms), slack, f"{loss} of {case}")
+names = st.sampled_from(LOSSES)
+fits_and_sign = st.sampled_from(("implicit", "chordal", "sign"))
+thresholds = st.one_of(taus(), st.floats(0.0, 1e18), st.sampled_from([1e18, 1e20, 1e38, 1e300]))
 
 
-def _check_gradient(
-    case: Problem,
-    loss: str,
-    gradients: list[tuple[Fraction, Fraction]],
-    guard: Fraction,
-    compared: list[bool],
-) -> None:
-    _, *found = case.evaluate(LOSSES[loss])
-    count, form = len(case.rows), case.form
-    for part, gradient in enumerate(found):
-        for index, row in enumerate(case.rows):
-            expected = gradients[index][part] / count
-            if abs(expected) > form.largest:
-                continue
-            what = f"{loss} gradient {part} at element {index} of {case}"
-            size = exactly.gradient_scale(loss, *row, guard)[part]
-            slack = exactly.gradient_tolerance(loss, form.epsilon, size, count)
-            slack += exactly.underflow(*row[:2], form.smallest_normal, form.epsilon)
-            if compared[index]:
-                assert_close(gradient[index], expected, slack, what)
-            else:
-                assert math.isfinite(floats(gradient[index])[0]), f"{what}: not finite"
-
-
-def _implicit(case: Problem) -> tuple[list[Fraction], list[bool]]:
-    count, largest = len(case.rows), case.form.largest
-    terms = [exactly.implicit(*row, Fraction(GAMMA)) for row in case.rows]
-    below = [term < Fraction(99, 100) * largest / (4 * count) for term in terms]
-    return [exactly.saturate(term, largest, count) for term in terms], below
-
-
-@given(problems())
-@example(FAR)
-def test_LOSS_1_value(case: Problem) -> None:
-    """The implicit loss is the exact mean, each term bounded so that the sum is finite."""
-    _check_value(case, "implicit", _implicit(case)[0], Fraction(GAMMA))
-
-
-@given(problems())
-@example(FAR)
-def test_LOSS_1_gradient(case: Problem) -> None:
-    """So is its gradient, with the denominator held constant; finite where a term saturates."""
-    gradients = [exactly.implicit_gradient(*row, Fraction(GAMMA)) for row in case.rows]
-    _check_gradient(case, "implicit", gradients, Fraction(GAMMA), _implicit(case)[1])
-
-
-@given(problems())
-@example(FAR)
-def test_LOSS_2_value(case: Problem) -> None:
-    """The chordal loss is the exact mean of squared sines, in [0, 1]."""
-    _check_value(case, "chordal", [exactly.chordal(*row) for row in case.rows], Fraction(0))
-    (value,) = floats(case.evaluate(chordal_loss)[0])
-    assert 0 <= value <= 1, f"chordal of {case} is {value!r}"
+@given(problems(), st.sampled_from([GAMMA, 1e-3, 1.0]))
+@example(FAR, GAMMA)
+@example(SAME_LINE, GAMMA)
+@example(BEYOND, GAMMA)
+def test_LOSS_1_implicit(subject: Losses, case: Case, gamma: float) -> None:
+    hold("LOSS-1", subject, case, gamma)
 
 
 @given(problems())
 @example(FAR)
 @example(NEARLY_ORTHOGONAL)
-def test_LOSS_2_gradient(case: Problem) -> None:
-    """Its gradient is the exact one."""
-    gradients = [exactly.chordal_gradient(*row) for row in case.rows]
-    _check_gradient(case, "chordal", gradients, Fraction(0), [True] * len(gradients))
+@example(SAME_LINE)
+def test_LOSS_2_chordal(subject: Losses, case: Case) -> None:
+    hold("LOSS-2", subject, case)
+
+
+@given(problems(), thresholds)
+@example(DENOMINATORS, 1e18)
+@example(DENOMINATORS, 1e20)
+@example(DENOMINATORS, 1e38)
+@example(DENOMINATORS, 1e300)
+def test_LOSS_3_margin(subject: Losses, case: Case, tau: float) -> None:
+    hold("LOSS-3", subject, case, tau)
+
+
+@given(problems(), st.data())
+def test_LOSS_4_sign(subject: Losses, case: Case, data: st.DataObject) -> None:
+    hold("LOSS-4", subject, case, data.draw(flags(case), label="oriented"))
+
+
+def test_LOSS_4_nearly_opposite(subject: Losses) -> None:
+    hold("LOSS-4", subject, NEARLY_OPPOSITE, Array.of([True] * 3, "bool"))
+
+
+def _tuples(P: list[float], Q: list[float], shape: tuple[int, ...]) -> Case:
+    p, q = (Array(tuple(x), shape, "float32") for x in (P, Q))
+    return p, q, Array.full(1.0, p), Array.full(1.0, p)
+
+
+@given(samples(), taus(), goals)
+@example(_tuples([1.0] * 3, [0.0, 1.0, 1.0], (3,)), 1e-50, 1.0)
+@example(_tuples([1.0] * 3, [0.0, 1.0, 1.0], (3,)), 1e20, 1.0)
+@example(_tuples([1.0] * 3, [0.0, 1.0, 1.0], (3,)), 1e300, 1.0)
+@example(_tuples([0.0] * 2, [0.0, 16777220.0], (2,)), 16777219.0, 0.0625)
+@example(_tuples([1.0] * 2, [0.0, -0.0], (2,)), 0.1, 1.0)
+@example(_tuples([1.0] * 2, [0.0, -0.0], (2,)), 0.0, 1.0)
+@example(_tuples([1.0] * 4, [0.0, 1.0, 1.0, 1.0], (2, 2)), 0.1, 1.0)
+def test_LOSS_5_rejection(subject: Losses, case: Case, tau: float, goal: float) -> None:
+    hold("LOSS-5", subject, case, tau, goal)
+
+
+@given(batches(), options())
+def test_LOSS_6_training_loss(subject: TrainingLosses, batch: Batch, made: Options) -> None:
+    hold("LOSS-6", subject, batch, made)
+
+
+POISONS = (math.nan, math.inf, -math.inf, 1e38, 0.0)
+
+
+@given(names, st.one_of(problems(), problems(lifted=True)), st.data(), st.sampled_from(POISONS))
+def test_LOSS_7_masks_select(
+    subject: Losses, name: str, case: Case, data: st.DataObject, poison: float
+) -> None:
+    hold("LOSS-7", subject, name, case, data.draw(flags(case), label="mask"), poison)
+
+
+@given(samples(), st.data(), st.sampled_from(POISONS))
+def test_LOSS_7_samples(subject: Losses, case: Case, data: st.DataObject, poison: float) -> None:
+    hold("LOSS-7", subject, "rejection", case, data.draw(flags(case), label="mask"), poison)
+
+
+@given(names, problems(dtypes))
+def test_LOSS_8_wide(subject: Losses, name: str, case: Case) -> None:
+    hold("LOSS-8", subject, name, case)
+
+
+@given(names, st.one_of(problems(dtypes), extreme_problems()), thresholds)
+@example("implicit", BEYOND, 0.5)
+@example("margin", DENOMINATORS, 1e300)
+def test_LOSS_9_finite(subject: Losses, name: str, case: Case, tau: float) -> None:
+    hold("LOSS-9", subject, name, case, tau)
+
+
+@given(fits_and_sign, problems_without_tuples())
+@example("chordal", problem([(0.0, -0.0, 1.0, 0.0)]))
+@example("sign", problem([(0.0, -0.0, 1.0, 0.0)]))
+def test_LOSS_10_no_tuple(subject: Losses, name: str, case: Case) -> None:
+    hold("LOSS-10", subject, name, case)
+
+
+@given(names, st.one_of(problems(), problems(lifted=True)), st.data(), taus())
+def test_LOSS_11_precise(
+    subject: Losses, name: str, case: Case, data: st.DataObject, tau: float
+) -> None:
+    mask = data.draw(st.none() | flags(case), label="mask")
+    hold("LOSS-11", subject, name, case, mask, tau)
+
+
+@pytest.mark.parametrize("case", [FAR, NEARLY_ORTHOGONAL, NEARLY_OPPOSITE, SAME_LINE, BEYOND])
+@pytest.mark.parametrize("name", LOSSES)
+def test_LOSS_11_precise_where_it_is_hard(subject: Losses, name: str, case: Case) -> None:
+    hold("LOSS-11", subject, name, case, None, 0.5)
+
+
+@given(names, st.one_of(problems(), samples()), st.data())
+def test_LOSS_12_shapes(subject: Losses, name: str, case: Case, data: st.DataObject) -> None:
+    hold("LOSS-12", subject, name, case, data.draw(other_shapes(case), label="shape"))
+
+
+@given(names, several(4, wide_dtypes, shapes.filter(len), singular=False))
+@example("chordal", [Array((1.0,), ())] * 4)
+@example("rejection", [Array((), (3, 0))] * 4)
+def test_LOSS_13_nothing_counts(subject: Losses, name: str, parts: list[Array]) -> None:
+    P, Q, Y_n, Y_d = parts
+    hold("LOSS-13", subject, name, (P, Q, Y_n, Y_d))
+
+
+@given(middling_problems(), st.integers(-3, 3), st.integers(-3, 3), *[st.sampled_from([1, -1])] * 2)
+def test_LOSS_14_invariant(
+    subject: Losses, case: Case, k: int, m: int, ours: int, theirs: int
+) -> None:
+    hold("LOSS-14", subject, case, ours * 2.0**k, theirs * 2.0**m)
 
 
 @given(problems())
-def test_LOSS_2_geometry(case: Problem) -> None:
-    """The gradient is orthogonal to (P, Q) and at most 1/‖(P, Q)‖ long."""
-    _, in_P, in_Q = case.evaluate(chordal_loss)
-    count, slack = len(case.rows), 64 * case.form.epsilon
-    for row, g_P, g_Q in zip(case.rows, exact(in_P), exact(in_Q), strict=True):
-        P, Q = row[:2]
-        size, length = P * P + Q * Q, (g_P * g_P + g_Q * g_Q) * count**2
-        assert length * size <= (1 + slack) ** 2, f"gradient ({g_P}, {g_Q}) of {case} is too long"
-        along = abs(P * g_P + Q * g_Q) * count
-        assert along <= slack, f"gradient of {case} leaves the circle by {float(along):.3g}"
+@example(FAR)
+def test_LOSS_15_turns(subject: Losses, case: Case) -> None:
+    hold("LOSS-15", subject, case)
 
 
-@given(problems(), st.integers(-3, 3), st.integers(-3, 3), st.sampled_from([1, -1]))
-def test_LOSS_2_invariance(case: Problem, k: int, m: int, sign: int) -> None:
-    """Scaling either tuple by ±2ᵏ changes no bit of the value: it is a distance of lines."""
-    ours, theirs = sign * 2.0**k, 2.0**m
-    middle = [x if 1e-30 < abs(x) < 1e30 else 0.0 for row in case.rows for x in map(float, row)]
-    base = problem(list(zip(*[iter(middle)] * 4, strict=True)), case.P.dtype)
-    other = Problem(base.P * ours, base.Q * ours, base.Y_n * theirs, base.Y_d * theirs)
-    before, after = (x.evaluate(chordal_loss)[0] for x in (base, other))
-    assert_same(after, before, f"chordal of {base} scaled by {ours} and {theirs}")
+@given(batches(), options(), st.text(max_size=6).filter(lambda name: name not in TERMS))
+def test_LOSS_16_known_names(
+    subject: TrainingLosses, batch: Batch, made: Options, name: str
+) -> None:
+    made["given"] = {**made["given"], name: 1.0}
+    hold("LOSS-16", subject, batch, made)
 
 
-def test_LOSS_2_is_what_implicit_is_not() -> None:
-    """For P = Q the angle to 2 has sin² = 0.1 at every size; the implicit loss rewards 1e-6."""
-    for size in (1e-30, 1e-6, 1.0, 1e30):
-        case = problem([(size, size, 2.0, 1.0)], torch.float32)
-        _check_value(case, "chordal", [Fraction(1, 10)], Fraction(0))
-    shrunk = problem([(1e-6, 1e-6, 2.0, 1.0)], torch.float32).evaluate(LOSSES["implicit"])[0]
-    assert floats(shrunk)[0] < 1.1e-3, "γ rewards shrinking"
+def _everywhere(part: int, others: tuple[float, float, float]) -> Iterator[Case]:
+    """Walk chunks of elements in which one part takes every finite number of float16."""
+    values = [value for value in values_of("float16") if math.isfinite(value)]
+    for start in range(0, len(values), 64):
+        chunk = values[start : start + 64]
+        columns = [[other] * len(chunk) for other in others]
+        columns.insert(part, chunk)
+        P, Q, Y_n, Y_d = (Array.of(column, "float32") for column in columns)
+        yield P, Q, Y_n, Y_d
 
 
-@given(problems(), st.floats(0.0, 1e18), masks((5,)))
-def test_LOSS_3_margin(case: Problem, tau: float, mask: Tensor) -> None:
-    """The exact mean of max(0, τ − |Q|)² under the mask, and its gradient; 0 if none."""
-    mask = mask[: len(case.rows)]
-    run = partial(margin_loss, tau=tau, mask=mask)
-    value, _, in_Q = case.evaluate(lambda P, Q, Y_n, Y_d: run(Q))
-    chosen = [row for row, kept in zip(case.rows, mask.tolist(), strict=True) if kept]
-    guard, form = Fraction(tau), case.form
-    scales = [guard * guard] * len(chosen)
-    slack = exactly.tolerance("margin", form.epsilon, scales) + form.smallest_normal
-    expected = exactly.mean([exactly.margin(row[1], guard) for row in chosen])
-    assert_close(value, expected, slack, f"margin of {case} at {tau} under {mask!r}")
-    for row, kept, found in zip(case.rows, mask.tolist(), in_Q, strict=True):
-        count = max(len(chosen), 1)
-        size = exactly.gradient_scale("margin", *row, guard)[1]
-        slack = exactly.gradient_tolerance("margin", form.epsilon, size, count)
-        want = exactly.margin_gradient(row[1], guard) / count if kept else Fraction(0)
-        assert_close(found, want, slack + form.smallest_normal, f"margin of {case} at {tau}")
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    ("name", "part", "others"),
+    [
+        ("chordal", 1, (-2.0, 3.0, 1.0)),
+        ("margin", 1, (1.0, 2.0, 1.0)),
+        ("sign", 0, (-0.75, 1.0, 0.0)),
+    ],
+)
+def test_LOSS_11_everywhere(
+    subject: Losses, name: str, part: int, others: tuple[float, float, float]
+) -> None:
+    """Value and gradient, over all values of float16 of one part."""
+    for case in _everywhere(part, others):
+        hold("LOSS-11", subject, name, case, None, 0.5)
 
 
-def test_LOSS_3_finite() -> None:
-    """The margin is finite for every valid τ, as a threshold may be anything finite."""
-    for tau in (1e18, 1e20, 1e38, 1e300):
-        value = margin_loss(torch.zeros(2), tau)
-        assert bool(torch.isfinite(value)), f"margin at τ = {tau} is {value!r}"
+@pytest.mark.exhaustive
+def test_LOSS_11_orientations_everywhere(subject: Losses) -> None:
+    """Finite, oriented and unoriented targets in turn, over all numerators of float16."""
+    for P, Q, Y_n, Y_d in _everywhere(0, (-0.75, 1.0, 0.0)):
+        turns = range(len(P.values))
+        targets = [(-1.0, 0.0, 1.0, 3.0, 1.0)[i % 5] for i in turns]
+        finite = Y_d.with_values([float(target not in (1.0, -1.0)) for target in targets])
+        oriented = Array.of([i % 5 != 4 for i in turns], "bool")
+        hold("LOSS-11", subject, "sign", (P, Q, Y_n.with_values(targets), finite), oriented, 0.5)
 
 
-def _oriented(case: Problem) -> list[Row]:
-    return [row for row in case.rows if row[3] == 0]
-
-
-@given(problems())
-@example(problem([(-1.0, 0.0, 1.0, 0.0), (-1.0, 1e-4, 1.0, 0.0)], torch.float32))
-def test_LOSS_4_value(case: Problem) -> None:
-    """The exact mean of 1 − cos over oriented targets, in [0, 2]; 0 if there is none."""
-    bounds = [exactly.sign_consistency(*row) for row in _oriented(case)]
-    value, *_ = case.evaluate(sign_consistency_loss)
-    slack = exactly.tolerance("sign", case.form.epsilon, [Fraction(1)] * len(bounds))
-    middle = exactly.mean([(low + high) / 2 for low, high in bounds])
-    assert_close(value, middle, slack + case.form.smallest_normal, f"sign of {case}")
-    assert 0 <= floats(value)[0] <= 2, f"sign of {case} is {value!r}"
-
-
-@given(problems())
-@example(problem([(-1.0, 1e-4, 1.0, 0.0)], torch.float32))
-@example(problem([(-1.0, 3e-4, 1.0, 0.0)], torch.float32))
-def test_LOSS_4_gradient(case: Problem) -> None:
-    """Its gradient is the exact one, and 0 at every target without orientation."""
-    _, *found = case.evaluate(sign_consistency_loss)
-    count, form = max(len(_oriented(case)), 1), case.form
-    for index, row in enumerate(case.rows):
-        exact_bounds = exactly.sign_gradient(*row)
-        for part, gradient in enumerate(found):
-            low, high = exact_bounds[part] if row[3] == 0 else (Fraction(0), Fraction(0))
-            size = exactly.gradient_scale("sign", *row, Fraction(0))[part]
-            slack = exactly.gradient_tolerance("sign", form.epsilon, size, count)
-            what = f"sign gradient {part} at element {index} of {case}"
-            if row[3] != 0:
-                assert floats(gradient[index]) == [0.0], f"{what} has no orientation"
-            elif abs(high) / count <= form.largest:
-                expected = (low + high) / 2 / count
-                assert_close(gradient[index], expected, slack + form.smallest_normal, what)
-
-
-@given(problems(), masks((5,)))
-def test_LOSS_4_unoriented(case: Problem, oriented: Tensor) -> None:
-    """Targets that are not oriented contribute nothing, whatever their lift (NaN's is +∞'s)."""
-    oriented = oriented[: len(case.rows)]
-    run = partial(sign_consistency_loss, oriented=oriented)
-    kept = Problem(*(x[oriented] for x in case.tensors))
-    everything = torch.ones(int(oriented.sum()), dtype=torch.bool)
-    alone = kept.evaluate(partial(sign_consistency_loss, oriented=everything))[0]
-    (value,), (expected,) = floats(case.evaluate(run)[0]), floats(alone)
-    slack = float(case.form.epsilon) * 4 * len(case.rows)
-    assert abs(value - expected) <= slack, f"sign of {case} under {oriented!r}: {value!r}"
-
-
-@given(names, dtypes)
-def test_LOSS_no_tuple(loss: str, dtype: torch.dtype) -> None:
-    """At (0, 0) chordal and sign are at a right angle, implicit is 0, and no gradient flows."""
-    case = problem([(0.0, -0.0, 1.0, 0.0)], dtype)
-    value, *gradients = case.evaluate(LOSSES[loss])
-    expected = {"chordal": 1.0, "sign": 1.0, "implicit": 0.0, "margin": 0.25}[loss]
-    assert floats(value) == [expected], f"{loss} at (0, 0) is {value!r}"
-    for gradient in gradients:
-        assert floats(gradient) == [0.0], f"{loss} at (0, 0) has gradient {gradient!r}"
-
-
-@given(problems(dtypes), names)
-def test_LOSS_wide(case: Problem, loss: str) -> None:
-    """Computed in float32 or wider: half precision counts as its float32, autocast as nothing."""
-    wide = torch.promote_types(case.P.dtype, torch.float32)
-    value, *gradients = case.evaluate(LOSSES[loss])
-    promoted = Problem(*(x.to(wide) for x in case.tensors))
-    reference, *wide_gradients = promoted.evaluate(LOSSES[loss])
-    assert_same(value, reference, f"{loss} of {case}")
-    for ours, theirs in zip(gradients, wide_gradients, strict=True):
-        assert_same(ours, theirs.to(case.P.dtype), f"{loss} gradient of {case}")
-    with torch.autocast("cpu", torch.bfloat16):
-        assert_same(case.evaluate(LOSSES[loss])[0], reference, f"{loss} of {case} in autocast")
-
-
-@given(problems(least=1), names, st.sampled_from(["column", "longer"]))
-def test_LOSS_shapes(case: Problem, loss: str, how: str) -> None:
-    """Shapes that do not match are a ValueError, never a broadcast; so are masks that do not."""
-    size = len(case.rows)
-    wrong = (size, 1) if how == "column" else (size + 1,)
-    mask = torch.ones(wrong, dtype=torch.bool)
-    masked: dict[str, Loss] = {
-        "implicit": partial(implicit_loss, mask=mask),
-        "chordal": partial(chordal_loss, mask=mask),
-        "margin": lambda P, Q, Y_n, Y_d: margin_loss(Q, 0.5, mask=mask),
-        "sign": partial(sign_consistency_loss, oriented=mask),
-    }
-    with without_shape_checks():
-        with pytest.raises(ValueError, match="shape"):
-            masked[loss](*case.tensors)
-        if loss != "margin":
-            other = torch.ones(wrong, dtype=case.P.dtype)
-            with pytest.raises(ValueError, match="shape"):
-                LOSSES[loss](case.P, case.Q, other, other)
-
-
-@given(problems(), names, masks((5,)), st.sampled_from([math.nan, math.inf, -math.inf, 1e38]))
-def test_LOSS_7_masks_select(case: Problem, loss: str, mask: Tensor, poison: float) -> None:
-    """A masked NaN or ±∞ reaches neither a value nor a gradient."""
-
-    def run(case: Problem, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        masked: dict[str, Loss] = {
-            "implicit": partial(implicit_loss, mask=mask),
-            "chordal": partial(chordal_loss, mask=mask),
-            "margin": lambda P, Q, Y_n, Y_d: margin_loss(Q, 0.5, mask=mask),
-            "sign": partial(sign_consistency_loss, oriented=mask),
-        }
-        return case.evaluate(masked[loss])
-
-    assert_masked_out(run, case, mask[: len(case.rows)], poison)
-
-
-@pytest.mark.parametrize("loss", sorted(LOSSES))
-def test_LOSS_empty(loss: str) -> None:
-    """Without elements a loss is 0, not NaN."""
-    value = LOSSES[loss](*[torch.zeros(0)] * 4)
-    assert floats(value) == [0.0], f"{loss} of nothing is {value!r}"
+@pytest.mark.exhaustive
+def test_LOSS_8_everywhere(subject: Losses) -> None:
+    """Half precision counts as its float32, over all values of float16 of one part."""
+    for case in _everywhere(1, (-0.75, 3.0, 1.0)):
+        P, Q, Y_n, Y_d = (Array.of(x.values, "float16") for x in case)
+        hold("LOSS-8", subject, "margin", (P, Q, Y_n, Y_d))

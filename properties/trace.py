@@ -66,10 +66,13 @@ def properties_in(folder: Path) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path in [*sorted(folder.glob("test_*.py")), *sorted(folder.glob("proofs/prove_*.py"))]:
         for node in ast.parse(path.read_text("utf-8")).body:
-            if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
-                named = re.match(r"test_([A-Z]+)_(\d+)_", node.name + "_")
-                ids = [f"{named[1]}-{named[2]}"] if named else []
-                found[f"{path.relative_to(folder.parent).as_posix()}::{node.name}"] = ids
+            # A property is a function, or is assigned by what makes functions of its kind.
+            targets = node.targets if isinstance(node, ast.Assign) else [node]
+            for name in (getattr(target, "name", getattr(target, "id", "")) for target in targets):
+                if name.startswith("test_"):
+                    named = re.match(r"test_([A-Z]+)_(\d+)_", name + "_")
+                    ids = [f"{named[1]}-{named[2]}"] if named else []
+                    found[f"{path.relative_to(folder.parent).as_posix()}::{name}"] = ids
     return found
 
 

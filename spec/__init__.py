@@ -1,10 +1,11 @@
 """The standard: what ``zeroproof`` means, exactly.
 
-Chapters in reading order: ``algebra`` (numbers with ⊥), ``bottom`` (the IEEE formats that
-approximate them), ``lifting`` (targets to tuples), ``thresholds``, ``decoding`` (tuples to
-values), ``policies`` (gradients at ⊥), ``losses``, ``coverage``, ``stopping``, ``update``,
-``epochs``, ``checkpoints``. Each states its rule as exact functions (``Fraction``), names what a
-*subject* must offer, and lists its clauses: a sentence, a source, and a predicate over a subject.
+Chapters in reading order: ``algebra`` (numbers with ⊥) and ``laws`` (what holds of them),
+``formats`` (the IEEE formats that approximate them), ``bottom`` (arrays of them), ``lifting``
+(targets to tuples), ``thresholds``, ``decoding`` (tuples to values), ``policies`` (gradients at
+⊥), ``losses``, ``coverage``, ``stopping``, ``update``, ``epochs``, ``checkpoints``. Each states
+its rule as exact functions (``Fraction``), names what a *subject* must offer, and lists its
+clauses: a sentence, a source, and a predicate over a subject.
 Nothing here knows an implementation.
 
 ``python -m spec`` prints the clauses with their evidence; ``python -m spec show LIFT-2`` one.
@@ -12,7 +13,26 @@ Nothing here knows an implementation.
 
 from typing import Final
 
-from . import automaton, checkpoints, clause, epochs, lifting, processes, stopping, update
+from . import (
+    automaton,
+    bottom,
+    checkpoints,
+    clause,
+    coverage,
+    decoding,
+    epochs,
+    laws,
+    lifting,
+    loss_numerics,
+    losses,
+    policies,
+    processes,
+    stopping,
+    thresholds,
+    training_loss,
+    update,
+)
+from .algebra import BOTTOM
 from .arrays import Array, identical, same
 from .clause import Clause, Violation, check
 
@@ -31,6 +51,7 @@ CLAUSES: Final[dict[str, Clause]] = {
 }
 
 __all__ = [
+    "BOTTOM",
     "CHAPTERS",
     "CLAUSES",
     "SPEC_VERSION",
@@ -38,13 +59,22 @@ __all__ = [
     "Clause",
     "Violation",
     "automaton",
+    "bottom",
     "check",
     "checkpoints",
+    "coverage",
+    "decoding",
     "epochs",
     "identical",
+    "laws",
     "lifting",
+    "loss_numerics",
+    "losses",
+    "policies",
     "processes",
     "same",
     "stopping",
+    "thresholds",
+    "training_loss",
     "update",
 ]

@@ -1,191 +1,314 @@
-"""LOSS: how far a predicted tuple is from a lifted target, element by element, exactly."""
+"""LOSS: how far predicted tuples are from lifted targets."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final
+from typing import Final, Protocol, TypeAlias
 
-from spec.coverage import Counts
+from .algebra import Bottom
+from .arrays import Array, identical
+from .clause import clause, require
+from .coverage import tuple_is_bottom
+from .formats import FORMATS, Format, round_to
+from .loss_terms import (
+    Row,
+    at_ceiling,
+    mean,
+    rejection,
+    saturate,
+    scale,
+    slope,
+    slope_scale,
+    slope_tolerance,
+    term,
+    tolerance,
+)
 
-_ROOT_BITS: Final = 256
+LOSSES: Final = ("implicit", "chordal", "margin", "sign", "rejection")
+GAMMA: Final = 1e-9
+TAU: Final = 0.5
+GOAL: Final = 1.0
+
+# A clause about what is computed is not about how well, which is LOSS-11.
+COARSE: Final = 1000
+
+Case: TypeAlias = tuple[Array, Array, Array, Array]
+"""``P, Q, Y_n, Y_d``, alike in shape and dtype; samples lie along the first dimension."""
 
 
-def mean(terms: Sequence[Fraction]) -> Fraction:
-    """LOSS-3, LOSS-4, LOSS-7: a loss is the mean of the terms that count, 0 without any."""
-    return sum(terms, Fraction(0)) / len(terms) if terms else Fraction(0)
+@dataclass(frozen=True)
+class Measured:
+    """A loss's value, and its gradients in ``P`` and in ``Q``, of their shape and dtype."""
+
+    value: float
+    in_P: Array
+    in_Q: Array
 
 
-def implicit(P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction, gamma: Fraction) -> Fraction:
-    """LOSS-1: a term is ``(P·Y_d − Q·Y_n)² / (Q²Y_d² + P²Y_n² + γ)``."""
-    return (P * Y_d - Q * Y_n) ** 2 / ((Q * Y_d) ** 2 + (P * Y_n) ** 2 + gamma)
+class Losses(Protocol):
+    """A subject that measures losses."""
+
+    def loss(
+        self,
+        name: str,
+        P: Array,
+        Q: Array,
+        Y_n: Array,
+        Y_d: Array,
+        *,
+        mask: Array | None = None,
+        tau: float = TAU,
+        gamma: float = GAMMA,
+        goal: float = GOAL,
+    ) -> Measured:
+        """Return the mean of a loss (one of ``LOSSES``) over the elements that count.
+
+        Those are all for the two fits, the finite targets (``Y_d ≠ 0``) for margin and rejection,
+        the others for sign; of these only what the bool ``mask`` keeps, if there is one. For sign
+        it leaves out the unoriented targets. ValueError for shapes that differ.
+        """
+
+    def reduced_precision(self) -> AbstractContextManager[object]:
+        """Return a context in which the library computes in half precision where it may."""
 
 
-def implicit_gradient(
-    P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction, gamma: Fraction
-) -> tuple[Fraction, Fraction]:
-    """LOSS-1: the gradient in ``(P, Q)`` holds the denominator constant."""
-    slope = 2 * (P * Y_d - Q * Y_n) / ((Q * Y_d) ** 2 + (P * Y_n) ** 2 + gamma)
-    return slope * Y_d, -slope * Y_n
+def working(dtype: str) -> str:
+    """Return the format in which a loss of this dtype is computed; LOSS-8."""
+    return "float64" if dtype == "float64" else "float32"
 
 
-def saturate(term: Fraction, largest: Fraction, count: int) -> Fraction:
-    """LOSS-1: of ``count`` terms none counts for more than ``largest / (4 · count)``.
+def cast(x: Fraction | float, dtype: str) -> float:
+    """Return the nearest number of a format, ±∞ for what is too large."""
+    if isinstance(x, float) and not math.isfinite(x):
+        return x
+    nearest = round_to(dtype, Fraction(x))
+    if isinstance(nearest, Bottom):
+        return math.inf if x > 0 else -math.inf
+    return nearest
 
-    The implicit loss has no bound of its own, and the sum must be finite in its dtype.
+
+def counted(name: str, Y_d: Array, mask: Array | None) -> list[int]:
+    """Return the positions of the elements that count for a loss."""
+    kept = [i for i in range(len(Y_d.values)) if mask is None or mask.values[i]]
+    if name in ("margin", "rejection"):
+        return [i for i in kept if Y_d.values[i] != 0]
+    return [i for i in kept if Y_d.values[i] == 0] if name == "sign" else kept
+
+
+def row(case: Case, index: int) -> Row:
+    """Return the element at a position, exactly."""
+    P, Q, Y_n, Y_d = (Fraction(x.values[index]) for x in case)
+    return P, Q, Y_n, Y_d
+
+
+def samples(shape: Sequence[int]) -> list[range]:
+    """Return the positions of each sample's outputs."""
+    size = math.prod(shape[1:])
+    return [range(i * size, (i + 1) * size) for i in range(shape[0] if shape else 1)]
+
+
+def lacking(case: Case, tau: float, mask: Array | None = None) -> tuple[Fraction | None, set[int]]:
+    """Return the coverage of the samples that count for the rejection, and their ⊥ elements.
+
+    LOSS-5: a sample counts if all of its targets are finite, and is covered if no output is ⊥.
     """
-    return min(term, largest / (4 * count))
+    P, Q, _, Y_d = case
+    kept = set(counted("rejection", Y_d, mask))
+    chosen = [sample for sample in samples(P.shape) if kept.issuperset(sample)]
+    bottoms = {i for s in chosen for i in s if tuple_is_bottom(P.values[i], Q.values[i], tau)}
+    covered = sum(bottoms.isdisjoint(sample) for sample in chosen)
+    return (Fraction(covered, len(chosen)) if chosen else None), bottoms
 
 
-def chordal(P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction) -> Fraction:
-    """LOSS-2: a term is the squared sine of the angle between the two lines, 1 at ``(0, 0)``."""
-    sizes = (P * P + Q * Q) * (Y_n * Y_n + Y_d * Y_d)
-    return (P * Y_d - Q * Y_n) ** 2 / sizes if sizes else Fraction(1)
+def form_of(case: Case) -> Format:
+    """Return the format in which a loss of the tuples is computed."""
+    return FORMATS[working(case[0].dtype)]
 
 
-def chordal_gradient(
-    P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction
-) -> tuple[Fraction, Fraction]:
-    """LOSS-2: the gradient in ``(P, Q)`` is orthogonal to ``(P, Q)``, and 0 at ``(0, 0)``."""
-    sizes = (P * P + Q * Q) ** 2 * (Y_n * Y_n + Y_d * Y_d)
-    if not sizes:
-        return Fraction(0), Fraction(0)
-    turn = 2 * (P * Y_d - Q * Y_n) * (P * Y_n + Q * Y_d) / sizes
-    return turn * Q, -turn * P
+def require_near(found: float, exact: Fraction, slack: Fraction, what: str, *parts: object) -> None:
+    """Require a finite number within a distance of an exact one."""
+    right = math.isfinite(found) and abs(Fraction(found) - exact) <= slack
+    require(right, what + " is {}, not {}", *parts, found, exact)
 
 
-def margin(Q: Fraction, tau: Fraction) -> Fraction:
-    """LOSS-3: a term is ``max(0, τ − |Q|)²``; it counts where the target is finite."""
-    return max(Fraction(0), tau - abs(Q)) ** 2
+def _between(found: float, low: Fraction, high: Fraction) -> bool:
+    return math.isfinite(found) and low <= Fraction(found) <= high
 
 
-def margin_gradient(Q: Fraction, tau: Fraction) -> Fraction:
-    """LOSS-3: below τ the gradient is ``−2(τ − |Q|)s(Q)``, elsewhere 0."""
-    return -2 * max(Fraction(0), tau - abs(Q)) * ((Q > 0) - (Q < 0))
+def _slopes(
+    name: str, element: Row, guard: Fraction, form: Format, counts: tuple[int, int], coarse: int
+) -> Iterator[tuple[Fraction, Fraction] | None]:
+    """Walk the ranges of the right gradients of a mean in an element's ``P`` and ``Q``.
 
-
-def root_bounds(x: Fraction) -> tuple[Fraction, Fraction]:
-    """Return rationals below and above ``√x``, apart by less than a relative ``2⁻²⁵⁰``."""
-    if x == 0:
-        return Fraction(0), Fraction(0)
-    size = x.numerator.bit_length() - x.denominator.bit_length()
-    unit = Fraction(2) ** (size // 2 - _ROOT_BITS)
-    scaled = x / (unit * unit)
-    root = math.isqrt(scaled.numerator // scaled.denominator)
-    return root * unit, (root + 1) * unit
-
-
-def sign_consistency(
-    P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction
-) -> tuple[Fraction, Fraction]:
-    """Return bounds of a term.
-
-    LOSS-4: a term is ``1 − cos∠((P, Q), (Y_n, Y_d))``, 1 at ``(0, 0)``; it counts where the
-    target is oriented.
+    ``counts`` are the elements that count and all elements. None stands for a gradient that the
+    format cannot hold; at its ceiling an implicit term keeps the direction, and of the larger of
+    the two a size.
     """
-    low, high = root_bounds((P * P + Q * Q) * (Y_n * Y_n + Y_d * Y_d))
-    if not low:
-        return Fraction(1), Fraction(1)
-    cosines = sorted((P * Y_n + Q * Y_d) / root for root in (low, high))
-    return 1 - cosines[1], 1 - cosines[0]
+    kept, size = counts
+    exact, scales = slope(name, *element, guard), slope_scale(name, *element, guard)
+    for part, uncancelled in zip(exact, scales, strict=True):
+        expected = part / kept
+        if abs(expected) > form.largest:
+            yield None
+        elif name == "implicit" and at_ceiling(element, guard, form, size):
+            leading = abs(part) == max(map(abs, exact))
+            least = form.smallest_normal * form.epsilon if leading else Fraction(0)
+            yield (least, form.largest) if expected > 0 else (-form.largest, -least)
+        else:
+            slack = coarse * slope_tolerance(name, form, uncancelled, *element[:2], kept)
+            yield expected - slack, expected + slack
 
 
-def sign_gradient(
-    P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction
-) -> tuple[tuple[Fraction, Fraction], tuple[Fraction, Fraction]]:
-    """LOSS-4: return bounds of the gradient in ``P`` and in ``Q``; it is 0 at ``(0, 0)``."""
-    size = P * P + Q * Q
-    low, high = root_bounds(size * (Y_n * Y_n + Y_d * Y_d))
-    if not low:
-        return (Fraction(0), Fraction(0)), (Fraction(0), Fraction(0))
-    turn = (P * Y_d - Q * Y_n) / size
-    in_P = sorted(turn * Q / root for root in (low, high))
-    in_Q = sorted(-turn * P / root for root in (low, high))
-    return (in_P[0], in_P[1]), (in_Q[0], in_Q[1])
+def require_close(
+    subject: Losses,
+    name: str,
+    case: Case,
+    mask: Array | None = None,
+    *,
+    tau: float = TAU,
+    gamma: float = GAMMA,
+    coarse: int = 1,
+) -> Measured:
+    """Require value and gradient within so many tolerances of the exact ones."""
+    found = subject.loss(name, *case, mask=mask, tau=tau, gamma=gamma)
+    guard = Fraction(gamma if name == "implicit" else tau)
+    form, size = form_of(case), len(case[0].values)
+    rows = {i: row(case, i) for i in counted(name, case[3], mask)}
+    terms = [saturate(term(name, *r, guard), form, size) for r in rows.values()]
+    scales = [saturate(scale(name, *r, guard), form, size) for r in rows.values()]
+    slack = coarse * tolerance(name, form, scales)
+    require_near(found.value, mean(terms), slack, "{} of {} under {}", name, case, mask)
+    nothing = [(Fraction(0), Fraction(0))] * 2
+    for i, pair in enumerate(zip(found.in_P.values, found.in_Q.values, strict=True)):
+        right = (
+            _slopes(name, rows[i], guard, form, (len(rows), size), coarse) if i in rows else nothing
+        )
+        for part, value, bounds in zip("PQ", pair, right, strict=True):
+            holds = bounds is None or _between(value, *bounds)
+            complaint = "gradient in {} of {} at {} of {} under {} is {}, not within {}"
+            require(holds, complaint, part, name, i, case, mask, value, bounds)
+    return found
 
 
-def rejection(counts: Counts, target_coverage: Fraction) -> Fraction:
-    """LOSS-5: the value is ``max(0, target − coverage)²`` over finite-target samples, else 0."""
-    if not counts.finite:
-        return Fraction(0)
-    covered = Fraction(counts.covered_finite, counts.finite)
-    return max(Fraction(0), target_coverage - covered) ** 2
+@clause(
+    "LOSS-1",
+    source="Guide: the implicit loss; Ours: it has no bound of its own and its sum must be finite, "
+    "so a term has a ceiling, from where the gradient must still lead down",
+    since="0.2.0",
+)
+def implicit_fit(subject: Losses, case: Case, gamma: float) -> None:
+    """The implicit loss is the mean of ``E / (Q²Y_d² + P²Y_n² + γ)``, ``E = (P·Y_d − Q·Y_n)²``, up
+    to rounding; no term counts for more than a quarter of the format's largest number over the
+    number of elements; the gradient holds the denominator constant, and keeps its direction where
+    a term is at that ceiling.
 
-
-def composite(
-    terms: dict[str, Fraction], weights: dict[str, Fraction], given: dict[str, Fraction]
-) -> Fraction:
-    """LOSS-6: the total is the weighted sum of the terms; a given weight replaces the configured.
-
-    A given name that no term has is a ValueError.
+    γ is 1e-9 in the guide. This is no distance on the projective line: for ``P = Q`` and target 2
+    the squared sine is 0.1 at every size, and γ rewards shrinking.
     """
-    if not given.keys() <= terms.keys():
-        raise ValueError(f"unknown terms {sorted(given.keys() - terms.keys())}")
-    return sum(((weights | given)[name] * term for name, term in terms.items()), Fraction(0))
+    require_close(subject, "implicit", case, gamma=gamma, coarse=COARSE)
 
 
-def scale(
-    loss: str, P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction, guard: Fraction
-) -> Fraction:
-    """Return the size against which a term's rounding error is measured.
-
-    LOSS tolerance: chordal, sign and rejection are bounded, so their error is absolute (scale 1);
-    implicit and margin are a square of a difference, so theirs is relative to what the square
-    would be if nothing cancelled. ``guard`` is γ of the implicit loss and τ of the margin.
+@clause(
+    "LOSS-2",
+    source="Ours: a fit should be a distance of lines; the same network came much closer across "
+    "poles with this one than with the implicit loss",
+    since="0.2.0",
+)
+def chordal_fit(subject: Losses, case: Case) -> None:
+    """The chordal loss is the mean of ``(P·Y_d − Q·Y_n)² / ((P² + Q²)(Y_n² + Y_d²))``, the squared
+    sine of the angle between the lines, up to rounding and never outside [0, 1]; its gradient is
+    the derivative.
     """
-    if loss == "implicit":
-        uncancelled = (abs(P * Y_d) + abs(Q * Y_n)) ** 2
-        return uncancelled / ((Q * Y_d) ** 2 + (P * Y_n) ** 2 + guard)
-    return guard * guard if loss == "margin" else Fraction(1)
+    found = require_close(subject, "chordal", case, coarse=COARSE)
+    require(0 <= found.value <= 1, "chordal of {} is {}", case, found.value)
 
 
-def gradient_scale(
-    loss: str, P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction, guard: Fraction
-) -> tuple[Fraction, Fraction]:
-    """Return the sizes against which the rounding errors of a term's gradient are measured.
-
-    LOSS tolerance: a chordal or sign gradient is at most ``1/‖(P, Q)‖`` long, so its error is
-    measured by ``1/max(|P|, |Q|)``; the implicit one by itself without cancellation; the
-    margin's by ``2τ``.
+@clause("LOSS-3", source="Ours: denominators of finite targets stay clear of 0", since="0.2.0")
+def margin_term(subject: Losses, case: Case, tau: float) -> None:
+    """The margin is the mean of ``max(0, τ − |Q|)²`` over the elements with a finite target, 0 if
+    there are none, up to rounding and for every finite τ; no term counts for more than a quarter
+    of the format's largest number over the number of elements; the gradient is the derivative, at
+    that ceiling too.
     """
-    if loss == "implicit":
-        uncancelled = abs(P * Y_d) + abs(Q * Y_n)
-        slope = 2 * uncancelled / ((Q * Y_d) ** 2 + (P * Y_n) ** 2 + guard)
-        return slope * abs(Y_d), slope * abs(Y_n)
-    if loss == "margin":
-        return Fraction(0), 2 * guard
-    size = max(abs(P), abs(Q))
-    return (1 / size, 1 / size) if size else (Fraction(0), Fraction(0))
+    require_close(subject, "margin", case, tau=tau, coarse=COARSE)
 
 
-ROUNDINGS: Final = {"implicit": 8, "chordal": 7, "margin": 4, "sign": 8, "rejection": 4}
-
-
-def tolerance(loss: str, eps: Fraction, scales: Sequence[Fraction]) -> Fraction:
-    """Return how far a mean may lie from the exact one, given the scales of its terms.
-
-    LOSS tolerance: ``(c + n/2) · eps`` times the mean scale. With unit roundoff ``u = eps/2``, n
-    terms cost ``n · u`` to add and divide. A chordal term costs ``13u``: scaling out the larger
-    components leaves ``2.5u`` on the sine, twice that on its square, and ``8u`` on the quotient.
-    The others are counted alike: implicit ``16u``, sign ``16u``, margin and rejection ``8u``.
+@clause(
+    "LOSS-4",
+    source="Ours: (P, Q) and (−P, −Q) are the same finite value, and NaN tells no side",
+    since="0.2.0",
+)
+def sign_term(subject: Losses, case: Case, oriented: Array) -> None:
+    """The sign loss is the mean of ``1 − cos∠((P, Q), (Y_n, Y_d))`` over the oriented targets, 0 if
+    there are none, up to rounding and never outside [0, 2]; its gradient is the derivative; finite
+    and unoriented targets contribute nothing to either.
     """
-    return (ROUNDINGS[loss] + Fraction(len(scales), 2)) * eps * mean(scales)
+    for mask in (oriented, None):
+        found = require_close(subject, "sign", case, mask, coarse=COARSE)
+        require(0 <= found.value <= 2, "sign of {} under {} is {}", case, mask, found.value)
 
 
-def gradient_tolerance(loss: str, eps: Fraction, term_scale: Fraction, count: int) -> Fraction:
-    """Return how far one element's gradient of a mean over ``count`` terms may lie off.
-
-    LOSS tolerance: twice a term's roundings, as the backward repeats the forward's.
+@clause(
+    "LOSS-5",
+    source="Guide: coverage below its target is charged; Ours: the hard coverage has no gradient, "
+    "and a term without gradient trains nothing",
+    since="0.2.0",
+)
+def rejection_term(subject: Losses, case: Case, tau: float, goal: float) -> None:
+    """The rejection loss is ``max(0, goal − coverage)²`` of the hard coverage of the samples whose
+    targets are all finite, 0 if there are none, up to rounding; where it is not 0, a step against
+    its gradient raises ``|Q|`` of each ⊥ element of these samples, ``Q = ±0`` too, and moves
+    nothing else.
     """
-    return 2 * ROUNDINGS[loss] * eps * term_scale / count
+    found = subject.loss("rejection", *case, tau=tau, goal=goal)
+    coverage, bottoms = lacking(case, tau)
+    expected = rejection(coverage, Fraction(goal))
+    slack = COARSE * tolerance("rejection", form_of(case), [Fraction(1)])
+    require_near(
+        found.value, expected, slack, "rejection of {} at τ = {}, goal {}", case, tau, goal
+    )
+    for i, (q, g) in enumerate(zip(case[1].values, found.in_Q.values, strict=True)):
+        raised = -g * math.copysign(1.0, q)
+        right = raised > 0 if expected and i in bottoms else raised == 0
+        complaint = "rejection of {} at τ = {}, goal {} moves |Q| of element {} by {}"
+        require(right, complaint, case, tau, goal, i, raised)
+    require(not any(found.in_P.values), "rejection of {} moves P by {}", case, found.in_P)
 
 
-def underflow(P: Fraction, Q: Fraction, smallest_normal: Fraction, eps: Fraction) -> Fraction:
-    """Return what a gradient in ``(P, Q)`` may lose to underflow.
-
-    LOSS tolerance: the smallest normal number, and two of the smallest number of all divided by
-    ``max(|P|, |Q|)``, for the gradient is formed at unit size and then scaled.
+@clause("LOSS-14", source="Ours: a distance of lines knows no sizes", since="0.2.0")
+def invariant(subject: Losses, case: Case, ours: float, theirs: float) -> None:
+    """Scaling all predicted or all target tuples by a power of two of either sign changes no bit of
+    the chordal loss, and by any λ ≠ 0 nothing but rounding.
     """
-    size = max(abs(P), abs(Q))
-    return smallest_normal * (1 + (2 * eps / size if size else 0))
+    P, Q, Y_n, Y_d = (
+        x.with_values([factor * value for value in x.values])
+        for x, factor in zip(case, (ours, ours, theirs, theirs), strict=True)
+    )
+    before, after = (subject.loss("chordal", *c).value for c in (case, (P, Q, Y_n, Y_d)))
+    complaint = "chordal of {} is {}, and {} scaled by {} and {}"
+    require(identical(before, after), complaint, case, before, after, ours, theirs)
+
+
+@clause(
+    "LOSS-15",
+    source="Ours: a step must turn a tuple, not stretch it, and small tuples bound its length",
+    since="0.2.0",
+)
+def turns(subject: Losses, case: Case) -> None:
+    """The chordal loss's gradient at each tuple is orthogonal to it and at most ``1/‖(P, Q)‖`` long
+    over the number of elements, up to rounding.
+    """
+    found = subject.loss("chordal", *case)
+    count, slack = len(case[0].values), 64 * form_of(case).epsilon
+    for i, pair in enumerate(zip(found.in_P.values, found.in_Q.values, strict=True)):
+        require(all(map(math.isfinite, pair)), "gradient {} at {} of {}", pair, i, case)
+        P, Q, _, _ = row(case, i)
+        g_P, g_Q = (count * Fraction(g) for g in pair)
+        long = (g_P * g_P + g_Q * g_Q) * (P * P + Q * Q) > (1 + slack) ** 2
+        require(not long, "gradient {} at {} of {} is too long", pair, i, case)
+        right = abs(P * g_P + Q * g_Q) <= slack
+        require(right, "gradient {} at {} of {} leaves the circle", pair, i, case)

@@ -105,6 +105,16 @@ def test_implicit_loss_stays_finite_where_its_exact_value_is_not() -> None:
     assert torch.isfinite(P.grad).all()
 
 
+def test_gamma_rewards_shrinking_and_the_chordal_loss_does_not() -> None:
+    losses = {}
+    for size in (1e-6, 1.0):
+        P, Q = torch.full((1,), size), torch.full((1,), size)
+        target = lift_targets(torch.full((1,), 2.0))
+        losses[size] = implicit_loss(P, Q, *target).item()
+        assert chordal_loss(P, Q, *target).item() == pytest.approx(0.1)
+    assert losses[1e-6] < 1.1e-3 < losses[1.0]
+
+
 def test_sign_consistency_ignores_finite_and_unoriented_targets() -> None:
     P, Q = tensors([1.0, -1.0, 1.0, 5.0], [0.0, 0.0, 1.0, -1.0])
     Y_n, Y_d = lift_targets(torch.tensor([INF, INF, 7.0, NAN]))
@@ -122,6 +132,16 @@ def test_margin_pushes_denominators_of_finite_targets_away_from_zero() -> None:
     assert Q.grad is not None
     assert Q.grad[0] < 0 < Q.grad[1]
     assert Q.grad[2:].tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("tau", [1e18, 1e20, 1e38, 1e300])
+def test_every_threshold_gives_a_finite_margin_that_still_pushes(tau: float) -> None:
+    Q = torch.tensor([1.0, -1.0], requires_grad=True)
+    loss = margin_loss(Q, tau)
+    loss.backward()
+    assert 1e35 < loss.item() < INF
+    assert Q.grad is not None
+    assert Q.grad[0] < 0 < Q.grad[1]
 
 
 @pytest.mark.parametrize("zero", [0.0, -0.0, 1e-3])
@@ -216,6 +236,28 @@ def test_the_composite_is_the_weighted_sum_of_its_terms() -> None:
         (P, Q), (Y_n, Y_d), loss_weights=dict.fromkeys(weights, 0.0) | {"margin": 2.0}, tau=0.9
     )
     assert only.item() == pytest.approx(2 * margin_loss(Q, 0.9, mask=y.isfinite()).item())
+
+
+def test_the_configured_threshold_counts_until_a_call_gives_one() -> None:
+    inputs = (torch.randn(8), torch.randn(8)), lift_targets(torch.randn(8))
+    _, given = SCMTrainingLoss(LossConfig(tau_train=1e-4))(*inputs, tau=0.5)
+    _, configured = SCMTrainingLoss(LossConfig(tau_train=0.5))(*inputs)
+    assert given == configured
+    assert not any(term.requires_grad for term in configured.values())
+
+
+def test_without_raw_targets_every_singular_one_counts_as_oriented() -> None:
+    P, Q = tensors([-1.0, 1.0], [0.0, 0.0])
+    y = torch.tensor([NAN, 1.0])
+    for targets, expected in ((None, 2.0), (y, 0.0)):
+        _, terms = SCMTrainingLoss()((P, Q), lift_targets(y), targets=targets)
+        assert terms["sign"].item() == expected
+
+
+def test_an_unknown_weight_is_named_with_the_known_ones() -> None:
+    one = torch.ones(2)
+    with pytest.raises(ValueError, match=r"unknown terms \['sing'\]; known are \['fit', 'margin'"):
+        SCMTrainingLoss()((one, one), (one, one), loss_weights={"sing": 1.0})
 
 
 def test_the_implicit_fit_is_chosen_by_name() -> None:

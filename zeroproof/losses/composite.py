@@ -76,7 +76,7 @@ class SCMTrainingLoss:
     Args:
         config: the fit and the weights; None takes the defaults of :class:`LossConfig`.
 
-    Meets: LOSS-6.
+    Meets: LOSS-6, LOSS-16.
 
     Example:
         >>> loss, terms = SCMTrainingLoss()((torch.ones(2), torch.ones(2)),

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.projective import alike, check_mask, shortfall
+from zeroproof.losses.projective import alike, check_mask
 from zeroproof.scm.outputs import Outputs, bottom_mask, tuple_bottom
 
 
@@ -54,9 +54,9 @@ def rejection_loss(
 ) -> Float[Tensor, ""]:
     """Return ``max(0, target_coverage − coverage)²`` over finite-target samples.
 
-    The value uses the hard coverage. The gradient is that of the soft coverage
-    ``1 − mean max(0, τ − |Q|)``, whose slope does not grow as τ shrinks; at ``Q = ±0`` it
-    points away from 0, so that a step against it raises ``|Q|`` of every ⊥ element.
+    The value uses the hard coverage. The gradient is that of the soft coverage ``mean |Q|`` over
+    the ⊥ elements, whose slope does not depend on τ; at ``Q = ±0`` it points away from 0, so that
+    a step against it raises ``|Q|`` of every ⊥ element.
 
     Args:
         P, Q: predicted tuples, samples along the first dimension.
@@ -67,7 +67,7 @@ def rejection_loss(
     Raises:
         ValueError: shapes that differ, or a target outside [0, 1].
 
-    Meets: LOSS-5, LOSS-7.
+    Meets: LOSS-5, LOSS-7, LOSS-8, LOSS-9, LOSS-11, LOSS-12, LOSS-13.
 
     Example:
         >>> Q = torch.tensor([0.0, 1.0], requires_grad=True)
@@ -84,13 +84,14 @@ def rejection_loss(
     bottom = tuple_bottom(P, Q, tau)
     finite = torch.isfinite(Q) & torch.isfinite(P)
     size = torch.where(torch.signbit(Q), -Q, Q)
-    missing = torch.where(bottom & finite, shortfall(size, tau), 0.0)
+    # 0 in value: it is there for its slope.
+    rise = torch.where(bottom & finite, size - size.detach(), 0.0)
     counted = per_sample(torch.ones_like(bottom) if mask is None else mask)
     samples = counted.sum().clamp(min=1)
     covered = per_sample(~bottom)
     hard = (covered & counted).sum().to(Q.dtype) / samples
-    if missing.dim() > 1:
-        missing = missing.flatten(1).mean(dim=1)
-    soft = -missing.masked_fill(~counted, 0.0).sum() / samples
-    gap = (target_coverage - hard - (soft - soft.detach())).clamp(min=0.0)
+    if rise.dim() > 1:
+        rise = rise.flatten(1).sum(dim=1) / max(rise.shape[1:].numel(), 1)
+    soft = rise.masked_fill(~counted, 0.0).sum() / samples
+    gap = (target_coverage - hard - soft).clamp(min=0.0)
     return torch.where(counted.any(), gap.square(), 0.0)

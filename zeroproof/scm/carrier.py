@@ -27,7 +27,7 @@ class SCMTensor:
         TypeError: the payload is not floating point, or the mask not boolean.
         ValueError: payload and mask differ in shape.
 
-    Meets: BOT-4, BOT-6.
+    Meets: ALG-1 to ALG-46, BOT-4, BOT-6, BOT-7, BOT-8.
 
     Example:
         >>> x = SCMTensor(torch.tensor([1.0, 0.0]))

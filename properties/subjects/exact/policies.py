@@ -1,0 +1,69 @@
+"""POL by the exact reference."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from spec import Array
+from spec.policies import POLICIES, in_force, output_is_bottom
+
+_scopes: ContextVar[tuple[str, ...]] = ContextVar("scopes", default=())
+
+
+def known(policy: str) -> str:
+    """Return the name of a policy, if it is one."""
+    if policy not in POLICIES:
+        raise ValueError(f"{policy} is no policy")
+    return policy
+
+
+class ExactPolicies:
+    """Applies policies element by element."""
+
+    def __init__(self) -> None:
+        self.defaults: dict[str, str] = {}
+
+    def policy_gradient(
+        self, policy: str, g: Array, bottom: Sequence[bool], layer: str | None = None
+    ) -> Array:
+        """Return what becomes of incoming gradients."""
+        rule = POLICIES[known(policy)]
+        return g.with_values([rule(x, b) for x, b in zip(g.values, bottom, strict=True)])
+
+    def forward(
+        self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool]
+    ) -> Callable[[], Array]:
+        """Settle the policy, and return the backward."""
+        default = self.defaults.get(layer or "")
+        chosen = in_force(policy, _scopes.get(), default)
+        return lambda: self.policy_gradient(chosen, g, bottom)
+
+    @contextmanager
+    def policy_scope(self, policy: str) -> Iterator[None]:
+        """Put a policy in force."""
+        token = _scopes.set((*_scopes.get(), known(policy)))
+        try:
+            yield
+        finally:
+            _scopes.reset(token)
+
+    def policy_in_force(self, layer: str | None = None) -> str:
+        """Return the policy of a forward here."""
+        return in_force(None, _scopes.get(), self.defaults.get(layer or ""))
+
+    def set_default(self, layer: str, policy: str | None) -> None:
+        """Register or remove a default."""
+        if policy is None:
+            self.defaults.pop(layer, None)
+        else:
+            self.defaults[layer] = known(policy)
+
+    def output_gradient(
+        self, policy: str, form: str, first: Array, second: Array, g: Array
+    ) -> list[Array]:
+        """Put the gradients of outputs under a policy."""
+        pairs = zip(first.values, second.values, strict=True)
+        bottom = [output_is_bottom(form, *pair) for pair in pairs]
+        return [self.policy_gradient(policy, g, bottom)] * (2 if form == "tuple" else 1)
