@@ -14,10 +14,11 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from docs.pages import Book, write
-from docs.sources import ID, TOOLS, prose, public_modules
+from docs.sources import ID, ROOT, TOOLS, prose, public_modules
 from properties.subjects.broken import BROKEN
+from properties.trace import claims
 from spec import CLAUSES
-from spec.evidence import read_trace
+from spec.evidence import evidence_of, read_trace
 
 logger: Final = logging.getLogger(__name__)
 LITERAL_OR_ID: Final = re.compile(rf"``.*?``|`[^`]*`|({ID.pattern})")
@@ -48,9 +49,11 @@ class ClauseDirective(SphinxDirective):
         """Return a box of the sentences, each behind its id."""
         lines: list[str] = []
         for id in self.arguments[0].split():
-            # An id that is unknown is the role's to report.
-            sentence = CLAUSES[id].sentence if id in CLAUSES else ""
-            lines += [f"{{clause}}`{id}` {prose(sentence)}", ""]
+            lines.append(f"{{clause}}`{id}`")
+            if clause := CLAUSES.get(id):
+                unmet = evidence_of(clause, read_trace()).unmet
+                lines += [prose(clause.sentence), *([f"*Not yet met: {unmet}.*"] if unmet else [])]
+            lines.append("")
         box = nodes.container(classes=["clause-box"])
         self.state.nested_parse(StringList(lines, self.get_location()), self.content_offset, box)
         return [box]
@@ -82,7 +85,7 @@ def make_pages(app: Sphinx) -> None:
     for entry in BROKEN:
         broken.setdefault(entry.clause, []).append(entry.subject)
     modules = [import_module(name) for name in public_modules("spec") if name not in TOOLS]
-    book = Book(CLAUSES, read_trace(), broken, modules)
+    book = Book(CLAUSES, read_trace(), claims(ROOT / "zeroproof"), broken, modules)
     write(Path(app.srcdir), book.pages())
 
 

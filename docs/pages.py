@@ -11,7 +11,8 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -132,13 +133,19 @@ class Book:
 
     clauses: Mapping[str, Clause]
     trace: dict[str, Any]
+    claims: Mapping[str, list[str]]
     broken: Mapping[str, list[type]]
     modules: list[ModuleType]
 
+    @cached_property
+    def rows(self) -> Rows:
+        """All clauses with what is known of them; claims need no run, and so are never old."""
+        known = [(clause, evidence_of(clause, self.trace)) for clause in self.clauses.values()]
+        return [(c, replace(e, met_by=self.claims.get(c.id, []))) for c, e in known]
+
     def chapter(self, name: str) -> Rows:
         """Return the clauses of a chapter, with their evidence."""
-        found = [clause for clause in self.clauses.values() if clause.chapter == name]
-        return [(clause, evidence_of(clause, self.trace)) for clause in found]
+        return [(clause, evidence) for clause, evidence in self.rows if clause.chapter == name]
 
     def home(self, module: ModuleType) -> str:
         """Return the chapter on whose page a module is shown; empty for common ground."""
@@ -242,9 +249,10 @@ class Book:
         for path in files:
             page = self.properties_page(path)
             yield f"properties/{path.stem}", page
-            kind, _, name = path.stem.rpartition("_")
-            names.append(f"{name}{', proved' * (kind == 'prove')} <{path.stem}>")
-            parts.append(f"- [{page.splitlines()[0].removeprefix('# ')}]({path.stem}.md)")
+            kind, _, name = path.stem.partition("_")
+            label = {"test": name, "prove": f"{name}, proved"}.get(kind, path.stem)
+            names.append(f"{label} <{path.stem}>")
+            parts.append(f"- [{label}]({path.stem}.md): {page.splitlines()[0].removeprefix('# ')}")
         yield "properties/index", "\n".join([*parts, "\n", toctree(names)])
         yield from api_pages()
 
