@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from functools import cache
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ from spec.laws import LAWS, Computes
 FEW = (BOTTOM, Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(-1, 3))
 
 
+@cache
 def variables(kind: str, arity: int) -> st.SearchStrategy[Any]:
     """Numbers of a kind, 0 and ⊥ among them; often all are ordinary, so that nothing overflows."""
     if kind == "rational":
@@ -31,6 +33,7 @@ def variables(kind: str, arity: int) -> st.SearchStrategy[Any]:
     return st.one_of(st.tuples(*[ordinary] * arity), st.tuples(*[anything] * arity))
 
 
+@cache
 def assignments(id: str, kind: str) -> st.SearchStrategy[Any]:
     """Values for the variables of a law; for one that ⊥ breaks, several, ⊥ and 0 in each place."""
     arity = LAWS[id].arity

@@ -107,8 +107,7 @@ class Elementwise(Meadow[float]):
         self._subject, self._dtype_name = subject, dtype_name
 
     def _apply(self, operation: str, *elements: float) -> float:
-        arrays = [Array.of([x], self._dtype_name) for x in elements]
-        operands = [self._subject.enter(x, (False,)) for x in arrays]
+        operands = [Array.of([x], self._dtype_name) for x in elements]
         return self._subject.leave(self._subject.apply(operation, *operands)).values[0]
 
     def add(self, x: float, y: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -48,6 +49,48 @@ def test_division_is_total_and_bottom_absorbs() -> None:
     assert repr(1 / y[:2]) == "SCMTensor(tensor([0.3333,    nan]))"
     assert (x / y).shape == (5,)
     assert values(y * torch.tensor(2.0)) == [6.0, 0.0, 0.0, 2.0, 2.0]
+
+
+@pytest.mark.parametrize("number", [0.1, -3.0, 1e-9, 1e9, 7.0])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_operators_are_the_functions_and_commute_with_indexing(
+    dtype: torch.dtype, number: float
+) -> None:
+    x = SCMTensor(torch.tensor([3.0, 1e-5, 0.0, NAN, INF, -2.0], dtype=dtype))
+    chosen = torch.tensor([5, 0, 3, 0])
+    operations = [
+        (scm.add, operator.add),
+        (scm.sub, operator.sub),
+        (scm.mul, operator.mul),
+        (scm.div, operator.truediv),
+    ]
+    for function, symbol in operations:
+        for left, right in ((x, number), (number, x), (x, x)):
+            assert values(symbol(left, right)) == values(function(left, right))
+        assert values(function(x, number)[chosen]) == values(function(x[chosen], number))
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        scm.add,
+        scm.sub,
+        scm.mul,
+        scm.div,
+        scm.power,
+        scm.neg,
+        scm.inv,
+        scm.absolute,
+        scm.sign,
+        scm.exp,
+        scm.log,
+        scm.sqrt,
+    ],
+)
+def test_every_operation_can_be_bottom_and_a_value(operation: Callable[..., SCMTensor]) -> None:
+    one = SCMTensor(torch.ones(2), torch.tensor([False, True]))
+    binary = operation in (scm.add, scm.sub, scm.mul, scm.div, scm.power)
+    assert operation(*[one] * (1 + binary)).bottom.tolist() == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""BOT by the exact reference; exp, log and power are Python's."""
+"""BOT by Python's floats, rounded to each format; BOT-3 holds them to exact fractions."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from spec import Array
-from spec.algebra import Bottom
-from spec.bottom import Carrier, Operand, broadcast, nearest, result, spread
+from spec.bottom import Carrier, Operand, broadcast, nearest, spread
 
 Function = Callable[..., float]
 
@@ -90,18 +89,10 @@ class ExactBottom:
         """Apply an operation."""
         carriers = self.carriers(operands)
         host = self.ieee(operation, *(x.payload for x in carriers))
-        rows = zip(*(x.numbers(host.shape) for x in carriers), strict=True)
-        found = [
-            result(operation, host.dtype, row, value)
-            for row, value in zip(rows, host.values, strict=True)
-        ]
-        flags = tuple(isinstance(x, Bottom) for x in found)
-        # The value is the exact one; IEEE's has the sign of its zeros.
-        values = [
-            0.0 if isinstance(x, Bottom) else math.copysign(x, v)
-            for x, v in zip(found, host.values, strict=True)
-        ]
-        return Carrier(host.with_values(values), flags)
+        masks = [spread(x.bottom, x.payload.shape, host.shape) for x in carriers]
+        bottom = tuple(map(any, zip(*masks, strict=True)))
+        # Where there is no result in the reals, IEEE has NaN or ±∞.
+        return self.enter(host, bottom)
 
     def ieee(self, operation: str, *operands: Array) -> Array:
         """Apply Python's own operation, and round its result.
