@@ -58,7 +58,7 @@ def property_link(node: str) -> str:
     for known in definitions(path) if path.is_file() else ():
         if known.name == name:
             return f"[`{name}`](#{anchor(path.stem, name)}), {file}, line {known.line}"
-    # Some properties are made in a loop.
+    # A property that is made in a loop has no place of its own.
     return f"[`{name}`](/properties/{path.stem}.md), {file}" if path.is_file() else f"`{node}`"
 
 
