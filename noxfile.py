@@ -35,7 +35,7 @@ def properties(session: nox.Session) -> None:
     install(session, "-e", ".[dev]")
     # What is told to run may be a part, which is no evidence for the whole.
     arguments = session.posargs or ["properties", "--record"]
-    session.run("pytest", *arguments, env={"OMP_NUM_THREADS": "1"})
+    session.run("pytest", "-n", "auto", *arguments, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session

@@ -22,7 +22,6 @@ extensions = [
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence"]
 myst_heading_anchors = 3
-suppress_warnings = ["myst.header"]
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -37,6 +36,40 @@ nitpick_ignore_regex = [
     ("py:class", r"Tensor|Bool|Float|Int8|Shaped"),
 ]
 
+# One dark red for what leads on, a warm ground for what is quoted, a colour a kind of evidence.
+LIGHT = {
+    "color-brand-primary": "#7b2233",
+    "color-brand-content": "#7b2233",
+    "color-brand-visited": "#5f3a52",
+    "color-api-name": "#7b2233",
+    "color-api-pre-name": "#7b2233",
+    "color-sidebar-background": "#faf8f5",
+    "color-sidebar-search-background": "#faf8f5",
+    "color-table-header-background": "#faf6f0",
+    "color-sidebar-background-border": "#e8e2d9",
+    "rule": "#7b2233",
+    "box": "#faf6f0",
+    "proved": "#1d5c3a",
+    "exhaustive": "#14506e",
+    "sampled": "#5a4a12",
+}
+DARK = {
+    "color-brand-primary": "#f0a8b4",
+    "color-brand-content": "#f0a8b4",
+    "color-brand-visited": "#d3b3cf",
+    "color-api-name": "#f0a8b4",
+    "color-api-pre-name": "#f0a8b4",
+    "color-sidebar-background": "#1a1817",
+    "color-sidebar-search-background": "#1a1817",
+    "color-table-header-background": "#221e1c",
+    "color-sidebar-background-border": "#35302d",
+    "rule": "#c9697b",
+    "box": "#221e1c",
+    "proved": "#8fd6ae",
+    "exhaustive": "#8ecbea",
+    "sampled": "#e3cf86",
+}
+
 html_theme = "furo"
 html_title = "ZeroProof"
 html_static_path = ["_static"]
@@ -44,6 +77,10 @@ html_css_files = ["book.css"]
 html_favicon = "_static/bottom.svg"
 html_copy_source = False
 html_show_sphinx = False
-html_theme_options = {"navigation_with_keys": True}
+html_theme_options = {
+    "light_css_variables": LIGHT,
+    "dark_css_variables": DARK,
+    "navigation_with_keys": True,
+}
 pygments_style = "friendly"
 pygments_dark_style = "monokai"

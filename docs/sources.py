@@ -62,8 +62,6 @@ class Definition:
 
     def section(self, module: str, heading: str = "###", note: str = "") -> str:
         """Return the definition, under a heading of its own unless it is a constant."""
-        if not self.name:
-            return code(self.source)
         head = "" if self.name.isupper() else f"{heading} `{self.name}`\n\n"
         return f"({anchor(module, self.name)})=\n{head}{note}{code(self.source)}"
 
@@ -86,8 +84,6 @@ def definitions(path: Path) -> tuple[Definition, ...]:
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
             name = ast.unparse(node.targets[0] if isinstance(node, ast.Assign) else node.target)
             last = (after if isinstance(after, ast.Expr) else node).end_lineno
-        elif isinstance(node, ast.For):  # some properties are made in a loop
-            name, last = "", node.end_lineno
         else:
             continue
         first = min([node.lineno, *(d.lineno for d in getattr(node, "decorator_list", ()))])

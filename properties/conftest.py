@@ -58,7 +58,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Record, if asked."""
     if config.getoption("--record"):
-        config.pluginmanager.register(Recorder())
+        # Of several processes one gets the reports of all, and writes.
+        config.pluginmanager.register(Recorder(writes=not hasattr(config, "workerinput")))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -37,7 +37,11 @@ NEARLY_OPPOSITE = problem([(-1.0, 0.0, 1.0, 0.0), (-1.0, 1e-4, 1.0, 0.0), (-1.0,
 # At every size sin² is 0.1, and the implicit loss rewards the smallest.
 SAME_LINE = problem([(size, size, 2.0, 1.0) for size in (1e-30, 1e-6, 1.0, 1e30)])
 BEYOND = problem([(1e30, 0.0, 0.0, 1.0), (1e20, -1e20, 1e20, 1e20), (1e-20, 1e-20, 0.0, 1.0)])
+# Next to its larger part the target's smaller one underflows.
+LOPSIDED = problem([(0.0, 1e-19, 1e33, 1e-10), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 1.0, 0.0)])
 DENOMINATORS = problem([(1.0, 0.0, 1.0, 1.0), (1.0, -1.0, 1.0, 1.0), (1.0, 1.0, 1.0, 0.0)])
+
+HARD = (FAR, NEARLY_ORTHOGONAL, NEARLY_OPPOSITE, SAME_LINE, BEYOND, LOPSIDED)
 
 names = st.sampled_from(LOSSES)
 fits_and_sign = st.sampled_from(("implicit", "chordal", "sign"))
@@ -48,6 +52,7 @@ thresholds = st.one_of(taus(), st.floats(0.0, 1e18), st.sampled_from([1e18, 1e20
 @example(FAR, GAMMA)
 @example(SAME_LINE, GAMMA)
 @example(BEYOND, GAMMA)
+@example(LOPSIDED, GAMMA)
 def test_LOSS_1_implicit(subject: Losses, case: Case, gamma: float) -> None:
     hold("LOSS-1", subject, case, gamma)
 
@@ -65,6 +70,7 @@ def test_LOSS_2_chordal(subject: Losses, case: Case) -> None:
 @example(DENOMINATORS, 1e20)
 @example(DENOMINATORS, 1e38)
 @example(DENOMINATORS, 1e300)
+@example(problem([(0.0, 0.0, 0.0, 1.0)]), 1e300)
 def test_LOSS_3_margin(subject: Losses, case: Case, tau: float) -> None:
     hold("LOSS-3", subject, case, tau)
 
@@ -142,7 +148,7 @@ def test_LOSS_11_precise(
     hold("LOSS-11", subject, name, case, mask, tau)
 
 
-@pytest.mark.parametrize("case", [FAR, NEARLY_ORTHOGONAL, NEARLY_OPPOSITE, SAME_LINE, BEYOND])
+@pytest.mark.parametrize("case", HARD)
 @pytest.mark.parametrize("name", LOSSES)
 def test_LOSS_11_precise_where_it_is_hard(subject: Losses, name: str, case: Case) -> None:
     hold("LOSS-11", subject, name, case, None, 0.5)

@@ -116,7 +116,7 @@ def problems(
         yield f"the trace holds {id}, which is no clause; {remedy}"
 
 
-@dataclass
+@dataclass(eq=False)
 class Recorder:
     """A plugin that notes which clauses each passing property held, and writes it down.
 
@@ -124,6 +124,7 @@ class Recorder:
     where Hypothesis draws its inputs, else an example.
     """
 
+    writes: bool
     held: dict[str, dict[str, set[str]]] = field(default_factory=dict)
     unmet: dict[str, set[str]] = field(default_factory=dict)
 
@@ -155,7 +156,7 @@ class Recorder:
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         """Write the trace, keeping what a run of the other properties recorded."""
-        if exitstatus == pytest.ExitCode.OK:
+        if self.writes and exitstatus == pytest.ExitCode.OK:
             write_trace(self.held, self.unmet)
 
 

@@ -3,9 +3,10 @@
 Chapters in reading order: ``algebra`` (numbers with ⊥) and ``laws`` (what holds of them),
 ``formats`` (the IEEE formats that approximate them), ``bottom`` (arrays of them), ``lifting``
 (targets to tuples), ``thresholds``, ``decoding`` (tuples to values), ``policies`` (gradients at
-⊥), ``losses``, ``coverage``, ``stopping``, ``update``, ``epochs``, ``checkpoints``. Each states
-its rule as exact functions (``Fraction``), names what a *subject* must offer, and lists its
-clauses: a sentence, a source, and a predicate over a subject.
+⊥), ``loss_terms``, ``losses``, ``loss_numerics`` and ``training_loss``, ``coverage``,
+``stopping``, ``update``, ``epochs``, ``checkpoints``. Each states its rule as exact functions
+(``Fraction``), names what a *subject* must offer, and lists its clauses: a sentence, a source,
+and a predicate over a subject.
 Nothing here knows an implementation.
 
 ``python -m spec`` prints the clauses with their evidence; ``python -m spec show LIFT-2`` one.

@@ -6,6 +6,8 @@ import hashlib
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
 from types import FunctionType
 from typing import Any, Final, TypeVar
 
@@ -64,9 +66,8 @@ class Clause:
 
     @property
     def digest(self) -> str:
-        """A hash of the sentence, the predicate, and all of the specification that it calls."""
-        functions = dict(_called(self.predicate))
-        parts = [self.sentence, *(functions[name] for name in sorted(functions))]
+        """A hash of the sentence, the predicate, and what of the specification it depends on."""
+        parts = [self.sentence, *sorted(_called(self.predicate))]
         text = "\n".join("".join(part.split()) for part in parts)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -123,23 +124,34 @@ def check(id: str, subject: object, *inputs: Any) -> None:
     CLAUSES[id].predicate(subject, *inputs)
 
 
-def _called(function: Callable[..., Any]) -> Iterator[tuple[str, str]]:
-    """Walk a function and what it calls of this package: qualified names and sources."""
+def _called(predicate: Callable[..., Any]) -> Iterator[str]:
+    """Walk the sources of a predicate and of what it uses of this package, constants included."""
     package = __name__.rpartition(".")[0]
-    seen: set[object] = set()
-    waiting: list[object] = [function]
+    seen: list[object] = []
+    waiting: list[object] = [predicate]
     while waiting:
-        current = inspect.unwrap(waiting.pop())  # type: ignore[arg-type]
-        if current in seen or not current.__module__.startswith(package):
+        current = waiting.pop()
+        waiting += [inner] if (inner := getattr(current, "__wrapped__", None)) else []
+        known = getattr(current, "__module__", "").startswith(package)
+        if not (known and isinstance(current, (FunctionType, type))) or current in seen:
             continue
-        seen.add(current)
-        name = f"{current.__module__.removeprefix(package)}.{current.__qualname__}"
-        yield name, inspect.getsource(current)
-        if isinstance(current, FunctionType):
-            names = _names(current.__code__)
-            found = [current.__globals__.get(name) for name in sorted(names)]
-            plain = [getattr(x, "__wrapped__", x) for x in found]
-            waiting += [x for x in plain if isinstance(x, (FunctionType, type))]
+        seen.append(current)
+        if isinstance(current, type):
+            yield _source(current)
+            continue
+        yield _source(current.__code__)
+        for name in sorted(_names(current.__code__)):
+            value = current.__globals__.get(name)
+            waiting += value.values() if isinstance(value, dict) else [value]
+            if isinstance(value, (str, int, float, Fraction, tuple)):
+                yield f"{name} = {value!r}"
+            if isinstance(value, dict):
+                yield f"{name} = {[(k, repr(v)) for k, v in value.items() if not callable(v)]}"
+
+
+@cache
+def _source(thing: Any) -> str:
+    return inspect.getsource(thing)
 
 
 def _names(code: Any) -> set[str]:

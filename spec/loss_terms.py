@@ -243,15 +243,26 @@ def tolerance(name: str, form: Format, scales: Sequence[Fraction]) -> Fraction:
     return relative * mean(scales) + form.smallest_normal
 
 
-def slope_tolerance(
-    name: str, form: Format, size: Fraction, P: Fraction, Q: Fraction, count: int
-) -> Fraction:
+def slope_tolerances(
+    name: str,
+    form: Format,
+    P: Fraction,
+    Q: Fraction,
+    Y_n: Fraction,
+    Y_d: Fraction,
+    guard: Fraction,
+    count: int,
+) -> Slope:
     """Return how far one element's gradient of a mean over ``count`` terms may lie off.
 
     LOSS-11: twice a term's roundings of the slope's scale, as the backward repeats the forward's;
-    the smallest normal number; and, but for the margin, two of the smallest number of all divided
-    by ``max(|P|, |Q|)``, for the gradient is formed at unit size and then scaled.
+    the smallest normal number; and two of the smallest number of all times ``1/max(|P|, |Q|)`` or
+    the larger scale: the gradient is formed between tuples whose larger parts are 1, where the
+    smaller ones may underflow, and is scaled then.
     """
-    largest = max(abs(P), abs(Q))
-    lost = 2 * form.epsilon / largest if largest and name != "margin" else 0
-    return 2 * ROUNDINGS[name] * form.epsilon * size / count + form.smallest_normal * (1 + lost)
+    scales = slope_scale(name, P, Q, Y_n, Y_d, guard)
+    size = max(abs(P), abs(Q))
+    lost = 2 * form.epsilon * max(*scales, 1 / size if size else Fraction(0))
+    floor = form.smallest_normal * (1 + lost)
+    relative = 2 * ROUNDINGS[name] * form.epsilon / count
+    return relative * scales[0] + floor, relative * scales[1] + floor

@@ -22,8 +22,7 @@ from .loss_terms import (
     saturate,
     scale,
     slope,
-    slope_scale,
-    slope_tolerance,
+    slope_tolerances,
     term,
     tolerance,
 )
@@ -149,8 +148,9 @@ def _slopes(
     the two a size.
     """
     kept, size = counts
-    exact, scales = slope(name, *element, guard), slope_scale(name, *element, guard)
-    for part, uncancelled in zip(exact, scales, strict=True):
+    exact = slope(name, *element, guard)
+    slacks = slope_tolerances(name, form, *element, guard, kept)
+    for part, tolerated in zip(exact, slacks, strict=True):
         expected = part / kept
         if abs(expected) > form.largest:
             yield None
@@ -159,7 +159,7 @@ def _slopes(
             least = form.smallest_normal * form.epsilon if leading else Fraction(0)
             yield (least, form.largest) if expected > 0 else (-form.largest, -least)
         else:
-            slack = coarse * slope_tolerance(name, form, uncancelled, *element[:2], kept)
+            slack = coarse * tolerated
             yield expected - slack, expected + slack
 
 

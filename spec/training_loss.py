@@ -11,7 +11,7 @@ from .arrays import Array, identical
 from .clause import clause, refused, require
 from .formats import FORMATS
 from .lifting import lift, orientation
-from .loss_terms import composite, slope_scale, slope_tolerance
+from .loss_terms import composite, slope_tolerances
 from .losses import GAMMA, Losses, Measured, counted, row, working
 
 TERMS: Final = ("fit", "margin", "sign", "rejection")
@@ -77,9 +77,8 @@ def _slack(batch: Batch, options: Options, weights: dict[str, Fraction], i: int)
     for name, loss in {"fit": options["fit"], "margin": "margin", "sign": "sign"}.items():
         kept = counted(loss, case[3], oriented if loss == "sign" else None)
         guard = Fraction(GAMMA if loss == "implicit" else options["tau"])
-        for part, size in enumerate(slope_scale(loss, *element, guard)):
-            one = slope_tolerance(loss, form, size, *element[:2], max(len(kept), 1))
-            slacks[part] += 2 * weights[name] * one
+        each = slope_tolerances(loss, form, *element, guard, max(len(kept), 1))
+        slacks = [slack + 2 * weights[name] * one for slack, one in zip(slacks, each, strict=True)]
     return slacks
 
 

@@ -184,8 +184,10 @@ def margin_loss(
     missing = (min(tau, largest) - Q.abs()).clamp(min=0.0)
     bound = (largest / 4 / max(Q.numel(), 1)) ** 0.5
     constant = missing.detach()
-    # The square of the bounded value, with the gradient of the square itself.
-    terms = constant.clamp(max=bound).square() + 2 * (constant * (missing - constant))
+    # The square of the bounded value, with the gradient of the square itself; at 0, where |Q| has
+    # no slope, also not that of a shortfall whose double is infinite.
+    push = constant.masked_fill(Q == 0, 0.0)
+    terms = constant.clamp(max=bound).square() + 2 * (push * (missing - constant))
     return masked_mean(terms, mask)
 
 
