@@ -55,11 +55,13 @@ def property_link(node: str) -> str:
     """Return a link to a property, given as pytest names it."""
     file, _, name = node.partition("::")
     path, name = ROOT / file, name.partition("::")[0]
-    for known in definitions(path) if path.is_file() else ():
+    if path not in property_files():
+        return f"`{node}`"
+    for known in definitions(path):
         if known.name == name:
             return f"[`{name}`](#{anchor(path.stem, name)}), {file}, line {known.line}"
     # A property that is made in a loop has no place of its own.
-    return f"[`{name}`](/properties/{path.stem}.md), {file}" if path.is_file() else f"`{node}`"
+    return f"[`{name}`](/properties/{path.stem}.md), {file}"
 
 
 def claim_link(name: str) -> str:
