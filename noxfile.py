@@ -25,8 +25,9 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
-    install(session, "-e", ".[dev,docs]")
-    session.run("mypy", "--strict", "zeroproof", "spec", "properties", "docs", "noxfile.py")
+    install(session, "-e", ".[mutants,docs]")
+    checked = ["zeroproof", "spec", "properties", "mutants", "docs", "noxfile.py"]
+    session.run("mypy", "--strict", *checked)
 
 
 @nox.session
@@ -61,6 +62,17 @@ def docs(session: nox.Session) -> None:
     install(session, "-e", ".[dev,docs]")
     arguments = ["-a", "-E", "-n", "-W", "--keep-going", "-q", "docs", "build/book"]
     session.run("python", "-m", "sphinx", *arguments, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Try the tests on mutants of the package; half an hour, and what is cut short goes on.
+
+    Takes parts or globs of names of files, else all; --listed tries the listed survivors too.
+    """
+    install(session, "-e", ".[mutants]")
+    # More threads of torch than one would not survive the forks.
+    session.run("python", "-m", "mutants", *session.posargs, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session(venv_backend="none")

@@ -6,6 +6,7 @@ import os
 import pickle
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -161,6 +162,20 @@ def test_saving_inside_an_epoch_is_refused(tmp_path: Path) -> None:
         trainer.save_checkpoint(tmp_path / "run.pt")
 
 
+def test_a_load_starts_the_epoch_anew(tmp_path: Path) -> None:
+    trainer = make_trainer(small_model(), pole_batches((4, 4)))
+    trainer.save_checkpoint(tmp_path / "start.pt")
+    trainer.train_step(pole_batches((4,))[0])
+    trainer.load_checkpoint(tmp_path / "start.pt")
+    trainer.save_checkpoint(tmp_path / "again.pt")
+    assert trainer.last_thresholds == []
+    assert len(trainer.fit()) == 2
+    trainer.save_checkpoint(tmp_path / "end.pt")
+    resumed = make_trainer(small_model(), pole_batches((4, 4)), tau_train_max=0.5)
+    resumed.load_checkpoint(tmp_path / "end.pt")
+    assert resumed.last_thresholds == trainer.last_thresholds == [1e-4, 1e-4]
+
+
 def test_a_write_that_fails_leaves_the_old_checkpoint_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,12 +200,55 @@ def test_a_checkpoint_replaces_the_old_one_by_a_rename(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = make_trainer(small_model(), pole_batches((4,)))
+    path = tmp_path / "new" / "folder" / "run.pt"
     order: list[str] = []
+    sizes: list[int] = []
     fsync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda fd: (order.append("flush"), fsync(fd)))
-    monkeypatch.setattr(os, "replace", lambda a, b: (order.append("rename"), replace(a, b)))
-    trainer.save_checkpoint(tmp_path / "run.pt")
+
+    def flush(fd: int) -> None:
+        order.append("flush")
+        sizes.append(os.fstat(fd).st_size)
+        fsync(fd)
+
+    def rename(source: str, target: Path) -> None:
+        order.append("rename")
+        assert Path(source).parent == target.parent, "a rename within one file system"
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    monkeypatch.setattr(os, "replace", rename)
+    trainer.save_checkpoint(path)
     assert order == ["flush", "rename"]
+    assert sizes == [path.stat().st_size], "all of it was flushed"
+    head = {k: v for k, v in torch.load(path).items() if k in ("format", "version")}
+    assert head == {"format": "zeroproof-checkpoint", "version": 1}, "as earlier files have it"
+
+
+def with_generator(where: str, generator: torch.Generator) -> Any:
+    """A loader that has its generator at one of the places that torch's loaders know."""
+    owner: Any = SimpleNamespace(generator=generator)
+    for name in reversed(where.split(".")[1:]):
+        owner = SimpleNamespace(**{name: owner})
+    return owner
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "loader",
+        "loader.sampler",
+        "loader.batch_sampler",
+        "loader.sampler.sampler",
+        "loader.batch_sampler.sampler",
+    ],
+)
+def test_a_loaders_generator_is_kept_wherever_it_stands(where: str) -> None:
+    generator = torch.Generator()
+    loader = with_generator(where, generator)
+    state = checkpoint.random_state(loader)
+    drawn = torch.rand(3, generator=generator)
+    checkpoint.restore_random_state(state, loader)
+    assert torch.equal(torch.rand(3, generator=generator), drawn)
 
 
 class Hostile:
@@ -208,6 +266,7 @@ class Hostile:
         ("newer", "has version 99, this package reads up to 1; upgrade"),
         ("without version", "has version None"),
         ("with a scheduler", "the other none"),
+        ("with a loss", "does not fit this trainer"),
         ("other model", "does not fit this trainer"),
     ],
 )
@@ -232,6 +291,8 @@ def test_a_file_that_is_no_checkpoint_changes_nothing(
         torch.save({k: v for k, v in torch.load(path).items() if k != "version"}, path)
     elif content == "with a scheduler":
         torch.save(torch.load(path) | {"scheduler": {}}, path)
+    elif content == "with a loss":
+        torch.save(torch.load(path) | {"loss": [{"scale": torch.ones(())}]}, path)
     else:
         other = small_model(seed=5, head="free")  # its body fits, its head does not
         make_trainer(other, pole_batches((4,))).save_checkpoint(path)

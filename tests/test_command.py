@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import itertools
 import json
 import math
 import os
@@ -20,7 +21,9 @@ import torch
 import zeroproof
 from zeroproof.command import report, train
 from zeroproof.command.main import main
-from zeroproof.command.run import Run
+from zeroproof.command.run import Predictions, Quality, Run, Scale, choose_threshold
+from zeroproof.command.table import read_table
+from zeroproof.inference import Decoded
 from zeroproof.training.checkpoint import read_checkpoint
 from zeroproof.utils.logging import read_jsonl
 
@@ -303,7 +306,19 @@ def test_files_and_folders_that_cannot_be_used_are_named(
     )
 
 
-@pytest.mark.parametrize("option", [("--epochs", "0"), ("--lr", "-1"), ("--lr", "nan")])
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--epochs", "0"),
+        ("--epochs", "9223372036854775808"),
+        ("--batch-size", "0"),
+        ("--seed", "-1"),
+        ("--lr", "-1"),
+        ("--lr", "0"),
+        ("--lr", "inf"),
+        ("--lr", "nan"),
+    ],
+)
 def test_numbers_out_of_range_are_refused(
     option: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -344,6 +359,147 @@ def test_without_matplotlib_the_remedy_is_named(
     assert importlib.util.find_spec("matplotlib") is None
 
 
+def predictions(value: Any, denominator: Any) -> Predictions:
+    """Predictions decoded at threshold 0."""
+    numbers = torch.tensor(value, dtype=torch.float64)
+    size = torch.tensor(denominator, dtype=torch.float64)
+    nowhere = torch.zeros(len(numbers), dtype=torch.bool)
+    return Predictions(Decoded(numbers, size == 0, nowhere), torch.sign(numbers), size)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_threshold_has_the_smallest_cost_of_all(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    size = torch.rand(12, generator=generator).mul(8).round().div(8).tolist()  # some are equal
+    value = torch.rand(12, generator=generator).tolist()
+    y = [(0.0, math.inf, math.nan)[i % 3] if i < 7 else 0.5 for i in range(12)]
+    unit = 0.25
+
+    def cost(tau: float) -> float:
+        finite = [
+            1.0 if d < tau else abs(v - m) / unit
+            for v, d, m in zip(value, size, y, strict=True)
+            if math.isfinite(m)
+        ]
+        singular = [d >= tau for d, m in zip(size, y, strict=True) if not math.isfinite(m)]
+        return sum(finite) / len(finite) + sum(singular) / len(singular)
+
+    edges = sorted({0.0, 1.0, *size})
+    middles = {(a + b) / 2: b - a for a, b in itertools.pairwise(edges)}
+    least = min(map(cost, middles))
+    widest = max(width for tau, width in middles.items() if cost(tau) < least + 1e-9)
+    chosen = choose_threshold(predictions(value, size), torch.tensor(y, dtype=torch.float64), unit)
+    assert cost(chosen) == pytest.approx(least)
+    assert middles[chosen] == widest
+
+
+def test_without_singular_measurements_the_threshold_lies_below_every_denominator() -> None:
+    some = predictions([1.0, 2.0], [0.5, 0.25])
+    assert choose_threshold(some, torch.zeros(2, dtype=torch.float64), 1.0) == 0.125
+
+
+def test_the_quality_of_predictions_by_hand() -> None:
+    value, bottom = [1.0, 2.0, 3.0, 0.0, 4.0, 0.0, 0.0], [0, 0, 1, 1, 0, 1, 1]
+    sign = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, -1.0, 1.0], dtype=torch.float64)
+    y = torch.tensor([1.5, 4.0, 3.0, math.inf, math.inf, math.inf, math.nan], dtype=torch.float64)
+    decoded = predictions(value, [1.0 - b for b in bottom]).decoded
+    quality = Quality.of(Predictions(decoded, sign, sign), y)
+    assert (quality.finite, quality.singular, quality.oriented) == (3, 4, 3)
+    assert quality.false_finite == 1 / 4
+    assert quality.false_bottom == pytest.approx(1 / 3)
+    assert quality.error == pytest.approx((0.5 + 2.0) / 2)
+    assert quality.orientation == 1 / 2
+
+
+def test_the_scale_is_that_of_the_training_part() -> None:
+    x = torch.tensor([[1.0, 7.0], [3.0, 7.0]], dtype=torch.float64)
+    y = torch.tensor([10.0, -10.0, math.inf], dtype=torch.float64)
+    scale = Scale.of(x, y)
+    assert scale == Scale([2.0, 7.0], [1.0, 1.0], 0.0, 10.0)
+    assert scale.features(torch.tensor([[4.0, 8.0]])).tolist() == [[2.0, 1.0]]
+    assert scale.targets(y).tolist() == [1.0, -1.0, math.inf]
+    assert scale.values(torch.tensor([0.5])).tolist() == [5.0]
+
+
+def test_a_column_is_numeric_if_most_of_its_cells_are(tmp_path: Path) -> None:
+    rows = [["half", "most", "digits"], ["1", "1", "1_0"], ["2", "x", "2_0"], ["x", " 3 ", "3_0"]]
+    rows.append(["y", "-inf", "4_0"])
+    table = read_table(write(tmp_path / "data.csv", rows))
+    assert table.numeric_columns() == ["most"]
+    assert table.lines == [2, 3, 4, 5]
+
+
+def test_the_picture_shows_every_epoch_and_every_row_held_out(
+    run: Callable[..., Path], data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from matplotlib.collections import PathCollection
+    from matplotlib.figure import Figure
+
+    figures: list[Any] = []
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: figures.append(self))
+    records = read_jsonl(run("run", "--batch-size", "32", epochs=20) / "metrics.jsonl")
+    curves, rates, points = figures[0].axes
+
+    losses, val_losses = curves.lines
+    assert curves.get_yscale() == "log"
+    epochs = [[r["loss"] for r in records if "loss" in r and r["epoch"] == e] for e in range(20)]
+    assert losses.get_ydata() == pytest.approx([sum(e) / 3 for e in epochs], rel=1e-5)
+    validation = [r for r in records if "val_loss" in r]
+    for line, name in zip(
+        (val_losses, *rates.lines),
+        ("val_loss", "val_coverage_finite", "val_bottom_recall"),
+        strict=True,
+    ):
+        assert list(line.get_ydata()) == [r[name] for r in validation]
+    for line in (losses, val_losses, *rates.lines):
+        assert list(line.get_xdata()) == list(range(1, 21))
+    assert rates.get_ylim()[0] < 0.0 < 1.0 < rates.get_ylim()[1]
+
+    with data.open(newline="", encoding="utf-8") as file:
+        y = torch.tensor([float(r["y"]) for r in csv.DictReader(file)], dtype=torch.float64)
+    held_out = y[train.split(y, seed=0)[1]]
+    low, high = points.lines[0].get_xdata()
+    assert list(points.lines[0].get_ydata()) == [low, high]
+    at: dict[str, Any] = {}
+    for shown in points.collections:
+        assert isinstance(shown, PathCollection)
+        name, count = str(shown.get_label()).split(": ")
+        at[name] = shown.get_offsets()
+        assert len(at[name]) == int(count)
+    measured, predicted = torch.tensor([p for some in at.values() for p in some.tolist()]).T
+    assert len(measured) == len(held_out)
+
+    def inside(numbers: torch.Tensor) -> torch.Tensor:
+        return (numbers >= low - 1e-6) & (numbers <= high + 1e-6)
+
+    finite = held_out[held_out.isfinite()].sort().values
+    assert torch.allclose(measured[inside(measured)].sort().values, finite.float())
+    assert (measured < low - 1e-6).sum() == (held_out == -torch.inf).sum() > 0
+    for name, is_number, decoded in (
+        ("a number, as measured", True, True),
+        ("⊥, as measured", False, False),
+        ("⊥, though measured (false bottom)", True, False),
+        ("a number, though singular (false finite)", False, True),
+    ):
+        x, y = torch.from_numpy(at[name]).T
+        assert (inside(x) == is_number).all()
+        assert (inside(y) == decoded).all()
+    for numbers, limits, axis, words in (
+        (measured, points.get_xlim(), points.xaxis, ("−∞", "∞, nan")),
+        (predicted, points.get_ylim(), points.yaxis, ("⊥ (−)", "⊥ (+)")),
+    ):
+        assert limits[0] < numbers.min() < numbers.max() < limits[1]
+        first, *between, last = zip(
+            axis.get_ticklocs(), (t.get_text() for t in axis.get_ticklabels()), strict=True
+        )
+        assert limits[0] < first[0] < low < high < last[0] < limits[1]
+        assert (first[1], last[1]) == words
+        assert len(between) > 1
+        for place, text in between:
+            assert float(text.replace("−", "-")) == pytest.approx(place)
+            assert low <= place <= high
+
+
 def test_the_shipped_data_is_the_default(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -353,6 +509,23 @@ def test_the_shipped_data_is_the_default(
     error = re.search(r"mean absolute error of log10_ic50_uM \| ([\d.]+)", quality)
     assert error is not None
     assert float(error[1]) < 0.3
+
+
+def test_the_command_says_what_it_is_and_what_it_needs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for arguments, status, shown in (
+        (["--version"], 0, zeroproof.__version__),
+        (["--help"], 0, "usage: zeroproof "),
+        ([], 2, "required: command"),
+        (["predict", "run", "data.csv"], 2, "required: --out"),
+        (["train", "--head", "best"], 2, "argument --head"),
+        (["train", "--amp", "fp8"], 2, "argument --amp"),
+    ):
+        with pytest.raises(SystemExit, match=str(status)):
+            main(arguments)
+        both = capsys.readouterr()
+        assert shown in (both.err if status else both.out)
 
 
 def test_the_command_is_also_a_module() -> None:

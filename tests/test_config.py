@@ -10,7 +10,7 @@ import torch
 
 from zeroproof.inference import InferenceConfig
 from zeroproof.losses import LossConfig
-from zeroproof.training.curriculum import LinearRamp
+from zeroproof.training.curriculum import LinearRamp, LossWeightsCurriculum
 from zeroproof.training.trainer import TrainingConfig
 
 BAD_VALUES = [
@@ -57,6 +57,76 @@ def test_a_value_of_the_wrong_type_names_the_option(unchecked: None, name: str, 
         TrainingConfig(**{name: value})
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_epochs": 1, "gradient_accumulation_steps": 1, "coverage_patience": 1, "seed": 0},
+        {"max_nonfinite_steps": 1, "history_limit": 1},
+        {"tau_train_min": 0.0, "tau_train_max": 0.0, "coverage_threshold": 0.0},
+        {"tau_train_min": 0.5, "tau_train_max": 0.5, "coverage_threshold": 1.0},
+        {"max_grad_norm": 1e-9, "use_amp": False},
+    ],
+)
+def test_the_ends_of_the_ranges_are_allowed(options: dict[str, Any]) -> None:
+    assert vars(TrainingConfig(**options)).items() >= options.items()
+
+
+@pytest.mark.parametrize("options", [TrainingConfig, LossConfig, InferenceConfig])
+def test_options_do_not_change_after_their_check(options: Any) -> None:
+    config = options()
+    for field in dataclasses.fields(config):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            setattr(config, field.name, None)
+
+
+@pytest.mark.parametrize("name", ["fp16", "float16", "bf16", "bfloat16"])
+def test_a_precision_has_a_short_and_a_long_name(name: str) -> None:
+    wanted = torch.bfloat16 if name.startswith("bf") else torch.float16
+    assert TrainingConfig(amp_dtype=name).autocast_dtype == wanted
+
+
+def test_the_defaults_train_plainly() -> None:
+    """No accumulation, clipping, mixed precision, policy or stop that was not asked for."""
+    assert vars(TrainingConfig()) == {
+        "max_epochs": 100,
+        "gradient_accumulation_steps": 1,
+        "mixed_precision": False,
+        "use_amp": None,
+        "amp_dtype": torch.float16,
+        "tau_train_min": 1e-4,
+        "tau_train_max": 1e-4,
+        "coverage_threshold": 0.0,
+        "coverage_patience": 1,
+        "log_hook": None,
+        "val_loader": None,
+        "gradient_policy": None,
+        "loss_weights": None,
+        "loss_curriculum": None,
+        "device": None,
+        "seed": 0,
+        "max_grad_norm": None,
+        "max_nonfinite_steps": 10,
+        "progress": False,
+        "history_limit": 20_000,
+    }
+
+
+def test_the_ends_of_other_ranges_are_allowed() -> None:
+    for edge in (0.0, 1.0):
+        assert LossConfig(target_coverage=edge).target_coverage == edge
+    free = LossConfig(lambda_margin=0.0, lambda_sign=0.0, lambda_rej=0.0, tau_train=0.0)
+    assert free.weights == {"fit": 1.0, "margin": 0.0, "sign": 0.0, "rejection": 0.0}
+    assert InferenceConfig(tau_infer=0.0, tau_train=0.0).tau_train == 0.0
+    assert LinearRamp(1.0, 2.0, epochs=1)(0) == 1.0
+
+
+def test_the_thresholds_of_training_and_inference_agree_by_default() -> None:
+    assert InferenceConfig().tau_train == LossConfig().tau_train == TrainingConfig().tau_train_max
+    assert InferenceConfig() == InferenceConfig(tau_infer=1e-6, tau_train=1e-4, gauge="raw")
+    assert (LossConfig().fit, LossConfig().gamma) == ("chordal", 1e-9)
+    assert LossConfig().target_coverage == 0.95
+
+
 def test_two_names_of_one_option_must_agree() -> None:
     assert TrainingConfig(use_amp=True).amp
     assert TrainingConfig(mixed_precision=True).amp
@@ -75,6 +145,7 @@ def test_two_names_of_one_option_must_agree() -> None:
         ("gamma", 0.0),
         ("lambda_sign", -1.0),
         ("lambda_rej", float("nan")),
+        ("lambda_margin", float("inf")),
         ("target_coverage", 2.0),
         ("tau_train", float("nan")),
     ],
@@ -95,6 +166,15 @@ def test_loss_options_are_checked(name: str, value: Any) -> None:
 def test_inference_options_are_checked(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         InferenceConfig(**options)
+
+
+def test_a_device_is_kept_as_one() -> None:
+    assert TrainingConfig(device="cpu").device == torch.device("cpu")
+
+
+def test_a_curriculum_holds_numbers_and_functions() -> None:
+    curriculum = LossWeightsCurriculum({"fit": 2, "sign": LinearRamp(0.0, 1.0, epochs=2)})
+    assert curriculum(1) == {"fit": 2.0, "sign": 0.5}
 
 
 def test_ramps_are_checked() -> None:

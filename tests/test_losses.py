@@ -92,15 +92,17 @@ def test_implicit_loss_by_hand() -> None:
     P, Q, Y_n, Y_d = tensors([1.0, 0.0], [1.0, 1.0], [3.0, 1.0], [1.0, 0.0])
     loss = implicit_loss(P, Q, Y_n, Y_d, gamma=0.5)
     assert loss.item() == pytest.approx((4 / 10.5 + 1 / 0.5) / 2)
+    assert implicit_loss(P, Q, *tensors([0.0, 0.0], [0.0, 0.0])).item() == 0.0, "no target"
     with pytest.raises(ValueError, match="gamma must be > 0, got 0"):
         implicit_loss(P, Q, Y_n, Y_d, gamma=0.0)
 
 
-def test_implicit_loss_stays_finite_where_its_exact_value_is_not() -> None:
-    P = torch.full((3,), 1e30, requires_grad=True)
-    loss = implicit_loss(P, torch.zeros(3), torch.zeros(3), torch.ones(3))
+@pytest.mark.parametrize("size", [1, 3])
+def test_implicit_loss_stays_finite_where_its_exact_value_is_not(size: int) -> None:
+    P = torch.full((size,), 1e30, requires_grad=True)
+    loss = implicit_loss(P, torch.zeros(size), torch.zeros(size), torch.ones(size))
     loss.backward()
-    assert 1e37 < loss.item() < INF
+    assert loss.item() == pytest.approx(torch.finfo(torch.float32).max / 4 / size)
     assert P.grad is not None
     assert torch.isfinite(P.grad).all()
 
@@ -120,6 +122,10 @@ def test_sign_consistency_ignores_finite_and_unoriented_targets() -> None:
     Y_n, Y_d = lift_targets(torch.tensor([INF, INF, 7.0, NAN]))
     oriented = torch.tensor([True, True, False, False])
     assert sign_consistency_loss(P, Q, Y_n, Y_d, oriented=oriented).item() == 1.0
+    every = torch.ones(4, dtype=torch.bool)
+    cosines = [1.0, -1.0, (7 + 1) / (2 * 50) ** 0.5, 5 / 26**0.5]
+    mean = sum(1 - cosine for cosine in cosines) / 4
+    assert sign_consistency_loss(P, Q, Y_n, Y_d, oriented=every).item() == pytest.approx(mean)
     none = torch.zeros(4, dtype=torch.bool)
     assert sign_consistency_loss(P, Q, Y_n, Y_d, oriented=none).item() == 0.0
 
@@ -144,7 +150,7 @@ def test_every_threshold_gives_a_finite_margin_that_still_pushes(tau: float) -> 
     assert Q.grad[0] < 0 < Q.grad[1]
 
 
-@pytest.mark.parametrize("zero", [0.0, -0.0, 1e-3])
+@pytest.mark.parametrize("zero", [0.0, -0.0, 1e-3, -1e-3])
 def test_a_step_against_rejection_covers_the_bottom_samples(zero: float) -> None:
     Q = torch.tensor([zero, 1.0, 1.0, 0.0], requires_grad=True)
     finite = torch.tensor([True, True, True, False])
@@ -153,6 +159,7 @@ def test_a_step_against_rejection_covers_the_bottom_samples(zero: float) -> None
     (gradient,) = torch.autograd.grad(loss, Q)
     stepped = (Q - gradient).detach()
     assert stepped[0].abs() > 0.1
+    assert torch.signbit(stepped[0]) == torch.signbit(Q[0]), "away from 0"
     assert stepped[1:].tolist() == [1.0, 1.0, 0.0]
     assert rejection_loss(torch.ones(4), stepped, 0.1, target_coverage=1.0, mask=finite) == 0.0
     with pytest.raises(ValueError, match="target_coverage must be in"):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import math
 import operator
 import threading
 from collections.abc import Callable
@@ -20,7 +22,12 @@ from zeroproof.autodiff.policies import (
     gradient_policy,
     register_policy,
 )
-from zeroproof.inference import InferenceConfig, SCMInferenceWrapper, strict_inference
+from zeroproof.inference import (
+    InferenceConfig,
+    SCMInferenceWrapper,
+    strict_inference,
+    unit_denominator,
+)
 from zeroproof.layers import ProjectiveMLP, ProjectiveRationalHead, SCMRationalLayer
 from zeroproof.layers.projective import FreeHead, GatedHead, PoleHead
 from zeroproof.scm import SCMTensor
@@ -135,6 +142,20 @@ def test_carriers_of_the_wrong_kind_are_named(unchecked: None) -> None:
         scm.add(1.0, 2.0)
 
 
+def test_a_carrier_does_not_change_and_compares_by_identity() -> None:
+    x = SCMTensor(torch.ones(2))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        x.payload = torch.zeros(2)  # type: ignore[misc]
+    assert x == x
+    assert x != SCMTensor(torch.ones(2))
+    assert len({x, x}) == 1
+
+
+def test_a_denominator_at_the_threshold_is_a_number() -> None:
+    P, Q = torch.ones(3), torch.tensor([0.5, -0.5, 0.25])
+    assert scm.bottom_mask((P, Q), tau=0.5).tolist() == [False, False, True]
+
+
 def test_pairs_of_different_shapes_are_named() -> None:
     with pytest.raises(ValueError, match=r"a pair of shapes \(2,\) and \(3,\)"):
         scm.bottom_mask((torch.ones(2), torch.ones(3)))
@@ -240,9 +261,12 @@ def test_thresholds_without_a_generator_leave_torchs_random_state() -> None:
     state = torch.get_rng_state()
     draws = {perturbed_threshold(0.0, 1.0) for _ in range(5)}
     assert len(draws) == 5
+    assert any(draw * 2**32 % 1 for draw in draws), "drawn in float64"
     assert torch.equal(torch.get_rng_state(), state)
     with pytest.raises(ValueError, match=r"tau_min \(2.0\) must not exceed tau_max \(1.0\)"):
         perturbed_threshold(2.0, 1.0)
+    with pytest.raises(ValueError, match=r"^tau_min must be a finite number ≥ 0, got -1.0"):
+        perturbed_threshold(-1.0, 1.0)
 
 
 def test_strict_inference_decodes_to_values_bottom_and_gap() -> None:
@@ -278,6 +302,8 @@ def test_a_threshold_below_the_dtypes_resolution_still_counts() -> None:
 def test_the_wrapper_decodes_in_eval_mode_only(unchecked: None) -> None:
     model = ProjectiveMLP(2)
     wrapper = SCMInferenceWrapper(model, InferenceConfig(tau_infer=0.0, tau_train=0.0))
+    assert wrapper.config.tau_infer == 0.0
+    assert SCMInferenceWrapper(model).config == InferenceConfig()
     x = torch.rand(5, 2)
     P, Q = wrapper(x)
     assert torch.equal(wrapper.eval()(x).value, P / Q)
@@ -340,6 +366,31 @@ def test_the_pole_head_is_a_value_plus_a_pole() -> None:
     P, Q = head.combine(v, h, s)
     assert (P / Q).item() == pytest.approx(0.7 + torch.tanh(s).item() / -2.0)
     assert Q.item() == pytest.approx(-2.0 / 5**0.5)
+
+
+def test_the_gated_head_is_a_value_behind_a_gate() -> None:
+    head = GatedHead(3, 1)
+    v, gate, s = torch.tensor([0.7]), torch.tensor([-2.0]), torch.tensor([0.3])
+    P, Q = head.combine(v, gate, s)
+    q = 1 / (1 + math.exp(2.0))
+    assert Q.item() == pytest.approx(q)
+    assert P.item() == pytest.approx(0.7 * q + math.tanh(0.3) * (1 - q))
+
+
+def test_a_rational_head_starts_as_the_identity() -> None:
+    x = torch.tensor([-1.0, 0.5, 3.0])
+    for degrees in ((1, 0), (1, 1), (3, 2)):
+        P, Q = ProjectiveRationalHead(*degrees)(x)
+        assert torch.equal(P, x)
+        assert torch.equal(Q, torch.ones(3))
+    with pytest.raises(ValueError, match=r"^numerator_degree must be ≥ 0, got -1"):
+        ProjectiveRationalHead(-1, 1)
+
+
+def test_the_unit_denominator_of_tuples_of_any_size() -> None:
+    for size in (1e-300, 1.0, 1e300):
+        P, Q = torch.tensor([[3 * size, -4 * size], [-4 * size, 3 * size]], dtype=torch.float64)
+        assert unit_denominator(P, Q).tolist() == pytest.approx([0.8, 0.6])
 
 
 def test_a_ready_model_has_the_shape_asked_for() -> None:

@@ -22,6 +22,7 @@ from tests.loops import (
 )
 from zeroproof.losses import SCMTrainingLoss
 from zeroproof.scm import SCMTensor
+from zeroproof.training.metrics import EpochTotals, measure
 
 
 @pytest.mark.parametrize("form", ["nan", "mask"])
@@ -32,6 +33,39 @@ def test_nine_good_batches_and_a_bad_last_one_do_not_stop_a_run(form: str) -> No
     trainer, records = coverage_run([0] + [4] * 9, form, coverage_threshold=0.9)
     assert len(records) == 10
     assert trainer.stopped
+
+
+def test_a_micro_batch_measured_by_hand() -> None:
+    nan, inf = math.nan, math.inf
+    P = torch.tensor([1.0, 1.0, 1.0, 1.0, nan])
+    Q = torch.tensor([-0.5, 0.25, 0.01, 0.0, inf])
+    Y_d = torch.tensor([1.0, 0.0, 1.0, 0.0, 1.0])
+    measured = {name: value.item() for name, value in measure((P, Q), Y_d, 0.1).items()}
+    assert measured == {
+        "covered": 2,
+        "finite": 3,
+        "covered_finite": 1,
+        "rejected_singular": 1,
+        "bottom_frac": pytest.approx(3 / 5),
+        "denom_abs_min": 0.0,
+        "denom_abs_mean": pytest.approx(0.76 / 4),
+    }
+    nothing = measure((P[4:], Q[4:]), Y_d[4:], 0.1)
+    assert nothing["denom_abs_min"].isnan()
+    assert nothing["denom_abs_mean"].isnan()
+
+
+def test_an_epochs_least_denominator_passes_over_batches_without_one() -> None:
+    counts = dict.fromkeys(("covered", "finite", "covered_finite", "rejected_singular"), 1.0)
+    totals, empty = EpochTotals(), EpochTotals()
+    for least in (math.nan, 0.5, 0.25, math.nan):
+        totals.add({"samples": 1.0, "denom_abs_min": least, **counts})
+    assert totals.record()["denom_abs_min"] == 0.25
+    empty.add({"samples": 1.0, "denom_abs_min": math.nan, **counts})
+    assert math.isnan(empty.record()["denom_abs_min"])
+    assert EpochTotals().monitored_coverage is None
+    with pytest.raises(ValueError, match="yielded no samples"):
+        EpochTotals().record()
 
 
 def test_patience_counts_consecutive_bad_epochs() -> None:
@@ -145,6 +179,17 @@ def test_thresholds_are_uniform_reproducible_and_the_trainers_own() -> None:
     assert draws.max() <= 0.6
     counts = torch.histc(draws, bins=4, min=0.2, max=0.6)
     assert (counts - 200).abs().max() < 60, counts
+
+
+def test_seeds_and_epochs_have_thresholds_of_their_own() -> None:
+    def drawn(seed: int) -> list[float]:
+        options = {"seed": seed, "tau_train_max": 1.0, "max_epochs": 4}
+        records = make_trainer(small_model(), finite_batches(1), **options).fit()
+        return [record["tau_train"] for record in records]
+
+    taus = [tau for seed in (0, 1, 2, 7) for tau in drawn(seed)]
+    assert len(set(taus)) == 16
+    assert len(set(drawn(2**80 + 5))) == 4, "no seed is too large"
 
 
 def test_the_threshold_of_a_micro_batch_decides_its_coverage_and_reaches_the_loss() -> None:

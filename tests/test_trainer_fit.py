@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -17,6 +18,7 @@ from tests.loops import (
     pole_batches,
     small_model,
 )
+from zeroproof.training.batches import split_batch
 from zeroproof.training.curriculum import LinearRamp, LossWeightsCurriculum
 
 
@@ -85,6 +87,13 @@ def test_loss_arguments_reach_exactly_those_losses_that_accept_them() -> None:
 
     make_trainer(small_model(), finite_batches(1), everything, loss_weights={"a": 1.0}).fit()
     assert sorted(got) == ["epoch", "global_step", "inputs", "loss_weights", "tau"]
+
+    def third(outputs: Any, targets: Any, tau: float, **kwargs: Any) -> Tensor:
+        got.update(tau=tau)
+        return fit_loss(outputs, targets)
+
+    make_trainer(small_model(), finite_batches(1), third, tau_train_max=1e-4).fit()
+    assert got["tau"] == 1e-4
     for option in ({"loss_weights": {"fit": 1.0}}, {"loss_curriculum": lambda epoch: {}}):
         with pytest.raises(ValueError, match="accepts no argument 'loss_weights'"):
             make_trainer(small_model(), finite_batches(1), fit_loss, **option)
@@ -101,14 +110,70 @@ def test_device_moves_the_model_and_the_batches() -> None:
             make_trainer(model, [], device="cuda")
 
 
+def test_every_tensor_of_a_batch_is_moved() -> None:
+    class Pair(NamedTuple):
+        x: Tensor
+        name: str
+
+    tensor = torch.rand(4)
+    nested = {"list": [tensor], "tuple": (tensor, None), "named": Pair(tensor, "a"), "own": 3}
+    inputs, targets = split_batch((nested, tensor), torch.device("meta"))
+    moved = [targets, inputs["list"][0], inputs["tuple"][0], inputs["named"].x]
+    assert [t.device.type for t in moved] == ["meta"] * 4
+    assert (inputs["named"].name, inputs["tuple"][1], inputs["own"]) == ("a", None, 3)
+    assert type(inputs["named"]) is Pair
+
+
 def test_progress_shows_loss_and_coverage(capsys: pytest.CaptureFixture[str]) -> None:
     make_trainer(small_model(), finite_batches(3), progress=True).fit()
     shown = capsys.readouterr().err
     assert "coverage=" in shown
     assert "loss=" in shown
     assert "3/3" in shown
+    assert "epoch 1/1" in shown
     make_trainer(small_model(), finite_batches(3)).fit()
     assert capsys.readouterr().err == ""
+
+
+def test_progress_goes_on_where_the_run_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = make_trainer(small_model(), finite_batches(3), max_epochs=2)
+    first.fit()
+    first.save_checkpoint(tmp_path / "run.pt")
+    for loader, last in ((finite_batches(3), "9/9"), (iter(finite_batches(1)), "1it")):
+        trainer = make_trainer(small_model(), loader, max_epochs=3, progress=True)
+        trainer.load_checkpoint(tmp_path / "run.pt")
+        trainer.fit()
+        assert last in capsys.readouterr().err.split("\r")[-1]
+
+
+def test_fit_returns_its_own_records() -> None:
+    batches = finite_batches(2)
+    trainer = make_trainer(small_model(), batches)
+    trainer.train_step(batches[0])
+    assert [r["micro_step"] for r in trainer.fit()] == [1, 2]
+
+
+def test_a_model_without_parameters_trains_its_loss_on_the_cpu() -> None:
+    class Constant(nn.Module):
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return x[:, 0], x[:, 1] + 1
+
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(()))
+
+        def forward(self, outputs: Any, lifted: Any) -> Tensor:
+            return self.scale * fit_loss(outputs, lifted)
+
+    loss = Scaled()
+    optimizer = torch.optim.SGD(loss.parameters(), lr=0.1)
+    trainer = make_trainer(Constant(), finite_batches(1), loss, optimizer=optimizer)
+    trainer.fit()
+    assert trainer.device == torch.device("cpu")
+    assert loss.scale.item() < 1.0
 
 
 def test_max_epochs_and_a_second_fit() -> None:
@@ -127,8 +192,9 @@ def test_loaders_that_cannot_train_are_named() -> None:
     once = iter(finite_batches(2))
     with pytest.raises(ValueError, match="nothing in epoch 1; an iterator can be read only once"):
         make_trainer(small_model(), once, max_epochs=2).fit()
-    with pytest.raises(TypeError, match="must yield pairs"):
-        make_trainer(small_model(), [torch.rand(4, 2)]).fit()
+    for batch in (torch.rand(4, 2), 3, (1, 2, 3), [torch.rand(4, 2), None]):
+        with pytest.raises(TypeError, match="must yield pairs"):
+            make_trainer(small_model(), [batch]).fit()
     with pytest.raises(ValueError, match="at least one sample"):
         make_trainer(small_model(), [(torch.rand(0, 2), torch.rand(0))]).fit()
 
@@ -160,6 +226,8 @@ def test_outputs_and_losses_of_the_wrong_form_are_named(unchecked: None) -> None
 
     with pytest.raises(TypeError, match="must return a scalar tensor, got \\(4,\\)"):
         make_trainer(small_model(), finite_batches(1), vector).fit()
+    with pytest.raises(TypeError, match="must return a scalar tensor, got float"):
+        make_trainer(small_model(), finite_batches(1), lambda outputs, lifted: 1.0).fit()
     wide = [(x, y[:, None]) for x, y in finite_batches(1)]
     with pytest.raises(ValueError, match="broadcasting would pair"):
         make_trainer(small_model(), wide).fit()

@@ -18,6 +18,7 @@ from tests.loops import (
     small_model,
     weights,
 )
+from zeroproof.autodiff.policies import apply_policy
 from zeroproof.layers import ProjectiveRationalHead, SCMRationalLayer
 
 
@@ -94,6 +95,14 @@ def test_bottom_samples_of_a_value_model_get_no_gradient_under_project() -> None
     assert torch.allclose(model.w.detach(), twin.w.detach() - 0.1 * gradient, rtol=1e-6)
 
 
+def test_the_unit_of_a_window_ends_with_the_forward() -> None:
+    batches = pole_batches((2, 8))  # the second loss weighs four times the first
+    make_trainer(small_model(), batches, gradient_accumulation_steps=2).fit()
+    x = torch.zeros(1, requires_grad=True)
+    (9 * apply_policy(x, torch.tensor([False]), "clamp")).sum().backward()
+    assert x.grad == 1.0
+
+
 def test_the_policy_in_force_ends_with_the_forward() -> None:
     from zeroproof.autodiff.policies import GradientPolicy, get_policy
 
@@ -105,7 +114,9 @@ def test_the_policy_in_force_ends_with_the_forward() -> None:
     assert get_policy() is GradientPolicy.CLAMP
 
 
-def clamped_move(batches: list[tuple[Tensor, Tensor]], **options: Any) -> Tensor:
+def clamped_move(
+    batches: list[tuple[Tensor, Tensor]], scale: float = 2.0**8, **options: Any
+) -> Tensor:
     """How far one window moves a weight, with gradients well above CLAMP's bound."""
     model = FreeTuple()
     with torch.no_grad():
@@ -114,13 +125,13 @@ def clamped_move(batches: list[tuple[Tensor, Tensor]], **options: Any) -> Tensor
     before = model.linear.bias.detach().clone()
 
     def steep(outputs: tuple[Tensor, Tensor], lifted: Any) -> Tensor:
-        return 30 * (outputs[0].square().mean() + outputs[1].mean())
+        return 30 * (outputs[0].square().mean() - outputs[1].mean())
 
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     count = len(batches)
     options = {"gradient_policy": "clamp", "gradient_accumulation_steps": count, **options}
     trainer = make_trainer(model, batches, steep, optimizer=optimizer, **options)
-    set_scale(trainer, 2.0**8)  # the default one overflows in the first steps
+    set_scale(trainer, scale)  # the default one overflows in the first steps
     trainer.fit()
     return before - model.linear.bias.detach()
 
@@ -132,7 +143,8 @@ def test_clamp_bounds_the_gradient_of_the_loss_not_of_its_multiple() -> None:
         amp = clamped_move([(x, torch.ones(4))], use_amp=True, amp_dtype=amp_dtype)
         assert torch.allclose(amp, plain, rtol=0.02), amp_dtype
     small, large = (x[:1] * 0, torch.ones(1)), (torch.ones(60, 2), torch.ones(60))
-    one_order = clamped_move([small, large])
-    assert torch.allclose(one_order, clamped_move([large, small]), rtol=1e-5)
     parts = 1 * clamped_move([small]) + 60 * clamped_move([large])
-    assert torch.allclose(one_order, parts / 61, rtol=1e-5)
+    for order in ([small, large], [large, small]):
+        assert torch.allclose(clamped_move(order), parts / 61, rtol=1e-5)
+        amp = clamped_move(order, scale=2.0, use_amp=True, amp_dtype="fp16")
+        assert torch.allclose(amp, parts / 61, rtol=0.02)

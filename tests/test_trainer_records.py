@@ -38,7 +38,21 @@ def test_log_hook_gets_every_micro_batch_as_floats_and_then_the_validation() -> 
     assert all(records[i].keys() >= KEYS for i in range(6))
     assert all(type(v) is float for s in seen for v in s.values())
     assert [r["micro_step"] for r in records] == [0, 1, 2, 3, 4, 5]
+    assert [r["global_step"] for r in records] == [1, 2, 3, 4, 5, 6]
     assert [s["epoch"] for s in seen] == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
+def test_on_a_cpu_a_record_arrives_before_the_next_but_one_micro_batch() -> None:
+    seen: list[dict[str, float]] = []
+    arrived: list[int] = []
+
+    def loader() -> Iterator[Any]:
+        for batch in finite_batches(5):
+            arrived.append(len(seen))
+            yield batch
+
+    make_trainer(small_model(), loader(), log_hook=seen.append).fit()
+    assert all(count >= index - 1 for index, count in enumerate(arrived))
 
 
 def test_a_hook_that_raises_stops_training_with_its_own_error() -> None:
@@ -77,6 +91,7 @@ def test_validation_is_weighted_by_samples_and_uses_the_midpoint() -> None:
     assert record["val_loss"] == pytest.approx(0.9 * losses[0] + 0.1 * losses[1], rel=1e-6)
     assert record["val_denom_abs_min"] == smallest
     assert taus[1:] == [0.02, 0.02]
+    assert (record["val_tau"], record["epoch"], record["global_step"]) == (0.02, 0, 1)
     assert trainer.validate() == trainer.val_history[1] == record
 
 
@@ -140,8 +155,11 @@ def test_training_with_validation_is_bitwise_training_without(raises: bool) -> N
     assert same(runs[0], runs[1])
 
 
-def test_validation_restores_each_submodules_mode() -> None:
+def test_validation_restores_each_submodules_mode_and_needs_no_graph() -> None:
     model = Restless()
+    model.register_buffer("leaf", torch.zeros((), requires_grad=True))
+    graphs: list[bool] = []
+    model.register_forward_hook(lambda *_: graphs.append(torch.is_grad_enabled()))
     trainer = make_trainer(model, finite_batches(1), val_loader=finite_batches(1))
     model.train()
     model.norm.eval()
@@ -149,6 +167,26 @@ def test_validation_restores_each_submodules_mode() -> None:
     assert model.training
     assert not model.norm.training
     assert model.drop.training
+    assert graphs == [False]
+    assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("drawn_on", ["train", "val"])
+def test_validation_restores_the_generators_of_both_loaders(drawn_on: str) -> None:
+    class Loader:
+        def __init__(self, draws_on: torch.Generator | None = None) -> None:
+            self.generator, self.draws_on = torch.Generator(), draws_on
+
+        def __iter__(self) -> Iterator[Any]:
+            torch.rand(3, generator=self.draws_on or self.generator)
+            yield from finite_batches(1)
+
+    train = Loader()
+    val = Loader(train.generator if drawn_on == "train" else None)
+    trainer = make_trainer(small_model(), train, val_loader=val)
+    before = [loader.generator.get_state() for loader in (train, val)]
+    trainer.validate()
+    assert same([loader.generator.get_state() for loader in (train, val)], before)
 
 
 def test_validate_needs_a_loader() -> None:

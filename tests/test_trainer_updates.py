@@ -101,6 +101,25 @@ def test_no_gradient_crosses_an_epoch() -> None:
     assert same(weights(model), weights(fresh))
 
 
+def test_gradients_outside_the_optimizer_or_outside_the_modules_end_with_their_window() -> None:
+    model, outside = small_model(), nn.Parameter(torch.ones(()))
+    batches = pole_batches((4, 5))
+
+    def loss(outputs: Any, lifted: Any) -> Tensor:
+        # The parameter of a loss that is no module; the second window does not reach it.
+        return fit_loss(outputs, lifted) * (outside if len(lifted[0]) == 4 else 1.0)
+
+    optimizer = torch.optim.SGD([*model.head.parameters(), outside], lr=0.1, momentum=0.9)
+    trainer = make_trainer(model, batches, loss, optimizer=optimizer)
+    trainer.train_step(batches[0])
+    after_one = outside.item()
+    trainer.train_step(batches[1])
+    assert after_one != 1.0
+    assert outside.item() == after_one, "without a gradient even momentum moves nothing"
+    assert outside.grad is None
+    assert all(p.grad is None for p in model.parameters()), "the body is in no optimizer"
+
+
 def test_the_logged_loss_is_the_micro_batchs_own() -> None:
     batches = pole_batches((4, 4))
     model = small_model()
@@ -137,23 +156,26 @@ def test_one_nan_batch_changes_nothing_and_is_counted(where: str) -> None:
     assert [r["loss"] == r["loss"] for r in records] == [True, False, True]
 
 
+class Overflow(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0] * torch.inf
+
+
+def steep_loss(outputs: Any, lifted: Any) -> Tensor:
+    """A finite loss with an infinite gradient."""
+    result: Tensor = Overflow.apply(fit_loss(outputs, lifted))  # type: ignore[no-untyped-call]
+    return result
+
+
 def test_a_gradient_that_overflows_is_skipped_though_the_loss_is_finite() -> None:
-    class Overflow(torch.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Tensor) -> Tensor:
-            return x.clone()
-
-        @staticmethod
-        def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-            return gradients[0] * torch.inf
-
-    def loss(outputs: Any, lifted: Any) -> Tensor:
-        result: Tensor = Overflow.apply(fit_loss(outputs, lifted))  # type: ignore[no-untyped-call]
-        return result
-
     model = small_model()
     before = weights(model)
-    records = (trainer := make_trainer(model, pole_batches((8,)), loss)).fit()
+    records = (trainer := make_trainer(model, pole_batches((8,)), steep_loss)).fit()
     assert same(weights(model), before)
     assert (trainer.skipped_steps, records[0]["skipped"], trainer.global_step) == (1, 1.0, 0)
 
@@ -201,6 +223,20 @@ def test_a_float16_scalers_skips_do_not_count_while_its_scale_falls() -> None:
     trainer.fit()
     assert trainer.skipped_steps > 2
     assert trainer.global_step == 40 - trainer.skipped_steps > 0
+
+
+@pytest.mark.parametrize(("scale", "counted"), [(1.0, 1), (1.5, 0), (4.0, 0)])
+def test_a_float16_scalers_skip_counts_once_the_scale_cannot_fall(
+    scale: float, counted: int
+) -> None:
+    trainer = make_trainer(
+        small_model(), pole_batches((8,)), steep_loss, use_amp=True, amp_dtype="fp16"
+    )
+    set_scale(trainer, scale)
+    trainer.fit()
+    assert trainer.skipped_steps == 1
+    assert trainer.window.skipped_in_row == counted
+    assert trainer.window.scaler.get_scale() == max(scale / 2, 1.0)
 
 
 def test_a_nan_loss_does_not_lower_a_float16_scalers_scale() -> None:
@@ -363,13 +399,16 @@ def test_clipping_sees_the_windows_own_gradient(options: dict[str, Any]) -> None
     assert moves[2] == pytest.approx(1e-3, rel=1e-2)
 
 
-def test_a_loss_that_is_not_finite_is_skipped_though_its_gradient_is() -> None:
+@pytest.mark.parametrize("faulty", [0, 1])
+def test_a_loss_that_is_not_finite_is_skipped_though_its_gradient_is(faulty: int) -> None:
+    sizes = (5, 4)
+
     def loss(outputs: Any, lifted: Any) -> Tensor:
-        return fit_loss(outputs, lifted) + torch.inf
+        return fit_loss(outputs, lifted) + (torch.inf if len(lifted[0]) == sizes[faulty] else 0.0)
 
     model = small_model()
     before = weights(model)
-    trainer = make_trainer(model, pole_batches((8,)), loss)
+    trainer = make_trainer(model, pole_batches(sizes), loss, gradient_accumulation_steps=2)
     trainer.fit()
     assert (trainer.skipped_steps, trainer.global_step) == (1, 0)
     assert same(weights(model), before)
