@@ -25,8 +25,9 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
-    install(session, "-e", ".[mutants]")
-    session.run("mypy", "--strict", "zeroproof", "spec", "properties", "mutants", "noxfile.py")
+    install(session, "-e", ".[mutants,docs]")
+    checked = ["zeroproof", "spec", "properties", "mutants", "docs", "noxfile.py"]
+    session.run("mypy", "--strict", *checked)
 
 
 @nox.session
@@ -53,6 +54,14 @@ def tests(session: nox.Session) -> None:
     session.run(
         "pytest", "--cov=zeroproof", "--cov-branch", "--cov-report=term-missing", *session.posargs
     )
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the book in build/book, from clauses, evidence, docstrings and the guide."""
+    install(session, "-e", ".[dev,docs]")
+    arguments = ["-a", "-E", "-n", "-W", "--keep-going", "-q", "docs", "build/book"]
+    session.run("python", "-m", "sphinx", *arguments, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session

@@ -193,7 +193,7 @@ def choose_threshold(predictions: Predictions, y: Tensor, unit: float) -> float:
     """Return the threshold on the unit denominator that serves measurements ``y`` best.
 
     Below the threshold everything decodes to ⊥. The cost of a finite measurement is its absolute
-    error in ``unit``s, or 1 where it is decoded to ⊥; of a singular one 1 where it is decoded to
+    error over ``unit``, or 1 where it is decoded to ⊥; of a singular one 1 where it is decoded to
     a number. What is minimised is the sum of the two mean costs; of several best thresholds, the
     middle of the widest interval is taken. Without singular measurements it lies below every
     denominator.

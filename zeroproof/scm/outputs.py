@@ -1,8 +1,8 @@
 """What a model may return, and which of it is ⊥.
 
-Four forms: a tensor with NaN for ⊥, a :class:`SCMTensor`, a pair of a value and a boolean
-mask of ⊥ (these three are *SCM mode*), and a pair ``(P, Q)`` of floating-point tensors
-(*projective mode*).
+Four forms: a tensor with NaN for ⊥, a :class:`~zeroproof.scm.carrier.SCMTensor`, a pair of a value
+and a boolean mask of ⊥ (these three are *SCM mode*), and a pair ``(P, Q)`` of floating-point
+tensors (*projective mode*).
 """
 
 from __future__ import annotations

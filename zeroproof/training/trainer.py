@@ -50,7 +50,8 @@ class SCMTrainer:
             Returns a scalar, or a scalar and a dict of terms to log.
         train_loader: yields ``(inputs, targets)``; targets may hold ±∞ and NaN.
         scheduler: stepped once per applied update.
-        config: options; None takes the defaults of :class:`TrainingConfig`.
+        config: options; None takes the defaults of
+            :class:`~zeroproof.training.config.TrainingConfig`.
 
     Raises:
         ValueError, TypeError: an option that cannot work with this model or loss.
