@@ -51,9 +51,9 @@ def prove(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run everything that shows the thing to work: tests, docstring examples, properties."""
     install(session, "-e", ".[dev]")
-    session.run(
-        "pytest", "--cov=zeroproof", "--cov-branch", "--cov-report=term-missing", *session.posargs
-    )
+    coverage = ["--cov=zeroproof", "--cov-branch", "--cov-report=term-missing"]
+    arguments = ["-n", "auto", *coverage, *session.posargs]
+    session.run("pytest", *arguments, env={"OMP_NUM_THREADS": "1"})
 
 
 @nox.session
