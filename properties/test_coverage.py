@@ -38,6 +38,8 @@ def tuples(Q: list[float], dtype: str = "float32", y: float = 1.0) -> Predicted:
 STEP = tuples([2.0**-23], "float16")
 UNEQUAL = [tuples([1.0] * 9), tuples([0.0])]
 SINGULAR = [tuples([1.0] * 3), tuples([0.0, 1.0], y=math.inf)]
+NOTHING = Array((), (3, 0), "float32")
+NO_OUTPUTS = Predicted("tuple", NOTHING, NOTHING, NOTHING)
 epochs = st.lists(batches(), min_size=1, max_size=4)
 
 
@@ -48,12 +50,14 @@ def test_COV_1_what_is_bottom(subject: Covers, batch: Predicted, tau: float) -> 
 
 
 @given(batches(), taus())
+@example(NO_OUTPUTS, 1e-4)
 def test_COV_2_by_sample(subject: Covers, batch: Predicted, tau: float) -> None:
     hold("COV-2", subject, batch, tau)
 
 
 @given(epochs, taus())
 @example(UNEQUAL, 1e-4)
+@example([*UNEQUAL, NO_OUTPUTS], 1e-4)
 def test_COV_3_pooled(subject: Covers, epoch: list[Predicted], tau: float) -> None:
     hold("COV-3", subject, epoch, tau)
 
@@ -66,6 +70,7 @@ def test_COV_4_in_range(subject: Covers, epoch: list[Predicted], tau: float) -> 
 @given(epochs, taus())
 @example(UNEQUAL, 1e-4)
 @example(SINGULAR, 1e-4)
+@example([*SINGULAR, NO_OUTPUTS], 1e-4)
 def test_STOP_6_monitored(subject: Covers, epoch: list[Predicted], tau: float) -> None:
     hold("STOP-6", subject, epoch, tau)
 
@@ -77,14 +82,19 @@ def test_COV_1_everywhere(subject: Covers, form: str, dtype: str) -> None:
     """All values of the half-precision formats, as values and as denominators."""
     x = every(dtype)
     flags = x.with_values([float(index % 3 == 0) for index in range(len(x.values))])
-    parts = (Array.full(2.0, like=x), x) if form == "tuple" else (x, flags)
-    for tau in (0.0, 6e-8, 0.1):
-        hold("COV-1", subject, Predicted(form, *parts, x), tau)
+    parts = [(x, flags)]
+    if form == "tuple":
+        constant = Array.full(2.0**-24, like=x)
+        parts = [(constant, x), (x, constant)]
+    for tau in (0.0, 2.0**-24, 6e-8, 0.1, 1.0):
+        for first, second in parts:
+            hold("COV-1", subject, Predicted(form, first, second, x), tau)
 
 
 @pytest.mark.exhaustive
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
 @pytest.mark.parametrize("format", ["float8_e5m2", "float8_e4m3fn"])
-def test_COV_1_at_every_pair(subject: Covers, format: str) -> None:
-    """All pairs of 8-bit numbers, held in float16: no library computes with 8 bits."""
-    P, Q = pairs(format, "float16")
+def test_COV_1_at_every_pair(subject: Covers, format: str, dtype: str) -> None:
+    """All pairs of 8-bit numbers, held in wider dtypes: no library computes with 8 bits."""
+    P, Q = pairs(format, dtype)
     hold("COV-1", subject, Predicted("tuple", P, Q, Q), 0.0625)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from properties.formats import every
 from properties.hold import hold
-from properties.strategies import masks, several
+from properties.strategies import masks, several, singular_numbers
 from spec import Array
 from spec.policies import FORMS, POLICIES, SELECTING, Policies
 
@@ -47,9 +48,11 @@ def test_POL_4_passes(subject: Policies, case: Case) -> None:
     hold("POL-4", subject, *case)
 
 
-@given(st.sampled_from(SELECTING), cases())
-def test_POL_5_selects(subject: Policies, policy: str, case: Case) -> None:
-    hold("POL-5", subject, policy, *case)
+@given(st.sampled_from(SELECTING), cases(), singular_numbers)
+def test_POL_5_selects(subject: Policies, policy: str, case: Case, incoming: float) -> None:
+    g, bottom = case
+    poisoned = [incoming if b else x for x, b in zip(g.values, bottom, strict=True)]
+    hold("POL-5", subject, policy, g.with_values(poisoned), bottom)
 
 
 @given(names, cases())
@@ -66,8 +69,13 @@ def test_POL_7_independent(
     hold("POL-7", subject, policy, g, other, bottom, kept)
 
 
-@given(st.lists(names, max_size=4), st.none() | names, st.none() | names, names)
-@example(["reject"], "project", None, "passthrough")
+# Names may be spelt in any case.
+unknown = st.text(max_size=8).filter(lambda name: name.lower() not in POLICIES)
+
+
+@given(st.lists(names, max_size=4), st.none() | names, st.none() | names, names, unknown)
+@example(["reject"], "project", None, "passthrough", "clip")
+@example([], None, "reject", "passthrough", "")
 @settings(max_examples=50)
 def test_POL_8_scope(
     subject: Policies,
@@ -75,14 +83,20 @@ def test_POL_8_scope(
     default: str | None,
     explicit: str | None,
     later: str,
+    unknown: str,
 ) -> None:
-    hold("POL-8", subject, scopes, default, explicit, later)
+    hold("POL-8", subject, scopes, default, explicit, later, unknown)
 
 
 @given(names, st.sampled_from(FORMS), several(3, shapes=st.sampled_from([(1,), (5,), (3, 2)])))
 @example("project", "tuple", [Array.of(x) for x in ([1.0, 0.0, 1.0], [0.0] * 3, [3.0] * 3)])
 def test_POL_9_reach(subject: Policies, policy: str, form: str, arrays: list[Array]) -> None:
     hold("POL-9", subject, policy, form, *arrays)
+
+
+@given(names, cases())
+def test_POL_11_keeps_values(subject: Policies, policy: str, case: Case) -> None:
+    hold("POL-11", subject, policy, *case)
 
 
 @pytest.mark.exhaustive
@@ -103,5 +117,18 @@ def test_POL_5_and_6_everywhere(subject: Policies, policy: str, dtype: str) -> N
     g = every(dtype)
     bottom = [index % 2 == 0 for index in range(len(g.values))]
     hold("POL-6", subject, policy, g, bottom)
+    hold("POL-11", subject, policy, g, bottom)
     if policy in SELECTING:
         hold("POL-5", subject, policy, g, bottom)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("dtype", HALVES)
+@pytest.mark.parametrize("form", FORMS)
+def test_POL_9_everywhere(subject: Policies, form: str, dtype: str) -> None:
+    """All values of the half-precision formats as outputs, and as the gradients that come back."""
+    x = every(dtype)
+    flags = x.with_values([float(index % 3 == 0) for index in range(len(x.values))])
+    for other in (0.0, 1.0, math.nan):
+        second = Array.full(other, like=x) if form == "tuple" else flags
+        hold("POL-9", subject, "project", form, x, second, x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from properties.hold import hold
@@ -49,5 +49,6 @@ def test_TAU_5_repeatable(subject: Draws, interval: list[float], seed: int) -> N
 
 
 @given(widths, seeds)
+@settings(max_examples=30)  # of a thousand draws each
 def test_TAU_6_uniform(subject: Draws, interval: tuple[float, float], seed: int) -> None:
     hold("TAU-6", subject, *interval, seed)

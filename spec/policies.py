@@ -85,6 +85,9 @@ class Policies(Protocol):
     ) -> Callable[[], Array]:
         """Run the forward now, and return the backward, to be run later."""
 
+    def policy_value(self, policy: str, x: Array, bottom: Sequence[bool]) -> Array:
+        """Return what becomes of values that are put under a policy."""
+
     def policy_scope(self, policy: str) -> AbstractContextManager[object]:
         """Put a policy in force; ValueError for an unknown one."""
 
@@ -107,6 +110,8 @@ class Policies(Protocol):
 def _require_gradients(
     policy: str, found: Array, g: Array, bottom: Sequence[bool], where: str = ""
 ) -> None:
+    kind = (found.shape, found.dtype)
+    require(kind == (g.shape, g.dtype), "{}{} of {} became {}", where, policy, g, kind)
     for index, (value, b) in enumerate(zip(g.values, bottom, strict=True)):
         got, want = found.values[index], POLICIES[policy](value, b)
         right = identical(got, want)
@@ -184,8 +189,9 @@ BOTTOM: Final = (False, False, True)
     since="0.2.0",
 )
 def scope(
-    subject: Policies, scopes: Sequence[str], default: str | None, explicit: str | None, later: str
-) -> None:
+    subject: Policies, scopes: Sequence[str], default: str | None, explicit: str | None, later: str,
+    unknown: str = "clip",
+) -> None:  # fmt: skip
     """A scope nests, is undone on exceptions, is local to its thread and async task, overrides a
     layer's default and yields to an explicit argument; the policy that counts is the one in force
     at the forward; an unknown one is a ValueError.
@@ -194,11 +200,11 @@ def scope(
     _require_undone(subject, scopes)
     _require_local(subject, scopes[0] if scopes else "reject", later)
     for call in (
-        lambda: subject.policy_gradient("clip", PROBE, BOTTOM),
-        lambda: subject.policy_scope("clip").__enter__(),
-        lambda: subject.set_default("probe", "clip"),
+        lambda: subject.policy_gradient(unknown, PROBE, BOTTOM),
+        lambda: subject.policy_scope(unknown).__enter__(),
+        lambda: subject.set_default("probe", unknown),
     ):
-        require(refused(ValueError, call), "an unknown policy was taken")
+        require(refused(ValueError, call), "the unknown policy {} was taken", unknown)
 
 
 def _require_order(
@@ -248,12 +254,13 @@ def _require_local(subject: Policies, ours: str, theirs: str) -> None:
 
     async def task(name: str) -> None:
         with subject.policy_scope(name):
-            await asyncio.sleep(0)
-            found = subject.policy_in_force()
-            require(found == name, "the task of {} saw {}", name, found)
+            for _ in range(3):  # by turns: the last to enter is not the first to leave
+                await asyncio.sleep(0)
+                found = subject.policy_in_force()
+                require(found == name, "the task of {} saw {}", name, found)
 
     async def together() -> None:
-        await asyncio.gather(task(ours), task(theirs), task(ours))
+        await asyncio.gather(task(ours), task(theirs))
 
     thread = threading.Thread(target=work)
     with subject.policy_scope(ours):
@@ -278,5 +285,19 @@ def reach(subject: Policies, policy: str, form: str, first: Array, second: Array
     """
     pairs = zip(first.values, second.values, strict=True)
     bottom = [output_is_bottom(form, *pair) for pair in pairs]
-    for found in subject.output_gradient(policy, form, first, second, g):
+    gradients = subject.output_gradient(policy, form, first, second, g)
+    count = 2 if form == "tuple" else 1
+    require(len(gradients) == count, "outputs {}: {} gradients", form, len(gradients))
+    for found in gradients:
         _require_gradients(policy, found, g, bottom, f"outputs {form}, ")
+
+
+@clause(
+    "POL-11",
+    source="Ours: what a model predicts must not depend on how it is trained",
+    since="0.2.0",
+)
+def keeps_values(subject: Policies, policy: str, x: Array, bottom: Sequence[bool]) -> None:
+    """A policy acts on gradients only: values, those at ⊥ included, stay bit for bit."""
+    found = subject.policy_value(policy, x, bottom)
+    require(same(found, x), "{} made {} of {}", policy, found, x)

@@ -34,7 +34,7 @@ def midpoint(tau_min: float, tau_max: float) -> Fraction:
 def distance_from_uniform(draws: Sequence[float], tau_min: float, tau_max: float) -> Fraction:
     """Return the Kolmogorov–Smirnov distance of draws from the uniform law; TAU-6."""
     width = Fraction(tau_max) - Fraction(tau_min)
-    quantiles = sorted((Fraction(draw) - Fraction(tau_min)) / width for draw in draws)
+    quantiles = [(Fraction(draw) - Fraction(tau_min)) / width for draw in sorted(draws)]
     count = len(quantiles)
     return max(
         max(Fraction(rank + 1, count) - u, u - Fraction(rank, count))

@@ -267,6 +267,8 @@ def test_thresholds_without_a_generator_leave_torchs_random_state() -> None:
         perturbed_threshold(2.0, 1.0)
     with pytest.raises(ValueError, match=r"^tau_min must be a finite number ≥ 0, got -1.0"):
         perturbed_threshold(-1.0, 1.0)
+    with pytest.raises(ValueError, match="tau_max must be a finite number ≥ 0, got nan"):
+        perturbed_threshold(0.0, NAN)
 
 
 def test_strict_inference_decodes_to_values_bottom_and_gap() -> None:

@@ -143,7 +143,7 @@ def apply_policy(
     Raises:
         ValueError: an unknown policy, or shapes that differ.
 
-    Meets: POL-1 to POL-8.
+    Meets: POL-1 to POL-8, POL-11.
 
     Example:
         >>> x = torch.tensor([3.0, 0.0], requires_grad=True)

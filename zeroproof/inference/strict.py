@@ -83,7 +83,7 @@ def strict_inference(
     Raises:
         ValueError: P and Q differ in shape.
 
-    Meets: DEC-1, DEC-2, DEC-3, DEC-4, DEC-5, POL-10.
+    Meets: DEC-1, DEC-2, DEC-3, DEC-4, DEC-5, DEC-6, POL-10.
 
     Example:
         >>> strict_inference(torch.tensor([1.0, 1.0]), torch.tensor([4.0, 0.0])).value

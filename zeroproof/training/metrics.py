@@ -25,13 +25,15 @@ def measure(outputs: Outputs, Y_d: Tensor, tau: float) -> dict[str, Tensor]:
     Returns:
         Scalars by name: the counts of samples, of covered ones, of those whose targets are all
         finite, of the covered and of the ⊥ ones among either kind; the fraction of ⊥ elements;
-        and the minimum and mean of the finite ``|Q|``.
+        and the minimum and mean of the finite ``|Q|``, NaN where there is none.
 
     Meets: COV-1, COV-2, STOP-6.
     """
     bottom = bottom_mask(outputs, tau)
     covered, finite = per_sample(~bottom), per_sample(Y_d != 0)
     size = as_tuple(outputs)[1].detach().abs()
+    if not size.numel():  # samples without outputs are covered, and have no smallest |Q|
+        size = size.new_full((1,), math.nan)
     known = torch.isfinite(size)
     any_known = known.any()
     return {

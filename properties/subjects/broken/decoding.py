@@ -54,6 +54,28 @@ class NaNNumerator(Exact):
         return replace(strict, bottom=tuple(b and not free for b, free in pairs))
 
 
+@breaks("DEC-1")
+class UnsignedZero(Exact):
+    """What vanishes loses its sign."""
+
+    def _value(self, case: Tuples, row: tuple[float, float], decoded: Decoded) -> float:
+        return super()._value(case, row, decoded) + 0.0  # −0.0 + 0.0 is 0.0
+
+
+@breaks("DEC-1")
+class NoTupleIsZero(Exact):
+    """(0, 0) has no direction, and is taken for the value 0 in the unit gauge."""
+
+    def decode(self, case: Tuples) -> Strict:
+        """Free (0, 0)."""
+        strict = super().decode(case)
+        none = [case.gauge == "unit" and row == (0.0, 0.0) for row in case.rows]
+        pairs = zip(strict.value.values, none, strict=True)
+        value = strict.value.with_values([0.0 if no else x for x, no in pairs])
+        bottom = tuple(b and not no for b, no in zip(strict.bottom, none, strict=True))
+        return replace(strict, value=value, bottom=bottom)
+
+
 @breaks("DEC-2")
 class GapHoldsBottom(Exact):
     """Everything below τ_train is in the gap, ⊥ included."""
@@ -70,6 +92,15 @@ class SignedThreshold(Exact):
 
     def _one(self, case: Tuples, P: float, Q: float) -> Decoded:
         return super()._one(case, P, 0.0 if case.tau_infer > Q else Q)
+
+
+@breaks("DEC-4")
+class UnitAlways(Exact):
+    """The gauge is taken to be the unit one."""
+
+    def decode(self, case: Tuples) -> Strict:
+        """Compare the direction."""
+        return super().decode(replace(case, gauge="unit"))
 
 
 @breaks("DEC-4")
@@ -99,6 +130,16 @@ class Broadcasting(Exact):
         """Forget Q's shape."""
         Q = Array(case.Q.values, case.P.shape, case.Q.dtype)
         return super().decode(replace(case, Q=Q))
+
+
+@breaks("POL-10")
+class DetachedDenominator(Exact):
+    """The denominator is a constant to the gradient."""
+
+    def decode_gradients(self, case: Tuples) -> tuple[Array, Array]:
+        """Give Q none."""
+        P, Q = super().decode_gradients(case)
+        return P, Array.full(0.0, like=Q)
 
 
 @breaks("POL-10")

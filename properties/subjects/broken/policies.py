@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from properties.subjects.broken.register import breaks
 from properties.subjects.exact import Exact
@@ -90,16 +92,17 @@ class ClippedByNorm(Exact):
         return found.with_values([x / size for x in found.values]) if policy == "clamp" else found
 
 
-class _Global(Exact):
-    scopes: list[str]
+class _OwnScopes(Exact):
+    """Keeps the open scopes in a way of its own, which ends with the subject."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.scopes = []
+    def scopes(self) -> list[str]:
+        """Return the scopes that are open here."""
+        raise NotImplementedError
 
     def policy_in_force(self, layer: str | None = None) -> str:
-        """Look at the object, whoever asks."""
-        return self.scopes[-1] if self.scopes else super().policy_in_force(layer)
+        """Look at them."""
+        scopes = self.scopes()
+        return scopes[-1] if scopes else super().policy_in_force(layer)
 
     def forward(
         self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool]
@@ -108,33 +111,85 @@ class _Global(Exact):
         chosen = policy or self.policy_in_force(layer)
         return lambda: self.policy_gradient(chosen, g, bottom)
 
-
-@breaks("POL-8")
-class LeaksToThreads(_Global):
-    """The scope is a global of the process."""
-
     @contextmanager
     def policy_scope(self, policy: str) -> Iterator[None]:
         """Push and pop."""
-        if policy not in POLICIES:
-            raise ValueError(policy)
-        self.scopes.append(policy)
+        self.scopes().append(known(policy))
         try:
             yield
         finally:
-            self.scopes.pop()
+            self.scopes().pop()
 
 
 @breaks("POL-8")
-class KeptOnException(Exact):
+class LeaksToThreads(_OwnScopes):
+    """The scope is a global of the process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._all: list[str] = []
+
+    def scopes(self) -> list[str]:
+        """Return the same list to whoever asks."""
+        return self._all
+
+
+@breaks("POL-8")
+class LeaksToTasks(_OwnScopes):
+    """The scope is local to its thread, on which async tasks take turns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._of_thread = threading.local()
+
+    def scopes(self) -> list[str]:
+        """Return the thread's list."""
+        if not hasattr(self._of_thread, "scopes"):
+            self._of_thread.scopes = []
+        scopes: list[str] = self._of_thread.scopes
+        return scopes
+
+
+@breaks("POL-8")
+class KeptOnException(_OwnScopes):
     """A scope is undone at the end of its block, which an exception never reaches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._open: ContextVar[tuple[str, ...]] = ContextVar("open", default=())
+
+    def scopes(self) -> list[str]:
+        """Return the scopes of the thread and the task."""
+        return list(self._open.get())
 
     @contextmanager
     def policy_scope(self, policy: str) -> Iterator[None]:
         """Leave the scope open on exceptions."""
-        token = SCOPES.set((*SCOPES.get(), known(policy)))
+        token = self._open.set((*self._open.get(), known(policy)))
         yield
-        SCOPES.reset(token)
+        self._open.reset(token)
+
+
+@breaks("POL-8")
+class ScopeBeforeArgument(Exact):
+    """A scope overrides even an explicit argument."""
+
+    def forward(
+        self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool]
+    ) -> Callable[[], Array]:
+        """Forget the argument inside a scope."""
+        return super().forward(None if SCOPES.get() else policy, layer, g, bottom)
+
+
+@breaks("POL-8")
+class UnknownIsClamp(Exact):
+    """An unknown policy is taken for CLAMP."""
+
+    def policy_gradient(
+        self, policy: str, g: Array, bottom: Sequence[bool], layer: str | None = None
+    ) -> Array:
+        """Fall back."""
+        return super().policy_gradient(policy if policy in POLICIES else "clamp", g, bottom)
 
 
 @breaks("POL-8")
@@ -172,3 +227,35 @@ class UnreachedTuples(Exact):
         """Pass tuples through."""
         chosen = "passthrough" if form == "tuple" else policy
         return super().output_gradient(chosen, form, first, second, g)
+
+
+@breaks("POL-9")
+class UnreadMask(Exact):
+    """The mask beside a value is not looked at."""
+
+    def output_gradient(
+        self, policy: str, form: str, first: Array, second: Array, g: Array
+    ) -> list[Array]:
+        """Take a pair for its value."""
+        form = "value" if form == "pair" else form
+        return super().output_gradient(policy, form, first, second, g)
+
+
+@breaks("POL-9")
+class FreeDenominator(Exact):
+    """The policy reaches the numerator only; the denominator's gradient never arrives."""
+
+    def output_gradient(
+        self, policy: str, form: str, first: Array, second: Array, g: Array
+    ) -> list[Array]:
+        """Forget the second part."""
+        return super().output_gradient(policy, form, first, second, g)[:1]
+
+
+@breaks("POL-11")
+class CleanedValues(Exact):
+    """The gate replaces values at ⊥ by the placeholder."""
+
+    def policy_value(self, policy: str, x: Array, bottom: Sequence[bool]) -> Array:
+        """Replace."""
+        return x.with_values([0.0 if b else v for v, b in zip(x.values, bottom, strict=True)])

@@ -36,6 +36,36 @@ class Bell(Exact):
         return [sum(draws[3 * i : 3 * i + 3]) / 3 for i in range(count)]
 
 
+@breaks("TAU-1")
+class Normal(Exact):
+    """τ is normal about the midpoint, so some draws lie beyond the ends."""
+
+    def draw(self, tau_min: float, tau_max: float, seed: int | None, count: int) -> list[float]:
+        """Draw with a standard deviation of half the width."""
+        super().draw(tau_min, tau_max, seed, count)
+        source, half = random.Random(seed), (tau_max - tau_min) / 2
+        return [source.gauss(tau_min + half, half) for _ in range(count)]
+
+
+@breaks("TAU-4")
+class GlobalWithoutSeed(Exact):
+    """τ is drawn from the global generator where no seed is given."""
+
+    def draw(self, tau_min: float, tau_max: float, seed: int | None, count: int) -> list[float]:
+        """Fall back on the global generator."""
+        drawn = super().draw(tau_min, tau_max, seed, count)
+        return drawn if seed is not None else [random.uniform(tau_min, tau_max) for _ in drawn]
+
+
+@breaks("TAU-5")
+class OneDraw(Exact):
+    """The generator is seeded anew for every micro-batch, so that all thresholds are one."""
+
+    def draw(self, tau_min: float, tau_max: float, seed: int | None, count: int) -> list[float]:
+        """Draw once."""
+        return super().draw(tau_min, tau_max, seed, 1) * count
+
+
 @breaks("TAU-3")
 class SwappedEnds(Exact):
     """Crossed ends are swapped in silence."""

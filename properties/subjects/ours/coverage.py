@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from properties.compare import without_shape_checks
 from properties.subjects.ours.tensors import flags, to_tensor
+from properties.subjects.ours.unchecked import unchecked
 from spec.coverage import EpochCoverage, Predicted
 from zeroproof.losses import coverage
 from zeroproof.scm import SCMTensor, bottom_mask
@@ -35,7 +35,7 @@ class OursCoverage:
 
     def batch_coverage(self, batch: Predicted, tau: float) -> float:
         """Return the coverage of a micro-batch; of a pair, also with the mask given apart."""
-        with without_shape_checks():
+        with unchecked():
             found = coverage(outputs(batch), tau=tau).item()
             if batch.form == "pair":
                 value, mask = outputs(batch)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from properties.compare import without_shape_checks
 from properties.subjects.ours.tensors import flags, to_array, to_tensor
+from properties.subjects.ours.unchecked import unchecked
 from spec import Array
 from spec.decoding import Strict, Tuples
 from zeroproof.inference import Decoded, InferenceConfig, strict_inference
@@ -20,7 +20,7 @@ class OursDecoding:
 
     def decode(self, case: Tuples) -> Strict:
         """Decode strictly."""
-        with without_shape_checks():
+        with unchecked():
             decoded = _decode(case, to_tensor(case.P), to_tensor(case.Q))
         return Strict(to_array(decoded.value), flags(decoded.bottom), flags(decoded.gap))
 

@@ -51,6 +51,11 @@ class OursPolicies:
         y = apply_policy(x, mask, policy, layer=layer)
         return lambda: to_array(torch.autograd.grad(y, x, incoming)[0])
 
+    def policy_value(self, policy: str, x: Array, bottom: Sequence[bool]) -> Array:
+        """Run the forward of a gate on values that are tracked for gradients."""
+        mask = torch.tensor(bottom, dtype=torch.bool).reshape(x.shape)
+        return to_array(apply_policy(to_tensor(x).requires_grad_(), mask, policy))
+
     def policy_scope(self, policy: str) -> AbstractContextManager[object]:
         """Open a scope."""
         return gradient_policy(policy)
