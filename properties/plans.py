@@ -14,6 +14,9 @@ patiences = st.integers(1, 4)
 slopes = st.integers(-16, 16).map(lambda eighths: Fraction(eighths, 8))
 samples = st.text("vbVB", min_size=1, max_size=6)
 
+# Stops after three epochs, between which it is interrupted.
+LOW = Plan(((MicroBatch("bbv"),),) * 3, threshold=0.5, patience=3, interrupts=(1, 2))
+
 
 def micro_batches(*, faulty: bool = False) -> st.SearchStrategy[MicroBatch]:
     """Micro-batches, a third of them with a fault if ``faulty``."""

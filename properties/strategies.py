@@ -17,6 +17,13 @@ SHAPES: tuple[tuple[int, ...], ...] = (
 )  # fmt: skip
 BATCH_SHAPES: tuple[tuple[int, ...], ...] = ((1,), (2,), (7,), (3, 2), (4, 1), (2, 1, 3))
 
+# Zeros, ordinary, subnormal, huge and singular numbers, each once flagged and once not.
+TELLING = Array.of(
+    [0.0, -0.0, 0.5, 1.0, -3.0, 2.0**-149, 3e38, -3e38, math.nan, math.inf, -math.inf] * 2,
+    "float32",
+)
+FLAGS = (False,) * 11 + (True,) * 11
+
 dtypes = st.sampled_from(DTYPES)
 wide_dtypes = st.sampled_from(("float32", "float64"))
 shapes = st.sampled_from(SHAPES)

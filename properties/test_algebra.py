@@ -28,8 +28,9 @@ def variables(kind: str, arity: int) -> st.SearchStrategy[Any]:
     """Numbers of a kind, 0 and ⊥ among them; often all are ordinary, so that nothing overflows."""
     if kind == "rational":
         return st.tuples(*[st.one_of(st.sampled_from(FEW), st.fractions())] * arity)
-    ordinary = st.floats(-8.0, 8.0, width=16).map(lambda x: rounded(x, kind))
-    anything = st.one_of(numbers(kind), singular_numbers, st.sampled_from([0.0, -0.0, 1.0, -1.0]))
+    # These have all their digits, and so show what is rounded.
+    ordinary = st.integers(-2048, 2048).map(lambda n: rounded(n / 256, kind))
+    anything = st.one_of(numbers(kind), singular_numbers, st.sampled_from([0.0, -0.0, 1.0, -1.0, 49.0]))
     return st.one_of(st.tuples(*[ordinary] * arity), st.tuples(*[anything] * arity))
 
 

@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 
 from properties.formats import every, pairs
 from properties.hold import hold
-from properties.strategies import arrays, dtypes, masks, numbers, picks, rounded, several
+from properties.strategies import (
+    FLAGS,
+    TELLING,
+    arrays,
+    dtypes,
+    masks,
+    numbers,
+    picks,
+    rounded,
+    several,
+)
 from spec import Array
 from spec.bottom import ARITY, Bottoms, Carrier
 
@@ -28,6 +38,10 @@ written = st.one_of(st.sampled_from([0.1, -3.0, 1e-9, 1e9, 7.0]), st.floats())
 def plain(*payloads: Array) -> list[Carrier]:
     """Return arrays as carriers without a flag."""
     return [Carrier(x, (False,) * len(x.values)) for x in payloads]
+
+
+# Each number with others, and all of them with what is flagged and what is not.
+MANY = (Carrier(TELLING, FLAGS), Carrier(TELLING.with_values(TELLING.values[::-1]), FLAGS))
 
 
 @st.composite
@@ -52,6 +66,7 @@ def fitted(draw: st.DrawFn) -> tuple[Carrier, Carrier]:
 
 
 @given(operands())
+@example(MANY)
 def test_BOT_1_absorption(subject: Bottoms, drawn: tuple[Carrier, Carrier]) -> None:
     for operation, arity in ARITY.items():
         hold("BOT-1", subject, operation, *drawn[:arity])
@@ -64,12 +79,14 @@ def test_BOT_1_broadcasting(subject: Bottoms, drawn: tuple[Carrier, Carrier]) ->
 
 
 @given(operands())
+@example(MANY)
 def test_BOT_2_total(subject: Bottoms, drawn: tuple[Carrier, Carrier]) -> None:
     for operation, arity in ARITY.items():
         hold("BOT-2", subject, operation, *drawn[:arity])
 
 
 @given(operands())
+@example(MANY)
 def test_BOT_3_exactly_when(subject: Bottoms, drawn: tuple[Carrier, Carrier]) -> None:
     for operation, arity in ARITY.items():
         hold("BOT-3", subject, operation, *drawn[:arity])
@@ -102,7 +119,13 @@ def test_BOT_6_elementwise(
         hold("BOT-6", subject, operation, chosen, *drawn[:arity])
 
 
+def test_BOT_6_one_of_many(subject: Bottoms) -> None:
+    for operation, arity in ARITY.items():
+        hold("BOT-6", subject, operation, [2, 3], *MANY[:arity])
+
+
 @given(operands())
+@example(MANY)
 def test_BOT_7_tracked(subject: Bottoms, drawn: tuple[Carrier, Carrier]) -> None:
     for operation, arity in ARITY.items():
         hold("BOT-7", subject, operation, *drawn[:arity])

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from properties.hold import hold
-from properties.plans import interrupted, plans
+from properties.plans import LOW, interrupted, plans
 from spec.checkpoints import UNREADABLE, Resumes
 from spec.runs import Plan, Trains
 
 
 @given(interrupted(plans(faulty=True, stops=True), at_ends=True))
+@example(LOW)
 def test_RES_1_at_the_ends_of_epochs(subject: Trains, plan: Plan) -> None:
     hold("RES-1", subject, plan)
 

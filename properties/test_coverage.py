@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from properties.formats import every, pairs
 from properties.hold import hold
-from properties.strategies import batch_shapes, labels, masks, several, taus
+from properties.strategies import TELLING, batch_shapes, labels, masks, several, taus
 from spec import Array
 from spec.coverage import FORMS, Covers, Predicted
 
@@ -37,20 +37,25 @@ def tuples(Q: list[float], dtype: str = "float32", y: float = 1.0) -> Predicted:
 # In float16, 1.3e-7 rounds down to this very denominator.
 STEP = tuples([2.0**-23], "float16")
 UNEQUAL = [tuples([1.0] * 9), tuples([0.0])]
+SINGULAR_ONLY = [tuples([1.0], y=math.inf)]
 SINGULAR = [tuples([1.0] * 3), tuples([0.0, 1.0], y=math.inf)]
 NOTHING = Array((), (3, 0), "float32")
+ROWS = Array((1.0, math.nan, 1.0, 1.0), (2, 2), "float32")
 NO_OUTPUTS = Predicted("tuple", NOTHING, NOTHING, NOTHING)
 epochs = st.lists(batches(), min_size=1, max_size=4)
 
 
 @given(batches(), taus())
 @example(STEP, 1.3e-7)
+@example(Predicted("value", TELLING, TELLING, TELLING), 1e-4)
+@example(Predicted("tuple", TELLING, Array.full(1.0, like=TELLING), TELLING), 1e-4)
 def test_COV_1_what_is_bottom(subject: Covers, batch: Predicted, tau: float) -> None:
     hold("COV-1", subject, batch, tau)
 
 
 @given(batches(), taus())
 @example(NO_OUTPUTS, 1e-4)
+@example(Predicted("value", ROWS, ROWS, ROWS), 1e-4)
 def test_COV_2_by_sample(subject: Covers, batch: Predicted, tau: float) -> None:
     hold("COV-2", subject, batch, tau)
 
@@ -70,6 +75,7 @@ def test_COV_4_in_range(subject: Covers, epoch: list[Predicted], tau: float) -> 
 @given(epochs, taus())
 @example(UNEQUAL, 1e-4)
 @example(SINGULAR, 1e-4)
+@example(SINGULAR_ONLY, 1e-4)
 @example([*SINGULAR, NO_OUTPUTS], 1e-4)
 def test_STOP_6_monitored(subject: Covers, epoch: list[Predicted], tau: float) -> None:
     hold("STOP-6", subject, epoch, tau)

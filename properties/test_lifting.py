@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from properties.formats import every
 from properties.hold import hold
-from properties.strategies import labels, picks
+from properties.strategies import TELLING, labels, picks
 from spec import Array
 from spec.lifting import INTEGERS, UNLIFTABLE, Lifts
 
@@ -17,31 +17,37 @@ CLAUSES_OF_ONE_ELEMENT = ("LIFT-1", "LIFT-2", "LIFT-3", "LIFT-4", "LIFT-5")
 
 
 @given(labels())
+@example(TELLING)
 def test_LIFT_1_finite(subject: Lifts, y: Array) -> None:
     hold("LIFT-1", subject, y)
 
 
 @given(labels())
+@example(TELLING)
 def test_LIFT_2_infinite(subject: Lifts, y: Array) -> None:
     hold("LIFT-2", subject, y)
 
 
 @given(labels())
+@example(TELLING)
 def test_LIFT_3_unoriented(subject: Lifts, y: Array) -> None:
     hold("LIFT-3", subject, y)
 
 
 @given(labels())
+@example(TELLING)
 def test_LIFT_4_round_trip(subject: Lifts, y: Array) -> None:
     hold("LIFT-4", subject, y)
 
 
 @given(labels())
+@example(TELLING)
 def test_LIFT_5_parts(subject: Lifts, y: Array) -> None:
     hold("LIFT-5", subject, y)
 
 
 @given(labels())
+@example(TELLING)
 def test_LIFT_6_keeps(subject: Lifts, y: Array) -> None:
     hold("LIFT-6", subject, y)
 

@@ -37,6 +37,7 @@ NEARLY_ORTHOGONAL = problem(
 NEARLY_OPPOSITE = problem([(-1.0, 0.0, 1.0, 0.0), (-1.0, 1e-4, 1.0, 0.0), (-1.0, 3e-4, 1.0, 0.0)])
 # At every size sin² is 0.1, and the implicit loss rewards the smallest.
 SAME_LINE = problem([(size, size, 2.0, 1.0) for size in (1e-30, 1e-6, 1.0, 1e30)])
+AT_CEILING = problem([(0.0, 1e15, 1.0, 0.0)])
 BEYOND = problem([(1e30, 0.0, 0.0, 1.0), (1e20, -1e20, 1e20, 1e20), (1e-20, 1e-20, 0.0, 1.0)])
 # Next to its larger part the target's smaller one underflows.
 LOPSIDED = problem([(0.0, 1e-19, 1e33, 1e-10), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 1.0, 0.0)])
@@ -52,6 +53,7 @@ thresholds = st.one_of(taus(), st.floats(0.0, 1e18), st.sampled_from([1e18, 1e20
 @given(problems(), st.sampled_from([GAMMA, 1e-3, 1.0]))
 @example(FAR, GAMMA)
 @example(SAME_LINE, GAMMA)
+@example(AT_CEILING, GAMMA)
 @example(BEYOND, GAMMA)
 @example(LOPSIDED, GAMMA)
 def test_LOSS_1_implicit(subject: Losses, case: Case, gamma: float) -> None:
@@ -102,7 +104,11 @@ def test_LOSS_5_rejection(subject: Losses, case: Case, tau: float, goal: float) 
     hold("LOSS-5", subject, case, tau, goal)
 
 
+UNORIENTED = Array.of([1.0, -1.0]), Array.of([1.0, 0.25]), Array.of([1.0, math.nan])
+
+
 @given(batches(), options())
+@example(UNORIENTED, {"fit": "chordal", "tau": 0.5, "goal": 0.5, "weights": None, "given": {}})
 def test_LOSS_6_training_loss(subject: TrainingLosses, batch: Batch, made: Options) -> None:
     hold("LOSS-6", subject, batch, made)
 
@@ -117,6 +123,12 @@ def test_LOSS_7_masks_select(
     hold("LOSS-7", subject, name, case, data.draw(flags(case), label="mask"), poison)
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_LOSS_7_each_poison(subject: Losses, name: str) -> None:
+    for poison in POISONS:
+        hold("LOSS-7", subject, name, DENOMINATORS, Array.of([1.0, 0.0, 1.0], "bool"), poison)
+
+
 @given(samples(), st.data(), st.sampled_from(POISONS))
 def test_LOSS_7_samples(subject: Losses, case: Case, data: st.DataObject, poison: float) -> None:
     hold("LOSS-7", subject, "rejection", case, data.draw(flags(case), label="mask"), poison)
@@ -129,6 +141,7 @@ def test_LOSS_8_wide(subject: Losses, name: str, case: Case) -> None:
 
 @given(names, st.one_of(problems(dtypes), extreme_problems()), thresholds)
 @example("implicit", BEYOND, 0.5)
+@example("chordal", BEYOND, 0.5)
 @example("margin", DENOMINATORS, 1e300)
 def test_LOSS_9_finite(subject: Losses, name: str, case: Case, tau: float) -> None:
     hold("LOSS-9", subject, name, case, tau)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from properties.formats import every
 from properties.hold import hold
-from properties.strategies import masks, several, singular_numbers
+from properties.strategies import FLAGS, TELLING, masks, several, singular_numbers
 from spec import Array
 from spec.policies import FORMS, POLICIES, SELECTING, Policies
 
@@ -29,21 +29,25 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 @given(cases())
+@example((TELLING, FLAGS))
 def test_POL_1_clamps(subject: Policies, case: Case) -> None:
     hold("POL-1", subject, *case)
 
 
 @given(cases())
+@example((TELLING, FLAGS))
 def test_POL_2_projects(subject: Policies, case: Case) -> None:
     hold("POL-2", subject, *case)
 
 
 @given(cases())
+@example((TELLING, FLAGS))
 def test_POL_3_rejects(subject: Policies, case: Case) -> None:
     hold("POL-3", subject, *case)
 
 
 @given(cases())
+@example((TELLING, FLAGS))
 def test_POL_4_passes(subject: Policies, case: Case) -> None:
     hold("POL-4", subject, *case)
 
@@ -56,6 +60,7 @@ def test_POL_5_selects(subject: Policies, policy: str, case: Case, incoming: flo
 
 
 @given(names, cases())
+@example("clamp", (TELLING, FLAGS))
 def test_POL_6_idempotent(subject: Policies, policy: str, case: Case) -> None:
     hold("POL-6", subject, policy, *case)
 
@@ -67,6 +72,12 @@ def test_POL_7_independent(
     g, other = arrays
     bottom, kept = (data.draw(masks(g.shape), label=name) for name in ("bottom", "kept"))
     hold("POL-7", subject, policy, g, other, bottom, kept)
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+def test_POL_7_beside_larger(subject: Policies, policy: str) -> None:
+    g, other = Array.of([0.5, 0.75]), Array.of([0.5, 8.0])
+    hold("POL-7", subject, policy, g, other, (False, True), (True, False))
 
 
 # Names may be spelt in any case.
@@ -89,6 +100,7 @@ def test_POL_8_scope(
 
 
 @given(names, st.sampled_from(FORMS), several(3, shapes=st.sampled_from([(1,), (5,), (3, 2)])))
+@example("project", "pair", [Array.of(x) for x in ([1.0, 1.0], [1.0, 0.0], [3.0, 3.0])])
 @example("project", "tuple", [Array.of(x) for x in ([1.0, 0.0, 1.0], [0.0] * 3, [3.0] * 3)])
 def test_POL_9_reach(subject: Policies, policy: str, form: str, arrays: list[Array]) -> None:
     hold("POL-9", subject, policy, form, *arrays)

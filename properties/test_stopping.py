@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from properties.hold import hold
-from properties.plans import interrupted, patiences, plans, thresholds
+from properties.plans import LOW, interrupted, patiences, plans, thresholds
 from spec.runs import MicroBatch, Plan, Trains
 from spec.stopping import Stops
 
@@ -47,11 +47,10 @@ def test_STOP_3_like_the_automaton(subject: Trains, plan: Plan) -> None:
 
 @pytest.mark.unmet("training runs in one process only")
 @given(plans(stops=True), st.integers(2, 3))
+@example(Plan(((MicroBatch("vbb"),),) * 3, threshold=0.5, patience=1), 2)
+@example(Plan(((MicroBatch("bvbvv"),),) * 3, threshold=0.5, patience=1), 2)
 def test_STOP_4_every_rank(subject: Trains, plan: Plan, ranks: int) -> None:
     hold("STOP-4", subject, plan, ranks)
-
-
-LOW = Plan(((MicroBatch("bbv"),),) * 3, threshold=0.5, patience=3, interrupts=(1, 2))
 
 
 @given(interrupted(plans(stops=True), at_ends=True))

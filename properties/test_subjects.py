@@ -50,10 +50,9 @@ def _fails(test: Property, broken: Broken) -> bool:
         except Exception as error:
             # What depends on what was done before fails in several ways, which come together.
             failures = getattr(error, "exceptions", (error,))
-            return any(
-                isinstance(failure, ClauseError) and str(failure).startswith(f"{broken.clause} ")
-                for failure in failures
-            )
+            if not all(isinstance(failure, ClauseError) for failure in failures):
+                raise
+            return any(str(failure).startswith(f"{broken.clause} ") for failure in failures)
     return False
 
 

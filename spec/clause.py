@@ -28,11 +28,13 @@ def require(holds: bool, complaint: str, *parts: object) -> None:
 
 
 def refused(error: type[Exception], call: Callable[[], object]) -> bool:
-    """Tell whether a call is refused with this type of error."""
+    """Tell whether a call is refused with this type of error; one with another type is none."""
     try:
         call()
     except error:
         return True
+    except Exception as other:
+        raise Violation(f"raised {other!r}, not a {error.__name__}") from other
     return False
 
 

@@ -121,7 +121,7 @@ class ReciprocalDivision(Exact):
 
 @breaks("ALG-2")
 class LostHalf(Exact):
-    """Sums are rounded to half the digits, as in an accumulator that is too narrow."""
+    """Sums are cut to half the digits, as in an accumulator that is too narrow."""
 
     def apply(self, operation: str, *operands: Operand) -> Carrier:
         """Cut the mantissa of sums."""
@@ -129,5 +129,5 @@ class LostHalf(Exact):
         if operation != "add":
             return found
         pairs = map(math.frexp, found.payload.values)
-        cut = [math.ldexp(round(m * 16) / 16, e) for m, e in pairs]
+        cut = [math.ldexp(int(m * 16) / 16, e) for m, e in pairs]
         return self.enter(found.payload.with_values(cut), found.bottom)
