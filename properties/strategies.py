@@ -19,7 +19,8 @@ BATCH_SHAPES: tuple[tuple[int, ...], ...] = ((1,), (2,), (7,), (3, 2), (4, 1), (
 
 # Zeros, ordinary, subnormal, huge and singular numbers, each once flagged and once not.
 TELLING = Array.of(
-    [0.0, -0.0, 0.5, 1.0, -3.0, 2.0**-149, 3e38, -3e38, math.nan, math.inf, -math.inf] * 2,
+    [0.0, -0.0, 0.5, 1.0, -3.0, 2.0**-149, 2.0**127, -(2.0**127), math.nan, math.inf, -math.inf]
+    * 2,
     "float32",
 )
 FLAGS = (False,) * 11 + (True,) * 11

@@ -30,7 +30,9 @@ def variables(kind: str, arity: int) -> st.SearchStrategy[Any]:
         return st.tuples(*[st.one_of(st.sampled_from(FEW), st.fractions())] * arity)
     # These have all their digits, and so show what is rounded.
     ordinary = st.integers(-2048, 2048).map(lambda n: rounded(n / 256, kind))
-    anything = st.one_of(numbers(kind), singular_numbers, st.sampled_from([0.0, -0.0, 1.0, -1.0, 49.0]))
+    anything = st.one_of(
+        numbers(kind), singular_numbers, st.sampled_from([0.0, -0.0, 1.0, -1.0, 49.0])
+    )
     return st.one_of(st.tuples(*[ordinary] * arity), st.tuples(*[anything] * arity))
 
 
