@@ -102,7 +102,7 @@ def test_POL_5_select(policy: str) -> None:
     prove("POL-5", SYMBOLIC[policy](g, z3.BoolVal(True)) == ZERO)
 
 
-def test_POL_5_a_product_would_not_do() -> None:
+def test_a_product_is_refused() -> None:
     """The same claim about a product with the mask is refused, so it does say something."""
     finite = Gradient.finite(z3.If(b, 0.0, Gradient.size(g)))
     product = z3.If(Gradient.is_finite(g), finite, z3.If(b, Gradient.nan, g))
