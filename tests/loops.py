@@ -103,7 +103,6 @@ def coverage_run(bottoms: list[int], form: str = "nan", **options: Any) -> Any:
 
 
 def set_scale(trainer: SCMTrainer, scale: float) -> None:
-    """Set a float16 scaler's scale; without one, do nothing."""
-    scaler = trainer.window.scaler
-    if scaler.is_enabled():
-        scaler.load_state_dict(scaler.state_dict() | {"scale": scale})
+    """Set float16's loss scale; without one, do nothing."""
+    if trainer.window.scale is not None:
+        trainer.window.scale.value.fill_(scale)

@@ -72,7 +72,7 @@ def everything(trainer: SCMTrainer) -> tuple[list[Tensor], Any]:
     optimizer = state["optimizer"]["state"]
     tensors = [*state["model"].values(), *state["loss"][0].values(), state["random"]["torch"]]
     tensors += [v for slot in optimizer.values() for v in slot.values()]
-    rest = {k: state[k] for k in ("scheduler", "scaler", "counters", "val_history")}
+    rest = {k: state[k] for k in ("scheduler", "scale", "counters", "val_history")}
     return tensors, (repr(rest), state["last_thresholds"], state["random"]["python"])
 
 

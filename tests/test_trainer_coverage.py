@@ -22,7 +22,7 @@ from tests.loops import (
 )
 from zeroproof.losses import SCMTrainingLoss
 from zeroproof.scm import SCMTensor
-from zeroproof.training.metrics import EpochTotals, measure
+from zeroproof.training.metrics import MEASURES, EpochTotals, measure
 
 
 @pytest.mark.parametrize("form", ["nan", "mask"])
@@ -40,8 +40,8 @@ def test_a_micro_batch_measured_by_hand() -> None:
     P = torch.tensor([1.0, 1.0, 1.0, 1.0, nan])
     Q = torch.tensor([-0.5, 0.25, 0.01, 0.0, inf])
     Y_d = torch.tensor([1.0, 0.0, 1.0, 0.0, 1.0])
-    measured = {name: value.item() for name, value in measure((P, Q), Y_d, 0.1).items()}
-    assert measured == {
+    rows = measure(P[None], Q[None], Y_d[None], [0.1]).tolist()
+    assert dict(zip(MEASURES, rows[0], strict=True)) == {
         "covered": 2,
         "finite": 3,
         "covered_finite": 1,
@@ -50,9 +50,19 @@ def test_a_micro_batch_measured_by_hand() -> None:
         "denom_abs_min": 0.0,
         "denom_abs_mean": pytest.approx(0.76 / 4),
     }
-    nothing = measure((P[4:], Q[4:]), Y_d[4:], 0.1)
-    assert nothing["denom_abs_min"].isnan()
-    assert nothing["denom_abs_mean"].isnan()
+    assert measure(P[None, 4:], Q[None, 4:], Y_d[None, 4:], [0.1])[0, -2:].isnan().all()
+
+
+def test_micro_batches_measured_together_are_measured_as_each_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    P, Q = torch.randn(2, 6, 3, 2, generator=generator)
+    Q[::2].mul_(1e-2)
+    Q[0, 0], P[1] = 0.0, math.inf
+    Y_d = (torch.rand(6, 3, 2, generator=generator) > 0.3).float()
+    taus = [0.0, 1e-3, 1e-2, 0.1, 1.0, 2.0]
+    alone = [measure(*(x[k : k + 1] for x in (P, Q, Y_d)), taus[k : k + 1])[0] for k in range(6)]
+    together = measure(P, Q, Y_d, taus)
+    torch.testing.assert_close(together, torch.stack(alone), equal_nan=True)
 
 
 def test_an_epochs_least_denominator_passes_over_batches_without_one() -> None:

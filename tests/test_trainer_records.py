@@ -19,6 +19,7 @@ from tests.loops import (
     small_model,
     square,
 )
+from zeroproof.training.records import COUNT, ELEMENTS
 
 KEYS = {"loss", "coverage", "tau_train", "bottom_frac", "denom_abs_min", "denom_abs_mean"}
 
@@ -42,17 +43,34 @@ def test_log_hook_gets_every_micro_batch_as_floats_and_then_the_validation() -> 
     assert [s["epoch"] for s in seen] == [0, 0, 0, 0, 1, 1, 1, 1]
 
 
-def test_on_a_cpu_a_record_arrives_before_the_next_but_one_micro_batch() -> None:
-    seen: list[dict[str, float]] = []
+def test_records_arrive_in_order_and_never_very_late() -> None:
+    seen: list[float] = []
     arrived: list[int] = []
 
     def loader() -> Iterator[Any]:
-        for batch in finite_batches(5):
+        for batch in finite_batches(100):
             arrived.append(len(seen))
             yield batch
 
-    make_trainer(small_model(), loader(), log_hook=seen.append).fit()
-    assert all(count >= index - 1 for index, count in enumerate(arrived))
+    def hook(metrics: dict[str, float]) -> None:
+        seen.append(metrics["micro_step"])
+
+    make_trainer(small_model(), loader(), log_hook=hook, gradient_accumulation_steps=3).fit()
+    assert seen == list(range(100))
+    assert all(count >= index - COUNT - 2 for index, count in enumerate(arrived))
+
+
+def test_large_micro_batches_are_measured_at_once() -> None:
+    seen: list[int] = []
+    arrived: list[int] = []
+
+    def loader() -> Iterator[Any]:
+        for _ in range(4):
+            arrived.append(len(seen))
+            yield torch.zeros(ELEMENTS, 2), torch.zeros(ELEMENTS)
+
+    make_trainer(small_model(), loader(), log_hook=lambda metrics: seen.append(1)).fit()
+    assert arrived == [0, 1, 2, 3]
 
 
 def test_a_hook_that_raises_stops_training_with_its_own_error() -> None:
@@ -60,10 +78,10 @@ def test_a_hook_that_raises_stops_training_with_its_own_error() -> None:
         if metrics["micro_step"] == 1:
             raise KeyError("mine")
 
-    trainer = make_trainer(small_model(), finite_batches(5), log_hook=hook)
+    trainer = make_trainer(small_model(), finite_batches(100), log_hook=hook)
     with pytest.raises(KeyError, match="mine"):
         trainer.fit()
-    assert trainer.global_step <= 3
+    assert trainer.global_step <= COUNT
 
 
 def test_history_keeps_the_latest_records_only() -> None:

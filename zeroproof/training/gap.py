@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import torch
 
@@ -17,15 +18,18 @@ def check_thresholds(lower: float, upper: float, names: tuple[str, str]) -> None
 
 
 def perturbed_threshold(
-    tau_min: float, tau_max: float, *, generator: torch.Generator | None = None
+    tau_min: float,
+    tau_max: float,
+    *,
+    generator: torch.Generator | random.Random | None = None,
 ) -> float:
     """Draw a threshold uniformly from ``[tau_min, tau_max]``.
 
     Args:
         tau_min: lower end, in the unit of ``|Q|``, finite and ≥ 0.
         tau_max: upper end, ≥ ``tau_min``.
-        generator: source of the draw (on the CPU). None: one seeded by the operating system.
-            torch's global random state is never touched.
+        generator: source of the draw, of torch (on the CPU) or of Python. None: the operating
+            system. No global random state is ever touched.
 
     Raises:
         ValueError: an end is negative, NaN or infinite, or ``tau_min > tau_max``.
@@ -37,8 +41,8 @@ def perturbed_threshold(
         0.5
     """
     check_thresholds(tau_min, tau_max, ("tau_min", "tau_max"))
-    if generator is None:
-        generator = torch.Generator()
-        generator.seed()
-    u = torch.rand((), dtype=torch.float64, generator=generator).item()
+    if isinstance(generator, torch.Generator):
+        u = torch.rand((), dtype=torch.float64, generator=generator).item()
+    else:
+        u = (generator or random.SystemRandom()).random()
     return min(max(tau_min + (tau_max - tau_min) * u, tau_min), tau_max)

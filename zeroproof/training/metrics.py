@@ -3,52 +3,73 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from zeroproof.losses.coverage import per_sample
-from zeroproof.scm.outputs import Outputs, as_tuple, bottom_mask
+from zeroproof.scm.outputs import tuple_bottom
+from zeroproof.training.transfer import from_host
 
 _COUNTS = ("samples", "covered", "finite", "covered_finite", "rejected_singular")
 
 
-def measure(outputs: Outputs, Y_d: Tensor, tau: float) -> dict[str, Tensor]:
-    """Count and measure a micro-batch's outputs, on their device.
+MEASURES = (
+    "covered",
+    "finite",
+    "covered_finite",
+    "rejected_singular",
+    "bottom_frac",
+    "denom_abs_min",
+    "denom_abs_mean",
+)
+
+
+def measure(
+    P: Float[Tensor, "block batch *outputs"],
+    Q: Float[Tensor, "block batch *outputs"],
+    Y_d: Float[Tensor, "block batch *outputs"],
+    taus: Sequence[float],
+) -> Float[Tensor, "block measures"]:
+    """Count and measure the outputs of several micro-batches, on their device.
 
     Args:
-        outputs: the model's outputs, samples along the first dimension.
+        P, Q: outputs as tuples.
         Y_d: lifted denominators of the targets; 0 marks a singular one.
-        tau: the micro-batch's threshold on ``|Q|``.
+        taus: each micro-batch's threshold on ``|Q|``.
 
     Returns:
-        Scalars by name: the counts of samples, of covered ones, of those whose targets are all
-        finite, of the covered and of the ⊥ ones among either kind; the fraction of ⊥ elements;
-        and the minimum and mean of the finite ``|Q|``, NaN where there is none.
+        A row of :data:`MEASURES` for each micro-batch: the counts of covered samples, of those
+        whose targets are all finite, of the covered and of the ⊥ ones among either kind; the
+        fraction of ⊥ elements; and minimum and mean of the finite ``|Q|``, NaN where there is
+        none.
 
     Meets: COV-1, COV-2, STOP-6.
     """
-    bottom = bottom_mask(outputs, tau)
-    covered, finite = per_sample(~bottom), per_sample(Y_d != 0)
-    size = as_tuple(outputs)[1].detach().abs()
-    if not size.numel():  # samples without outputs are covered, and have no smallest |Q|
-        size = size.new_full((1,), math.nan)
+    block, samples = P.shape[:2]
+    size = Q.abs().reshape(block, samples, -1)
+    tau = from_host(taus, Q.device)[:, None, None]
+    bottom = tuple_bottom(P, Q).reshape(size.shape) | (size.double() < tau)
+    covered = ~bottom.any(2)
+    finite = (Y_d.reshape(block, samples, -1) != 0).all(2)
+    counts = [covered, finite, covered & finite, ~(covered | finite)]
     known = torch.isfinite(size)
-    any_known = known.any()
-    return {
-        "covered": covered.sum(),
-        "finite": finite.sum(),
-        "covered_finite": (covered & finite).sum(),
-        "rejected_singular": (~covered & ~finite).sum(),
-        "bottom_frac": bottom.float().mean(),
-        "denom_abs_min": torch.where(
-            any_known, torch.where(known, size, torch.inf).min(), torch.nan
-        ),
-        "denom_abs_mean": torch.where(
-            any_known, size.masked_fill(~known, 0.0).sum() / known.sum(), torch.nan
-        ),
-    }
+    number = known.sum((1, 2))
+    # Where nothing is known, 0 / 0 is the NaN of the mean, and no minimum is left to take.
+    mean = torch.where(known, size, 0.0).sum((1, 2)) / number
+    least = torch.where(known, size, torch.inf).flatten(1)
+    least = least.min(1).values if least.shape[1] else mean
+    fraction = bottom.float().mean((1, 2))
+    return torch.stack(
+        [
+            *(flags.sum(1).to(size.dtype) for flags in counts),
+            fraction.to(size.dtype),
+            torch.where(number > 0, least, torch.nan),
+            mean,
+        ],
+        dim=1,
+    )
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -4,55 +4,111 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from zeroproof.scm.outputs import Outputs, as_tuple, is_projective
 from zeroproof.training.config import LogHook
-from zeroproof.training.metrics import EpochTotals, as_record
+from zeroproof.training.metrics import MEASURES, EpochTotals, as_record, measure
+from zeroproof.training.transfer import Transfer
+
+COUNT, ELEMENTS = 32, 2**16
+
+
+@dataclass
+class _Entry:
+    """A micro-batch: what the host knows, and what the device holds."""
+
+    known: dict[str, float]
+    scalars: dict[str, Tensor]
+    arrays: tuple[Tensor, Tensor, Tensor]
+    tau: float
+
+    @property
+    def kind(self) -> Any:
+        """Return what entries must share to be measured together."""
+        return list(self.scalars), [(x.shape, x.dtype) for x in self.arrays]
 
 
 class RecordLog:
     """Delivers records in order, as plain floats, and keeps the latest of them.
 
-    A record's tensors are packed on their device and read ``lag`` records at a time, when the
-    next one comes, so that the host rarely waits for the device.
+    Micro-batches are held until there are 32 of them, or many elements, and are then measured
+    together, since what costs is the number of operations. What was measured is read when the
+    record is complete: by then the device is long past it.
 
     Args:
         hook: called with each record, or None.
         limit: records kept in memory.
-        lag: records packed before they are read.
 
-    Meets: LOG-1, LOG-2.
+    Meets: LOG-1, LOG-2, STEP-4.
     """
 
-    def __init__(self, hook: LogHook | None, limit: int, lag: int) -> None:
-        self._hook, self._lag = hook, lag
+    def __init__(self, hook: LogHook | None, limit: int) -> None:
+        self._hook = hook
         self.records: deque[dict[str, float]] = deque(maxlen=limit)
-        self._pending: list[tuple[dict[str, float], list[str], Tensor, EpochTotals]] = []
+        self.totals = EpochTotals()
+        self._held: list[_Entry] = []
+        self._measured: deque[tuple[list[_Entry], Transfer]] = deque()
 
     def add(
-        self, known: Mapping[str, float], measured: Mapping[str, Tensor], totals: EpochTotals
+        self,
+        known: dict[str, float],
+        outputs: Outputs,
+        Y_d: Tensor,
+        tau: float,
+        scalars: Mapping[str, Tensor],
     ) -> None:
-        """Take a record: what the host knows, what the device holds, and the epoch it adds to."""
-        if len(self._pending) >= self._lag:
-            self.flush()
-        dtype = torch.promote_types(measured["loss"].dtype, torch.float32)  # counts stay exact
-        packed = torch.stack([value.to(dtype) for value in measured.values()])
-        self._pending.append((dict(known), list(measured), packed, totals))
+        """Take a micro-batch.
 
-    def amend(self, known: Mapping[str, float]) -> None:
-        """Change what the host knows of the record added last, which is always still pending."""
-        self._pending[-1][0].update(known)
+        Args:
+            known: what the host knows, ``samples`` at least; it may be filled later, and is
+                complete once it has a ``global_step``.
+            outputs: the model's.
+            Y_d: lifted denominators of the targets.
+            tau: the threshold on ``|Q|``.
+            scalars: the loss, and what else is to be logged.
+        """
+        P, Q = as_tuple(outputs)
+        tau = tau if is_projective(outputs) else 0.0
+        # Without the graph, which would live as long as the entry.
+        detached = {name: scalar.detach() for name, scalar in scalars.items()}
+        self._held.append(_Entry(known, detached, (P.detach(), Q.detach(), Y_d), tau))
+        if len(self._held) >= min(COUNT, ELEMENTS // max(P.numel(), 1)):
+            self._measure()
+
+    def _measure(self) -> None:
+        held, self._held = self._held, []
+        for _, group in groupby(held, key=lambda entry: entry.kind):
+            entries = list(group)
+            arrays = zip(*(entry.arrays for entry in entries), strict=True)
+            P, Q, Y_d = (torch.stack(parts) for parts in arrays)
+            measured = measure(P, Q, Y_d, [entry.tau for entry in entries])
+            scalars = torch.stack([x for entry in entries for x in entry.scalars.values()])
+            # Counts stay exact.
+            dtype = torch.promote_types(scalars.dtype, torch.float32)
+            rows = scalars.to(dtype).view(len(entries), -1)
+            self._measured.append((entries, Transfer(torch.cat([measured.to(dtype), rows], 1))))
+
+    def deliver_complete(self) -> None:
+        """Deliver what is measured and complete; an exception of the hook passes through."""
+        while self._measured and "global_step" in self._measured[0][0][-1].known:
+            entries, transfer = self._measured.popleft()
+            for entry, row in zip(entries, transfer.read(), strict=True):
+                values = dict(zip((*MEASURES, *entry.scalars), row, strict=True))
+                values["samples"] = entry.known["samples"]
+                self.totals.add(values)
+                self.deliver(as_record(values) | entry.known)
 
     def flush(self) -> None:
-        """Read and deliver what is pending; an exception of the hook passes through."""
-        pending, self._pending = self._pending, []
-        for known, names, packed, totals in pending:
-            values = dict(zip(names, packed.tolist(), strict=True))
-            values["samples"] = known["samples"]
-            totals.add(values)
-            self.deliver(as_record(values) | known)
+        """Measure and deliver everything."""
+        if self._held:
+            self._measure()
+        self.deliver_complete()
 
     def deliver(self, record: dict[str, float], *, keep: bool = True) -> None:
         """Hand a record to the hook, as floats, and keep it if asked."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from os import PathLike
@@ -28,7 +29,7 @@ from zeroproof.training.checkpoint import (
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.gap import perturbed_threshold
 from zeroproof.training.isolation import undisturbed_eval
-from zeroproof.training.metrics import EpochTotals, measure
+from zeroproof.training.metrics import EpochTotals
 from zeroproof.training.objective import Objective
 from zeroproof.training.records import RecordLog
 from zeroproof.training.stopping import CoverageStop
@@ -90,9 +91,8 @@ class SCMTrainer:
         self._modules = [self.model, *(m.to(self.device) for m in self.objective.modules)]
         self.window = UpdateWindow(optimizer, scheduler, config, self.device, self._modules)
         self.stop = CoverageStop(config.coverage_threshold, config.coverage_patience)
-        # Reading a CPU tensor waits for nothing, so there records arrive at once.
-        lag = 1 if self.device.type == "cpu" else 64
-        self.log = RecordLog(config.log_hook, config.history_limit, lag)
+        self.log = RecordLog(config.log_hook, config.history_limit)
+        self._unsettled: list[dict[str, float]] = []
         self.val_history: list[dict[str, float]] = []
         self.epoch: int = 0
         self.micro_step: int = 0
@@ -171,24 +171,24 @@ class SCMTrainer:
             if self.window.micro_batches:
                 self._update()
         finally:
-            self.log.flush()
+            self._flush()
+        self._show(bar, steps=0)
         if not self.micro_batches:
             raise ValueError(
                 f"train_loader yielded nothing in epoch {self.epoch}; an iterator can be read "
                 "only once: pass a list or a DataLoader"
             )
-        self.stopped = self.stop.observe(self.totals.monitored_coverage)
+        self.stopped = self.stop.observe(self.log.totals.monitored_coverage)
         self.epoch += 1
         self.micro_batches = 0
 
     def _start_epoch(self) -> None:
         """Reset what belongs to one epoch; its thresholds follow from (seed, epoch) alone."""
-        self.totals = EpochTotals()
+        self.log.totals = EpochTotals()
         self.last_thresholds: list[float] = []
         self.micro_batches = 0
-        seed = (self.config.seed * 1_000_003 + self.epoch) % 2**63
-        self._tau_generator = torch.Generator().manual_seed(seed)
-        self.window.clear()
+        self._tau_generator = random.Random(self.config.seed << 64 | self.epoch)
+        self.window.start()
 
     def train_step(self, batch: tuple[Any, Tensor]) -> dict[str, float]:
         """Train on one micro-batch, updating where it closes a window; return its record.
@@ -199,7 +199,7 @@ class SCMTrainer:
         self._micro_batch(batch)
         if self.window.full:
             self._update()
-        self.log.flush()
+        self._flush()
         return self.log.records[-1]
 
     def _micro_batch(self, batch: Any) -> None:
@@ -207,35 +207,58 @@ class SCMTrainer:
         tau = perturbed_threshold(
             config.tau_train_min, config.tau_train_max, generator=self._tau_generator
         )
-        loss, measured, samples = self._evaluate(batch, tau, self.epoch)
-        self.window.backward(loss, samples)
+        inputs, targets = split_batch(batch, self.device)
+        samples = len(targets)
+        with gradient_unit(self.window.unit(samples)):
+            outputs, Y_d, scalars = self._evaluate(inputs, targets, tau, self.epoch)
+        self.window.backward(scalars["loss"], samples)
         self.last_thresholds.append(tau)
-        known = {"epoch": self.epoch, "micro_step": self.micro_step, "samples": samples}
-        self.log.add(known | {"tau_train": tau} | self._progress(), measured, self.totals)
+        known: dict[str, float] = {
+            "epoch": self.epoch,
+            "micro_step": self.micro_step,
+            "samples": samples,
+            "tau_train": tau,
+        }
+        self._unsettled.append(known)
+        self.log.add(known, outputs, Y_d, tau, scalars)
         self.micro_step += 1
         self.micro_batches += 1
 
     def _update(self) -> None:
-        try:
-            self.window.step()
-        finally:
-            self.log.amend(self._progress())
+        closing = self._unsettled.pop()
+        self._settle()
+        self._unsettled.append(closing)
+        self.window.step()
+        if not self.window.skips_on_device:
+            self._settle()
+        self.log.deliver_complete()
 
-    def _progress(self) -> dict[str, float]:
-        return {
-            "global_step": self.window.global_step,
-            "skipped": self.window.skipped,
-            "lr": self.window.optimizer.param_groups[0]["lr"],
-        }
+    def _settle(self) -> None:
+        """Learn what became of the latest update, and complete the records that wait for it."""
+        try:
+            self.window.settle()
+        finally:
+            progress = {
+                "global_step": self.window.global_step,
+                "skipped": self.window.skipped,
+                "lr": self.window.optimizer.param_groups[0]["lr"],
+            }
+            for known in self._unsettled:
+                known.update(progress)
+            self._unsettled.clear()
+
+    def _flush(self) -> None:
+        try:
+            self._settle()
+        finally:
+            self.log.flush()
 
     def _evaluate(
-        self, batch: Any, tau: float, epoch: int
-    ) -> tuple[Tensor, dict[str, Tensor], int]:
-        """Lift the targets, run the model, and return loss, measures and number of samples."""
-        inputs, targets = split_batch(batch, self.device)
+        self, inputs: Any, targets: Tensor, tau: float, epoch: int
+    ) -> tuple[Outputs, Tensor, dict[str, Tensor]]:
+        """Lift the targets, run the model; return outputs, ``Y_d``, and the loss with its terms."""
         lifted = lift_targets(targets)
-        with gradient_unit(self.window.unit(len(targets))):
-            outputs = self._forward(inputs)
+        outputs = self._forward(inputs)
         loss, terms = self.objective(
             outputs,
             lifted,
@@ -246,12 +269,10 @@ class SCMTrainer:
             global_step=self.global_step,
             loss_weights=self.objective.weights(epoch),
         )
-        logged = {"loss": loss, **{f"loss_{name}": term for name, term in terms.items()}}
-        measured = measure(outputs, lifted[1], tau) | {
-            name: torch.as_tensor(value, device=loss.device).detach()
-            for name, value in logged.items()
-        }
-        return loss, measured, len(targets)
+        scalars = {"loss": loss}
+        for name, term in terms.items():
+            scalars[f"loss_{name}"] = torch.as_tensor(term, device=loss.device)
+        return outputs, lifted[1], scalars
 
     def _forward(self, inputs: Any) -> Outputs:
         """Run the model under autocast and policy; its outputs leave both (AMP-1, POL-9)."""
@@ -261,8 +282,8 @@ class SCMTrainer:
             outputs: Outputs = self.model(inputs)
         return gate_outputs(widen_outputs(outputs), policy or GradientPolicy.PASSTHROUGH)
 
-    def _show(self, bar: tqdm[Any]) -> None:
-        bar.update()
+    def _show(self, bar: tqdm[Any], steps: int = 1) -> None:
+        bar.update(steps)
         if not bar.disable and self.log.records:
             record = self.log.records[-1]
             bar.set_description(f"epoch {self.epoch + 1}/{self.config.max_epochs}", refresh=False)
@@ -279,17 +300,19 @@ class SCMTrainer:
         Raises:
             ValueError: there is no ``val_loader``, or it yields no samples.
         """
-        config, totals = self.config, EpochTotals()
+        config, log = self.config, RecordLog(None, 1)
         if config.val_loader is None:
             raise ValueError("validate() needs TrainingConfig(val_loader=...)")
         tau = (config.tau_train_min + config.tau_train_max) / 2
         epoch = max(self.epoch - 1, 0)
         with undisturbed_eval(self._modules, self.train_loader, config.val_loader):
             for batch in config.val_loader:
-                _, measured, samples = self._evaluate(batch, tau, epoch)
-                values = {name: value.item() for name, value in measured.items()}
-                totals.add(values | {"samples": samples})
-        record = {f"val_{name}": value for name, value in totals.record().items()}
+                inputs, targets = split_batch(batch, self.device)
+                outputs, Y_d, scalars = self._evaluate(inputs, targets, tau, epoch)
+                known = {"samples": len(targets), "global_step": self.global_step}
+                log.add(known, outputs, Y_d, tau, scalars)
+            log.flush()
+        record = {f"val_{name}": value for name, value in log.totals.record().items()}
         record |= {"epoch": epoch, "global_step": self.global_step, "val_tau": tau}
         self.val_history.append(record)
         self.log.deliver(record, keep=False)
@@ -314,7 +337,7 @@ class SCMTrainer:
             "loss": [module.state_dict() for module in self.objective.modules],
             "optimizer": window.optimizer.state_dict(),
             "scheduler": None if window.scheduler is None else window.scheduler.state_dict(),
-            "scaler": window.scaler.state_dict(),
+            "scale": None if window.scale is None else window.scale.state_dict(),
             "counters": {
                 "epoch": self.epoch,
                 "micro_step": self.micro_step,
@@ -340,8 +363,8 @@ class SCMTrainer:
             raise ValueError("one of the file and this trainer has a scheduler, the other none")
         if window.scheduler is not None:
             window.scheduler.load_state_dict(state["scheduler"])
-        if window.scaler.is_enabled():
-            window.scaler.load_state_dict(state["scaler"])
+        if window.scale is not None and state["scale"] is not None:
+            window.scale.load_state_dict(state["scale"])
         self.epoch, self.micro_step = counters["epoch"], counters["micro_step"]
         window.global_step, window.skipped = counters["global_step"], counters["skipped"]
         window.skipped_in_row = counters["skipped_in_row"]

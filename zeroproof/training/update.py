@@ -11,6 +11,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from zeroproof.training.config import TrainingConfig
+from zeroproof.training.scale import LossScale
+from zeroproof.training.transfer import Transfer
 
 
 class NonFiniteError(RuntimeError):
@@ -24,6 +26,10 @@ class UpdateWindow:
     the first micro-batch's, and the sum divided by the total weight before clipping. A window of
     one is thus left exactly as the loss gives it.
 
+    On CUDA a fused optimizer skips on the device, and the host reads what became of an update
+    just before the next one, when it is long there. Other optimizers cannot be told to skip, so
+    the host waits for the gradient before it steps them.
+
     Args:
         optimizer: steps the parameters of its groups, a loss's own included.
         scheduler: stepped once per applied update, or None.
@@ -31,7 +37,7 @@ class UpdateWindow:
         device: where the losses live.
         modules: model and loss, whose gradients are cleared after each window.
 
-    Meets: ACC-1, ACC-2, AMP-2, STEP-1, STEP-2, STEP-3.
+    Meets: ACC-1, ACC-2, AMP-2, STEP-1, STEP-2, STEP-3, STEP-4.
     """
 
     def __init__(
@@ -44,21 +50,32 @@ class UpdateWindow:
     ) -> None:
         self.optimizer, self.scheduler, self._config = optimizer, scheduler, config
         self._modules = list(modules)
-        self._all_finite = torch.ones((), dtype=torch.bool, device=device)
-        needs_scaler = config.amp and config.autocast_dtype == torch.float16
-        self.scaler = torch.amp.GradScaler(device.type, enabled=needs_scaler)
+        needs_scale = config.amp and config.autocast_dtype == torch.float16
+        self.scale = LossScale(device) if needs_scale else None
+        # What GradScaler asks of an optimizer that takes ``found_inf``.
+        fused = getattr(optimizer, "_step_supports_amp_scaling", False)
+        self.skips_on_device = device.type == "cuda" and fused
         self.global_step = 0
         self.skipped = 0
         self.skipped_in_row = 0
-        self.clear()
+        self._outcome: Transfer | None = None
+        self.start()
 
-    def clear(self) -> None:
-        """Forget the window and its gradients."""
-        self.micro_batches = self._samples = self._first_samples = 0
-        self._all_finite.fill_(True)
-        self.optimizer.zero_grad(set_to_none=True)
+    def start(self) -> None:
+        """Forget the window, and all gradients of model and loss."""
         for module in self._modules:
             module.zero_grad(set_to_none=True)
+        stepped = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        parameters = [p for module in self._modules for p in module.parameters()]
+        self._others = [p for p in parameters if id(p) not in stepped]
+        self._clear()
+
+    def _clear(self) -> None:
+        self.micro_batches = self._samples = self._first_samples = 0
+        self._losses: list[Tensor] = []
+        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self._others:
+            parameter.grad = None
 
     @property
     def full(self) -> bool:
@@ -68,11 +85,7 @@ class UpdateWindow:
     def unit(self, samples: int) -> Tensor | float:
         """Return the factor by which a micro-batch's loss will be scaled in the backward."""
         weight = samples / (self._first_samples or samples)
-        if not self.scaler.is_enabled():
-            return weight
-        scaled = self.scaler.scale(self._all_finite.new_full((), weight, dtype=torch.float32))
-        assert isinstance(scaled, Tensor)
-        return scaled
+        return weight if self.scale is None else weight * self.scale.value
 
     def backward(self, loss: Tensor, samples: int) -> None:
         """Add a micro-batch's gradient; ValueError for a loss that has none."""
@@ -84,42 +97,74 @@ class UpdateWindow:
         self._first_samples = self._first_samples or samples
         self.micro_batches += 1
         self._samples += samples
-        self._all_finite &= torch.isfinite(loss.detach())
-        weight = samples / self._first_samples
-        self.scaler.scale(loss if weight == 1 else loss * weight).backward()  # type: ignore[no-untyped-call]
+        self._losses.append(loss.detach())
+        if self.scale is not None or samples != self._first_samples:
+            loss = loss * self.unit(samples)
+        loss.backward()  # type: ignore[no-untyped-call]
 
-    def step(self) -> bool:
+    def step(self) -> None:
         """Close the window: apply its update, or skip it where something is not finite.
 
-        Returns whether the update was applied. Raises :class:`NonFiniteError` after
-        ``max_nonfinite_steps`` counted skips in a row.
+        The counters show it after :meth:`settle`, which this calls at once where the outcome is
+        known. Raises ValueError where no gradient reached the optimizer.
         """
+        self.settle()
+        results = torch.stack([self._normalise(), *self._losses])
+        if self.skips_on_device:
+            finite = torch.isfinite(results)
+            applied, losses_finite = finite.all(), finite[1:].all()
+            self.optimizer.found_inf = (~applied).float()  # type: ignore[attr-defined]
+            self.optimizer.step()
+            del self.optimizer.found_inf  # type: ignore[attr-defined]
+        else:
+            norm_finite, *each = map(math.isfinite, results.tolist())
+            if norm_finite and all(each):
+                self.optimizer.step()
+            applied, losses_finite = torch.tensor([norm_finite and all(each), all(each)])
+        fell = torch.zeros_like(applied)
+        if self.scale is not None:
+            fell = self.scale.update(applied, losses_finite & ~applied)
+        self._outcome = Transfer(torch.stack([applied, fell]))
+        self._clear()
+        if not self.skips_on_device:
+            self.settle()
+
+    def _normalise(self) -> Tensor:
+        """Unscale, divide by the samples' weight and clip; return the norm before the clipping."""
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        if all(p.grad is None for p in parameters):
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if not gradients:
             raise ValueError(
                 "the loss reaches none of the optimizer's parameters; build the optimizer from "
                 "the parameters of this model, or of the loss"
             )
-        self.scaler.unscale_(self.optimizer)
-        weight = self._samples / self._first_samples
-        if weight != 1:
-            for gradient in (p.grad for p in parameters if p.grad is not None):
-                gradient.div_(weight)
-        limit = self._config.max_grad_norm or math.inf  # an infinite one leaves gradients as is
-        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
-        loss_finite, norm_finite = torch.stack(
-            [self._all_finite, norm.isfinite().to(self._all_finite.device)]
-        ).tolist()
-        applied = bool(loss_finite and norm_finite)
+        divisor = self.unit(self._samples)
+        if isinstance(divisor, Tensor) or divisor != 1:
+            for gradient in gradients:
+                gradient.div_(divisor)
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if self._config.max_grad_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self._config.max_grad_norm, norm)
+        return norm
+
+    def settle(self) -> None:
+        """Count the latest update, and step the scheduler if it was applied.
+
+        Raises :class:`NonFiniteError` after ``max_nonfinite_steps`` skips in a row; one that made
+        the float16 scale fall does not count. Meets: STEP-2, STEP-3.
+        """
+        if self._outcome is None:
+            return
+        applied, fell = self._outcome.read()
+        self._outcome = None
         if applied:
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
             self.global_step += 1
-        counted = not applied and self._skip(scale_at_fault=bool(loss_finite))
-        self.clear()
-        if applied and self.scheduler is not None:
-            self.scheduler.step()
-        self.skipped_in_row = 0 if applied else self.skipped_in_row + counted
+            self.skipped_in_row = 0
+            if self.scheduler is not None:
+                self.scheduler.step()
+            return
+        self.skipped += 1
+        self.skipped_in_row += not fell
         if self.skipped_in_row >= self._config.max_nonfinite_steps:
             raise NonFiniteError(
                 f"{self.skipped_in_row} updates in a row were skipped at global step "
@@ -127,21 +172,3 @@ class UpdateWindow:
                 "parameters are those of the last applied update. Look for NaN in the inputs, "
                 "lower the learning rate, or raise max_nonfinite_steps"
             )
-        return applied
-
-    def _skip(self, scale_at_fault: bool) -> bool:
-        """Leave everything as it is, and tell whether the skip counts towards the error.
-
-        A float16 scaler's own skips count only once its scale has fallen to 1. The losses are
-        computed in float32, so one that is not finite says nothing about the scale; and a scale
-        below 1 would only lose gradients to underflow. Meets: STEP-3.
-        """
-        self.skipped += 1
-        if not self.scaler.is_enabled():
-            return True
-        scale = self.scaler.get_scale()
-        falls = scale_at_fault and scale > 1
-        # Set, not left to the scaler: it sees no fault where only the norm overflows.
-        backoff = self.scaler.get_backoff_factor() if falls else 1.0
-        self.scaler.update(max(scale * backoff, 1.0))
-        return not falls

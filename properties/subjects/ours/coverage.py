@@ -6,12 +6,14 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from properties.subjects.ours.tensors import flags, to_tensor
 from properties.subjects.ours.unchecked import unchecked
 from spec.coverage import EpochCoverage, Predicted
 from zeroproof.losses import coverage
 from zeroproof.scm import SCMTensor, bottom_mask
-from zeroproof.training.metrics import EpochTotals, measure
+from zeroproof.training.records import RecordLog
 from zeroproof.training.targets import lift_targets
 
 
@@ -45,12 +47,12 @@ class OursCoverage:
 
     def epoch_coverage(self, epoch: Sequence[Predicted], tau: float) -> EpochCoverage:
         """Add up what the trainer measures."""
-        totals = EpochTotals()
+        log = RecordLog(None, len(epoch))
         for batch in epoch:
             _, Y_d = lift_targets(to_tensor(batch.targets))
-            measured = measure(outputs(batch), Y_d, tau)
-            values = {name: value.item() for name, value in measured.items()}
-            totals.add({**values, "samples": batch.first.shape[0], "loss": 0.0})
-        record, monitored = totals.record(), totals.monitored_coverage
+            known = {"samples": batch.first.shape[0], "global_step": 0}
+            log.add(known, outputs(batch), Y_d, tau, {"loss": torch.zeros(())})
+        log.flush()
+        record, monitored = log.totals.record(), log.totals.monitored_coverage
         finite = math.nan if monitored is None else monitored
         return EpochCoverage(record["coverage"], finite, record["bottom_recall"])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ from spec.runs import Epoch, Event, MicroBatch, Plan, Trace
 from spec.update import Phases, Precision
 from zeroproof.training.stopping import CoverageStop
 from zeroproof.training.trainer import NonFiniteError, SCMTrainer, TrainingConfig
+from zeroproof.training.transfer import Transfer
 
 Batch = tuple[Tensor, Tensor]
 
@@ -256,7 +258,7 @@ class OursTraining:
             config=TrainingConfig(max_epochs=1, mixed_precision=True, amp_dtype=dtype),
         )
         trainer.fit()
-        return Precision(forward[0], tuple(seen), scaled=bool(trainer.state_dict()["scaler"]))
+        return Precision(forward[0], tuple(seen), scaled=trainer.state_dict()["scale"] is not None)
 
     def phases(self, micro_batches: int) -> Phases:
         """Train one window with a watcher at every public place."""
@@ -314,11 +316,34 @@ class OursTraining:
         trainer.fit()
 
     def host_reads(self, updates: int) -> int:
-        """Count what reads a tensor into Python while training."""
-        session = Session(Plan(((MicroBatch("v"),) * updates,)), 0, 1)
-        reads = HostReads()
+        """Count what makes the host wait, with a fused optimizer and float16's loss scale."""
+        layer = nn.Linear(2, 2)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, fused=True)
+        reads = HostReads(layer)
+        config = TrainingConfig(
+            max_epochs=1,
+            mixed_precision=True,
+            log_hook=lambda record: None,
+            max_grad_norm=1.0,
+            tau_train_max=0.5,
+        )
+
+        class Ends(list[Batch]):
+            def __iter__(self) -> Iterator[Batch]:
+                yield from super().__iter__()
+                reads.end()
+
+        trainer = SCMTrainer(
+            layer,
+            optimizer,
+            lambda outputs, lifted: outputs.square().mean(),
+            Ends([(torch.ones(3, 2), torch.ones(3, 2))] * updates),
+            scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: 0.5**k),
+            config=config,
+        )
+        trainer.window.skips_on_device = True  # as on CUDA
         with reads:
-            session.trainer.fit()
+            trainer.fit()
         return reads.count
 
     def validation_traces(self, fails: bool) -> tuple[str, ...]:
@@ -422,15 +447,62 @@ def _name(x: Tensor) -> str:
 
 
 class HostReads(TorchFunctionMode):
-    """Counts calls by which Python reads a tensor's elements."""
+    """Counts what makes the host wait, until the epoch ends.
+
+    These are calls by which Python reads a tensor's elements, but for those of a transfer that
+    began before the latest forward of the model.
+    """
 
     READS = frozenset({"item", "tolist", "__bool__", "__float__", "__int__", "__index__", "cpu"})
 
-    def __init__(self) -> None:
+    def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.count = 0
+        self.count, self._forwards, self._old, self._ended = 0, 0, False, False
+        model.register_forward_hook(lambda *_: self._forward())
+        self._patches = [
+            mock.patch.object(Transfer, "__init__", self._begun(Transfer.__init__)),
+            mock.patch.object(Transfer, "read", self._read(Transfer.read)),
+        ]
+
+    def __enter__(self) -> HostReads:
+        """Look at transfers, too."""
+        for patch in self._patches:
+            patch.start()
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Leave transfers alone again."""
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        for patch in self._patches:
+            patch.stop()
+
+    def end(self) -> None:
+        """From here on the host may wait."""
+        self._ended = True
+
+    def _forward(self) -> None:
+        self._forwards += 1
+
+    def _begun(self, init: Callable[..., None]) -> Callable[..., None]:
+        def begun(transfer: Any, x: Tensor) -> None:
+            transfer.born = self._forwards
+            init(transfer, x)
+
+        return begun
+
+    def _read(self, read: Callable[..., Any]) -> Callable[..., Any]:
+        def old(transfer: Any) -> Any:
+            self._old = transfer.born < self._forwards
+            try:
+                return read(transfer)
+            finally:
+                self._old = False
+
+        return old
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call a function of torch, and count it where it reads."""
-        self.count += getattr(func, "__name__", "") in self.READS
+        reads = getattr(func, "__name__", "") in self.READS
+        self.count += reads and not self._old and not self._ended
         return func(*args, **(kwargs or {}))

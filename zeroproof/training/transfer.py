@@ -1,0 +1,39 @@
+"""Numbers on their way from the device to the host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+class Transfer:
+    """A copy of a tensor that the host reads later, when it is long there (STEP-4).
+
+    From a CUDA device the copy goes through pinned memory, and no one waits for it before
+    :meth:`read`; elsewhere the tensor is read as it is.
+    """
+
+    def __init__(self, x: Tensor) -> None:
+        self._host, self._arrived = x, None
+        if x.device.type == "cuda":
+            self._host = torch.empty(x.shape, dtype=x.dtype, pin_memory=True)
+            self._host.copy_(x, non_blocking=True)
+            self._arrived = torch.cuda.Event()
+            self._arrived.record()  # type: ignore[no-untyped-call]
+
+    def read(self) -> Any:
+        """Return the elements as nested lists of Python's numbers."""
+        if self._arrived is not None:
+            self._arrived.synchronize()  # type: ignore[no-untyped-call]
+        return self._host.tolist()
+
+
+def from_host(values: Sequence[float], device: torch.device) -> Tensor:
+    """Return numbers as a float64 vector on a device, again without a wait."""
+    vector = torch.tensor(values, dtype=torch.float64)
+    if device.type == "cuda":
+        vector = vector.pin_memory()
+    return vector.to(device, non_blocking=True)
