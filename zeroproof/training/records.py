@@ -76,7 +76,7 @@ class RecordLog:
         P, Q = as_tuple(outputs)
         tau = tau if is_projective(outputs) else 0.0
         # Without the graph, which would live as long as the entry.
-        detached = {name: scalar.detach() for name, scalar in scalars.items()}
+        detached = {name: torch.as_tensor(x).detach() for name, x in scalars.items()}
         self._held.append(_Entry(known, detached, (P.detach(), Q.detach(), Y_d), tau))
         if len(self._held) >= min(COUNT, ELEMENTS // max(P.numel(), 1)):
             self._measure()

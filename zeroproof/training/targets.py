@@ -39,8 +39,8 @@ def lift_targets(
     """
     values = _as_float(y)
     finite = torch.isfinite(values)
-    infinite = torch.where(values == -torch.inf, -1.0, 1.0).to(values.dtype)
-    return torch.where(finite, values, infinite), finite.to(values.dtype)
+    side = values.clamp(-1.0, 1.0).nan_to_num(1.0)
+    return torch.where(finite, values, side), finite.to(values.dtype)
 
 
 def orientation(y: Shaped[Tensor, "*shape"]) -> Int8[Tensor, "*shape"]:

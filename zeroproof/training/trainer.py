@@ -160,6 +160,7 @@ class SCMTrainer:
 
     def _train_epoch(self, bar: tqdm[Any]) -> None:
         self._start_epoch()
+        show = not bar.disable
         for module in self._modules:
             module.train()
         try:
@@ -167,12 +168,14 @@ class SCMTrainer:
                 self._micro_batch(batch)
                 if self.window.full:
                     self._update()
-                self._show(bar)
+                if show:
+                    self._show(bar)
             if self.window.micro_batches:
                 self._update()
         finally:
             self._flush()
-        self._show(bar, steps=0)
+        if show:
+            self._show(bar, steps=0)
         if not self.micro_batches:
             raise ValueError(
                 f"train_loader yielded nothing in epoch {self.epoch}; an iterator can be read "
@@ -225,12 +228,16 @@ class SCMTrainer:
         self.micro_batches += 1
 
     def _update(self) -> None:
-        closing = self._unsettled.pop()
-        self._settle()
-        self._unsettled.append(closing)
-        self.window.step()
-        if not self.window.skips_on_device:
+        if self.window.skips_on_device:  # its outcome is known before the next one
+            closing = self._unsettled.pop()
             self._settle()
+            self._unsettled.append(closing)
+            self.window.step()
+        else:
+            try:
+                self.window.step()
+            finally:
+                self._settle()
         self.log.deliver_complete()
 
     def _settle(self) -> None:
@@ -269,10 +276,8 @@ class SCMTrainer:
             global_step=self.global_step,
             loss_weights=self.objective.weights(epoch),
         )
-        scalars = {"loss": loss}
-        for name, term in terms.items():
-            scalars[f"loss_{name}"] = torch.as_tensor(term, device=loss.device)
-        return outputs, lifted[1], scalars
+        scalars = {f"loss_{name}": term for name, term in terms.items()}
+        return outputs, lifted[1], {"loss": loss} | scalars
 
     def _forward(self, inputs: Any) -> Outputs:
         """Run the model under autocast and policy; its outputs leave both (AMP-1, POL-9)."""
@@ -284,7 +289,7 @@ class SCMTrainer:
 
     def _show(self, bar: tqdm[Any], steps: int = 1) -> None:
         bar.update(steps)
-        if not bar.disable and self.log.records:
+        if self.log.records:
             record = self.log.records[-1]
             bar.set_description(f"epoch {self.epoch + 1}/{self.config.max_epochs}", refresh=False)
             bar.set_postfix(

@@ -109,28 +109,35 @@ class UpdateWindow:
         known. Raises ValueError where no gradient reached the optimizer.
         """
         self.settle()
-        results = torch.stack([self._normalise(), *self._losses])
+        results = torch.stack([*self._normalise(), *self._losses])
+        losses = slice(-len(self._losses), None)
         if self.skips_on_device:
             finite = torch.isfinite(results)
-            applied, losses_finite = finite.all(), finite[1:].all()
+            applied = finite.all()
             self.optimizer.found_inf = (~applied).float()  # type: ignore[attr-defined]
             self.optimizer.step()
             del self.optimizer.found_inf  # type: ignore[attr-defined]
-        else:
-            norm_finite, *each = map(math.isfinite, results.tolist())
-            if norm_finite and all(each):
-                self.optimizer.step()
-            applied, losses_finite = torch.tensor([norm_finite and all(each), all(each)])
-        fell = torch.zeros_like(applied)
+            fell = torch.zeros_like(applied)
+            if self.scale is not None:
+                fell = self.scale.update(applied, finite[losses].all() & ~applied)
+            self._outcome = Transfer(torch.stack([applied, fell]))
+            self._clear()
+            return
+        known = [math.isfinite(x) for x in results.tolist()]
+        good, scale_fell = all(known), False
+        if good:
+            self.optimizer.step()
         if self.scale is not None:
-            fell = self.scale.update(applied, losses_finite & ~applied)
-        self._outcome = Transfer(torch.stack([applied, fell]))
+            flags = torch.tensor([good, all(known[losses]) and not good])
+            scale_fell = bool(self.scale.update(*flags.to(self.scale.value.device)))
         self._clear()
-        if not self.skips_on_device:
-            self.settle()
+        self._count(good, scale_fell)
 
-    def _normalise(self) -> Tensor:
-        """Unscale, divide by the samples' weight and clip; return the norm before the clipping."""
+    def _normalise(self) -> list[Tensor]:
+        """Unscale, divide by the samples' weight and clip; return norms from before the clipping.
+
+        Of the whole gradient, or of its parts where only their being finite matters.
+        """
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         gradients = [p.grad for p in parameters if p.grad is not None]
         if not gradients:
@@ -142,10 +149,12 @@ class UpdateWindow:
         if isinstance(divisor, Tensor) or divisor != 1:
             for gradient in gradients:
                 gradient.div_(divisor)
+        limit = self._config.max_grad_norm
+        if limit is None:
+            return list(torch._foreach_norm(gradients))
         norm = torch.nn.utils.get_total_norm(gradients)
-        if self._config.max_grad_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(parameters, self._config.max_grad_norm, norm)
-        return norm
+        torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+        return [norm]
 
     def settle(self) -> None:
         """Count the latest update, and step the scheduler if it was applied.
@@ -153,10 +162,11 @@ class UpdateWindow:
         Raises :class:`NonFiniteError` after ``max_nonfinite_steps`` skips in a row; one that made
         the float16 scale fall does not count. Meets: STEP-2, STEP-3.
         """
-        if self._outcome is None:
-            return
-        applied, fell = self._outcome.read()
-        self._outcome = None
+        outcome, self._outcome = self._outcome, None
+        if outcome is not None:
+            self._count(*outcome.read())
+
+    def _count(self, applied: bool, scale_fell: bool) -> None:
         if applied:
             self.global_step += 1
             self.skipped_in_row = 0
@@ -164,7 +174,7 @@ class UpdateWindow:
                 self.scheduler.step()
             return
         self.skipped += 1
-        self.skipped_in_row += not fell
+        self.skipped_in_row += not scale_fell
         if self.skipped_in_row >= self._config.max_nonfinite_steps:
             raise NonFiniteError(
                 f"{self.skipped_in_row} updates in a row were skipped at global step "
