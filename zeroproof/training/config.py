@@ -51,6 +51,8 @@ class TrainingConfig:
         max_nonfinite_steps: skipped updates in a row that raise an error; ≥ 1 (STEP-3). A skip
             leaves parameters and optimizer state alone, not what the forward itself wrote, such
             as the running statistics of a batch norm.
+        compile: compile lift, model and loss with ``torch.compile``, for runs long enough to
+            earn back the minutes; losses then get their numbers as tensors (STEP-6).
         progress: show a progress bar on the standard error stream.
         history_limit: records kept in memory, the latest; ≥ 1 (LOG-2).
 
@@ -77,6 +79,7 @@ class TrainingConfig:
     seed: int = 0
     max_grad_norm: float | None = None
     max_nonfinite_steps: int = 10
+    compile: bool = False
     progress: bool = False
     history_limit: int = 20_000
 
@@ -107,7 +110,7 @@ class TrainingConfig:
                 raise TypeError(f"{name} must be an integer, got {value!r}")
             if value < least:
                 raise ValueError(f"{name} must be ≥ {least}, got {value!r}")
-        for name in ("mixed_precision", "progress"):
+        for name in ("mixed_precision", "compile", "progress"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be True or False, got {getattr(self, name)!r}")
 

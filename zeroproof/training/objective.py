@@ -42,9 +42,9 @@ class Objective:
         self.loss_fn = loss_fn
         self._fixed, self._curriculum = config.loss_weights, config.loss_curriculum
         self._of_epoch: tuple[int, dict[str, float]] | None = None
-        self._accepted = _accepted(loss_fn)
+        self.accepted = _accepted(loss_fn)
         weighted = self._fixed is not None or self._curriculum is not None
-        if weighted and "loss_weights" not in self._accepted:
+        if weighted and "loss_weights" not in self.accepted:
             raise ValueError(
                 "loss_weights or loss_curriculum is set, but loss_fn accepts no argument "
                 "'loss_weights'; add it to the loss, or use zeroproof.losses.SCMTrainingLoss"
@@ -73,10 +73,9 @@ class Objective:
 
         Raises TypeError for anything but a scalar tensor, alone or with a dict of terms.
         """
-        arguments = {name: offered[name] for name in self._accepted if name in offered}
-        if arguments.get("loss_weights", ...) is None:
-            del arguments["loss_weights"]
-        result = self.loss_fn(outputs, lifted, **arguments)
+        result = self.loss_fn(
+            outputs, lifted, **{name: offered[name] for name in self.accepted if name in offered}
+        )
         loss, terms = result if isinstance(result, tuple) else (result, {})
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__

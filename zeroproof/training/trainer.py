@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
 from os import PathLike
 from typing import Any
 
@@ -15,8 +14,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from tqdm import tqdm
 
-from zeroproof.autodiff.policies import GradientPolicy, gradient_policy, gradient_unit
-from zeroproof.scm.outputs import Outputs, gate_outputs, widen_outputs
+from zeroproof.autodiff.policies import gradient_unit
 from zeroproof.training.batches import split_batch
 from zeroproof.training.checkpoint import (
     CheckpointError,
@@ -27,13 +25,13 @@ from zeroproof.training.checkpoint import (
     write_checkpoint,
 )
 from zeroproof.training.config import TrainingConfig
+from zeroproof.training.evaluation import Evaluation
 from zeroproof.training.gap import perturbed_threshold
 from zeroproof.training.isolation import undisturbed_eval
 from zeroproof.training.metrics import EpochTotals
 from zeroproof.training.objective import Objective
 from zeroproof.training.records import RecordLog
 from zeroproof.training.stopping import CoverageStop
-from zeroproof.training.targets import lift_targets
 from zeroproof.training.update import NonFiniteError, UpdateWindow
 
 __all__ = ["CheckpointError", "NonFiniteError", "SCMTrainer", "TrainingConfig"]
@@ -88,6 +86,7 @@ class SCMTrainer:
         self.device = self._find_device(model)
         self.model, self.train_loader = model.to(self.device), train_loader
         self.objective = Objective(loss_fn, config)
+        self._evaluate = Evaluation(self.model, self.objective, config, self.device)
         self._modules = [self.model, *(m.to(self.device) for m in self.objective.modules)]
         self.window = UpdateWindow(optimizer, scheduler, config, self.device, self._modules)
         self.stop = CoverageStop(config.coverage_threshold, config.coverage_patience)
@@ -213,7 +212,8 @@ class SCMTrainer:
         inputs, targets = split_batch(batch, self.device)
         samples = len(targets)
         with gradient_unit(self.window.unit(samples)):
-            outputs, Y_d, scalars = self._evaluate(inputs, targets, tau, self.epoch)
+            offered = self._offered(tau, self.epoch)
+            outputs, Y_d, scalars = self._evaluate(inputs, targets, offered)
         self.window.backward(scalars["loss"], samples)
         self.last_thresholds.append(tau)
         known: dict[str, float] = {
@@ -228,23 +228,26 @@ class SCMTrainer:
         self.micro_batches += 1
 
     def _update(self) -> None:
-        if self.window.skips_on_device:  # its outcome is known before the next one
-            closing = self._unsettled.pop()
-            self._settle()
-            self._unsettled.append(closing)
+        closing = self._unsettled.pop()
+        self._settle()
+        self._unsettled.append(closing)
+        try:
             self.window.step()
-        else:
-            try:
-                self.window.step()
-            finally:
-                self._settle()
+        finally:
+            if not self.window.skips_on_device:
+                self._complete()
         self.log.deliver_complete()
 
     def _settle(self) -> None:
-        """Learn what became of the latest update, and complete the records that wait for it."""
+        """Learn what became of the latest update."""
         try:
             self.window.settle()
         finally:
+            self._complete()
+
+    def _complete(self) -> None:
+        """Complete the records that waited to know what became of an update."""
+        if self._unsettled:
             progress = {
                 "global_step": self.window.global_step,
                 "skipped": self.window.skipped,
@@ -260,32 +263,15 @@ class SCMTrainer:
         finally:
             self.log.flush()
 
-    def _evaluate(
-        self, inputs: Any, targets: Tensor, tau: float, epoch: int
-    ) -> tuple[Outputs, Tensor, dict[str, Tensor]]:
-        """Lift the targets, run the model; return outputs, ``Y_d``, and the loss with its terms."""
-        lifted = lift_targets(targets)
-        outputs = self._forward(inputs)
-        loss, terms = self.objective(
-            outputs,
-            lifted,
-            tau=tau,
-            inputs=inputs,
-            targets=targets,
-            epoch=epoch,
-            global_step=self.global_step,
-            loss_weights=self.objective.weights(epoch),
-        )
-        scalars = {f"loss_{name}": term for name, term in terms.items()}
-        return outputs, lifted[1], {"loss": loss} | scalars
-
-    def _forward(self, inputs: Any) -> Outputs:
-        """Run the model under autocast and policy; its outputs leave both (AMP-1, POL-9)."""
-        policy, dtype = self.config.policy, self.config.autocast_dtype
-        autocast = torch.autocast(self.device.type, dtype) if self.config.amp else nullcontext()
-        with autocast, gradient_policy(policy) if policy else nullcontext():
-            outputs: Outputs = self.model(inputs)
-        return gate_outputs(widen_outputs(outputs), policy or GradientPolicy.PASSTHROUGH)
+    def _offered(self, tau: float, epoch: int) -> dict[str, Any]:
+        """Return the numbers that the loss accepts."""
+        accepted, offered = self.objective.accepted, {"tau": tau, "epoch": epoch}
+        if "global_step" in accepted:
+            self._settle()
+            offered["global_step"] = self.global_step
+        if (weights := self.objective.weights(epoch)) is not None:
+            offered["loss_weights"] = weights
+        return {name: value for name, value in offered.items() if name in accepted}
 
     def _show(self, bar: tqdm[Any], steps: int = 1) -> None:
         bar.update(steps)
@@ -313,7 +299,8 @@ class SCMTrainer:
         with undisturbed_eval(self._modules, self.train_loader, config.val_loader):
             for batch in config.val_loader:
                 inputs, targets = split_batch(batch, self.device)
-                outputs, Y_d, scalars = self._evaluate(inputs, targets, tau, epoch)
+                offered = self._offered(tau, epoch)
+                outputs, Y_d, scalars = self._evaluate(inputs, targets, offered)
                 known = {"samples": len(targets), "global_step": self.global_step}
                 log.add(known, outputs, Y_d, tau, scalars)
             log.flush()

@@ -1,0 +1,74 @@
+"""From a micro-batch to its loss: lift → model → loss, eager or compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zeroproof.autodiff.policies import GradientPolicy, gradient_policy
+from zeroproof.scm.outputs import Outputs, gate_outputs, widen_outputs
+from zeroproof.training.config import TrainingConfig
+from zeroproof.training.objective import Objective
+from zeroproof.training.targets import lift_targets
+
+
+class Evaluation:
+    """Lifts targets, runs the model under autocast and policy, and its outputs through the loss.
+
+    Compiled, everything that changes from call to call goes in as tensors, so that nothing is
+    compiled again for it and nothing is stale.
+
+    Args:
+        model: the model.
+        objective: the loss.
+        config: precision, policy, and whether to compile.
+        device: where to run.
+
+    Meets: AMP-1, POL-9, STEP-6.
+    """
+
+    def __init__(
+        self, model: nn.Module, objective: Objective, config: TrainingConfig, device: torch.device
+    ) -> None:
+        self._model, self._objective, self._policy = model, objective, config.policy
+        self._amp, self._dtype, self._device = config.amp, config.autocast_dtype, device
+        self._compiled = torch.compile(self._run) if config.compile else None
+
+    def __call__(
+        self, inputs: Any, targets: Tensor, offered: dict[str, Any]
+    ) -> tuple[Outputs, Tensor, dict[str, Tensor]]:
+        """Return the outputs, ``Y_d``, and the loss with its terms by the names of a record.
+
+        ``offered`` are the numbers that a loss may accept.
+        """
+        with gradient_policy(self._policy) if self._policy else nullcontext():
+            if self._compiled is None:
+                return self._run(inputs, targets, offered)
+            found: tuple[Outputs, Tensor, dict[str, Tensor]]
+            found = self._compiled(inputs, targets, self._as_tensors(offered))
+            return found
+
+    def _run(
+        self, inputs: Any, targets: Tensor, offered: dict[str, Any]
+    ) -> tuple[Outputs, Tensor, dict[str, Tensor]]:
+        lifted = lift_targets(targets)
+        autocast = torch.autocast(self._device.type, self._dtype) if self._amp else nullcontext()
+        with autocast:
+            outputs = self._model(inputs)
+        outputs = gate_outputs(widen_outputs(outputs), self._policy or GradientPolicy.PASSTHROUGH)
+        loss, terms = self._objective(outputs, lifted, inputs=inputs, targets=targets, **offered)
+        scalars = {f"loss_{name}": term for name, term in terms.items()}
+        return outputs, lifted[1], {"loss": loss} | scalars
+
+    def _as_tensors(self, offered: dict[str, Any]) -> dict[str, Any]:
+        """Return numbers as tensors on the device; no one waits for a fill."""
+        return {
+            name: self._as_tensors(value)
+            if isinstance(value, Mapping)
+            else torch.full((), value, dtype=torch.float64, device=self._device)
+            for name, value in offered.items()
+        }
