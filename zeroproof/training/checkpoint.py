@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 FORMAT = "zeroproof-checkpoint"
-VERSION = 1
+VERSION = 2  # 1 could not say where in an epoch it was
 
 
 class CheckpointError(RuntimeError):
@@ -56,12 +56,23 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of zeroproof")
-    if not isinstance(state.get("version"), int) or state["version"] > VERSION:
+    if (version := state.get("version")) != VERSION:
+        newer = isinstance(version, int) and version > VERSION
+        remedy = "upgrade zeroproof-scm" if newer else "load it with the release that wrote it"
         raise CheckpointError(
-            f"{path} has version {state.get('version')}, this package reads up to {VERSION}; "
-            "upgrade zeroproof-scm"
+            f"{path} has version {version}, this package reads version {VERSION}; {remedy}"
         )
     return state
+
+
+def checkpoint_path(folder: str | os.PathLike[str], micro_step: int) -> Path:
+    """Return the name of the checkpoint that is written after so many micro-batches."""
+    return Path(folder) / f"step-{micro_step:010d}.pt"
+
+
+def checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the checkpoints of a folder, the oldest first."""
+    return sorted(Path(folder).glob("step-*.pt"))
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -74,10 +85,12 @@ def unwrap(model: nn.Module) -> nn.Module:
         model = inner
 
 
-def _plain(state: Any) -> Any:
+def plain(state: Any) -> Any:
     """Turn NumPy's arrays into lists, which a checkpoint may hold (RES-3)."""
     if isinstance(state, dict):
-        return {key: _plain(value) for key, value in state.items()}
+        return {key: plain(value) for key, value in state.items()}
+    if isinstance(state, Tensor):
+        return state
     return state.tolist() if hasattr(state, "tolist") else state
 
 
@@ -92,13 +105,12 @@ def _generators(loader: object) -> list[torch.Generator]:
 
 def random_state(loader: object) -> dict[str, Any]:
     """Return the global random states, and those of the generators a loader draws on."""
-    version, words, gauss = random.getstate()
     numpy: Any = sys.modules.get("numpy")
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "python": [version, list(words), gauss],
-        "numpy": None if numpy is None else _plain(numpy.random.get_state(legacy=False)),
+        "python": random.getstate(),
+        "numpy": None if numpy is None else numpy.random.get_state(legacy=False),
         "loader": [generator.get_state() for generator in _generators(loader)],
     }
 
@@ -108,8 +120,7 @@ def restore_random_state(state: dict[str, Any], loader: object) -> None:
     torch.set_rng_state(state["torch"])
     if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
+    random.setstate(state["python"])
     if state["numpy"] is not None and "numpy" in sys.modules:
         sys.modules["numpy"].random.set_state(state["numpy"])
     for generator, generator_state in zip(_generators(loader), state["loader"], strict=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,10 @@ class TrainingConfig:
             as the running statistics of a batch norm.
         compile: compile lift, model and loss with ``torch.compile``, for runs long enough to
             earn back the minutes; losses then get their numbers as tensors (STEP-6).
+        checkpoint_dir: folder for checkpoints, or None. One is written on Ctrl-C and SIGTERM,
+            which are honoured at the next update (RES-4).
+        checkpoint_every: write one also after every so many updates; ≥ 0, where 0 does not.
+        keep_checkpoints: number of checkpoints kept in the folder, the latest; ≥ 1.
         progress: show a progress bar on the standard error stream.
         history_limit: records kept in memory, the latest; ≥ 1 (LOG-2).
 
@@ -80,6 +85,9 @@ class TrainingConfig:
     max_grad_norm: float | None = None
     max_nonfinite_steps: int = 10
     compile: bool = False
+    checkpoint_dir: str | os.PathLike[str] | None = None
+    checkpoint_every: int = 0
+    keep_checkpoints: int = 3
     progress: bool = False
     history_limit: int = 20_000
 
@@ -94,6 +102,8 @@ class TrainingConfig:
                 f"val_loader must be iterable or None, got {self.val_loader!r}; "
                 "pass a DataLoader or a list of (inputs, targets)"
             )
+        if self.checkpoint_every and self.checkpoint_dir is None:
+            raise ValueError("checkpoint_every needs a checkpoint_dir to write to")
         self._normalise()
 
     def _check_integers(self) -> None:
@@ -104,6 +114,8 @@ class TrainingConfig:
             ("seed", 0),
             ("max_nonfinite_steps", 1),
             ("history_limit", 1),
+            ("checkpoint_every", 0),
+            ("keep_checkpoints", 1),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool):

@@ -116,6 +116,14 @@ class EpochTotals:
             else:
                 self._values[name] = self._values.get(name, 0.0) + samples * value
 
+    def state_dict(self) -> dict[str, float]:
+        """Return the sums by name."""
+        return dict(self._values)
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Put back what :meth:`state_dict` returned."""
+        self._values = dict(state)
+
     @property
     def monitored_coverage(self) -> float | None:
         """Coverage over samples whose targets are all finite; None without any (STOP-6)."""

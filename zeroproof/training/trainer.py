@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,19 +19,22 @@ from zeroproof.autodiff.policies import gradient_unit
 from zeroproof.training.batches import split_batch
 from zeroproof.training.checkpoint import (
     CheckpointError,
+    checkpoint_path,
+    checkpoints,
     random_state,
     read_checkpoint,
     restore_random_state,
-    unwrap,
     write_checkpoint,
 )
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.evaluation import Evaluation
 from zeroproof.training.gap import perturbed_threshold
+from zeroproof.training.interrupts import Interrupts
 from zeroproof.training.isolation import undisturbed_eval
 from zeroproof.training.metrics import EpochTotals
 from zeroproof.training.objective import Objective
 from zeroproof.training.records import RecordLog
+from zeroproof.training.state import capture, restore
 from zeroproof.training.stopping import CoverageStop
 from zeroproof.training.update import NonFiniteError, UpdateWindow
 
@@ -97,7 +101,9 @@ class SCMTrainer:
         self.micro_step: int = 0
         self.micro_batches: int = 0
         self.stopped = False
-        self._start_epoch()
+        self.resumed: dict[str, Any] | None = None
+        self._interrupts = Interrupts()
+        self.start_epoch()
 
     def _find_device(self, model: nn.Module) -> torch.device:
         device = self.config.device or next((p.device for p in model.parameters()), None)
@@ -149,8 +155,9 @@ class SCMTrainer:
         except TypeError:  # a generator, or a DataLoader over an iterable data set
             batches = None
         total = None if batches is None else batches * self.config.max_epochs
-        done = self.epoch * (batches or 0)
-        with tqdm(total=total, initial=done, disable=not self.config.progress) as bar:
+        done = self.epoch * (batches or 0) + self.micro_batches
+        bar = tqdm(total=total, initial=done, disable=not self.config.progress)
+        with bar, self._interrupts:
             while self.epoch < self.config.max_epochs and not self.stopped:
                 self._train_epoch(bar)
                 if self.config.val_loader is not None:
@@ -158,19 +165,22 @@ class SCMTrainer:
         return list(self.log.records)
 
     def _train_epoch(self, bar: tqdm[Any]) -> None:
-        self._start_epoch()
+        if self.resumed is None:
+            self.start_epoch()
         show = not bar.disable
         for module in self._modules:
             module.train()
         try:
-            for batch in self.train_loader:
+            for batch in self._batches():
                 self._micro_batch(batch)
                 if self.window.full:
                     self._update()
+                    self._pause()
                 if show:
                     self._show(bar)
             if self.window.micro_batches:
                 self._update()
+                self._pause()
         finally:
             self._flush()
         if show:
@@ -184,12 +194,49 @@ class SCMTrainer:
         self.epoch += 1
         self.micro_batches = 0
 
-    def _start_epoch(self) -> None:
+    def _batches(self) -> Iterator[Any]:
+        """Walk the epoch's batches, or those after a resume inside of it.
+
+        A loader that has a ``state_dict`` is put where it was. Any other begins the epoch anew,
+        from the random state of then, and what was trained on is passed over. Meets: RES-1.
+        """
+        resumed, self.resumed = self.resumed, None
+        if resumed is None:
+            yield from self.train_loader
+            return
+        self.random_at_start = resumed["random_at_start"]
+        if resumed["loader"] is not None:
+            self.train_loader.load_state_dict(resumed["loader"])  # type: ignore[attr-defined]
+            batches = iter(self.train_loader)
+        else:
+            restore_random_state(self.random_at_start, self.train_loader)
+            batches = iter(self.train_loader)
+            for _ in range(self.micro_batches):
+                next(batches, None)
+        restore_random_state(resumed["random"], self.train_loader)
+        yield from batches
+
+    def _pause(self) -> None:
+        """Between updates: save now and then, and honour a signal that has come (RES-4)."""
+        config, received = self.config, self._interrupts.received
+        if config.checkpoint_dir is None:
+            if received is not None:
+                self._interrupts.raise_received()
+            return
+        every = config.checkpoint_every
+        if received is not None or (every and self.window.closed % every == 0):
+            self.save_checkpoint(checkpoint_path(config.checkpoint_dir, self.micro_step))
+            for old in checkpoints(config.checkpoint_dir)[: -config.keep_checkpoints]:
+                old.unlink(missing_ok=True)
+        self._interrupts.raise_received()
+
+    def start_epoch(self) -> None:
         """Reset what belongs to one epoch; its thresholds follow from (seed, epoch) alone."""
         self.log.totals = EpochTotals()
         self.last_thresholds: list[float] = []
         self.micro_batches = 0
-        self._tau_generator = random.Random(self.config.seed << 64 | self.epoch)
+        self.tau_generator = random.Random(self.config.seed << 64 | self.epoch)
+        self.random_at_start = random_state(self.train_loader)
         self.window.start()
 
     def train_step(self, batch: tuple[Any, Tensor]) -> dict[str, float]:
@@ -207,7 +254,7 @@ class SCMTrainer:
     def _micro_batch(self, batch: Any) -> None:
         config = self.config
         tau = perturbed_threshold(
-            config.tau_train_min, config.tau_train_max, generator=self._tau_generator
+            config.tau_train_min, config.tau_train_max, generator=self.tau_generator
         )
         inputs, targets = split_batch(batch, self.device)
         samples = len(targets)
@@ -301,7 +348,7 @@ class SCMTrainer:
                 inputs, targets = split_batch(batch, self.device)
                 offered = self._offered(tau, epoch)
                 outputs, Y_d, scalars = self._evaluate(inputs, targets, offered)
-                known = {"samples": len(targets), "global_step": self.global_step}
+                known: dict[str, float] = {"samples": len(targets), "global_step": 0}
                 log.add(known, outputs, Y_d, tau, scalars)
             log.flush()
         record = {f"val_{name}": value for name, value in log.totals.record().items()}
@@ -313,61 +360,32 @@ class SCMTrainer:
     def state_dict(self) -> dict[str, Any]:
         """Return everything that training goes on from.
 
-        Raises RuntimeError inside an epoch, where the loader's position would be lost.
+        Raises RuntimeError inside an accumulation window, whose gradients would be lost.
         """
-        if self.micro_batches:
+        if self.window.micro_batches:
             raise RuntimeError(
-                f"epoch {self.epoch} is under way; save between epochs, as from a log_hook on a "
-                "record with 'val_loss'"
+                f"{self.window.micro_batches} micro-batches wait for their update; save between "
+                "updates: ask for it by checkpoint_every, or accumulate fewer"
             )
-        return self._state()
-
-    def _state(self) -> dict[str, Any]:
-        window = self.window
-        return {
-            "model": unwrap(self.model).state_dict(),
-            "loss": [module.state_dict() for module in self.objective.modules],
-            "optimizer": window.optimizer.state_dict(),
-            "scheduler": None if window.scheduler is None else window.scheduler.state_dict(),
-            "scale": None if window.scale is None else window.scale.state_dict(),
-            "counters": {
-                "epoch": self.epoch,
-                "micro_step": self.micro_step,
-                "global_step": window.global_step,
-                "skipped": window.skipped,
-                "skipped_in_row": window.skipped_in_row,
-                "bad_epochs": self.stop.bad_epochs,
-                "stopped": self.stopped,
-            },
-            "val_history": self.val_history,
-            "last_thresholds": self.last_thresholds,
-            "random": random_state(self.train_loader),
-        }
+        self._flush()
+        return capture(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Put back what :meth:`state_dict` returned."""
-        window, counters = self.window, state["counters"]
-        unwrap(self.model).load_state_dict(state["model"])
-        for module, module_state in zip(self.objective.modules, state["loss"], strict=True):
-            module.load_state_dict(module_state)
-        window.optimizer.load_state_dict(state["optimizer"])
-        if (window.scheduler is None) != (state["scheduler"] is None):
-            raise ValueError("one of the file and this trainer has a scheduler, the other none")
-        if window.scheduler is not None:
-            window.scheduler.load_state_dict(state["scheduler"])
-        if window.scale is not None and state["scale"] is not None:
-            window.scale.load_state_dict(state["scale"])
-        self.epoch, self.micro_step = counters["epoch"], counters["micro_step"]
-        window.global_step, window.skipped = counters["global_step"], counters["skipped"]
-        window.skipped_in_row = counters["skipped_in_row"]
-        self.stop.bad_epochs, self.stopped = counters["bad_epochs"], counters["stopped"]
-        self.val_history = list(state["val_history"])
-        self._start_epoch()
-        self.last_thresholds = list(state["last_thresholds"])
-        restore_random_state(state["random"], self.train_loader)
+        """Put back what :meth:`state_dict` returned.
+
+        Raises:
+            CheckpointError: it does not fit this model, optimizer or scheduler. Nothing of it is
+                then kept; an epoch under way starts anew.
+        """
+        before = copy.deepcopy(capture(self))
+        try:
+            restore(self, state)
+        except Exception as error:
+            restore(self, before)
+            raise CheckpointError(f"the state does not fit this trainer: {error}") from error
 
     def save_checkpoint(self, path: str | PathLike[str]) -> None:
-        """Write the training state atomically; RuntimeError inside an epoch.
+        """Write the training state atomically; RuntimeError inside an accumulation window.
 
         Meets: RES-1, RES-2.
         """
@@ -376,17 +394,19 @@ class SCMTrainer:
     def load_checkpoint(self, path: str | PathLike[str]) -> None:
         """Go on from a checkpoint, exactly as if training had not been interrupted.
 
+        Args:
+            path: a file, or a ``checkpoint_dir``, whose latest checkpoint is taken.
+
         Raises:
-            FileNotFoundError: there is no such file.
-            CheckpointError: the file is damaged, foreign or newer, or does not fit this model,
-                optimizer or scheduler. Nothing of it is then kept; an epoch under way starts anew.
+            FileNotFoundError: there is no such file, or none in the folder.
+            CheckpointError: the file is damaged, foreign or of another version, or does not fit
+                (:meth:`load_state_dict`).
 
         Meets: RES-1, RES-3.
         """
-        state = read_checkpoint(path)
-        before = copy.deepcopy(self._state())
-        try:
-            self.load_state_dict(state)
-        except Exception as error:
-            self.load_state_dict(before)
-            raise CheckpointError(f"{path} does not fit this trainer: {error}") from error
+        if Path(path).is_dir():
+            found = checkpoints(path)
+            if not found:
+                raise FileNotFoundError(f"{path} holds no checkpoint (step-*.pt)")
+            path = found[-1]
+        self.load_state_dict(read_checkpoint(path))

@@ -78,6 +78,11 @@ class UpdateWindow:
             parameter.grad = None
 
     @property
+    def closed(self) -> int:
+        """Number of windows closed, applied or skipped."""
+        return self.global_step + self.skipped + (self._outcome is not None)
+
+    @property
     def full(self) -> bool:
         """Whether the window has all of its micro-batches."""
         return self.micro_batches >= self._config.gradient_accumulation_steps

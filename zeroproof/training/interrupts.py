@@ -1,0 +1,51 @@
+"""Ctrl-C and SIGTERM, noted when they come and raised between updates."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType
+
+
+class Interrupts:
+    """Takes SIGINT and SIGTERM while open, where no one else does, so that no update is torn.
+
+    A second signal is not held back. Handlers belong to the main thread; elsewhere, and where
+    the program has handlers of its own, nothing changes.
+
+    Meets: RES-4.
+    """
+
+    _defaults = ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL))
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._taken: list[tuple[signal.Signals, object]] = []
+
+    def __enter__(self) -> Interrupts:
+        """Take the signals."""
+        if threading.current_thread() is threading.main_thread():
+            for number, default in self._defaults:
+                if signal.getsignal(number) is default:
+                    signal.signal(number, self._note)
+                    self._taken.append((number, default))
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Give them back."""
+        while self._taken:
+            number, default = self._taken.pop()
+            signal.signal(number, default)  # type: ignore[arg-type]
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            self.received = number
+            self.raise_received()
+        self.received = number
+
+    def raise_received(self) -> None:
+        """Raise KeyboardInterrupt or SystemExit for the signal that came, if one did."""
+        if self.received == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self.received is not None:
+            raise SystemExit(128 + self.received)

@@ -1,0 +1,75 @@
+"""All that training goes on from, as plain values and tensors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zeroproof.training.checkpoint import plain, random_state, restore_random_state, unwrap
+
+if TYPE_CHECKING:
+    from zeroproof.training.trainer import SCMTrainer
+
+
+def capture(trainer: SCMTrainer) -> dict[str, Any]:
+    """Return a trainer's state between two updates. Meets: RES-1."""
+    window, loader = trainer.window, trainer.train_loader
+    return {
+        "model": unwrap(trainer.model).state_dict(),
+        "loss": [module.state_dict() for module in trainer.objective.modules],
+        "optimizer": window.optimizer.state_dict(),
+        "scheduler": None if window.scheduler is None else window.scheduler.state_dict(),
+        "scale": None if window.scale is None else window.scale.state_dict(),
+        "counters": {
+            "epoch": trainer.epoch,
+            "micro_step": trainer.micro_step,
+            "micro_batches": trainer.micro_batches,
+            "global_step": window.global_step,
+            "skipped": window.skipped,
+            "skipped_in_row": window.skipped_in_row,
+            "bad_epochs": trainer.stop.bad_epochs,
+            "stopped": trainer.stopped,
+        },
+        "val_history": trainer.val_history,
+        "last_thresholds": trainer.last_thresholds,
+        "random": plain(random_state(loader)),
+        "epoch": _inside(trainer) if trainer.micro_batches else None,
+    }
+
+
+def _inside(trainer: SCMTrainer) -> dict[str, Any]:
+    """Return what only an epoch under way has: its sums so far, and the loader's position."""
+    loader = trainer.train_loader
+    return {
+        "totals": trainer.log.totals.state_dict(),
+        "random_at_start": plain(trainer.random_at_start),
+        "loader": loader.state_dict() if hasattr(loader, "state_dict") else None,
+    }
+
+
+def restore(trainer: SCMTrainer, state: dict[str, Any]) -> None:
+    """Put back what :func:`capture` returned; any error may leave a part of it done."""
+    window, counters = trainer.window, state["counters"]
+    unwrap(trainer.model).load_state_dict(state["model"])
+    for module, module_state in zip(trainer.objective.modules, state["loss"], strict=True):
+        module.load_state_dict(module_state)
+    window.optimizer.load_state_dict(state["optimizer"])
+    for name, mine in (("scheduler", window.scheduler), ("scale", window.scale)):
+        if (mine is None) != (state[name] is None):
+            raise ValueError(f"one of the file and this trainer has a {name}, the other none")
+        if mine is not None:
+            mine.load_state_dict(state[name])
+    trainer.epoch, trainer.micro_step = counters["epoch"], counters["micro_step"]
+    window.global_step, window.skipped = counters["global_step"], counters["skipped"]
+    window.skipped_in_row = counters["skipped_in_row"]
+    trainer.stop.bad_epochs, trainer.stopped = counters["bad_epochs"], counters["stopped"]
+    trainer.val_history = list(state["val_history"])
+    trainer.start_epoch()
+    trainer.last_thresholds = list(state["last_thresholds"])
+    restore_random_state(state["random"], trainer.train_loader)
+    trainer.resumed = None
+    if state["epoch"] is not None:
+        trainer.micro_batches = counters["micro_batches"]
+        trainer.log.totals.load_state_dict(state["epoch"]["totals"])
+        for _ in trainer.last_thresholds:
+            trainer.tau_generator.random()
+        trainer.resumed = {**state["epoch"], "random": state["random"]}
