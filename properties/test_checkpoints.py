@@ -17,7 +17,6 @@ def test_RES_1_at_the_ends_of_epochs(subject: Trains, plan: Plan) -> None:
     hold("RES-1", subject, plan)
 
 
-@pytest.mark.unmet("a state is saved between epochs only")
 @given(interrupted(plans(faulty=True, stops=True, least=3), at_ends=False))
 def test_RES_1_at_any_update(subject: Trains, plan: Plan) -> None:
     hold("RES-1", subject, plan)

@@ -64,7 +64,7 @@ class Evaluation:
         scalars = {f"loss_{name}": term for name, term in terms.items()}
         return outputs, lifted[1], {"loss": loss} | scalars
 
-    def _as_tensors(self, offered: dict[str, Any]) -> dict[str, Any]:
+    def _as_tensors(self, offered: Mapping[str, Any]) -> dict[str, Any]:
         """Return numbers as tensors on the device; no one waits for a fill."""
         return {
             name: self._as_tensors(value)

@@ -312,7 +312,7 @@ class SCMTrainer:
 
     def _offered(self, tau: float, epoch: int) -> dict[str, Any]:
         """Return the numbers that the loss accepts."""
-        accepted, offered = self.objective.accepted, {"tau": tau, "epoch": epoch}
+        accepted, offered = self.objective.accepted, dict[str, Any](tau=tau, epoch=epoch)
         if "global_step" in accepted:
             self._settle()
             offered["global_step"] = self.global_step

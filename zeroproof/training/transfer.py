@@ -21,13 +21,13 @@ class Transfer:
         if x.device.type == "cuda":
             self._host = torch.empty(x.shape, dtype=x.dtype, pin_memory=True)
             self._host.copy_(x, non_blocking=True)
-            self._arrived = torch.cuda.Event()
-            self._arrived.record()  # type: ignore[no-untyped-call]
+            self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._arrived.record()
 
     def read(self) -> Any:
         """Return the elements as nested lists of Python's numbers."""
         if self._arrived is not None:
-            self._arrived.synchronize()  # type: ignore[no-untyped-call]
+            self._arrived.synchronize()
         return self._host.tolist()
 
 

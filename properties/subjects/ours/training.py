@@ -73,24 +73,35 @@ class Pause(Exception):
 
 
 class Loader:
-    """Yields the next epoch each time it is asked; None in its place is a Ctrl-C."""
+    """Yields the next epoch each time it is asked; None in its place is a Ctrl-C.
 
-    def __init__(self, epochs: Sequence[Sequence[MicroBatch | None]]) -> None:
-        self.epochs = list(epochs)
+    It pauses before the epoch that it does not have, and after a number of micro-batches.
+    """
+
+    def __init__(self, epochs: Sequence[Sequence[MicroBatch | None]], most: float) -> None:
+        self.epochs, self.left = list(epochs), most
 
     def __iter__(self) -> Iterator[Batch]:
         if not self.epochs:
             raise Pause
         for batch in self.epochs.pop(0):
+            if not self.left:
+                raise Pause
             if batch is None:
                 raise KeyboardInterrupt
+            self.left -= 1
             yield tensors(batch)
 
 
 class Session:
-    """A trainer of a plan from an epoch on, and what it was seen to do."""
+    """A trainer of a plan from an epoch on, and what it was seen to do.
 
-    def __init__(self, plan: Plan, first: int, last: int) -> None:
+    With a folder it writes a checkpoint after every update.
+    """
+
+    def __init__(
+        self, plan: Plan, first: int, last: int, most: float = math.inf, folder: str | None = None
+    ) -> None:
         self.events: list[Event] = []
         self.plan, self.model = plan, Scripted()
         self.loss = Own(lambda tau: self.events.append(Event("draw", {"tau": tau})))
@@ -101,7 +112,7 @@ class Session:
             for parameter in groups:
                 parameter.grad = torch.ones_like(parameter)
         precision, _, switch = plan.precision.partition(" ")
-        self.loader = Loader(plan.epochs[first:])
+        self.loader = Loader(plan.epochs[first:], most)
         self.trainer = SCMTrainer(
             self.model,
             self.optimizer,
@@ -123,6 +134,8 @@ class Session:
                 log_hook=self._logged,
                 mixed_precision=bool(precision) and not switch,
                 amp_dtype=precision or "float16",
+                checkpoint_dir=folder,
+                checkpoint_every=int(folder is not None),
             ),
         )
         self.skipped = 0.0
@@ -140,16 +153,15 @@ class Session:
 
     def fit(self) -> int:
         """Train, and return the number of records kept."""
-        kept = 0
         try:
-            kept = len(self.trainer.fit())
+            self.trainer.fit()
         except NonFiniteError as error:
             named = f"global step {self.trainer.global_step}" in str(error)
             step = self.trainer.global_step if named else math.nan
             self.events.append(Event("error", {"global_step": step}))
         if self.trainer.stopped:
             self.events.append(Event("stop", {"epoch": self.trainer.epoch - 1}))
-        return kept
+        return len(self.trainer.log.records)
 
     def epoch(self, batches: Epoch) -> list[Event]:
         """Train one more epoch."""
@@ -173,6 +185,11 @@ class Session:
     def save(self) -> dict[str, Any]:
         """Return the state."""
         return copy.deepcopy(self.trainer.state_dict())
+
+    def load_latest(self, folder: str) -> None:
+        """Go on from the latest checkpoint of a folder."""
+        self.trainer.load_checkpoint(folder)
+        self.skipped = self.trainer.skipped_steps
 
     def load(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
@@ -214,24 +231,26 @@ class OursTraining:
         """Fit, in as many trainers as there are interrupts."""
         if plan.ranks > 1:
             raise Absent("training on several ranks")
-        ends = [sum(map(len, plan.epochs[: k + 1])) for k in range(len(plan.epochs))]
-        if not set(plan.interrupts) <= set(ends):
-            raise Absent("saving inside an epoch")
-        breaks = [k + 1 for k, end in enumerate(ends) if end in plan.interrupts]
+        starts = [sum(map(len, plan.epochs[:k])) for k in range(len(plan.epochs) + 1)]
         events: list[Event] = []
-        kept, first, state = 0, 0, None
+        kept, first = 0, 0
         with tempfile.TemporaryDirectory() as folder:
-            for last in dict.fromkeys([*breaks, len(plan.epochs)]):
-                session = Session(plan, first, last)
-                if state is not None:
-                    session.trainer.load_checkpoint(state)
-                    session.skipped = session.trainer.skipped_steps
-                kept += session.fit()
+            for stop in dict.fromkeys([*sorted(plan.interrupts), starts[-1]]):
+                between = stop in starts
+                last = starts.index(stop) if between else len(plan.epochs)
+                most = math.inf if between else stop - starts[first]
+                session = Session(plan, first, last, most, None if between else folder)
+                if events:
+                    session.load_latest(folder)
+                with suppress(Pause):
+                    session.fit()
+                kept += len(session.trainer.log.records)
                 events += session.events
                 if session.trainer.stopped or session.events[-1].kind == "error":
                     break
-                first, state = last, Path(folder) / "run.pt"
-                session.trainer.save_checkpoint(state)
+                first = session.trainer.epoch
+                if between:
+                    session.trainer.save_checkpoint(Path(folder) / f"step-{stop:010d}.pt")
         trainer = session.trainer
         return Trace(
             _numbered(events, trainer.global_step),
