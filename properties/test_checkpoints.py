@@ -31,7 +31,6 @@ def test_RES_3_safe(subject: Resumes, what: str) -> None:
     hold("RES-3", subject, what)
 
 
-@pytest.mark.unmet("no option saves on a signal, and SIGTERM ends the process at once")
 @pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
 def test_RES_4_signals(subject: Resumes, signal: str) -> None:
     hold("RES-4", subject, signal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -96,7 +97,15 @@ def test_STEP_5_trains(subject: Updates, case: str) -> None:
     hold("STEP-5", subject, case)
 
 
-@pytest.mark.unmet("the step cannot be compiled; a compiled model can be trained")
-@given(plans())
+VARIED = Plan(
+    ((MicroBatch("vvb", Fraction(1, 2)), MicroBatch("v", fault="loss"), MicroBatch("bV")),) * 2,
+    tau_min=0.25,
+    tau_max=0.75,
+    own_parameter=True,
+)
+
+
+# Few, since each is compiled anew.
+@pytest.mark.parametrize("plan", [VARIED, replace(VARIED, accumulation=2, max_norm=0.25)])
 def test_STEP_6_compiled(subject: Updates, plan: Plan) -> None:
     hold("STEP-6", subject, plan)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import signal as signals
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from unittest import mock
 import torch
 from torch import nn
 
-from spec.checkpoints import Killed, Loaded
+from spec.checkpoints import Interrupted, Killed, Loaded
 from zeroproof.training import checkpoint
 from zeroproof.training.trainer import SCMTrainer, TrainingConfig
 
@@ -142,6 +143,34 @@ class OursCheckpoints:
         after = trainer.state_dict()
         changed = repr(before["model"]) != repr(after["model"])
         return Loaded(error, changed or before["counters"] != after["counters"], Hostile.ran)
+
+    def interrupted(self, signal: str) -> Interrupted:
+        """Send the signal in the third update, and look at what is left."""
+        layer, updates = nn.Linear(2, 1), list[int]()
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+
+        def step(*_: object) -> None:
+            updates.append(1)
+            if len(updates) == 3:
+                os.kill(os.getpid(), getattr(signals, signal))
+
+        optimizer.register_step_post_hook(step)
+        with tempfile.TemporaryDirectory() as folder:
+            trainer = SCMTrainer(
+                layer,
+                optimizer,
+                lambda outputs, lifted: outputs.square().mean(),
+                [(torch.ones(3, 2), torch.ones(3, 1))] * 9,
+                config=TrainingConfig(max_epochs=1, checkpoint_dir=folder),
+            )
+            try:
+                trainer.fit()
+                raised = ""
+            except BaseException as error:
+                raised = type(error).__name__
+            saved = [checkpoint.read_checkpoint(p) for p in checkpoint.checkpoints(folder)]
+        steps = [state["counters"]["global_step"] for state in saved]
+        return Interrupted(raised, len(updates) - 3, saved=steps == [len(updates)])
 
     def checkpoint_keys(self, wrapper: str) -> list[str]:
         """Save a wrapped model's state."""

@@ -50,7 +50,7 @@ class OursCoverage:
         log = RecordLog(None, len(epoch))
         for batch in epoch:
             _, Y_d = lift_targets(to_tensor(batch.targets))
-            known = {"samples": batch.first.shape[0], "global_step": 0}
+            known: dict[str, float] = {"samples": batch.first.shape[0], "global_step": 0}
             log.add(known, outputs(batch), Y_d, tau, {"loss": torch.zeros(())})
         log.flush()
         record, monitored = log.totals.record(), log.totals.monitored_coverage

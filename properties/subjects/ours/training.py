@@ -6,6 +6,7 @@ import copy
 import inspect
 import math
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from properties.hold import Absent
+from properties.subjects.ours.unchecked import unchecked
 from spec.epochs import OFFERED, Hooked
 from spec.runs import Epoch, Event, MicroBatch, Plan, Trace
 from spec.update import Phases, Precision
@@ -47,10 +49,12 @@ class Own(nn.Module):
         self.v = nn.Parameter(torch.zeros((), dtype=torch.float64))
         self.watched = watched
 
-    def forward(self, outputs: Batch, lifted: Batch, *, inputs: Tensor, tau: float) -> Tensor:
+    def forward(
+        self, outputs: Batch, lifted: Batch, *, inputs: Tensor, tau: float | Tensor
+    ) -> Tensor:
         """Return the loss of a micro-batch."""
         if self.training:
-            self.watched(tau)
+            self.watched(float(tau))
         value = outputs[0].mean()
         loss = value + self.v * inputs[0, 0]
         if inputs[0, 2] == 1:
@@ -96,11 +100,11 @@ class Loader:
 class Session:
     """A trainer of a plan from an epoch on, and what it was seen to do.
 
-    With a folder it writes a checkpoint after every update.
+    The options are more of the trainer's.
     """
 
     def __init__(
-        self, plan: Plan, first: int, last: int, most: float = math.inf, folder: str | None = None
+        self, plan: Plan, first: int, last: int, most: float = math.inf, **options: Any
     ) -> None:
         self.events: list[Event] = []
         self.plan, self.model = plan, Scripted()
@@ -134,8 +138,7 @@ class Session:
                 log_hook=self._logged,
                 mixed_precision=bool(precision) and not switch,
                 amp_dtype=precision or "float16",
-                checkpoint_dir=folder,
-                checkpoint_every=int(folder is not None),
+                **options,
             ),
         )
         self.skipped = 0.0
@@ -227,7 +230,14 @@ class OursTraining:
         """Return a trainer with no epoch to train on yet."""
         return Session(plan, 0, 10**6)
 
-    def train(self, plan: Plan) -> Trace:
+    def train_compiled(self, plan: Plan) -> Trace:
+        """Fit in compiled code."""
+        torch.compiler.reset()
+        with unchecked(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of tracing itself, which the tests make errors
+            return self.train(plan, compile=True)
+
+    def train(self, plan: Plan, **options: Any) -> Trace:
         """Fit, in as many trainers as there are interrupts."""
         if plan.ranks > 1:
             raise Absent("training on several ranks")
@@ -239,7 +249,8 @@ class OursTraining:
                 between = stop in starts
                 last = starts.index(stop) if between else len(plan.epochs)
                 most = math.inf if between else stop - starts[first]
-                session = Session(plan, first, last, most, None if between else folder)
+                saves = {} if between else {"checkpoint_dir": folder, "checkpoint_every": 1}
+                session = Session(plan, first, last, most, **options, **saves)
                 if events:
                     session.load_latest(folder)
                 with suppress(Pause):
