@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -106,3 +108,24 @@ def set_scale(trainer: SCMTrainer, scale: float) -> None:
     """Set float16's loss scale; without one, do nothing."""
     if trainer.window.scale is not None:
         trainer.window.scale.value.fill_(scale)
+
+
+class Noisy(nn.Module):
+    """Draws on every source of randomness that a model or data set may use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop, self.inner = nn.Dropout(0.3), small_model()
+
+    def forward(self, x: Tensor) -> Any:
+        noise = random.gauss(0, 0.01) + float(np.random.normal(0, 0.01))
+        return self.inner(self.drop(x) + noise)
+
+
+class ScaledLoss(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, outputs: Any, lifted: Any) -> Tensor:
+        return fit_loss(outputs, lifted) * self.scale.square()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import random
+import signal
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,30 +16,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.loops import fit_loss, make_trainer, pole_batches, same, small_model
+from tests.loops import Noisy, ScaledLoss, make_trainer, pole_batches, same, small_model
 from zeroproof.training import checkpoint
 from zeroproof.training.trainer import CheckpointError, NonFiniteError, SCMTrainer
-
-
-class Noisy(nn.Module):
-    """Draws on every source of randomness that a model or data set may use."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.drop, self.inner = nn.Dropout(0.3), small_model()
-
-    def forward(self, x: Tensor) -> Any:
-        noise = random.gauss(0, 0.01) + float(np.random.normal(0, 0.01))
-        return self.inner(self.drop(x) + noise)
-
-
-class ScaledLoss(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(()))
-
-    def forward(self, outputs: Any, lifted: Any) -> Tensor:
-        return fit_loss(outputs, lifted) * self.scale.square()
 
 
 def noisy_trainer(seed: int, max_epochs: int, *, own_generator: bool, **options: Any) -> SCMTrainer:
@@ -155,11 +136,13 @@ def test_skips_in_a_row_survive_a_resume(tmp_path: Path) -> None:
     assert second.skipped_steps == 3
 
 
-def test_saving_inside_an_epoch_is_refused(tmp_path: Path) -> None:
-    trainer = make_trainer(small_model(), pole_batches((4, 4)))
+def test_saving_inside_a_window_is_refused(tmp_path: Path) -> None:
+    trainer = make_trainer(small_model(), pole_batches((4, 4)), gradient_accumulation_steps=2)
     trainer.train_step(pole_batches((4,))[0])
-    with pytest.raises(RuntimeError, match="epoch 0 is under way; save between epochs"):
+    with pytest.raises(RuntimeError, match="1 micro-batches wait for their update; save between"):
         trainer.save_checkpoint(tmp_path / "run.pt")
+    trainer.train_step(pole_batches((4,))[0])
+    trainer.save_checkpoint(tmp_path / "run.pt")
 
 
 def test_a_load_starts_the_epoch_anew(tmp_path: Path) -> None:
@@ -221,7 +204,7 @@ def test_a_checkpoint_replaces_the_old_one_by_a_rename(
     assert order == ["flush", "rename"]
     assert sizes == [path.stat().st_size], "all of it was flushed"
     head = {k: v for k, v in torch.load(path).items() if k in ("format", "version")}
-    assert head == {"format": "zeroproof-checkpoint", "version": 1}, "as earlier files have it"
+    assert head == {"format": "zeroproof-checkpoint", "version": 2}, "as earlier files have it"
 
 
 def with_generator(where: str, generator: torch.Generator) -> Any:
@@ -263,7 +246,7 @@ class Hostile:
         ("empty", "cannot be read as a checkpoint"),
         ("hostile", "cannot be read as a checkpoint"),
         ("foreign", "is not a checkpoint of zeroproof"),
-        ("newer", "has version 99, this package reads up to 1; upgrade"),
+        ("newer", "has version 99, this package reads version 2; upgrade"),
         ("without version", "has version None"),
         ("with a scheduler", "the other none"),
         ("with a loss", "does not fit this trainer"),
@@ -322,3 +305,24 @@ def test_keys_carry_no_prefix_of_a_wrapper(tmp_path: Path) -> None:
     compiled = make_trainer(torch.compile(small_model(1), backend="eager"), pole_batches((4,)))
     compiled.load_checkpoint(tmp_path / "run.pt")
     assert same(list(compiled.model.parameters()), list(wrapped.parameters()))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_two_hundred_kills_in_a_save_leave_a_whole_checkpoint(tmp_path: Path) -> None:
+    path, draw = tmp_path / "run.pt", random.Random(0)
+    weights = torch.arange(50_000.0)
+    checkpoint.write_checkpoint(path, {"saves": 0, "weights": weights})
+    found = set()
+    for _ in range(200):
+        child = os.fork()
+        if not child:
+            for saves in range(1, 10**6):
+                checkpoint.write_checkpoint(path, {"saves": saves, "weights": weights + saves})
+        time.sleep(draw.uniform(0.0, 0.01))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        state = checkpoint.read_checkpoint(path)
+        assert torch.equal(state["weights"], weights + state["saves"])
+        found.add(state["saves"])
+    assert len(found) > 1, "the saves were never reached"

@@ -41,6 +41,7 @@ def _inside(trainer: SCMTrainer) -> dict[str, Any]:
     loader = trainer.train_loader
     return {
         "totals": trainer.log.totals.state_dict(),
+        "exhausted": trainer.exhausted,
         "random_at_start": plain(trainer.random_at_start),
         "loader": loader.state_dict() if hasattr(loader, "state_dict") else None,
     }

@@ -178,6 +178,7 @@ class SCMTrainer:
                     self._pause()
                 if show:
                     self._show(bar)
+            self.exhausted = True
             if self.window.micro_batches:
                 self._update()
                 self._pause()
@@ -207,6 +208,9 @@ class SCMTrainer:
         self.random_at_start = resumed["random_at_start"]
         if resumed["loader"] is not None:
             self.train_loader.load_state_dict(resumed["loader"])  # type: ignore[attr-defined]
+        if resumed["exhausted"]:  # its next batches would be those of the next epoch
+            batches = iter(())
+        elif resumed["loader"] is not None:
             batches = iter(self.train_loader)
         else:
             restore_random_state(self.random_at_start, self.train_loader)
@@ -237,6 +241,7 @@ class SCMTrainer:
         self.micro_batches = 0
         self.tau_generator = random.Random(self.config.seed << 64 | self.epoch)
         self.random_at_start = random_state(self.train_loader)
+        self.exhausted = False
         self.window.start()
 
     def train_step(self, batch: tuple[Any, Tensor]) -> dict[str, float]:

@@ -1,0 +1,193 @@
+"""RES-1 with real models: stopped at any update, a run goes on as if it had not been."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
+
+from tests.loops import Noisy, ScaledLoss, make_trainer, pole_batches, same, small_model
+from zeroproof.training.interrupts import Interrupts
+from zeroproof.training.trainer import CheckpointError, SCMTrainer
+
+CONFIGURATIONS, STOPS = 40, 5
+
+
+class Stateful:
+    """A loader that knows where it is, in an order that no one else can replay."""
+
+    def __init__(self, batches: list[Any]) -> None:
+        self.batches, self.order, self.place = batches, list(range(len(batches))), 0
+
+    def __iter__(self) -> Iterator[Any]:
+        while self.place < len(self.order):
+            self.place += 1
+            yield self.batches[self.order[self.place - 1]]
+        self.place, self.order = 0, self.order[1:] + self.order[:1]
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"order": self.order, "place": self.place}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.order, self.place = list(state["order"]), state["place"]
+
+
+def loader(kind: str, seed: int) -> Any:
+    data = TensorDataset(*pole_batches((21,))[0])
+    if kind == "list":
+        return pole_batches((5, 4, 5, 2, 5))
+    if kind == "stateful":
+        return Stateful(pole_batches((5, 4, 5, 2, 5)))
+    own = torch.Generator().manual_seed(seed) if kind == "own generator" else None
+    return DataLoader(data, batch_size=4, sampler=RandomSampler(data, generator=own))
+
+
+def configured(configuration: int, seed: int, **options: Any) -> SCMTrainer:
+    """One of many trainers; the seed is all that differs between two of one configuration."""
+    draw = random.Random(configuration)
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)
+    model, loss = Noisy(), ScaledLoss()
+    parameters = [*model.parameters(), *loss.parameters()]
+    optimizer = draw.choice(
+        [
+            lambda: torch.optim.AdamW(parameters, lr=0.01),
+            lambda: torch.optim.Adam(parameters, lr=0.01, amsgrad=True, fused=True),
+            lambda: torch.optim.SGD(parameters, lr=0.1, momentum=0.9, nesterov=True),
+            lambda: torch.optim.RMSprop(parameters, lr=0.01, centered=True),
+        ]
+    )()
+    amp = draw.choice([{}, {"amp_dtype": "bf16"}, {"amp_dtype": "fp16"}])
+    schedulers = torch.optim.lr_scheduler
+    scheduler = draw.choice(
+        [lambda: None, lambda: schedulers.CosineAnnealingLR(optimizer, 20),
+         lambda: schedulers.OneCycleLR(optimizer, 0.1, total_steps=30)]
+    )()  # fmt: skip
+    chosen = {
+        "gradient_accumulation_steps": draw.choice([1, 2, 3]),
+        "max_grad_norm": draw.choice([None, 0.1]),
+        "val_loader": draw.choice([None, pole_batches((10,))]),
+        "coverage_threshold": draw.choice([0.0, 0.999]),
+        "coverage_patience": 3,
+        "tau_train_max": draw.choice([1e-4, 0.5]),
+        "gradient_policy": draw.choice([None, "clamp", "project"]),
+        "use_amp": bool(amp),
+        **amp,
+    }
+    kind = draw.choice(["list", "stateful", "own generator", "global generator"])
+    return make_trainer(
+        model, loader(kind, seed), loss, optimizer=optimizer, scheduler=scheduler, max_epochs=3,
+        tau_train_min=0.0, **chosen, **options,
+    )  # fmt: skip
+
+
+def everything(trainer: SCMTrainer) -> tuple[list[Any], str]:
+    """All of a trainer's state that can be compared bitwise."""
+    state = trainer.state_dict()
+    slots = state["optimizer"]["state"].values()
+    tensors = [*state["model"].values(), *state["loss"][0].values()]
+    tensors += [torch.as_tensor(v) for slot in slots for v in slot.values()]
+    tensors += [state["random"]["torch"], *state["random"]["loader"]]
+    rest = [state[k] for k in ("scheduler", "scale", "counters", "val_history", "last_thresholds")]
+    return tensors, repr([*rest, state["random"]["python"], state["random"]["numpy"]])
+
+
+@pytest.mark.parametrize("configuration", range(CONFIGURATIONS))
+def test_stopped_at_any_update_it_goes_on_bitwise(
+    configuration: int, tmp_path: Path, unchecked: None
+) -> None:
+    seen: list[dict[str, float]] = []
+    saves = {"checkpoint_dir": tmp_path, "checkpoint_every": 1, "keep_checkpoints": 1000}
+    whole = configured(configuration, 1, log_hook=seen.append, **saves)
+    whole.fit()
+    written = sorted(tmp_path.iterdir())
+    assert len(written) == whole.window.closed >= STOPS
+    for path in random.Random(configuration).sample(written, STOPS):
+        rest: list[dict[str, float]] = []
+        resumed = configured(configuration, 99, log_hook=rest.append)
+        resumed.load_checkpoint(path)
+        torch.rand(3), random.random(), np.random.random()
+        left = whole.micro_step - resumed.micro_step
+        resumed.fit()
+        assert sum("val_loss" not in record for record in rest) == left
+        assert repr(rest) == repr(seen[len(seen) - len(rest) :])
+        (ours, more), (theirs, expected) = everything(resumed), everything(whole)
+        assert same(ours, theirs)
+        assert more == expected
+
+
+def test_the_latest_checkpoints_are_kept_and_the_last_is_loaded(tmp_path: Path) -> None:
+    saves = {"checkpoint_dir": tmp_path, "checkpoint_every": 2, "keep_checkpoints": 2}
+    trainer = make_trainer(small_model(), pole_batches([4] * 7), max_epochs=2, **saves)
+    trainer.fit()
+    names = ["step-0000000012.pt", "step-0000000014.pt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    other = make_trainer(small_model(), pole_batches([4] * 7), max_epochs=3)
+    other.load_checkpoint(tmp_path)
+    assert other.micro_step == 14
+    assert len(other.fit()) == 7
+    with pytest.raises(FileNotFoundError, match="holds no checkpoint"):
+        other.load_checkpoint(tmp_path.parent)
+
+
+def test_an_epoch_that_is_shorter_now_is_closed(tmp_path: Path) -> None:
+    saves = {"checkpoint_dir": tmp_path, "checkpoint_every": 3, "keep_checkpoints": 9}
+    make_trainer(small_model(), pole_batches([4] * 4), **saves).fit()
+    shorter = make_trainer(small_model(), pole_batches([4] * 2))
+    shorter.load_checkpoint(tmp_path)
+    assert shorter.fit() == []
+    assert shorter.epoch == 1
+
+
+def test_another_trainers_state_changes_nothing(unchecked: None) -> None:
+    trainer = make_trainer(small_model(), pole_batches((4,)))
+    state = trainer.state_dict()
+    with pytest.raises(CheckpointError, match="does not fit this trainer"):
+        trainer.load_state_dict(state | {"model": {}})
+    assert repr(trainer.state_dict()) == repr(state)
+
+
+@pytest.mark.parametrize("where", ["another thread", "own handler"])
+def test_signals_that_others_take_are_left_alone(where: str) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+
+    def own(number: int, frame: Any) -> None: ...
+
+    taken: list[Any] = []
+
+    def look() -> None:
+        with Interrupts() as interrupts:
+            taken.extend(number for number, _ in interrupts._taken)
+
+    try:
+        if where == "own handler":
+            signal.signal(signal.SIGTERM, own)
+            look()
+            assert signal.SIGTERM not in taken
+            assert signal.getsignal(signal.SIGTERM) is own
+        else:
+            thread = threading.Thread(target=look)
+            thread.start()
+            thread.join()
+            assert taken == []
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    with Interrupts() as interrupts:
+        signal.raise_signal(signal.SIGINT)
+        assert interrupts.received == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
