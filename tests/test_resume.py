@@ -96,9 +96,9 @@ def everything(trainer: SCMTrainer) -> tuple[list[Any], str]:
     slots = state["optimizer"]["state"].values()
     tensors = [*state["model"].values(), *state["loss"][0].values()]
     tensors += [torch.as_tensor(v) for slot in slots for v in slot.values()]
-    tensors += [state["random"]["torch"], *state["random"]["loader"]]
+    tensors += [state["random"][0]["torch"], *state["random"][0]["loader"]]
     rest = [state[k] for k in ("scheduler", "scale", "counters", "val_history", "last_thresholds")]
-    return tensors, repr([*rest, state["random"]["python"], state["random"]["numpy"]])
+    return tensors, repr([*rest, state["random"][0]["python"], state["random"][0]["numpy"]])
 
 
 @pytest.mark.parametrize("configuration", range(CONFIGURATIONS))

@@ -22,7 +22,7 @@ from tests.loops import (
 )
 from zeroproof.losses import SCMTrainingLoss
 from zeroproof.scm import SCMTensor
-from zeroproof.training.metrics import MEASURES, EpochTotals, measure
+from zeroproof.training.metrics import MEASURES, EpochTotals, measure, pooled
 
 
 @pytest.mark.parametrize("form", ["nan", "mask"])
@@ -41,16 +41,37 @@ def test_a_micro_batch_measured_by_hand() -> None:
     Q = torch.tensor([-0.5, 0.25, 0.01, 0.0, inf])
     Y_d = torch.tensor([1.0, 0.0, 1.0, 0.0, 1.0])
     rows = measure(P[None], Q[None], Y_d[None], [0.1]).tolist()
-    assert dict(zip(MEASURES, rows[0], strict=True)) == {
+    values = dict(zip(MEASURES, rows[0], strict=True))
+    assert values == {
         "covered": 2,
         "finite": 3,
         "covered_finite": 1,
         "rejected_singular": 1,
-        "bottom_frac": pytest.approx(3 / 5),
+        "bottoms": 3,
+        "elements": 5,
+        "known": 4,
+        "denom_sum": pytest.approx(0.76),
         "denom_abs_min": 0.0,
-        "denom_abs_mean": pytest.approx(0.76 / 4),
     }
-    assert measure(P[None, 4:], Q[None, 4:], Y_d[None, 4:], [0.1])[0, -2:].isnan().all()
+    found = pooled([values])
+    assert found["bottom_frac"] == 3 / 5
+    assert found["denom_abs_mean"] == pytest.approx(0.76 / 4)
+    assert found["denom_abs_min"] == 0.0
+
+
+def test_parts_of_a_micro_batch_make_it_whole() -> None:
+    generator = torch.Generator().manual_seed(1)
+    P, Q = torch.randn(2, 1, 7, 2, generator=generator)
+    Q[0, 3], Y_d = torch.nan, (torch.rand(1, 7, 2, generator=generator) > 0.3).float()
+    rows = []
+    for part in (slice(0, 7), slice(0, 3), slice(3, 4), slice(4, 7)):
+        row = measure(P[:, part], Q[:, part], Y_d[:, part], [0.2])[0].tolist()
+        counts = {"samples": part.stop - part.start, "loss": float(part.start)}
+        rows.append(dict(zip(MEASURES, row, strict=True)) | counts)
+    assert math.isnan(pooled(rows[2:3])["denom_abs_mean"])
+    assert math.isnan(pooled(rows[2:3])["denom_abs_min"])
+    whole = pooled(rows[:1]) | {"loss": (0 * 3 + 3 * 1 + 4 * 3) / 7}
+    assert pooled(rows[1:]) == pytest.approx(whole)
 
 
 def test_micro_batches_measured_together_are_measured_as_each_alone() -> None:

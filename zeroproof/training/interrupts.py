@@ -39,13 +39,12 @@ class Interrupts:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None:
-            self.received = number
-            self.raise_received()
+            raise_signal(number)
         self.received = number
 
-    def raise_received(self) -> None:
-        """Raise KeyboardInterrupt or SystemExit for the signal that came, if one did."""
-        if self.received == signal.SIGINT:
-            raise KeyboardInterrupt
-        if self.received is not None:
-            raise SystemExit(128 + self.received)
+
+def raise_signal(number: int) -> None:
+    """Raise KeyboardInterrupt for SIGINT, SystemExit for another signal."""
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    raise SystemExit(128 + number)

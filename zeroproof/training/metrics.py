@@ -20,9 +20,11 @@ MEASURES = (
     "finite",
     "covered_finite",
     "rejected_singular",
-    "bottom_frac",
+    "bottoms",
+    "elements",
+    "known",
+    "denom_sum",
     "denom_abs_min",
-    "denom_abs_mean",
 )
 
 
@@ -41,9 +43,8 @@ def measure(
 
     Returns:
         A row of :data:`MEASURES` for each micro-batch: the counts of covered samples, of those
-        whose targets are all finite, of the covered and of the ⊥ ones among either kind; the
-        fraction of ⊥ elements; and minimum and mean of the finite ``|Q|``, NaN where there is
-        none.
+        whose targets are all finite, of the covered and of the ⊥ ones among either kind; of ⊥ and
+        of all elements; and number, sum and minimum of the finite ``|Q|``, ∞ where there is none.
 
     Meets: COV-1, COV-2, STOP-6.
     """
@@ -55,21 +56,36 @@ def measure(
     finite = (Y_d.reshape(block, samples, -1) != 0).all(2)
     counts = [covered, finite, covered & finite, ~(covered | finite)]
     known = torch.isfinite(size)
-    number = known.sum((1, 2))
-    # Where nothing is known, 0 / 0 is the NaN of the mean, and no minimum is left to take.
-    mean = torch.where(known, size, 0.0).sum((1, 2)) / number
+    finite_size = torch.where(known, size, 0.0).sum((1, 2))
     least = torch.where(known, size, torch.inf).flatten(1)
-    least = least.min(1).values if least.shape[1] else mean
-    fraction = bottom.float().mean((1, 2))
-    return torch.stack(
-        [
-            *(flags.sum(1).to(size.dtype) for flags in counts),
-            fraction.to(size.dtype),
-            torch.where(number > 0, least, torch.nan),
-            mean,
-        ],
-        dim=1,
-    )
+    if not least.shape[1]:  # samples without outputs
+        least = least.new_full((block, 1), torch.inf)
+    number = torch.full_like(finite_size, size[0].numel())
+    columns = [*(flags.sum(1) for flags in counts), bottom.sum((1, 2)), number, known.sum((1, 2))]
+    return torch.stack([*columns, finite_size, least.amin(1)], dim=1)
+
+
+def pooled(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return what a micro-batch shows, from the rows of its parts on all ranks.
+
+    Each holds :data:`MEASURES` and ``samples``; what else it holds is a mean over samples.
+    """
+    values = dict(rows[0])
+    if len(rows) > 1:
+        samples = sum(row["samples"] for row in rows)
+        for name in values:
+            if name == "denom_abs_min":
+                values[name] = min(row[name] for row in rows)
+            elif name == "samples" or name in MEASURES:
+                values[name] = sum(row[name] for row in rows)
+            else:
+                values[name] = sum(row["samples"] * row[name] for row in rows) / samples
+    known = values.pop("known")
+    values["bottom_frac"] = _ratio(values.pop("bottoms"), values.pop("elements"))
+    values["denom_abs_mean"] = _ratio(values.pop("denom_sum"), known)
+    if not known:
+        values["denom_abs_min"] = math.nan
+    return values
 
 
 def _ratio(part: float, whole: float) -> float:

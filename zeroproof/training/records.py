@@ -13,8 +13,9 @@ from torch import Tensor
 
 from zeroproof.scm.outputs import Outputs, as_tuple, is_projective
 from zeroproof.training.config import LogHook
-from zeroproof.training.metrics import MEASURES, EpochTotals, as_record, measure
-from zeroproof.training.transfer import Transfer
+from zeroproof.training.metrics import MEASURES, EpochTotals, as_record, measure, pooled
+from zeroproof.training.ranks import Ranks
+from zeroproof.training.transfer import Transfer, from_host
 
 COUNT, ELEMENTS = 32, 2**16
 
@@ -42,14 +43,15 @@ class RecordLog:
     record is complete: by then the device is long past it.
 
     Args:
-        hook: called with each record, or None.
+        hook: called with each record, or None; on rank 0 only.
         limit: records kept in memory.
+        ranks: who trains along; records are those of all ranks' samples.
 
-    Meets: LOG-1, LOG-2, STEP-4.
+    Meets: LOG-1, LOG-2, STEP-4, DDP-1.
     """
 
-    def __init__(self, hook: LogHook | None, limit: int) -> None:
-        self._hook = hook
+    def __init__(self, hook: LogHook | None, limit: int, ranks: Ranks) -> None:
+        self._hook, self._ranks, self._most = hook if ranks.rank == 0 else None, ranks, 0
         self.records: deque[dict[str, float]] = deque(maxlen=limit)
         self.totals = EpochTotals()
         self._held: list[_Entry] = []
@@ -77,32 +79,41 @@ class RecordLog:
         tau = tau if is_projective(outputs) else 0.0
         # Without the graph, which would live as long as the entry.
         detached = {name: torch.as_tensor(x).detach() for name, x in scalars.items()}
-        self._held.append(_Entry(known, detached, (P.detach(), Q.detach(), Y_d), tau))
-        if len(self._held) >= min(COUNT, ELEMENTS // max(P.numel(), 1)):
+        entry = _Entry(known, detached, (P.detach(), Q.detach(), Y_d), tau)
+        if self._held and list(self._held[0].scalars) != list(entry.scalars):
+            self._measure()
+        self._held.append(entry)
+        most = min(COUNT, ELEMENTS // max(P.numel(), 1))
+        if self._ranks.size > 1:  # who measures meets the others there
+            self._most = most = self._most or self._ranks.share(max(most, 1))[0]
+        if len(self._held) >= most:
             self._measure()
 
     def _measure(self) -> None:
         held, self._held = self._held, []
+        rows = []
         for _, group in groupby(held, key=lambda entry: entry.kind):
             entries = list(group)
             arrays = zip(*(entry.arrays for entry in entries), strict=True)
             P, Q, Y_d = (torch.stack(parts) for parts in arrays)
             measured = measure(P, Q, Y_d, [entry.tau for entry in entries])
             scalars = torch.stack([x for entry in entries for x in entry.scalars.values()])
+            samples = from_host([entry.known["samples"] for entry in entries], P.device)
             # Counts stay exact.
             dtype = torch.promote_types(scalars.dtype, torch.float32)
-            rows = scalars.to(dtype).view(len(entries), -1)
-            self._measured.append((entries, Transfer(torch.cat([measured.to(dtype), rows], 1))))
+            parts = (measured, samples[:, None], scalars.view(len(entries), -1))
+            rows.append(torch.cat([part.to(dtype) for part in parts], dim=1))
+        self._measured.append((held, Transfer(self._ranks.stack(torch.cat(rows)))))
 
     def deliver_complete(self) -> None:
         """Deliver what is measured and complete; an exception of the hook passes through."""
         while self._measured and "global_step" in self._measured[0][0][-1].known:
             entries, transfer = self._measured.popleft()
-            for entry, row in zip(entries, transfer.read(), strict=True):
-                values = dict(zip((*MEASURES, *entry.scalars), row, strict=True))
-                values["samples"] = entry.known["samples"]
+            for entry, *rows in zip(entries, *transfer.read(), strict=True):
+                names = (*MEASURES, "samples", *entry.scalars)
+                values = pooled([dict(zip(names, row, strict=True)) for row in rows])
                 self.totals.add(values)
-                self.deliver(as_record(values) | entry.known)
+                self.deliver(entry.known | as_record(values))
 
     def flush(self) -> None:
         """Measure and deliver everything."""

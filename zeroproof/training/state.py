@@ -31,19 +31,20 @@ def capture(trainer: SCMTrainer) -> dict[str, Any]:
         },
         "val_history": trainer.val_history,
         "last_thresholds": trainer.last_thresholds,
-        "random": plain(random_state(loader)),
+        "base_samples": window.base_samples,
+        "random": trainer.ranks.share(plain(random_state(loader))),
         "epoch": _inside(trainer) if trainer.micro_batches else None,
     }
 
 
 def _inside(trainer: SCMTrainer) -> dict[str, Any]:
     """Return what only an epoch under way has: its sums so far, and the loader's position."""
-    loader = trainer.train_loader
+    loader, share = trainer.train_loader, trainer.ranks.share
     return {
         "totals": trainer.log.totals.state_dict(),
         "exhausted": trainer.exhausted,
-        "random_at_start": plain(trainer.random_at_start),
-        "loader": loader.state_dict() if hasattr(loader, "state_dict") else None,
+        "random_at_start": share(plain(trainer.random_at_start)),
+        "loader": share(loader.state_dict() if hasattr(loader, "state_dict") else None),
     }
 
 
@@ -64,13 +65,20 @@ def restore(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     window.skipped_in_row = counters["skipped_in_row"]
     trainer.stop.bad_epochs, trainer.stopped = counters["bad_epochs"], counters["stopped"]
     trainer.val_history = list(state["val_history"])
+    window.base_samples = state["base_samples"]
     trainer.start_epoch()
     trainer.last_thresholds = list(state["last_thresholds"])
-    restore_random_state(state["random"], trainer.train_loader)
+    ranks, rank = len(state["random"]), trainer.ranks.rank
+    if ranks != trainer.ranks.size:
+        raise ValueError(f"it is the state of {ranks} ranks, and here are {trainer.ranks.size}")
+    restore_random_state(state["random"][rank], trainer.train_loader)
     trainer.resumed = None
     if state["epoch"] is not None:
         trainer.micro_batches = counters["micro_batches"]
         trainer.log.totals.load_state_dict(state["epoch"]["totals"])
         for _ in trainer.last_thresholds:
             trainer.tau_generator.random()
-        trainer.resumed = {**state["epoch"], "random": state["random"]}
+        own = {name: state["epoch"][name][rank] for name in ("random_at_start", "loader")}
+        trainer.resumed = {
+            **own, "exhausted": state["epoch"]["exhausted"], "random": state["random"][rank],
+        }  # fmt: skip

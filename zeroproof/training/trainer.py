@@ -29,10 +29,11 @@ from zeroproof.training.checkpoint import (
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.evaluation import Evaluation
 from zeroproof.training.gap import perturbed_threshold
-from zeroproof.training.interrupts import Interrupts
+from zeroproof.training.interrupts import Interrupts, raise_signal
 from zeroproof.training.isolation import undisturbed_eval
 from zeroproof.training.metrics import EpochTotals
 from zeroproof.training.objective import Objective
+from zeroproof.training.ranks import Ranks, length, set_epoch
 from zeroproof.training.records import RecordLog
 from zeroproof.training.state import capture, restore
 from zeroproof.training.stopping import CoverageStop
@@ -87,14 +88,21 @@ class SCMTrainer:
         self.config = config = config or TrainingConfig()
         if isinstance(scheduler, ReduceLROnPlateau):
             raise TypeError("scheduler steps once per update, so it cannot be ReduceLROnPlateau")
+        self.ranks = Ranks(None if config.device is None else torch.device(config.device))
         self.device = self._find_device(model)
-        self.model, self.train_loader = model.to(self.device), train_loader
         self.objective = Objective(loss_fn, config)
+        self.model = self.ranks.wrap(model.to(self.device), self.device)
+        self.train_loader = train_loader
         self._evaluate = Evaluation(self.model, self.objective, config, self.device)
-        self._modules = [self.model, *(m.to(self.device) for m in self.objective.modules)]
-        self.window = UpdateWindow(optimizer, scheduler, config, self.device, self._modules)
+        losses = [module.to(self.device) for module in self.objective.modules]
+        self._modules = [self.model, *losses]
+        own = [p for module in losses for p in module.parameters() if p.requires_grad]
+        self.ranks.align(own)
+        self.window = UpdateWindow(
+            optimizer, scheduler, config, self.device, self._modules, own, self.ranks
+        )
         self.stop = CoverageStop(config.coverage_threshold, config.coverage_patience)
-        self.log = RecordLog(config.log_hook, config.history_limit)
+        self.log = RecordLog(config.log_hook, config.history_limit, self.ranks)
         self._unsettled: list[dict[str, float]] = []
         self.val_history: list[dict[str, float]] = []
         self.epoch: int = 0
@@ -106,7 +114,8 @@ class SCMTrainer:
         self.start_epoch()
 
     def _find_device(self, model: nn.Module) -> torch.device:
-        device = self.config.device or next((p.device for p in model.parameters()), None)
+        device = self.config.device or self.ranks.own_device()
+        device = device or next((p.device for p in model.parameters()), None)
         device = torch.device(device or "cpu")
         if device.type == "cuda" and not torch.cuda.is_available():
             raise RuntimeError("device is 'cuda', but torch finds no CUDA device; use 'cpu'")
@@ -150,13 +159,11 @@ class SCMTrainer:
                 f"make a new trainer, or {remedy}"
             )
         self.log.records.clear()
-        try:
-            batches = len(self.train_loader)  # type: ignore[arg-type]
-        except TypeError:  # a generator, or a DataLoader over an iterable data set
-            batches = None
+        batches = length(self.train_loader)
         total = None if batches is None else batches * self.config.max_epochs
         done = self.epoch * (batches or 0) + self.micro_batches
-        bar = tqdm(total=total, initial=done, disable=not self.config.progress)
+        shown = self.config.progress and self.ranks.rank == 0
+        bar = tqdm(total=total, initial=done, disable=not shown)
         with bar, self._interrupts:
             while self.epoch < self.config.max_epochs and not self.stopped:
                 self._train_epoch(bar)
@@ -165,6 +172,7 @@ class SCMTrainer:
         return list(self.log.records)
 
     def _train_epoch(self, bar: tqdm[Any]) -> None:
+        self.ranks.equal_lengths(self.train_loader, "train_loader")
         if self.resumed is None:
             self.start_epoch()
         show = not bar.disable
@@ -222,22 +230,23 @@ class SCMTrainer:
 
     def _pause(self) -> None:
         """Between updates: save now and then, and honour a signal that has come (RES-4)."""
-        config, received = self.config, self._interrupts.received
-        if config.checkpoint_dir is None:
-            if received is not None:
-                self._interrupts.raise_received()
-            return
-        every = config.checkpoint_every
-        if received is not None or (every and self.window.closed % every == 0):
+        config = self.config
+        received = self._interrupts.received if self.ranks.size == 1 else self.window.signal
+        due = config.checkpoint_every and self.window.closed % config.checkpoint_every == 0
+        if config.checkpoint_dir is not None and (received or due):
             self.save_checkpoint(checkpoint_path(config.checkpoint_dir, self.micro_step))
-            for old in checkpoints(config.checkpoint_dir)[: -config.keep_checkpoints]:
-                old.unlink(missing_ok=True)
-        self._interrupts.raise_received()
+            if self.ranks.rank == 0:
+                for old in checkpoints(config.checkpoint_dir)[: -config.keep_checkpoints]:
+                    old.unlink(missing_ok=True)
+        if received:
+            raise_signal(received)
 
     def start_epoch(self) -> None:
         """Reset what belongs to one epoch; its thresholds follow from (seed, epoch) alone."""
         self.log.totals = EpochTotals()
         self.last_thresholds: list[float] = []
+        set_epoch(self.train_loader, self.epoch)
+        self._length = length(self.train_loader)
         self.micro_batches = 0
         self.tau_generator = random.Random(self.config.seed << 64 | self.epoch)
         self.random_at_start = random_state(self.train_loader)
@@ -263,10 +272,11 @@ class SCMTrainer:
         )
         inputs, targets = split_batch(batch, self.device)
         samples = len(targets)
-        with gradient_unit(self.window.unit(samples)):
-            offered = self._offered(tau, self.epoch)
-            outputs, Y_d, scalars = self._evaluate(inputs, targets, offered)
-        self.window.backward(scalars["loss"], samples)
+        unit, offered = self.window.unit(samples), self._offered(tau, self.epoch)
+        with self.ranks.reduction(self.model, self._closes_window()):
+            with gradient_unit(unit):
+                outputs, Y_d, scalars = self._evaluate(inputs, targets, offered)
+            self.window.backward(scalars["loss"], samples)
         self.last_thresholds.append(tau)
         known: dict[str, float] = {
             "epoch": self.epoch,
@@ -279,12 +289,17 @@ class SCMTrainer:
         self.micro_step += 1
         self.micro_batches += 1
 
+    def _closes_window(self) -> bool:
+        """Tell whether the micro-batch under way is the last of its window."""
+        window = self.window.micro_batches + 1 == self.config.gradient_accumulation_steps
+        return window or self.micro_batches + 1 == self._length
+
     def _update(self) -> None:
         closing = self._unsettled.pop()
         self._settle()
         self._unsettled.append(closing)
         try:
-            self.window.step()
+            self.window.step(self._interrupts.received or 0)
         finally:
             if not self.window.skips_on_device:
                 self._complete()
@@ -343,9 +358,10 @@ class SCMTrainer:
         Raises:
             ValueError: there is no ``val_loader``, or it yields no samples.
         """
-        config, log = self.config, RecordLog(None, 1)
+        config, log = self.config, RecordLog(None, 1, self.ranks)
         if config.val_loader is None:
             raise ValueError("validate() needs TrainingConfig(val_loader=...)")
+        self.ranks.equal_lengths(config.val_loader, "val_loader")
         tau = (config.tau_train_min + config.tau_train_max) / 2
         epoch = max(self.epoch - 1, 0)
         with undisturbed_eval(self._modules, self.train_loader, config.val_loader):
@@ -394,7 +410,9 @@ class SCMTrainer:
 
         Meets: RES-1, RES-2.
         """
-        write_checkpoint(path, self.state_dict())
+        state = self.state_dict()
+        if self.ranks.rank == 0:
+            write_checkpoint(path, state)
 
     def load_checkpoint(self, path: str | PathLike[str]) -> None:
         """Go on from a checkpoint, exactly as if training had not been interrupted.

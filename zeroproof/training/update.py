@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from signal import SIGINT, SIGTERM
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +12,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from zeroproof.training.config import TrainingConfig
+from zeroproof.training.ranks import Ranks
 from zeroproof.training.scale import LossScale
-from zeroproof.training.transfer import Transfer
+from zeroproof.training.transfer import Transfer, from_host
 
 
 class NonFiniteError(RuntimeError):
@@ -24,7 +26,8 @@ class UpdateWindow:
 
     The window's gradient is ``Σ nᵢ∇Lᵢ / Σ nᵢ``: each loss is weighted by its samples relative to
     the first micro-batch's, and the sum divided by the total weight before clipping. A window of
-    one is thus left exactly as the loss gives it.
+    one is thus left exactly as the loss gives it. Several ranks share a window, and weigh relative
+    to the run's first micro-batch of rank 0.
 
     On CUDA a fused optimizer skips on the device, and the host reads what became of an update
     just before the next one, when it is long there. Other optimizers cannot be told to skip, so
@@ -36,8 +39,10 @@ class UpdateWindow:
         config: accumulation, clipping, mixed precision and tolerance of faults.
         device: where the losses live.
         modules: model and loss, whose gradients are cleared after each window.
+        unreduced: parameters whose gradients nobody averages over the ranks, those of the loss.
+        ranks: who trains along.
 
-    Meets: ACC-1, ACC-2, AMP-2, STEP-1, STEP-2, STEP-3, STEP-4.
+    Meets: ACC-1, ACC-2, AMP-2, STEP-1, STEP-2, STEP-3, STEP-4, DDP-1.
     """
 
     def __init__(
@@ -47,9 +52,11 @@ class UpdateWindow:
         config: TrainingConfig,
         device: torch.device,
         modules: Iterable[nn.Module],
+        unreduced: Iterable[nn.Parameter],
+        ranks: Ranks,
     ) -> None:
         self.optimizer, self.scheduler, self._config = optimizer, scheduler, config
-        self._modules = list(modules)
+        self._modules, self._unreduced, self._ranks = list(modules), list(unreduced), ranks
         needs_scale = config.amp and config.autocast_dtype == torch.float16
         self.scale = LossScale(device) if needs_scale else None
         # What GradScaler asks of an optimizer that takes ``found_inf``.
@@ -58,6 +65,8 @@ class UpdateWindow:
         self.global_step = 0
         self.skipped = 0
         self.skipped_in_row = 0
+        self.base_samples = 0
+        self.signal: int = 0
         self._outcome: Transfer | None = None
         self.start()
 
@@ -71,8 +80,11 @@ class UpdateWindow:
         self._clear()
 
     def _clear(self) -> None:
-        self.micro_batches = self._samples = self._first_samples = 0
+        self.micro_batches = 0
+        self._samples: Tensor | int = 0
         self._losses: list[Tensor] = []
+        if self._ranks.size == 1:
+            self.base_samples = 0
         self.optimizer.zero_grad(set_to_none=True)
         for parameter in self._others:
             parameter.grad = None
@@ -87,9 +99,11 @@ class UpdateWindow:
         """Whether the window has all of its micro-batches."""
         return self.micro_batches >= self._config.gradient_accumulation_steps
 
-    def unit(self, samples: int) -> Tensor | float:
+    def unit(self, samples: Tensor | int) -> Tensor | float:
         """Return the factor by which a micro-batch's loss will be scaled in the backward."""
-        weight = samples / (self._first_samples or samples)
+        if not self.base_samples:
+            self.base_samples = self._ranks.share(samples)[0]
+        weight = samples / self.base_samples
         return weight if self.scale is None else weight * self.scale.value
 
     def backward(self, loss: Tensor, samples: int) -> None:
@@ -99,21 +113,23 @@ class UpdateWindow:
                 "the loss has no gradient: it does not depend on any parameter that requires one; "
                 "unfreeze parameters, or look for a .detach() between model and loss"
             )
-        self._first_samples = self._first_samples or samples
         self.micro_batches += 1
         self._samples += samples
         self._losses.append(loss.detach())
-        if self.scale is not None or samples != self._first_samples:
-            loss = loss * self.unit(samples)
+        unit = self.unit(samples)
+        if isinstance(unit, Tensor) or unit != 1:
+            loss = loss * unit
         loss.backward()  # type: ignore[no-untyped-call]
 
-    def step(self) -> None:
+    def step(self, signal: int = 0) -> None:
         """Close the window: apply its update, or skip it where something is not finite.
 
         The counters show it after :meth:`settle`, which this calls at once where the outcome is
-        known. Raises ValueError where no gradient reached the optimizer.
+        known; and :attr:`signal` then is the one that some rank gave here as received.
+        Raises ValueError where no gradient reached the optimizer.
         """
         self.settle()
+        pooled = [self._pool(signal)] if self._ranks.size > 1 else []
         results = torch.stack([*self._normalise(), *self._losses])
         losses = slice(-len(self._losses), None)
         if self.skips_on_device:
@@ -125,7 +141,7 @@ class UpdateWindow:
             fell = torch.zeros_like(applied)
             if self.scale is not None:
                 fell = self.scale.update(applied, finite[losses].all() & ~applied)
-            self._outcome = Transfer(torch.stack([applied, fell]))
+            self._outcome = Transfer(torch.stack([applied.int(), fell.int(), *pooled]))
             self._clear()
             return
         known = [math.isfinite(x) for x in results.tolist()]
@@ -136,7 +152,23 @@ class UpdateWindow:
             flags = torch.tensor([good, all(known[losses]) and not good])
             scale_fell = bool(self.scale.update(*flags.to(self.scale.value.device)))
         self._clear()
-        self._count(good, scale_fell)
+        self._count(good, scale_fell, *(int(x) for x in pooled))
+
+    def _pool(self, signal: int) -> Tensor:
+        """Make samples, faults and the loss's gradients those of all ranks; return the signal."""
+        device, size = self._losses[0].device, self._ranks.size
+        assert isinstance(self._samples, int)
+        tally = from_host([self._samples, 0, signal == SIGINT, signal == SIGTERM], device)
+        tally[1] = ~torch.isfinite(torch.stack(self._losses)).all()
+        samples, faults, interrupted, terminated = self._ranks.sum(tally)
+        self._samples = samples / size
+        self._losses = [torch.where(faults > 0, torch.nan, 0.0)]
+        for parameter in self._unreduced:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            self._ranks.sum(parameter.grad).div_(size)
+        heard = torch.where(terminated > 0, int(SIGTERM), 0)
+        return torch.where((terminated == 0) & (interrupted > 0), int(SIGINT), heard).int()
 
     def _normalise(self) -> list[Tensor]:
         """Unscale, divide by the samples' weight and clip; return norms from before the clipping.
@@ -171,7 +203,8 @@ class UpdateWindow:
         if outcome is not None:
             self._count(*outcome.read())
 
-    def _count(self, applied: bool, scale_fell: bool) -> None:
+    def _count(self, applied: bool, scale_fell: bool, signal: int = 0) -> None:
+        self.signal = signal
         if applied:
             self.global_step += 1
             self.skipped_in_row = 0

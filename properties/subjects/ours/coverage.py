@@ -13,6 +13,7 @@ from properties.subjects.ours.unchecked import unchecked
 from spec.coverage import EpochCoverage, Predicted
 from zeroproof.losses import coverage
 from zeroproof.scm import SCMTensor, bottom_mask
+from zeroproof.training.ranks import Ranks
 from zeroproof.training.records import RecordLog
 from zeroproof.training.targets import lift_targets
 
@@ -47,7 +48,7 @@ class OursCoverage:
 
     def epoch_coverage(self, epoch: Sequence[Predicted], tau: float) -> EpochCoverage:
         """Add up what the trainer measures."""
-        log = RecordLog(None, len(epoch))
+        log = RecordLog(None, len(epoch), Ranks(None))
         for batch in epoch:
             _, Y_d = lift_targets(to_tensor(batch.targets))
             known: dict[str, float] = {"samples": batch.first.shape[0], "global_step": 0}

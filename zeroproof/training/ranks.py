@@ -1,0 +1,114 @@
+"""The processes that train together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+class Ranks:
+    """This process among those that train together; alone where there are no others.
+
+    A script that ``torchrun`` started joins the others here, unless it did so itself. Ranks
+    differ in their data only: each is given its own share of every micro-batch.
+
+    Args:
+        device: where this rank trains; None takes its own GPU, or else the CPU.
+
+    Meets: DDP-1.
+    """
+
+    def __init__(self, device: torch.device | None) -> None:
+        if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+            on_gpu = torch.cuda.is_available() and (device is None or device.type == "cuda")
+            dist.init_process_group("nccl" if on_gpu else "gloo")
+        joined = dist.is_available() and dist.is_initialized()
+        self.size: int = dist.get_world_size() if joined else 1
+        self.rank: int = dist.get_rank() if joined else 0
+
+    def own_device(self) -> torch.device | None:
+        """Return this rank's GPU, where ranks have GPUs."""
+        if self.size == 1 or not torch.cuda.is_available():
+            return None
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
+        """Return a model whose gradients are averaged over the ranks; a wrapped one as it is."""
+        reduces = any(hasattr(model, name) for name in ("no_sync", "set_requires_gradient_sync"))
+        if self.size == 1 or reduces or not any(p.requires_grad for p in model.parameters()):
+            return model
+        return DistributedDataParallel(model, [device] if device.type == "cuda" else None)
+
+    @contextmanager
+    def reduction(self, model: nn.Module, wanted: bool) -> Iterator[None]:
+        """Run a forward and backward whose gradients are averaged over the ranks, or only added.
+
+        One reduction a window is enough: the last micro-batch's, which carries all of it.
+        """
+        if self.size > 1 and hasattr(model, "set_requires_gradient_sync"):  # FSDP 2
+            sync: Any = model.set_requires_gradient_sync
+            sync(wanted)
+        waits: Any = getattr(model, "no_sync", None) if self.size > 1 and not wanted else None
+        with nullcontext() if waits is None else waits():
+            yield
+
+    def align(self, parameters: Iterable[Tensor]) -> None:
+        """Give parameters the values of rank 0."""
+        for parameter in parameters if self.size > 1 else ():
+            dist.broadcast(parameter.detach(), 0)
+
+    def sum(self, x: Tensor) -> Tensor:
+        """Add up a tensor over the ranks, in place."""
+        if self.size > 1:
+            dist.all_reduce(x)
+        return x
+
+    def stack(self, x: Tensor) -> Tensor:
+        """Return the tensors of all ranks, which have one shape, along a new first dimension."""
+        if self.size == 1:
+            return x[None]
+        found = [torch.empty_like(x) for _ in range(self.size)]
+        dist.all_gather(found, x)
+        return torch.stack(found)
+
+    def share(self, value: Any) -> list[Any]:
+        """Return the values of all ranks; a wait, for use between epochs."""
+        if self.size == 1:
+            return [value]
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, value)
+        return found
+
+    def equal_lengths(self, loader: Any, name: str) -> None:
+        """Raise ValueError on every rank unless all loaders yield as many micro-batches."""
+        if self.size == 1 or loader is None:
+            return
+        lengths = self.share(length(loader))
+        if None in lengths or len(set(lengths)) > 1:
+            raise ValueError(
+                f"{name} has {lengths} micro-batches on the {self.size} ranks; they must be known "
+                "and equal, as with torch.utils.data.DistributedSampler, or drop_last=True"
+            )
+
+
+def set_epoch(loader: Any, epoch: int) -> None:
+    """Tell a loader and its samplers the epoch, where they ask for it."""
+    for name in ("", "sampler", "batch_sampler"):
+        part: Any = getattr(loader, name, None) if name else loader
+        if hasattr(part, "set_epoch"):
+            part.set_epoch(epoch)
+
+
+def length(loader: Any) -> int | None:
+    """Return the number of micro-batches that a loader promises, or None."""
+    try:
+        return len(loader)
+    except TypeError:  # a generator, or a DataLoader over an iterable data set
+        return None
