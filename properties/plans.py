@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -16,6 +17,23 @@ samples = st.text("vbVB", min_size=1, max_size=6)
 
 # Stops after three epochs, between which it is interrupted.
 LOW = Plan(((MicroBatch("bbv"),),) * 3, threshold=0.5, patience=3, interrupts=(1, 2))
+
+# Has faults, a short window, thresholds that vary, and a parameter of the loss.
+VARIED = Plan(
+    ((MicroBatch("vvb", Fraction(1, 2)), MicroBatch("v", fault="loss"), MicroBatch("bV")),) * 2,
+    tau_min=0.25,
+    tau_max=0.75,
+    own_parameter=True,
+)
+
+
+def shared_by(plan: Plan, ranks: int) -> Plan:
+    """Return a plan with samples for every rank in every micro-batch."""
+    epochs = tuple(
+        tuple(replace(b, samples=b.samples * ranks) for b in epoch) for epoch in plan.epochs
+    )
+    validation = tuple(replace(b, samples=b.samples * ranks) for b in plan.validation)
+    return replace(plan, epochs=epochs, validation=validation)
 
 
 def micro_batches(*, faulty: bool = False) -> st.SearchStrategy[MicroBatch]:

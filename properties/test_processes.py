@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from properties.hold import hold
-from properties.plans import plans
+from properties.plans import VARIED, plans, shared_by
 from spec.processes import Distributes
 from spec.runs import Plan
 
 
-@pytest.mark.unmet("training runs in one process only")
-@given(plans(faulty=True, stops=True), st.integers(2, 4))
+# Few, since each starts processes; no rank may be without a sample.
+@settings(max_examples=15)
+@given(plans(faulty=True, stops=True, clipped=True), st.integers(2, 3))
+@example(VARIED, 2)
+@example(VARIED, 3)
 def test_DDP_1_as_one(subject: Distributes, plan: Plan, ranks: int) -> None:
-    hold("DDP-1", subject, plan, ranks)
+    hold("DDP-1", subject, shared_by(plan, ranks), ranks)

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from properties.hold import hold
-from properties.plans import plans
+from properties.plans import VARIED, plans
 from spec.runs import MicroBatch, Plan, Trains
 from spec.update import PRECISIONS, UNTRAINABLE, Updates
 
@@ -95,14 +95,6 @@ def test_STEP_4_no_wait(subject: Updates) -> None:
 @pytest.mark.parametrize("case", UNTRAINABLE)
 def test_STEP_5_trains(subject: Updates, case: str) -> None:
     hold("STEP-5", subject, case)
-
-
-VARIED = Plan(
-    ((MicroBatch("vvb", Fraction(1, 2)), MicroBatch("v", fault="loss"), MicroBatch("bV")),) * 2,
-    tau_min=0.25,
-    tau_max=0.75,
-    own_parameter=True,
-)
 
 
 # Few, since each is compiled anew.

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from properties.hold import Absent
+from properties.subjects.ours.ranks import on_ranks, share
 from properties.subjects.ours.unchecked import unchecked
 from spec.epochs import OFFERED, Hooked
 from spec.runs import Epoch, Event, MicroBatch, Plan, Trace
@@ -84,6 +84,9 @@ class Loader:
 
     def __init__(self, epochs: Sequence[Sequence[MicroBatch | None]], most: float) -> None:
         self.epochs, self.left = list(epochs), most
+
+    def __len__(self) -> int:
+        return len(self.epochs[0]) if self.epochs else 0
 
     def __iter__(self) -> Iterator[Batch]:
         if not self.epochs:
@@ -240,7 +243,7 @@ class OursTraining:
     def train(self, plan: Plan, **options: Any) -> Trace:
         """Fit, in as many trainers as there are interrupts."""
         if plan.ranks > 1:
-            raise Absent("training on several ranks")
+            return on_ranks(lambda rank: self.train(share(plan, rank), **options), plan.ranks)[0]
         starts = [sum(map(len, plan.epochs[:k])) for k in range(len(plan.epochs) + 1)]
         events: list[Event] = []
         kept, first = 0, 0
@@ -270,6 +273,14 @@ class OursTraining:
             min(kept, plan.history_limit),
             session.optimizer.param_groups[0]["lr"],
         )
+
+    def train_unequal(self, ranks: int) -> None:
+        """Train on as many micro-batches as the rank's number says, and one."""
+
+        def train(rank: int) -> None:
+            Session(Plan(((MicroBatch("vv"),) * (1 + rank),)), 0, 1).trainer.fit()
+
+        on_ranks(train, ranks)
 
     def precision(self, dtype: str) -> Precision:
         """Train a linear layer, looking at dtypes."""

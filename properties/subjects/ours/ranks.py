@@ -1,0 +1,65 @@
+"""Plans carried out by several processes, forked and joined by gloo."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+
+from spec.runs import Plan
+
+SECONDS = 60
+T = TypeVar("T")
+
+
+def share(plan: Plan, rank: int) -> Plan:
+    """Return what one of a plan's ranks trains on."""
+    epochs = tuple(
+        tuple(replace(b, samples=b.samples[rank :: plan.ranks]) for b in epoch)
+        for epoch in plan.epochs
+    )
+    validation = tuple(replace(b, samples=b.samples[rank :: plan.ranks]) for b in plan.validation)
+    return replace(plan, epochs=epochs, validation=validation, ranks=1)
+
+
+def _run(task: Callable[[int], object], folder: Path, rank: int, ranks: int) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=ranks
+    )
+    try:
+        found = task(rank)
+    except Exception as error:
+        found = error
+    (folder / str(rank)).write_bytes(pickle.dumps(found))
+    dist.destroy_process_group()
+
+
+def on_ranks(task: Callable[[int], T], ranks: int) -> list[T]:
+    """Return what a task returns on each rank; raise what it raises on any."""
+    context = multiprocessing.get_context("fork")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        processes = [
+            context.Process(target=_run, args=(task, folder, rank, ranks)) for rank in range(ranks)
+        ]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(SECONDS)
+            process.kill()
+        missing = [rank for rank in range(ranks) if not (folder / str(rank)).exists()]
+        if missing:
+            raise TimeoutError(f"ranks {missing} of {ranks} did not come to an end")
+        found = [pickle.loads((folder / str(rank)).read_bytes()) for rank in range(ranks)]
+    for result in found:
+        if isinstance(result, Exception):
+            raise result
+    return found
