@@ -9,7 +9,8 @@ import torch
 
 Work = Callable[[], object]
 Job = Callable[[int], Work]  # of a number of steps: prepares, and returns what is timed
-Taken, Given = ParamSpec("Taken"), TypeVar("Given")
+Taken = ParamSpec("Taken")
+Given = TypeVar("Given")
 
 
 class Unavailable(Exception):

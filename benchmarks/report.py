@@ -30,7 +30,7 @@ class Row:
     low: float
     high: float
     target: float | None
-    verdict: str = ""  # met, or not met; nothing without a target
+    verdict: str  # met, or not met; nothing without a target
 
 
 def rows(case: Case, outcome: Outcome, parts: str) -> list[Row]:
@@ -122,10 +122,7 @@ def as_markdown(document: dict[str, Any]) -> str:
     lines = ["# Benchmarks", ""]
     lines += [f"- {name}: {value}" for name, value in about.items()]
     for part, title in PARTS.items():
-        shown = [
-            Row(**{k: v for k, v in row.items() if k != "verdict"}) for row in document["rows"]
-        ]
-        shown = [row for row in shown if row.part == part]
+        shown = [Row(**row) for row in document["rows"] if row["part"] == part]
         if shown:
             cells = [[*map(str, (r.device, r.setting, r.what)), *_numbers(r)] for r in shown]
             names = ["device", "setting", "what", "median", "quartiles", "target", ""]

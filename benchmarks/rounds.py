@@ -55,17 +55,19 @@ class Worker:
             text=True,
             encoding="utf-8",
             cwd=package,
-            env=os.environ | {"PYTHONPATH": path},
+            env=os.environ | {"PYTHONPATH": path, "KINETO_LOG_LEVEL": "99"},
         )
         self.found = self._read()
         if package not in Path(self.found["path"]).parents:
+            self.close()
             raise RuntimeError(f"zeroproof was imported from {self.found['path']}, not {package}")
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError(f"a worker ended with status {self._process.wait()}; see above")
+            self.close()
+            raise RuntimeError(f"a worker ended with status {self._process.returncode}; see above")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
