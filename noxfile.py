@@ -26,7 +26,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
     install(session, "-e", ".[mutants,docs]")
-    checked = ["zeroproof", "spec", "properties", "mutants", "docs", "noxfile.py"]
+    checked = ["zeroproof", "spec", "properties", "mutants", "docs", "benchmarks", "noxfile.py"]
     session.run("mypy", "--strict", *checked)
 
 
@@ -62,6 +62,16 @@ def docs(session: nox.Session) -> None:
     install(session, "-e", ".[dev,docs]")
     arguments = ["-a", "-E", "-n", "-W", "--keep-going", "-q", "docs", "build/book"]
     session.run("python", "-m", "sphinx", *arguments, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure ratios, and write them to build/bench; ten minutes, on a machine left alone.
+
+    For a GPU run ``python -m benchmarks`` instead, with a torch that knows it.
+    """
+    install(session, "-e", ".")
+    session.run("python", "-m", "benchmarks", *session.posargs)
 
 
 @nox.session

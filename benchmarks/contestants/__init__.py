@@ -1,0 +1,1 @@
+"""What is timed: modules of factories, imported by the workers only."""

@@ -1,0 +1,94 @@
+"""``SCMTrainer``, and the loop that one would write by hand for the same arithmetic."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import nullcontext
+from dataclasses import fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.contestants.problem import Batch, Feed, start
+from benchmarks.job import Job, Unavailable, Work, compiled
+from zeroproof.losses import SCMTrainingLoss
+from zeroproof.training.targets import lift_targets
+from zeroproof.training.trainer import SCMTrainer, TrainingConfig
+
+TAU = TrainingConfig().tau_train_min
+AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def trainer(
+    device: str,
+    batch: int,
+    *,
+    width: int = 64,
+    amp: str | None = None,
+    compile: bool = False,
+    hook: bool = False,
+    accumulation: int = 1,
+    processes: int = 1,
+) -> Job:
+    """``SCMTrainer.fit`` for one epoch of as many batches as asked."""
+    if processes > 1:
+        raise Unavailable("SCMTrainer trains in one process so far")
+    options: dict[str, Any] = {"gradient_accumulation_steps": accumulation}
+    if amp:
+        options |= {"use_amp": True, "amp_dtype": amp}
+    if hook:
+        options["log_hook"] = lambda record: None
+    if compile:
+        if "compile" not in {field.name for field in fields(TrainingConfig)}:
+            raise Unavailable("TrainingConfig has no option compile so far")
+        options["compile"] = True
+    model, optimizer = start(width, device)
+    feed = Feed(batch, device)
+    config = TrainingConfig(max_epochs=1, **options)
+    fitted = SCMTrainer(model, optimizer, SCMTrainingLoss(), feed, config=config)
+    beginning = copy.deepcopy(fitted.state_dict())
+
+    def job(steps: int) -> Work:
+        # The same trainer each time, since a new one would have to compile again.
+        fitted.load_state_dict(copy.deepcopy(beginning))
+        feed.steps = steps
+        return fitted.fit
+
+    return job
+
+
+def by_hand(
+    device: str, batch: int, *, width: int = 64, amp: str | None = None, compile: bool = False
+) -> Job:
+    """The same arithmetic without metrics, records, checks or windows."""
+    model, optimizer = start(width, device)
+    feed, loss_fn = Feed(batch, device), SCMTrainingLoss()
+    scaler = torch.amp.GradScaler(device) if amp == "fp16" else None
+
+    def objective(batch: Batch) -> Tensor:
+        x, y = batch
+        with torch.autocast(device, AMP[amp]) if amp else nullcontext():
+            P, Q = model(x)
+        loss, _ = loss_fn((P.float(), Q.float()), lift_targets(y), tau=TAU, targets=y)
+        return loss
+
+    evaluate = compiled(objective) if compile else objective
+
+    def epoch() -> None:
+        for batch in feed:
+            optimizer.zero_grad()
+            loss = evaluate(batch)
+            if scaler is None:
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+            else:
+                scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+                scaler.step(optimizer)
+                scaler.update()
+
+    def job(steps: int) -> Work:
+        feed.steps = steps
+        return epoch
+
+    return job

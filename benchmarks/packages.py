@@ -1,0 +1,32 @@
+"""Other versions of the trainer, each in a folder of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+class FetchError(RuntimeError):
+    """A package could not be installed; the message is the installer's last line."""
+
+
+def fetch(requirement: str, folder: Path) -> Path:
+    """Install a package, once, into a folder that goes before others on a worker's path.
+
+    Its dependencies are those of this environment, under the same constraints, so that all
+    contestants run on the very same torch.
+    """
+    place = folder / requirement.replace("==", "-")
+    if not place.exists():
+        options = ["--quiet", "--no-deps", "--retries", "1", "--target", str(place)]
+        command = [sys.executable, "-m", "pip", "install", *options]
+        constraints = ["-c", str(ROOT / "constraints.txt")]
+        done = subprocess.run(
+            [*command, *constraints, requirement], capture_output=True, text=True, check=False
+        )
+        if done.returncode:
+            raise FetchError((done.stderr.strip() or "pip failed").splitlines()[-1])
+    return place
