@@ -48,7 +48,7 @@ def test_records_arrive_in_order_and_never_very_late() -> None:
     arrived: list[int] = []
 
     def loader() -> Iterator[Any]:
-        for batch in finite_batches(100):
+        for batch in finite_batches(3 * COUNT):
             arrived.append(len(seen))
             yield batch
 
@@ -56,7 +56,7 @@ def test_records_arrive_in_order_and_never_very_late() -> None:
         seen.append(metrics["micro_step"])
 
     make_trainer(small_model(), loader(), log_hook=hook, gradient_accumulation_steps=3).fit()
-    assert seen == list(range(100))
+    assert seen == list(range(3 * COUNT))
     assert all(count >= index - COUNT - 2 for index, count in enumerate(arrived))
 
 
@@ -78,7 +78,7 @@ def test_a_hook_that_raises_stops_training_with_its_own_error() -> None:
         if metrics["micro_step"] == 1:
             raise KeyError("mine")
 
-    trainer = make_trainer(small_model(), finite_batches(100), log_hook=hook)
+    trainer = make_trainer(small_model(), finite_batches(3 * COUNT), log_hook=hook)
     with pytest.raises(KeyError, match="mine"):
         trainer.fit()
     assert trainer.global_step <= COUNT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from enum import Enum
 from typing import Any
@@ -39,6 +39,7 @@ class GradientPolicy(Enum):
 
 _in_scope: ContextVar[GradientPolicy | None] = ContextVar("gradient_policy", default=None)
 _unit: ContextVar[Tensor | float] = ContextVar("gradient_unit", default=1.0)
+_USUAL_UNIT = nullcontext()
 _defaults: dict[Hashable, GradientPolicy] = {}
 
 
@@ -62,13 +63,18 @@ def gradient_policy(policy: GradientPolicy | str) -> Iterator[GradientPolicy]:
         _in_scope.reset(token)
 
 
-@contextmanager
-def gradient_unit(unit: Tensor | float) -> Iterator[None]:
+def gradient_unit(unit: Tensor | float) -> AbstractContextManager[None]:
     """Tell the forwards inside the block that their loss will be multiplied by ``unit``.
 
     CLAMP then bounds the gradient of the loss itself, not that of the multiple which a gradient
     scaler or an accumulation window makes of it. Meets: POL-1, ACC-1.
     """
+    usual = not isinstance(unit, Tensor) and unit == _unit.get()
+    return _USUAL_UNIT if usual else _scoped_unit(unit)
+
+
+@contextmanager
+def _scoped_unit(unit: Tensor | float) -> Iterator[None]:
     token = _unit.set(unit)
     try:
         yield

@@ -15,6 +15,8 @@ from zeroproof.training.config import TrainingConfig
 from zeroproof.training.objective import Objective
 from zeroproof.training.targets import lift_targets
 
+_NOTHING = nullcontext()
+
 
 class Evaluation:
     """Lifts targets, runs the model under autocast and policy, and its outputs through the loss.
@@ -45,7 +47,7 @@ class Evaluation:
 
         ``offered`` are the numbers that a loss may accept.
         """
-        with gradient_policy(self._policy) if self._policy else nullcontext():
+        with gradient_policy(self._policy) if self._policy else _NOTHING:
             if self._compiled is None:
                 return self._run(inputs, targets, offered)
             found: tuple[Outputs, Tensor, dict[str, Tensor]]
@@ -56,11 +58,13 @@ class Evaluation:
         self, inputs: Any, targets: Tensor, offered: dict[str, Any]
     ) -> tuple[Outputs, Tensor, dict[str, Tensor]]:
         lifted = lift_targets(targets)
-        autocast = torch.autocast(self._device.type, self._dtype) if self._amp else nullcontext()
+        autocast = torch.autocast(self._device.type, self._dtype) if self._amp else _NOTHING
         with autocast:
             outputs = self._model(inputs)
         outputs = gate_outputs(widen_outputs(outputs), self._policy or GradientPolicy.PASSTHROUGH)
-        loss, terms = self._objective(outputs, lifted, inputs=inputs, targets=targets, **offered)
+        given = {"inputs": inputs, "targets": targets}
+        given = {name: x for name, x in given.items() if name in self._objective.accepted}
+        loss, terms = self._objective(outputs, lifted, **given, **offered)
         scalars = {f"loss_{name}": term for name, term in terms.items()}
         return outputs, lifted[1], {"loss": loss} | scalars
 

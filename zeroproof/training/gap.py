@@ -45,4 +45,9 @@ def perturbed_threshold(
         u = torch.rand((), dtype=torch.float64, generator=generator).item()
     else:
         u = (generator or random.SystemRandom()).random()
+    return between(tau_min, tau_max, u)
+
+
+def between(tau_min: float, tau_max: float, u: float) -> float:
+    """Return the threshold at the fraction ``u`` of the way, never outside. Meets: TAU-1."""
     return min(max(tau_min + (tau_max - tau_min) * u, tau_min), tau_max)

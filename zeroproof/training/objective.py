@@ -73,13 +73,11 @@ class Objective:
 
         Raises TypeError for anything but a scalar tensor, alone or with a dict of terms.
         """
-        result = self.loss_fn(
-            outputs, lifted, **{name: offered[name] for name in self.accepted if name in offered}
-        )
+        result = self.loss_fn(outputs, lifted, **offered)
         loss, terms = result if isinstance(result, tuple) else (result, {})
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
             raise TypeError(
                 f"loss_fn must return a scalar tensor, got {shape}; reduce it, as .mean()"
             )
-        return loss.reshape(()), dict(terms)
+        return loss if loss.dim() == 0 else loss.reshape(()), dict(terms)

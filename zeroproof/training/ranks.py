@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+_ALONE = nullcontext()
 
 
 class Ranks:
@@ -46,18 +48,22 @@ class Ranks:
             return model
         return DistributedDataParallel(model, [device] if device.type == "cuda" else None)
 
-    @contextmanager
-    def reduction(self, model: nn.Module, wanted: bool) -> Iterator[None]:
+    def reduction(
+        self, model: nn.Module, wanted: Callable[[], bool]
+    ) -> AbstractContextManager[None]:
         """Run a forward and backward whose gradients are averaged over the ranks, or only added.
 
         One reduction a window is enough: the last micro-batch's, which carries all of it.
         """
-        if self.size > 1 and hasattr(model, "set_requires_gradient_sync"):  # FSDP 2
-            sync: Any = model.set_requires_gradient_sync
-            sync(wanted)
-        waits: Any = getattr(model, "no_sync", None) if self.size > 1 and not wanted else None
-        with nullcontext() if waits is None else waits():
-            yield
+        if self.size == 1:
+            return _ALONE
+        reduces, wrapped = wanted(), cast(Any, model)
+        if hasattr(model, "set_requires_gradient_sync"):  # FSDP 2
+            wrapped.set_requires_gradient_sync(reduces)
+        if reduces or not hasattr(model, "no_sync"):
+            return _ALONE
+        waiting: AbstractContextManager[None] = wrapped.no_sync()
+        return waiting
 
     def align(self, parameters: Iterable[Tensor]) -> None:
         """Give parameters the values of rank 0."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from zeroproof.training.metrics import MEASURES, EpochTotals, as_record, measure
 from zeroproof.training.ranks import Ranks
 from zeroproof.training.transfer import Transfer, from_host
 
-COUNT, ELEMENTS = 32, 2**16
+COUNT, ELEMENTS, SECONDS = 128, 2**16, 0.2
 
 
 @dataclass
@@ -38,9 +39,9 @@ class _Entry:
 class RecordLog:
     """Delivers records in order, as plain floats, and keeps the latest of them.
 
-    Micro-batches are held until there are 32 of them, or many elements, and are then measured
-    together, since what costs is the number of operations. What was measured is read when the
-    record is complete: by then the device is long past it.
+    Micro-batches are held until there are many of them, or many elements, or some time is over,
+    and are then measured together, since what costs is the number of operations. They are read
+    when the record is complete: by then the device is long past it.
 
     Args:
         hook: called with each record, or None; on rank 0 only.
@@ -55,6 +56,7 @@ class RecordLog:
         self.records: deque[dict[str, float]] = deque(maxlen=limit)
         self.totals = EpochTotals()
         self._held: list[_Entry] = []
+        self._since = 0.0
         self._measured: deque[tuple[list[_Entry], Transfer]] = deque()
 
     def add(
@@ -82,11 +84,15 @@ class RecordLog:
         entry = _Entry(known, detached, (P.detach(), Q.detach(), Y_d), tau)
         if self._held and list(self._held[0].scalars) != list(entry.scalars):
             self._measure()
+        now = time.monotonic()
+        if not self._held:
+            self._since = now
         self._held.append(entry)
         most = min(COUNT, ELEMENTS // max(P.numel(), 1))
         if self._ranks.size > 1:  # who measures meets the others there
             self._most = most = self._most or self._ranks.share(max(most, 1))[0]
-        if len(self._held) >= most:
+        waited = self._ranks.size == 1 and now - self._since > SECONDS
+        if waited or len(self._held) >= most:
             self._measure()
 
     def _measure(self) -> None:

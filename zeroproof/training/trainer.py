@@ -28,7 +28,7 @@ from zeroproof.training.checkpoint import (
 )
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.evaluation import Evaluation
-from zeroproof.training.gap import perturbed_threshold
+from zeroproof.training.gap import between
 from zeroproof.training.interrupts import Interrupts, raise_signal
 from zeroproof.training.isolation import undisturbed_eval
 from zeroproof.training.metrics import EpochTotals
@@ -267,13 +267,11 @@ class SCMTrainer:
 
     def _micro_batch(self, batch: Any) -> None:
         config = self.config
-        tau = perturbed_threshold(
-            config.tau_train_min, config.tau_train_max, generator=self.tau_generator
-        )
+        tau = between(config.tau_train_min, config.tau_train_max, self.tau_generator.random())
         inputs, targets = split_batch(batch, self.device)
         samples = len(targets)
         unit, offered = self.window.unit(samples), self._offered(tau, self.epoch)
-        with self.ranks.reduction(self.model, self._closes_window()):
+        with self.ranks.reduction(self.model, self._closes_window):
             with gradient_unit(unit):
                 outputs, Y_d, scalars = self._evaluate(inputs, targets, offered)
             self.window.backward(scalars["loss"], samples)
@@ -296,7 +294,8 @@ class SCMTrainer:
 
     def _update(self) -> None:
         closing = self._unsettled.pop()
-        self._settle()
+        if self._unsettled or self.window.skips_on_device:
+            self._settle()
         self._unsettled.append(closing)
         try:
             self.window.step(self._interrupts.received or 0)
@@ -332,13 +331,17 @@ class SCMTrainer:
 
     def _offered(self, tau: float, epoch: int) -> dict[str, Any]:
         """Return the numbers that the loss accepts."""
-        accepted, offered = self.objective.accepted, dict[str, Any](tau=tau, epoch=epoch)
+        accepted, offered = self.objective.accepted, dict[str, Any]()
+        if "tau" in accepted:
+            offered["tau"] = tau
+        if "epoch" in accepted:
+            offered["epoch"] = epoch
         if "global_step" in accepted:
             self._settle()
             offered["global_step"] = self.global_step
         if (weights := self.objective.weights(epoch)) is not None:
             offered["loss_weights"] = weights
-        return {name: value for name, value in offered.items() if name in accepted}
+        return offered
 
     def _show(self, bar: tqdm[Any], steps: int = 1) -> None:
         bar.update(steps)
