@@ -9,16 +9,11 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from zeroproof.losses.coverage import rejection_loss
-from zeroproof.losses.projective import (
-    chordal_loss,
-    implicit_loss,
-    margin_loss,
-    sign_consistency_loss,
-)
+from zeroproof.losses.coverage import rejection_term
+from zeroproof.losses.projective import chordal_term, implicit_term, margin_term, sign_term
+from zeroproof.losses.slopes import Angle, Number, alike, check_mask, with_slopes
 from zeroproof.scm.outputs import Outputs, as_tuple
 from zeroproof.training.gap import check_thresholds
-from zeroproof.training.targets import orientation
 
 
 @dataclass(frozen=True)
@@ -93,9 +88,9 @@ class SCMTrainingLoss:
         outputs: Outputs,
         lifted: tuple[Tensor, Tensor],
         *,
-        tau: float | None = None,
+        tau: Number | None = None,
         targets: Shaped[Tensor, "..."] | None = None,
-        loss_weights: Mapping[str, float] | None = None,
+        loss_weights: Mapping[str, Number] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the total and its unweighted terms.
 
@@ -113,30 +108,60 @@ class SCMTrainingLoss:
         """
         P, Q = as_tuple(outputs)
         Y_n, Y_d = lifted
-        config, weights = self.config, self.config.weights
+        weights: dict[str, Number] = {**self.config.weights}
         unknown = set(loss_weights or ()) - set(weights)
         if unknown:
             raise ValueError(
                 f"loss_weights names unknown terms {sorted(unknown)}; known are {sorted(weights)}"
             )
         weights.update(loss_weights or {})
-        tau = config.tau_train if tau is None else tau
+        tau = self.config.tau_train if tau is None else tau
+        P, Q, Y_n, Y_d = alike(P, Q, Y_n, Y_d)
         finite = Y_d != 0
-        oriented = ~finite if targets is None else orientation(targets) != 0
+        oriented = ~finite if targets is None else targets.isinf()
+        check_mask(oriented, P)
+        total, *terms = with_slopes(
+            self._rule, P, Q, Y_n, Y_d, finite, oriented, tau, *weights.values()
+        )
+        return total, dict(zip(weights, terms, strict=True))
+
+    def _rule(
+        self,
+        P: Tensor,
+        Q: Tensor,
+        Y_n: Tensor,
+        Y_d: Tensor,
+        finite: Tensor,
+        oriented: Tensor,
+        tau: Number,
+        *weights: Number,
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
+        config, (w_fit, w_margin, w_sign, w_rejection) = self.config, weights
+        angle = Angle.between(P, Q, Y_n, Y_d)
+        sign, rate = sign_term(angle, oriented)
+        speed = oriented * (w_sign * rate)
         if config.fit == "chordal":
-            fit = chordal_loss(P, Q, Y_n, Y_d)
+            fit, rate = chordal_term(angle, None)
+            in_P, in_Q = angle.turn(speed + angle.cosine * (w_fit * rate))
         else:
-            fit = implicit_loss(P, Q, Y_n, Y_d, gamma=config.gamma)
-        terms = {
-            "fit": fit,
-            "margin": margin_loss(Q, tau, mask=finite),
-            "sign": sign_consistency_loss(P, Q, Y_n, Y_d, oriented=oriented),
-            "rejection": rejection_loss(
-                P, Q, tau, target_coverage=config.target_coverage, mask=finite
-            ),
-        }
-        total = torch.zeros((), dtype=fit.dtype, device=fit.device)
-        for name, term in terms.items():
-            if weights[name]:
-                total = total + weights[name] * term
-        return total, {name: term.detach() for name, term in terms.items()}
+            fit, slopes = implicit_term(P, Q, Y_n, Y_d, config.gamma, None)
+            turned = zip(angle.turn(speed), slopes, strict=True)
+            in_P, in_Q = (turn + w_fit * slope for turn, slope in turned)
+        if _is_zero(w_fit):  # then NaN counts at most among the oriented
+            counts = oriented & (not _is_zero(w_sign))
+            in_P, in_Q = (torch.where(counts, slope, 0.0) for slope in (in_P, in_Q))
+        margin, push = margin_term(Q, angle.size, tau, finite)
+        if not _is_zero(w_margin):
+            in_Q = in_Q + w_margin * push
+        rejection, rise = rejection_term(
+            angle.size, angle.larger, tau, config.target_coverage, finite
+        )
+        in_Q = in_Q - torch.copysign(w_rejection * rise, Q)
+        terms = fit, margin, sign, rejection
+        weighed = [w * t for w, t in zip(weights, terms, strict=True) if not _is_zero(w)]
+        total = sum(weighed, torch.zeros_like(fit))
+        return (total, *terms), (in_P, in_Q)
+
+
+def _is_zero(weight: Number) -> bool:
+    return not isinstance(weight, Tensor) and weight == 0

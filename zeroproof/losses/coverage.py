@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.projective import alike, check_mask
-from zeroproof.scm.outputs import Outputs, bottom_mask, tuple_bottom
+from zeroproof.losses.slopes import Number, alike, check_mask, with_slopes
+from zeroproof.scm.outputs import Outputs, bottom_mask, reaches
 
 
 def per_sample(mask: Bool[Tensor, "batch *outputs"]) -> Bool[Tensor, " batch"]:
@@ -44,10 +44,38 @@ def coverage(
     return covered.float().mean()
 
 
+def rejection_term(
+    size: Tensor, larger: Tensor, tau: Number, target: float, mask: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return the rejection loss and how steeply it falls with ``|Q|``.
+
+    ``size`` is ``|Q|``, and ``larger`` not finite where ``P`` or ``Q`` is not.
+    """
+    counted = per_sample(torch.ones_like(size, dtype=torch.bool) if mask is None else mask)
+    reached, sound = reaches(size, tau), larger < torch.inf
+    samples = counted.count_nonzero().to(size.dtype)
+    at_least_one = samples.clamp(min=1.0)
+    covered = (per_sample(reached & sound) & counted).count_nonzero().to(size.dtype)
+    gap = (target - covered / at_least_one).relu() * samples.clamp(max=1.0)
+    # The soft coverage is the mean of |Q| over the ⊥ elements: constant slopes, whatever τ.
+    low = counted.reshape(-1, *(1,) * (size.dim() - 1)) if size.dim() > 1 else counted
+    low = (low & sound) > reached
+    outputs = max(size[:1].numel(), 1) if size.dim() else 1
+    return gap.square(), low * (gap * (2.0 / outputs) / at_least_one)
+
+
+def _rejection(
+    Q: Tensor, P: Tensor, tau: Number, target: float, mask: Tensor | None
+) -> tuple[tuple[Tensor], tuple[Tensor]]:
+    size = Q.abs()
+    value, slope = rejection_term(size, torch.maximum(P.abs(), size), tau, target, mask)
+    return (value,), (torch.copysign(slope, Q).neg(),)
+
+
 def rejection_loss(
     P: Float[Tensor, "batch *outputs"],
     Q: Float[Tensor, "batch *outputs"],
-    tau: float,
+    tau: Number,
     *,
     target_coverage: float = 0.95,
     mask: Bool[Tensor, "batch *outputs"] | None = None,
@@ -81,17 +109,5 @@ def rejection_loss(
     P, Q = alike(P, Q)
     if mask is not None:
         check_mask(mask, Q)
-    bottom = tuple_bottom(P, Q, tau)
-    finite = torch.isfinite(Q) & torch.isfinite(P)
-    size = torch.where(torch.signbit(Q), -Q, Q)
-    # 0 in value: it is there for its slope.
-    rise = torch.where(bottom & finite, size - size.detach(), 0.0)
-    counted = per_sample(torch.ones_like(bottom) if mask is None else mask)
-    samples = counted.sum().clamp(min=1)
-    covered = per_sample(~bottom)
-    hard = (covered & counted).sum().to(Q.dtype) / samples
-    if rise.dim() > 1:
-        rise = rise.flatten(1).sum(dim=1) / max(rise.shape[1:].numel(), 1)
-    soft = rise.masked_fill(~counted, 0.0).sum() / samples
-    gap = (target_coverage - hard - soft).clamp(min=0.0)
-    return torch.where(counted.any(), gap.square(), 0.0)
+    (value,) = with_slopes(_rejection, Q, P, tau, target_coverage, mask)
+    return value

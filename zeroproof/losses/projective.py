@@ -1,69 +1,120 @@
 """The elementwise terms: implicit, chordal, margin and sign consistency.
 
-All four are computed in float32 or wider. A tuple is first divided by the larger of its two
-components, held constant. Where a term is invariant under scaling this changes nothing, also
-not the gradient, and no square can overflow or lose both components to underflow.
+All four are computed in float32 or wider, with their slopes. A tuple is first divided by the larger
+of its two components, held constant. Where a term is invariant under scaling this changes nothing,
+also not the gradient, and no square can overflow or lose both components to underflow.
+
+The functions whose names begin with an underscore, and the rules, give the value first, and then
+what the slope is made of.
 """
 
 from __future__ import annotations
+
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.scm.outputs import widen
+from zeroproof.losses.slopes import Angle, Number, alike, check_mask, count, with_slopes
+
+Slopes: TypeAlias = tuple[Tensor, Tensor]
 
 
-def alike(*tensors: Tensor) -> list[Tensor]:
-    """Return the tensors in float32 or wider, after checking that their shapes are equal."""
-    shapes = [tuple(t.shape) for t in tensors]
-    if len(set(shapes)) > 1:
-        raise ValueError(
-            f"shapes {shapes} must all be equal; broadcasting would pair every prediction with "
-            "every target. Reshape one side, as in targets.reshape(outputs.shape)"
-        )
-    return widen(*tensors)
+def implicit_term(
+    P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, gamma: float, mask: Tensor | None
+) -> tuple[Tensor, Slopes]:
+    """Return the implicit loss and its slopes."""
+    target = torch.maximum(Y_n.abs(), Y_d.abs())
+    target = target + (target == 0)
+    y_n, y_d = Y_n / target, Y_d / target
+    # γ sets a scale of its own: dividing by at least √γ keeps the gradient of tiny tuples.
+    root, limits = gamma**0.5, torch.finfo(P.dtype)
+    size = torch.maximum(P.abs(), Q.abs()).detach()
+    size = torch.maximum(size, (root / target).clamp(max=limits.max))
+    p, q = P / size, Q / size
+    guard = (root / size / target).square()
+    weight = ((q * y_d).square() + (p * y_n).square() + guard).clamp(min=limits.tiny).detach()
+    cross, n = p * y_d - q * y_n, count(mask, P)
+    terms = (cross.square() / weight).clamp(max=limits.max / 4 / max(P.numel(), 1))
+    push = (2.0 / n) * (cross / weight)
+    return terms.sum() / n, (push * y_d / size, push * y_n / -size)
 
 
-def _magnitude(a: Tensor, b: Tensor) -> Tensor:
-    return torch.maximum(a.detach().abs(), b.detach().abs())
+def chordal_term(angle: Angle, mask: Tensor | None) -> tuple[Tensor, Number]:
+    """Return the chordal loss, and its slope in the angle over sine and cosine."""
+    n = count(mask, angle.sine)
+    terms = torch.addcmul(angle.missing, angle.sine, angle.sine)
+    return (terms.sum() / n).clamp(max=1.0), 2.0 / n
 
 
-def _unit_scale(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Divide by the larger magnitude; ``(0, 0)`` becomes the constant ``(0, 0)`` and a True."""
-    magnitude = _magnitude(a, b)
-    zero = magnitude == 0
-    safe = magnitude.masked_fill(zero, 1.0)
-    return (a / safe).masked_fill(zero, 0.0), (b / safe).masked_fill(zero, 0.0), zero
+def sign_term(angle: Angle, oriented: Tensor) -> tuple[Tensor, Number]:
+    """Return the sign loss, and its slope in the angle over the sine where oriented."""
+    n = count(oriented, angle.sine)
+    terms = torch.where(oriented, 1.0 - angle.cosine, 0.0)
+    return (terms.sum() / n).clamp(0.0, 2.0), 1.0 / n
 
 
-def select(mask: Tensor | None, *tensors: Tensor, fill: float = 1.0) -> list[Tensor]:
-    """Replace what the mask leaves out *before* arithmetic, so that no NaN or ∞ of it counts."""
-    if mask is None:
-        return list(tensors)
-    check_mask(mask, tensors[0])
-    return [t.masked_fill(~mask, fill) for t in tensors]
+def margin_term(Q: Tensor, size: Tensor, tau: Number, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return the margin loss and its slope in ``Q``, given ``size = |Q|``."""
+    largest = torch.finfo(Q.dtype).max
+    bound = (largest / 4 / max(Q.numel(), 1)) ** 0.5
+    if isinstance(tau, Tensor):
+        short = (tau.to(Q.dtype).clamp(max=largest) - size).relu()
+    else:
+        short = (min(tau, largest) - size).relu()
+    if mask is not None:
+        short = torch.where(mask, short, 0.0)
+    n = count(mask, Q)
+    # The value is bounded, not the slope, which must still lead down from there.
+    bounded = short if isinstance(tau, float) and tau <= bound else short.clamp(max=bound)
+    return bounded.square().sum() / n, short * Q.sgn() * (-2.0 / n)
 
 
-def check_mask(mask: Tensor, like: Tensor) -> None:
-    """Raise ValueError unless the mask has the tensor's shape."""
-    if mask.shape != like.shape:
-        raise ValueError(
-            f"mask has shape {tuple(mask.shape)}, the tensors {tuple(like.shape)}; "
-            "they must be equal"
-        )
+def lines(mask: Tensor | None, *parts: Tensor) -> list[Tensor]:
+    """Check tuples and targets, of any kind, and make them such as an angle can lie between.
+
+    What the mask leaves out becomes ``(0, 1)`` against itself. A target ``(0, 0)`` is moved to the
+    prediction, where it counts just the same.
+    """
+    P, Q, Y_n, Y_d = alike(*parts)
+    if mask is not None:
+        check_mask(mask, P)
+        P, Y_n = (torch.where(mask, x, 0.0) for x in (P, Y_n))
+        Q, Y_d = (torch.where(mask, x, 1.0) for x in (Q, Y_d))
+    larger = torch.maximum(Y_n.abs(), Y_d.abs())
+    # By powers of two, which change no bit of the angle.
+    factor = torch.where(larger < 2.0**-60, 2.0**64, torch.where(larger > 2.0**60, 2.0**-64, 1.0))
+    nothing = larger == 0
+    P, Q = P.masked_fill(nothing, 0.0), Q.masked_fill(nothing, 0.0)
+    return [P, Q, (Y_n * factor).masked_fill(nothing, 1.0), Y_d * factor]
 
 
-def at_most(terms: Tensor, ceiling: float) -> Tensor:
-    """Bound the terms' values but not their gradient, which must still lead down from there."""
-    return terms.detach().clamp(max=ceiling) + (terms - terms.detach())
+Ruled: TypeAlias = tuple[tuple[Tensor], tuple[Tensor, ...]]
 
 
-def masked_mean(terms: Tensor, mask: Tensor | None) -> Tensor:
-    """Return the mean of the terms under the mask; 0 where there is none."""
-    if mask is None:
-        return terms.sum() / max(terms.numel(), 1)
-    return terms.masked_fill(~mask, 0.0).sum() / mask.sum().clamp(min=1)
+def _implicit(
+    P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, gamma: float, mask: Tensor | None
+) -> Ruled:
+    value, slopes = implicit_term(P, Q, Y_n, Y_d, gamma, mask)
+    return (value,), slopes
+
+
+def _chordal(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, mask: Tensor | None) -> Ruled:
+    angle = Angle.between(P, Q, Y_n, Y_d)
+    value, rate = chordal_term(angle, mask)
+    return (value,), angle.turn(angle.cosine * rate)
+
+
+def _sign(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, mask: Tensor) -> Ruled:
+    angle = Angle.between(P, Q, Y_n, Y_d)
+    value, rate = sign_term(angle, mask)
+    return (value,), angle.turn(mask * rate)
+
+
+def _margin(Q: Tensor, tau: Number, mask: Tensor | None) -> Ruled:
+    value, slope = margin_term(Q, Q.abs(), tau, mask)
+    return (value,), (slope,)
 
 
 def implicit_loss(
@@ -101,19 +152,12 @@ def implicit_loss(
     """
     if not gamma > 0:
         raise ValueError(f"gamma must be > 0, got {gamma!r}")
-    P, Q, Y_n, Y_d = select(mask, *alike(P, Q, Y_n, Y_d))
-    y_n, y_d, no_target = _unit_scale(Y_n, Y_d)
-    target_size = _magnitude(Y_n, Y_d).masked_fill(no_target, 1.0)
-    # γ sets a scale of its own: dividing by at least √γ keeps the gradient of tiny tuples.
-    root = gamma**0.5
-    largest, smallest = torch.finfo(P.dtype).max, torch.finfo(P.dtype).tiny
-    size = torch.maximum(_magnitude(P, Q), (root / target_size).clamp(max=largest))
-    p, q = P / size, Q / size
-    guard = (root / size / target_size).square()
-    weight = ((q * y_d).square() + (p * y_n).square() + guard).clamp(min=smallest)
-    terms = (p * y_d - q * y_n).square() / weight.detach()
-    ceiling = largest / 4 / max(terms.numel(), 1)
-    return masked_mean(at_most(terms, ceiling), mask)
+    P, Q, Y_n, Y_d = alike(P, Q, Y_n, Y_d)
+    if mask is not None:
+        check_mask(mask, P)
+        P, Q, Y_n, Y_d = (torch.where(mask, x, 0.0) for x in (P, Q, Y_n, Y_d))
+    (value,) = with_slopes(_implicit, P, Q, Y_n, Y_d, gamma, mask)
+    return value
 
 
 def chordal_loss(
@@ -144,18 +188,13 @@ def chordal_loss(
         >>> chordal_loss(one, 0 * one, one, one)
         tensor(0.5000)
     """
-    P, Q, Y_n, Y_d = select(mask, *alike(P, Q, Y_n, Y_d))
-    p, q, no_tuple = _unit_scale(P, Q)
-    y_n, y_d, no_target = _unit_scale(Y_n, Y_d)
-    undefined = no_tuple | no_target
-    sizes = (p.square() + q.square()) * (y_n.square() + y_d.square())
-    terms = (p * y_d - q * y_n).square() / sizes.masked_fill(undefined, 1.0)
-    return masked_mean(at_most(terms, 1.0).masked_fill(undefined, 1.0), mask)
+    (value,) = with_slopes(_chordal, *lines(mask, P, Q, Y_n, Y_d), mask)
+    return value
 
 
 def margin_loss(
     Q: Float[Tensor, "*shape"],
-    tau: float,
+    tau: Number,
     *,
     mask: Bool[Tensor, "*shape"] | None = None,
 ) -> Float[Tensor, ""]:
@@ -179,16 +218,11 @@ def margin_loss(
         >>> margin_loss(torch.tensor([0.5, 2.0]), tau=1.0)
         tensor(0.1250)
     """
-    (Q,) = select(mask, *alike(Q))
-    largest = torch.finfo(Q.dtype).max
-    missing = (min(tau, largest) - Q.abs()).clamp(min=0.0)
-    bound = (largest / 4 / max(Q.numel(), 1)) ** 0.5
-    constant = missing.detach()
-    # The square of the bounded value, with the gradient of the square itself; at 0, where |Q| has
-    # no slope, also not that of a shortfall whose double is infinite.
-    push = constant.masked_fill(Q == 0, 0.0)
-    terms = constant.clamp(max=bound).square() + 2 * (push * (missing - constant))
-    return masked_mean(terms, mask)
+    (Q,) = alike(Q)
+    if mask is not None:
+        check_mask(mask, Q)
+    (value,) = with_slopes(_margin, Q, tau, mask)
+    return value
 
 
 def sign_consistency_loss(
@@ -221,12 +255,5 @@ def sign_consistency_loss(
         tensor(2.)
     """
     mask = Y_d == 0 if oriented is None else oriented
-    P, Q, Y_n, Y_d = select(mask, *alike(P, Q, Y_n, Y_d))
-    p, q, no_tuple = _unit_scale(P, Q)
-    y_n, y_d, no_target = _unit_scale(Y_n, Y_d)
-    undefined = no_tuple | no_target
-    size = (p.square() + q.square()).masked_fill(undefined, 1.0).sqrt()
-    target_size = (y_n.square() + y_d.square()).masked_fill(undefined, 1.0).sqrt()
-    # 1 − cos = |u − v|²/2 for unit vectors: never negative, and exact where they meet.
-    chord = (p / size - y_n / target_size).square() + (q / size - y_d / target_size).square()
-    return masked_mean(at_most(0.5 * chord, 2.0).masked_fill(undefined, 1.0), mask)
+    (value,) = with_slopes(_sign, *lines(mask, P, Q, Y_n, Y_d), mask)
+    return value

@@ -7,6 +7,7 @@ tensors (*projective mode*).
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
 import torch
@@ -56,18 +57,38 @@ def _carrier(outputs: Outputs) -> SCMTensor:
     return SCMTensor(*pair)
 
 
+def reaches(
+    size: Float[Tensor, "*shape"], tau: float | Float[Tensor, ""]
+) -> Bool[Tensor, "*shape"]:
+    """Tell where ``size`` ≥ 0 is at least ``tau``, and not 0; NaN never is.
+
+    The comparison is exact, also where ``tau`` is no number of the dtype: a float ``tau`` is rounded
+    up to one, with a tensor it is made in float64.
+    """
+    if isinstance(tau, Tensor) or torch.compiler.is_compiling():
+        return (size.double() >= tau) & (size > 0)
+    if tau == 0:
+        return size > 0
+    limits, (_, exponent) = torch.finfo(size.dtype), math.frexp(tau)
+    unit = limits.eps * max(2.0 ** (exponent - 1), limits.tiny)
+    return size >= math.ceil(tau / unit) * unit
+
+
 def tuple_bottom(
-    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"], tau: float = 0.0
+    P: Float[Tensor, "*shape"],
+    Q: Float[Tensor, "*shape"],
+    tau: float | Float[Tensor, ""] = 0.0,
 ) -> Bool[Tensor, "*shape"]:
     """Mark the tuples that decode to ⊥ at threshold ``tau`` on ``|Q|``.
 
-    A tuple is ⊥ if a part is not finite, ``Q = 0``, or ``|Q| < tau``. The comparison is made
-    in float64, so that a ``tau`` below the dtype's resolution still counts. Meets: COV-1, DEC-1.
+    A tuple is ⊥ if a part is not finite, ``Q = 0``, or ``|Q| < tau``, compared exactly.
+    Meets: COV-1, DEC-1.
     """
-    return ~(torch.isfinite(P) & torch.isfinite(Q)) | (Q == 0) | (Q.double().abs() < tau)
+    size = Q.abs()
+    return ~(reaches(size, tau) & (torch.maximum(P.abs(), size) < torch.inf))
 
 
-def bottom_mask(outputs: Outputs, tau: float = 0.0) -> Bool[Tensor, "..."]:
+def bottom_mask(outputs: Outputs, tau: float | Tensor = 0.0) -> Bool[Tensor, "..."]:
     """Mark the elements of a model's outputs that are ⊥, whatever their form.
 
     Args:

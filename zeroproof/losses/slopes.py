@@ -1,0 +1,124 @@
+"""Losses that are computed together with their slopes, and what they have in common.
+
+A *rule* takes tensors and returns a tuple of scalars and a tuple of slopes: those of the first
+scalar in the first tensors. It is made of differentiable operations, so that its slopes can be
+differentiated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+from zeroproof.scm.outputs import widen
+
+Number: TypeAlias = float | Tensor
+Rule: TypeAlias = Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]
+
+
+class _WithSlopes(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rule: Rule, *arguments: Any) -> tuple[Tensor, ...]:
+        values, slopes = rule(*arguments)
+        inputs, constants = arguments[: len(slopes)], arguments[len(slopes) :]
+        ctx.rule, ctx.constants = rule, constants
+        ctx.save_for_backward(*inputs, *slopes)
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*values[1:])
+        return values
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
+        half = len(ctx.saved_tensors) // 2
+        inputs, slopes = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
+        if torch.is_grad_enabled():  # what was saved is a constant, and this is differentiated
+            _, slopes = ctx.rule(*inputs, *ctx.constants)
+        own = [gradients[0] * slope for slope in slopes]
+        return None, *own, *[None] * len(ctx.constants)
+
+
+def with_slopes(rule: Rule, *arguments: Tensor | Number | None) -> tuple[Tensor, ...]:
+    """Return a rule's scalars, the first of which has its slopes for a gradient.
+
+    It is differentiable once and twice. Raises ValueError for a constant with a gradient.
+    """
+    constants = [x for x in arguments[2:] if isinstance(x, Tensor)]
+    if any(x.requires_grad for x in constants):
+        raise ValueError(
+            "targets, tau and weights must not require a gradient, which a loss has only in its "
+            "predictions; detach them"
+        )
+    values: tuple[Tensor, ...] = _WithSlopes.apply(rule, *arguments)  # type: ignore[no-untyped-call]
+    return values
+
+
+def alike(*tensors: Tensor) -> list[Tensor]:
+    """Return the tensors in float32 or wider, after checking that their shapes are equal."""
+    if any(t.shape != tensors[0].shape for t in tensors):
+        raise ValueError(
+            f"shapes {[tuple(t.shape) for t in tensors]} must all be equal; broadcasting would "
+            "pair every prediction with every target. Reshape one side, as in "
+            "targets.reshape(outputs.shape)"
+        )
+    return widen(*tensors)
+
+
+def check_mask(mask: Tensor, like: Tensor) -> None:
+    """Raise ValueError unless the mask has the tensor's shape."""
+    if mask.shape != like.shape:
+        raise ValueError(
+            f"mask has shape {tuple(mask.shape)}, the tensors {tuple(like.shape)}; "
+            "they must be equal"
+        )
+
+
+def count(mask: Tensor | None, like: Tensor) -> Number:
+    """Return how many elements the mask keeps, at least 1; of ``like`` where there is none."""
+    if mask is None:
+        return max(like.numel(), 1)
+    return mask.count_nonzero().to(like.dtype).clamp(min=1.0)
+
+
+class Angle(NamedTuple):
+    """Predicted tuples, and the angles from there to their targets, elementwise."""
+
+    size: Tensor
+    """``|Q|``."""
+    larger: Tensor
+    """``max(|P|, |Q|)``, held constant; 1 at ``(0, 0)``."""
+    norm: Tensor
+    """``‖(P, Q)‖ / larger``; 1 at ``(0, 0)``."""
+    p: Tensor
+    q: Tensor
+    """The predicted tuple at norm 1; ``(0, 0)`` stays there, at a right angle to everything."""
+    missing: Tensor
+    """1 at ``(0, 0)``, else 0."""
+    sine: Tensor
+    cosine: Tensor
+
+    @classmethod
+    def between(cls, P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor) -> Angle:
+        """Measure; a target must not be ``(0, 0)``, nor so near 0 or ∞ that its norm is."""
+        size = Q.abs()
+        larger = torch.maximum(P.abs(), size).detach()
+        missing = (larger == 0).to(larger.dtype)
+        # No square can overflow, or lose both components to underflow.
+        larger = larger + missing
+        p, q = P / larger, Q / larger
+        norm = torch.addcmul(torch.addcmul(missing, p, p), q, q).sqrt()
+        p, q = p / norm, q / norm
+        target = torch.hypot(Y_n, Y_d)
+        n, d = Y_n / target, Y_d / target
+        sine = torch.addcmul(p * d, q, n, value=-1)
+        cosine = torch.addcmul(p * n, q, d)
+        return cls(size, larger, norm, p, q, missing, sine, cosine)
+
+    def turn(self, speed: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the slopes in ``P`` and ``Q`` of what has ``speed`` times the sine for a slope
+        in the angle.
+        """
+        push = self.sine * speed / self.norm
+        return push * self.q / self.larger, push * self.p / -self.larger
