@@ -129,3 +129,15 @@ class ScaledLoss(nn.Module):
 
     def forward(self, outputs: Any, lifted: Any) -> Tensor:
         return fit_loss(outputs, lifted) * self.scale.square()
+
+
+class Pair(nn.Module):
+    """Returns the two columns of an output as a tuple."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        P, Q = self.inner(x).unbind(-1)
+        return P, Q

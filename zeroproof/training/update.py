@@ -201,7 +201,8 @@ class UpdateWindow:
         """
         outcome, self._outcome = self._outcome, None
         if outcome is not None:
-            self._count(*outcome.read())
+            applied, scale_fell, *signal = outcome.read()
+            self._count(bool(applied), bool(scale_fell), *signal)
 
     def _count(self, applied: bool, scale_fell: bool, signal: int = 0) -> None:
         self.signal = signal

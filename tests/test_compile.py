@@ -1,0 +1,47 @@
+"""The compiled step: one compilation for all thresholds, weights and epochs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.loops import make_trainer, pole_batches, small_model
+
+# In a process of its own: the tests' checks of shapes and dtypes are no code to compile.
+SCRIPT = """
+import torch
+from torch._dynamo.utils import counters
+from tests.loops import Pair, make_trainer, pole_batches
+
+runs = []
+for compile in (False, True):
+    torch.manual_seed(0)
+    model = Pair(torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.SiLU(), torch.nn.Linear(8, 2)))
+    trainer = make_trainer(
+        model, pole_batches([8] * 4), max_epochs=4, tau_train_min=1e-3, tau_train_max=0.5,
+        loss_curriculum=lambda epoch: {"sign": 0.25 * epoch, "margin": 1.0 - 0.25 * epoch},
+        compile=compile,
+    )
+    runs.append(trainer.fit())
+assert counters["stats"]["unique_graphs"] == 1, counters
+for ours, theirs in zip(runs[1], runs[0], strict=True):
+    for name, value in theirs.items():
+        x = torch.tensor([ours[name], value])
+        torch.testing.assert_close(x[0], x[1], rtol=1e-4, atol=1e-6, equal_nan=True)
+margins = [record["loss_margin"] for record in runs[1]]
+assert len(set(margins)) == len(margins), "every threshold shows"
+"""
+
+
+def test_what_changes_from_step_to_step_compiles_nothing_anew() -> None:
+    command = [sys.executable, "-W", "ignore", "-c", SCRIPT]
+    subprocess.run(command, check=True, timeout=300)
+
+
+@pytest.mark.filterwarnings("ignore")  # of tracing itself
+def test_a_compiled_run_saves_the_plain_model(unchecked: None) -> None:
+    trainer = make_trainer(small_model(), pole_batches([4]), compile=True, gradient_policy="clamp")
+    trainer.fit()
+    make_trainer(small_model(1), pole_batches([4])).load_state_dict(trainer.state_dict())
