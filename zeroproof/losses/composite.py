@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zeroproof.losses.coverage import rejection_term
 from zeroproof.losses.projective import chordal_term, implicit_term, margin_term, sign_term
-from zeroproof.losses.slopes import Angle, Number, alike, check_mask, with_slopes
+from zeroproof.losses.slopes import Angle, Number, add, alike, check_mask, count, with_slopes
 from zeroproof.scm.outputs import Outputs, as_tuple
 from zeroproof.training.gap import check_thresholds
 
@@ -137,29 +137,29 @@ class SCMTrainingLoss:
         *weights: Number,
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
         config, (w_fit, w_margin, w_sign, w_rejection) = self.config, weights
-        angle = Angle.between(P, Q, Y_n, Y_d)
-        sign, rate = sign_term(angle, oriented)
-        speed = oriented * (w_sign * rate)
+        angle, size = Angle.between(P, Q, Y_n, Y_d), max(P.numel(), 1)
+        n_finite, n_oriented = count(finite, P), count(oriented, P)
+        speed = oriented * (w_sign / n_oriented)
         if config.fit == "chordal":
-            fit, rate = chordal_term(angle, None)
-            in_P, in_Q = angle.turn(speed + angle.cosine * (w_fit * rate))
+            fit = chordal_term(angle, size)
+            in_P, fall = angle.turn(add(speed, w_fit * (2.0 / size), angle.cosine))
         else:
             fit, slopes = implicit_term(P, Q, Y_n, Y_d, config.gamma, None)
-            turned = zip(angle.turn(speed), slopes, strict=True)
-            in_P, in_Q = (turn + w_fit * slope for turn, slope in turned)
+            in_P, fall = angle.turn(speed)
+            in_P, fall = add(in_P, w_fit, slopes[0]), add(fall, w_fit, -slopes[1])
         if _is_zero(w_fit):  # then NaN counts at most among the oriented
             counts = oriented & (not _is_zero(w_sign))
-            in_P, in_Q = (torch.where(counts, slope, 0.0) for slope in (in_P, in_Q))
-        margin, push = margin_term(Q, angle.size, tau, finite)
-        if not _is_zero(w_margin):
-            in_Q = in_Q + w_margin * push
-        rejection, rise = rejection_term(
-            angle.size, angle.larger, tau, config.target_coverage, finite
+            in_P, fall = (torch.where(counts, slope, 0.0) for slope in (in_P, fall))
+        margin, lack = margin_term(angle.size, tau, finite, n_finite)
+        fall = add(fall, 2.0 * w_margin, lack * Q.sgn() / n_finite)
+        rejection, low, rise = rejection_term(
+            angle.size, angle.larger, tau, config.target_coverage, finite, n_finite
         )
-        in_Q = in_Q - torch.copysign(w_rejection * rise, Q)
-        terms = fit, margin, sign, rejection
-        weighed = [w * t for w, t in zip(weights, terms, strict=True) if not _is_zero(w)]
-        total = sum(weighed, torch.zeros_like(fit))
+        in_Q = -(fall + torch.copysign(low * (w_rejection * rise), Q))
+        terms = fit, margin, sign_term(angle, oriented, n_oriented), rejection
+        total = w_rejection * rejection
+        for weight, term in zip(weights[:3], terms[:3], strict=True):
+            total = add(total, weight, term)
         return (total, *terms), (in_P, in_Q)
 
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.slopes import Number, alike, check_mask, with_slopes
+from zeroproof.losses.slopes import Number, alike, check_mask, count, with_slopes
 from zeroproof.scm.outputs import Outputs, bottom_mask, reaches
 
 
@@ -45,31 +45,35 @@ def coverage(
 
 
 def rejection_term(
-    size: Tensor, larger: Tensor, tau: Number, target: float, mask: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Return the rejection loss and how steeply it falls with ``|Q|``.
+    size: Tensor, larger: Tensor, tau: Number, target: float, finite: Tensor, n: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the rejection loss, the elements that it pushes, and how it falls with their size.
 
-    ``size`` is ``|Q|``, and ``larger`` not finite where ``P`` or ``Q`` is not.
+    ``size`` is ``|Q|``, ``larger`` is not finite where ``P`` or ``Q`` is not, and ``n`` is the
+    number of ``finite`` elements, at least 1.
     """
-    counted = per_sample(torch.ones_like(size, dtype=torch.bool) if mask is None else mask)
-    reached, sound = reaches(size, tau), larger < torch.inf
-    samples = counted.count_nonzero().to(size.dtype)
-    at_least_one = samples.clamp(min=1.0)
-    covered = (per_sample(reached & sound) & counted).count_nonzero().to(size.dtype)
-    gap = (target - covered / at_least_one).relu() * samples.clamp(max=1.0)
+    sound = larger < torch.inf
+    counted, outputs = finite, 1
+    if size.dim() > 1:
+        outputs = max(size.shape[1:].numel(), 1)
+        counted = per_sample(finite)
+        n = count(counted, size)
+        counted = counted.view(-1, *(1,) * (size.dim() - 1))
+    lost = counted > (reaches(size, tau) & sound)
+    uncovered = lost.flatten(1).any(dim=1) if size.dim() > 1 else lost
+    gap = (uncovered.count_nonzero() / n - (1.0 - target)).relu()
     # The soft coverage is the mean of |Q| over the ⊥ elements: constant slopes, whatever τ.
-    low = counted.reshape(-1, *(1,) * (size.dim() - 1)) if size.dim() > 1 else counted
-    low = (low & sound) > reached
-    outputs = max(size[:1].numel(), 1) if size.dim() else 1
-    return gap.square(), low * (gap * (2.0 / outputs) / at_least_one)
+    return gap.square(), lost & sound, gap * (2.0 / outputs) / n
 
 
 def _rejection(
     Q: Tensor, P: Tensor, tau: Number, target: float, mask: Tensor | None
 ) -> tuple[tuple[Tensor], tuple[Tensor]]:
     size = Q.abs()
-    value, slope = rejection_term(size, torch.maximum(P.abs(), size), tau, target, mask)
-    return (value,), (torch.copysign(slope, Q).neg(),)
+    finite = torch.ones_like(size, dtype=torch.bool) if mask is None else mask
+    larger = torch.maximum(P.abs(), size)
+    value, low, fall = rejection_term(size, larger, tau, target, finite, count(finite, size))
+    return (value,), (torch.copysign(low * fall, Q).neg(),)
 
 
 def rejection_loss(

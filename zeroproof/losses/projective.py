@@ -37,38 +37,35 @@ def implicit_term(
     weight = ((q * y_d).square() + (p * y_n).square() + guard).clamp(min=limits.tiny).detach()
     cross, n = p * y_d - q * y_n, count(mask, P)
     terms = (cross.square() / weight).clamp(max=limits.max / 4 / max(P.numel(), 1))
-    push = (2.0 / n) * (cross / weight)
+    push = cross / weight * (2.0 / n)
     return terms.sum() / n, (push * y_d / size, push * y_n / -size)
 
 
-def chordal_term(angle: Angle, mask: Tensor | None) -> tuple[Tensor, Number]:
-    """Return the chordal loss, and its slope in the angle over sine and cosine."""
-    n = count(mask, angle.sine)
+def chordal_term(angle: Angle, n: Number) -> Tensor:
+    """Return the chordal loss; ``2/n`` times sine and cosine is its slope in the angle."""
     terms = torch.addcmul(angle.missing, angle.sine, angle.sine)
-    return (terms.sum() / n).clamp(max=1.0), 2.0 / n
+    return (terms.sum() / n).clamp(max=1.0)
 
 
-def sign_term(angle: Angle, oriented: Tensor) -> tuple[Tensor, Number]:
-    """Return the sign loss, and its slope in the angle over the sine where oriented."""
-    n = count(oriented, angle.sine)
+def sign_term(angle: Angle, oriented: Tensor, n: Tensor) -> Tensor:
+    """Return the sign loss; where oriented, ``1/n`` times the sine is its slope in the angle."""
     terms = torch.where(oriented, 1.0 - angle.cosine, 0.0)
-    return (terms.sum() / n).clamp(0.0, 2.0), 1.0 / n
+    return (terms.sum() / n).clamp(0.0, 2.0)
 
 
-def margin_term(Q: Tensor, size: Tensor, tau: Number, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the margin loss and its slope in ``Q``, given ``size = |Q|``."""
-    largest = torch.finfo(Q.dtype).max
-    bound = (largest / 4 / max(Q.numel(), 1)) ** 0.5
+def margin_term(size: Tensor, tau: Number, mask: Tensor | None, n: Number) -> tuple[Tensor, Tensor]:
+    """Return the margin loss, and what ``size`` lacks: ``−2/n`` times that is its slope there."""
+    largest = torch.finfo(size.dtype).max
+    bound = (largest / 4 / max(size.numel(), 1)) ** 0.5
     if isinstance(tau, Tensor):
-        short = (tau.to(Q.dtype).clamp(max=largest) - size).relu()
+        lack = (tau.to(size.dtype).clamp(max=largest) - size).relu()
     else:
-        short = (min(tau, largest) - size).relu()
+        lack = (min(tau, largest) - size).relu()
     if mask is not None:
-        short = torch.where(mask, short, 0.0)
-    n = count(mask, Q)
+        lack = torch.where(mask, lack, 0.0)
     # The value is bounded, not the slope, which must still lead down from there.
-    bounded = short if isinstance(tau, float) and tau <= bound else short.clamp(max=bound)
-    return bounded.square().sum() / n, short * Q.sgn() * (-2.0 / n)
+    bounded = lack if isinstance(tau, float) and tau <= bound else lack.clamp(max=bound)
+    return bounded.square().sum() / n, lack
 
 
 def lines(mask: Tensor | None, *parts: Tensor) -> list[Tensor]:
@@ -101,20 +98,21 @@ def _implicit(
 
 
 def _chordal(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, mask: Tensor | None) -> Ruled:
-    angle = Angle.between(P, Q, Y_n, Y_d)
-    value, rate = chordal_term(angle, mask)
-    return (value,), angle.turn(angle.cosine * rate)
+    angle, n = Angle.between(P, Q, Y_n, Y_d), count(mask, P)
+    in_P, fall = angle.turn(angle.cosine * (2.0 / n))
+    return (chordal_term(angle, n),), (in_P, -fall)
 
 
 def _sign(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, mask: Tensor) -> Ruled:
-    angle = Angle.between(P, Q, Y_n, Y_d)
-    value, rate = sign_term(angle, mask)
-    return (value,), angle.turn(mask * rate)
+    angle, n = Angle.between(P, Q, Y_n, Y_d), count(mask, P)
+    in_P, fall = angle.turn(mask / n)
+    return (sign_term(angle, mask, n),), (in_P, -fall)
 
 
 def _margin(Q: Tensor, tau: Number, mask: Tensor | None) -> Ruled:
-    value, slope = margin_term(Q, Q.abs(), tau, mask)
-    return (value,), (slope,)
+    n = count(mask, Q)
+    value, lack = margin_term(Q.abs(), tau, mask, n)
+    return (value,), (lack * Q.sgn() * (-2.0 / n),)
 
 
 def implicit_loss(

@@ -36,7 +36,8 @@ class _WithSlopes(torch.autograd.Function):
         inputs, slopes = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
         if torch.is_grad_enabled():  # what was saved is a constant, and this is differentiated
             _, slopes = ctx.rule(*inputs, *ctx.constants)
-        own = [gradients[0] * slope for slope in slopes]
+        gradient = gradients[0]
+        own = [None if gradient is None else gradient * slope for slope in slopes]
         return None, *own, *[None] * len(ctx.constants)
 
 
@@ -75,10 +76,10 @@ def check_mask(mask: Tensor, like: Tensor) -> None:
         )
 
 
-def count(mask: Tensor | None, like: Tensor) -> Number:
+def count(mask: Tensor | None, like: Tensor) -> Tensor:
     """Return how many elements the mask keeps, at least 1; of ``like`` where there is none."""
     if mask is None:
-        return max(like.numel(), 1)
+        return like.new_full((), max(like.numel(), 1))
     return mask.count_nonzero().to(like.dtype).clamp(min=1.0)
 
 
@@ -117,8 +118,16 @@ class Angle(NamedTuple):
         return cls(size, larger, norm, p, q, missing, sine, cosine)
 
     def turn(self, speed: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the slopes in ``P`` and ``Q`` of what has ``speed`` times the sine for a slope
-        in the angle.
+        """Return by how much a term rises with ``P`` and falls with ``Q``.
+
+        ``speed`` times the sine is its slope in the angle.
         """
         push = self.sine * speed / self.norm
-        return push * self.q / self.larger, push * self.p / -self.larger
+        return push * self.q / self.larger, push * self.p / self.larger
+
+
+def add(total: Tensor, weight: Number, term: Tensor) -> Tensor:
+    """Return ``total + weight·term``; with a float 0 not even a NaN of the term counts."""
+    if isinstance(weight, Tensor):
+        return total + weight * term
+    return torch.add(total, term, alpha=weight) if weight else total

@@ -62,8 +62,8 @@ def reaches(
 ) -> Bool[Tensor, "*shape"]:
     """Tell where ``size`` ≥ 0 is at least ``tau``, and not 0; NaN never is.
 
-    The comparison is exact, also where ``tau`` is no number of the dtype: a float ``tau`` is rounded
-    up to one, with a tensor it is made in float64.
+    The comparison is exact, also where ``tau`` is no number of the dtype: a float is rounded up to
+    one, and a tensor compared in float64.
     """
     if isinstance(tau, Tensor) or torch.compiler.is_compiling():
         return (size.double() >= tau) & (size > 0)
