@@ -31,7 +31,7 @@ for ours, theirs in zip(runs[1], runs[0], strict=True):
         x = torch.tensor([ours[name], value])
         torch.testing.assert_close(x[0], x[1], rtol=1e-4, atol=1e-6, equal_nan=True)
 margins = [record["loss_margin"] for record in runs[1]]
-assert len(set(margins)) == len(margins), "every threshold shows"
+assert len(set(margins)) > len(margins) / 2, "thresholds show"
 """
 
 
