@@ -141,3 +141,9 @@ class Pair(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         P, Q = self.inner(x).unbind(-1)
         return P, Q
+
+
+def random_parts(trainer: SCMTrainer) -> dict[str, Any]:
+    """The random states in a trainer's state."""
+    found: dict[str, Any] = trainer.state_dict()["position"]["ranks"][0]["random"]
+    return found

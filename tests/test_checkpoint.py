@@ -16,7 +16,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.loops import Noisy, ScaledLoss, make_trainer, pole_batches, same, small_model
+from tests.loops import (
+    Noisy,
+    ScaledLoss,
+    make_trainer,
+    pole_batches,
+    random_parts,
+    same,
+    small_model,
+)
 from zeroproof.training import checkpoint
 from zeroproof.training.trainer import CheckpointError, NonFiniteError, SCMTrainer
 
@@ -51,10 +59,18 @@ def noisy_trainer(seed: int, max_epochs: int, *, own_generator: bool, **options:
 def everything(trainer: SCMTrainer) -> tuple[list[Tensor], Any]:
     state = trainer.state_dict()
     optimizer = state["optimizer"]["state"]
-    tensors = [*state["model"].values(), *state["loss"][0].values(), state["random"][0]["torch"]]
+    tensors = [
+        *state["model"].values(),
+        *state["loss"][0].values(),
+        random_parts(trainer)["torch"],
+    ]
     tensors += [v for slot in optimizer.values() for v in slot.values()]
     rest = {k: state[k] for k in ("scheduler", "scale", "counters", "val_history")}
-    return tensors, (repr(rest), state["last_thresholds"], state["random"][0]["python"])
+    return tensors, (
+        repr(rest),
+        state["last_thresholds"],
+        random_parts(trainer)["python"],
+    )
 
 
 @pytest.mark.parametrize("own_generator", [False, True])
@@ -288,7 +304,10 @@ def test_a_file_that_is_no_checkpoint_changes_nothing(
 
 def everything_of(trainer: SCMTrainer) -> list[Tensor]:
     state = trainer.state_dict()
-    return [*(v.clone() for v in state["model"].values()), state["random"][0]["torch"]]
+    return [
+        *(v.clone() for v in state["model"].values()),
+        random_parts(trainer)["torch"],
+    ]
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

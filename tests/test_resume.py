@@ -14,7 +14,15 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
-from tests.loops import Noisy, ScaledLoss, make_trainer, pole_batches, same, small_model
+from tests.loops import (
+    Noisy,
+    ScaledLoss,
+    make_trainer,
+    pole_batches,
+    random_parts,
+    same,
+    small_model,
+)
 from zeroproof.training.interrupts import Interrupts
 from zeroproof.training.trainer import CheckpointError, SCMTrainer
 
@@ -96,9 +104,18 @@ def everything(trainer: SCMTrainer) -> tuple[list[Any], str]:
     slots = state["optimizer"]["state"].values()
     tensors = [*state["model"].values(), *state["loss"][0].values()]
     tensors += [torch.as_tensor(v) for slot in slots for v in slot.values()]
-    tensors += [state["random"][0]["torch"], *state["random"][0]["loader"]]
+    tensors += [
+        random_parts(trainer)["torch"],
+        *random_parts(trainer)["loader"],
+    ]
     rest = [state[k] for k in ("scheduler", "scale", "counters", "val_history", "last_thresholds")]
-    return tensors, repr([*rest, state["random"][0]["python"], state["random"][0]["numpy"]])
+    return tensors, repr(
+        [
+            *rest,
+            random_parts(trainer)["python"],
+            random_parts(trainer)["numpy"],
+        ]
+    )
 
 
 @pytest.mark.parametrize("configuration", range(CONFIGURATIONS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from zeroproof.training.checkpoint import plain, random_state, restore_random_state, unwrap
+from zeroproof.training.checkpoint import unwrap
 
 if TYPE_CHECKING:
     from zeroproof.training.trainer import SCMTrainer
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def capture(trainer: SCMTrainer) -> dict[str, Any]:
     """Return a trainer's state between two updates. Meets: RES-1."""
-    window, loader = trainer.window, trainer.train_loader
+    window = trainer.window
     return {
         "model": unwrap(trainer.model).state_dict(),
         "loss": [module.state_dict() for module in trainer.objective.modules],
@@ -32,19 +32,8 @@ def capture(trainer: SCMTrainer) -> dict[str, Any]:
         "val_history": trainer.val_history,
         "last_thresholds": trainer.last_thresholds,
         "base_samples": window.base_samples,
-        "random": trainer.ranks.share(plain(random_state(loader))),
-        "epoch": _inside(trainer) if trainer.micro_batches else None,
-    }
-
-
-def _inside(trainer: SCMTrainer) -> dict[str, Any]:
-    """Return what only an epoch under way has: its sums so far, and the loader's position."""
-    loader, share = trainer.train_loader, trainer.ranks.share
-    return {
         "totals": trainer.log.totals.state_dict(),
-        "exhausted": trainer.exhausted,
-        "random_at_start": share(plain(trainer.random_at_start)),
-        "loader": share(loader.state_dict() if hasattr(loader, "state_dict") else None),
+        "position": trainer.position.state_dict(),
     }
 
 
@@ -68,17 +57,9 @@ def restore(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     window.base_samples = state["base_samples"]
     trainer.start_epoch()
     trainer.last_thresholds = list(state["last_thresholds"])
-    ranks, rank = len(state["random"]), trainer.ranks.rank
-    if ranks != trainer.ranks.size:
-        raise ValueError(f"it is the state of {ranks} ranks, and here are {trainer.ranks.size}")
-    restore_random_state(state["random"][rank], trainer.train_loader)
-    trainer.resumed = None
-    if state["epoch"] is not None:
-        trainer.micro_batches = counters["micro_batches"]
-        trainer.log.totals.load_state_dict(state["epoch"]["totals"])
+    trainer.position.load_state_dict(state["position"], inside=counters["micro_batches"] > 0)
+    trainer.micro_batches = counters["micro_batches"]
+    if trainer.micro_batches:
+        trainer.log.totals.load_state_dict(state["totals"])
         for _ in trainer.last_thresholds:
             trainer.tau_generator.random()
-        own = {name: state["epoch"][name][rank] for name in ("random_at_start", "loader")}
-        trainer.resumed = {
-            **own, "exhausted": state["epoch"]["exhausted"], "random": state["random"][rank],
-        }  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,7 @@ from zeroproof.training.checkpoint import (
     CheckpointError,
     checkpoint_path,
     checkpoints,
-    random_state,
     read_checkpoint,
-    restore_random_state,
     write_checkpoint,
 )
 from zeroproof.training.config import TrainingConfig
@@ -33,6 +31,7 @@ from zeroproof.training.interrupts import Interrupts, raise_signal
 from zeroproof.training.isolation import undisturbed_eval
 from zeroproof.training.metrics import EpochTotals
 from zeroproof.training.objective import Objective
+from zeroproof.training.position import Position
 from zeroproof.training.ranks import Ranks, length, set_epoch
 from zeroproof.training.records import RecordLog
 from zeroproof.training.state import capture, restore
@@ -109,7 +108,7 @@ class SCMTrainer:
         self.micro_step: int = 0
         self.micro_batches: int = 0
         self.stopped = False
-        self.resumed: dict[str, Any] | None = None
+        self.position = Position(train_loader, self.ranks)
         self._interrupts = Interrupts()
         self.start_epoch()
 
@@ -173,20 +172,19 @@ class SCMTrainer:
 
     def _train_epoch(self, bar: tqdm[Any]) -> None:
         self.ranks.equal_lengths(self.train_loader, "train_loader")
-        if self.resumed is None:
+        if not self.position.resumed:
             self.start_epoch()
         show = not bar.disable
         for module in self._modules:
             module.train()
         try:
-            for batch in self._batches():
+            for batch in self.position.walk(self.micro_batches):
                 self._micro_batch(batch)
                 if self.window.full:
                     self._update()
                     self._pause()
                 if show:
                     self._show(bar)
-            self.exhausted = True
             if self.window.micro_batches:
                 self._update()
                 self._pause()
@@ -202,31 +200,6 @@ class SCMTrainer:
         self.stopped = self.stop.observe(self.log.totals.monitored_coverage)
         self.epoch += 1
         self.micro_batches = 0
-
-    def _batches(self) -> Iterator[Any]:
-        """Walk the epoch's batches, or those after a resume inside of it.
-
-        A loader that has a ``state_dict`` is put where it was. Any other begins the epoch anew,
-        from the random state of then, and what was trained on is passed over. Meets: RES-1.
-        """
-        resumed, self.resumed = self.resumed, None
-        if resumed is None:
-            yield from self.train_loader
-            return
-        self.random_at_start = resumed["random_at_start"]
-        if resumed["loader"] is not None:
-            self.train_loader.load_state_dict(resumed["loader"])  # type: ignore[attr-defined]
-        if resumed["exhausted"]:  # its next batches would be those of the next epoch
-            batches = iter(())
-        elif resumed["loader"] is not None:
-            batches = iter(self.train_loader)
-        else:
-            restore_random_state(self.random_at_start, self.train_loader)
-            batches = iter(self.train_loader)
-            for _ in range(self.micro_batches):
-                next(batches, None)
-        restore_random_state(resumed["random"], self.train_loader)
-        yield from batches
 
     def _pause(self) -> None:
         """Between updates: save now and then, and honour a signal that has come (RES-4)."""
@@ -249,8 +222,7 @@ class SCMTrainer:
         self._length = length(self.train_loader)
         self.micro_batches = 0
         self.tau_generator = random.Random(self.config.seed << 64 | self.epoch)
-        self.random_at_start = random_state(self.train_loader)
-        self.exhausted = False
+        self.position.start()
         self.window.start()
 
     def train_step(self, batch: tuple[Any, Tensor]) -> dict[str, float]:
