@@ -281,14 +281,6 @@ def test_the_scheduler_and_global_step_advance_only_on_applied_updates() -> None
     assert [r["lr"] for r in records] == [1.0, 0.5, 0.5, 0.25, 0.25, 0.25]
 
 
-def test_a_plateau_scheduler_is_refused() -> None:
-    model = small_model()
-    optimizer = torch.optim.SGD(model.parameters())
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer)
-    with pytest.raises(TypeError, match="ReduceLROnPlateau"):
-        make_trainer(model, [], optimizer=optimizer, scheduler=scheduler)  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize("amp_dtype", [torch.float16, torch.bfloat16])
 def test_mixed_precision_runs_the_model_in_the_dtype_asked_for_and_the_loss_in_float32(
     amp_dtype: torch.dtype,

@@ -54,6 +54,9 @@ class TrainingConfig:
             as the running statistics of a batch norm.
         compile: compile lift, model and loss with ``torch.compile``, for runs long enough to
             earn back the minutes; losses then get their numbers as tensors (STEP-6).
+        scheduler_step: when the scheduler steps: after each applied ``"update"``, after each
+            ``"epoch"``, or after each validation (``"val"``).
+        scheduler_metric: the validation's value that a ``ReduceLROnPlateau`` gets.
         checkpoint_dir: folder for checkpoints, or None. One is written on Ctrl-C and SIGTERM,
             which are honoured at the next update (RES-4).
         checkpoint_every: write one also after every so many updates; ≥ 0, where 0 does not.
@@ -85,6 +88,8 @@ class TrainingConfig:
     max_grad_norm: float | None = None
     max_nonfinite_steps: int = 10
     compile: bool = False
+    scheduler_step: str = "update"
+    scheduler_metric: str = "val_loss"
     checkpoint_dir: str | os.PathLike[str] | None = None
     checkpoint_every: int = 0
     keep_checkpoints: int = 3
@@ -102,6 +107,12 @@ class TrainingConfig:
                 f"val_loader must be iterable or None, got {self.val_loader!r}; "
                 "pass a DataLoader or a list of (inputs, targets)"
             )
+        if self.scheduler_step not in ("update", "epoch", "val"):
+            raise ValueError(
+                f"scheduler_step must be 'update', 'epoch' or 'val', got {self.scheduler_step!r}"
+            )
+        if self.scheduler_step == "val" and self.val_loader is None:
+            raise ValueError("scheduler_step='val' needs a val_loader")
         if self.checkpoint_every and self.checkpoint_dir is None:
             raise ValueError("checkpoint_every needs a checkpoint_dir to write to")
         self._normalise()

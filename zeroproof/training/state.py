@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 def capture(trainer: SCMTrainer) -> dict[str, Any]:
     """Return a trainer's state between two updates. Meets: RES-1."""
-    window = trainer.window
+    window, scheduler = trainer.window, trainer.cadence.scheduler
     return {
         "model": unwrap(trainer.model).state_dict(),
         "loss": [module.state_dict() for module in trainer.objective.modules],
         "optimizer": window.optimizer.state_dict(),
-        "scheduler": None if window.scheduler is None else window.scheduler.state_dict(),
+        "scheduler": None if scheduler is None else scheduler.state_dict(),
         "scale": None if window.scale is None else window.scale.state_dict(),
         "counters": {
             "epoch": trainer.epoch,
@@ -44,7 +44,7 @@ def restore(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     for module, module_state in zip(trainer.objective.modules, state["loss"], strict=True):
         module.load_state_dict(module_state)
     window.optimizer.load_state_dict(state["optimizer"])
-    for name, mine in (("scheduler", window.scheduler), ("scale", window.scale)):
+    for name, mine in (("scheduler", trainer.cadence.scheduler), ("scale", window.scale)):
         if (mine is None) != (state[name] is None):
             raise ValueError(f"one of the file and this trainer has a {name}, the other none")
         if mine is not None:

@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
 from zeroproof.autodiff.policies import gradient_unit
 from zeroproof.training.batches import split_batch
+from zeroproof.training.cadence import Cadence
 from zeroproof.training.checkpoint import (
     CheckpointError,
     checkpoint_path,
@@ -52,7 +53,7 @@ class SCMTrainer:
             of ``tau, targets, inputs, epoch, global_step, loss_weights`` that it accepts.
             Returns a scalar, or a scalar and a dict of terms to log.
         train_loader: yields ``(inputs, targets)``; targets may hold ±∞ and NaN.
-        scheduler: stepped once per applied update.
+        scheduler: stepped once per applied update, or as ``config.scheduler_step`` says.
         config: options; None takes the defaults of
             :class:`~zeroproof.training.config.TrainingConfig`.
 
@@ -85,8 +86,7 @@ class SCMTrainer:
         config: TrainingConfig | None = None,
     ) -> None:
         self.config = config = config or TrainingConfig()
-        if isinstance(scheduler, ReduceLROnPlateau):
-            raise TypeError("scheduler steps once per update, so it cannot be ReduceLROnPlateau")
+        self.cadence = Cadence(scheduler, config)
         self.ranks = Ranks(None if config.device is None else torch.device(config.device))
         self.device = self._find_device(model)
         self.objective = Objective(loss_fn, config)
@@ -98,7 +98,7 @@ class SCMTrainer:
         own = [p for module in losses for p in module.parameters() if p.requires_grad]
         self.ranks.align(own)
         self.window = UpdateWindow(
-            optimizer, scheduler, config, self.device, self._modules, own, self.ranks
+            optimizer, self.cadence.update, config, self.device, self._modules, own, self.ranks
         )
         self.stop = CoverageStop(config.coverage_threshold, config.coverage_patience)
         self.log = RecordLog(config.log_hook, config.history_limit, self.ranks)
@@ -166,8 +166,11 @@ class SCMTrainer:
         with bar, self._interrupts:
             while self.epoch < self.config.max_epochs and not self.stopped:
                 self._train_epoch(bar)
+                self.cadence.epoch()
                 if self.config.val_loader is not None:
-                    self.validate()
+                    record = self._validation()
+                    self.cadence.validated(record)  # first: the hook may save
+                    self.log.deliver(record, keep=False)
         return list(self.log.records)
 
     def _train_epoch(self, bar: tqdm[Any]) -> None:
@@ -333,6 +336,11 @@ class SCMTrainer:
         Raises:
             ValueError: there is no ``val_loader``, or it yields no samples.
         """
+        record = self._validation()
+        self.log.deliver(record, keep=False)
+        return record
+
+    def _validation(self) -> dict[str, float]:
         config, log = self.config, RecordLog(None, 1, self.ranks)
         if config.val_loader is None:
             raise ValueError("validate() needs TrainingConfig(val_loader=...)")
@@ -350,7 +358,6 @@ class SCMTrainer:
         record = {f"val_{name}": value for name, value in log.totals.record().items()}
         record |= {"epoch": epoch, "global_step": self.global_step, "val_tau": tau}
         self.val_history.append(record)
-        self.log.deliver(record, keep=False)
         return record
 
     def state_dict(self) -> dict[str, Any]:

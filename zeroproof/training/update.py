@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from signal import SIGINT, SIGTERM
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.ranks import Ranks
@@ -35,7 +34,7 @@ class UpdateWindow:
 
     Args:
         optimizer: steps the parameters of its groups, a loss's own included.
-        scheduler: stepped once per applied update, or None.
+        applied: called once per applied update.
         config: accumulation, clipping, mixed precision and tolerance of faults.
         device: where the losses live.
         modules: model and loss, whose gradients are cleared after each window.
@@ -48,14 +47,14 @@ class UpdateWindow:
     def __init__(
         self,
         optimizer: Optimizer,
-        scheduler: LRScheduler | None,
+        applied: Callable[[], None],
         config: TrainingConfig,
         device: torch.device,
         modules: Iterable[nn.Module],
         unreduced: Iterable[nn.Parameter],
         ranks: Ranks,
     ) -> None:
-        self.optimizer, self.scheduler, self._config = optimizer, scheduler, config
+        self.optimizer, self._applied, self._config = optimizer, applied, config
         self._modules, self._unreduced, self._ranks = list(modules), list(unreduced), ranks
         needs_scale = config.amp and config.autocast_dtype == torch.float16
         self.scale = LossScale(device) if needs_scale else None
@@ -194,7 +193,7 @@ class UpdateWindow:
         return [norm]
 
     def settle(self) -> None:
-        """Count the latest update, and step the scheduler if it was applied.
+        """Count the latest update.
 
         Raises :class:`NonFiniteError` after ``max_nonfinite_steps`` skips in a row; one that made
         the float16 scale fall does not count. Meets: STEP-2, STEP-3.
@@ -209,8 +208,7 @@ class UpdateWindow:
         if applied:
             self.global_step += 1
             self.skipped_in_row = 0
-            if self.scheduler is not None:
-                self.scheduler.step()
+            self._applied()
             return
         self.skipped += 1
         self.skipped_in_row += not scale_fell

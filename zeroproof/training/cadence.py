@@ -1,0 +1,67 @@
+"""When a scheduler of the learning rate steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from zeroproof.training.config import TrainingConfig
+
+RISING = ("coverage", "recall", "denom")  # parts of names of what is better when it is larger
+
+
+class Cadence:
+    """A scheduler that steps after updates, epochs or validations.
+
+    Args:
+        scheduler: of the optimizer's learning rates, or None.
+        config: ``scheduler_step`` and ``scheduler_metric``.
+
+    Raises:
+        ValueError: a ``ReduceLROnPlateau`` that has no metric, or waits for the wrong sign of it.
+
+    Meets: STEP-2.
+    """
+
+    def __init__(self, scheduler: LRScheduler | None, config: TrainingConfig) -> None:
+        self.scheduler, self._step, self._metric = (
+            scheduler,
+            config.scheduler_step,
+            config.scheduler_metric,
+        )
+        if isinstance(scheduler, ReduceLROnPlateau):
+            if self._step != "val":
+                raise ValueError(
+                    "ReduceLROnPlateau needs a metric; give scheduler_step='val' and a val_loader"
+                )
+            mode = "max" if any(part in self._metric for part in RISING) else "min"
+            if scheduler.mode != mode:
+                raise ValueError(
+                    f"the scheduler's mode is {scheduler.mode!r}, but {self._metric} is better "
+                    f"when it is {'larger' if mode == 'max' else 'smaller'}; make it {mode!r}"
+                )
+
+    def update(self) -> None:
+        """Follow an applied update."""
+        if self.scheduler is not None and self._step == "update":
+            self.scheduler.step()
+
+    def epoch(self) -> None:
+        """Follow an epoch."""
+        if self.scheduler is not None and self._step == "epoch":
+            self.scheduler.step()
+
+    def validated(self, record: Mapping[str, float]) -> None:
+        """Follow a validation; KeyError for a metric that its record lacks."""
+        if self.scheduler is None or self._step != "val":
+            return
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            if self._metric not in record:
+                raise KeyError(
+                    f"scheduler_metric {self._metric!r} is not in the validation's record, "
+                    f"which has {', '.join(sorted(record))}"
+                )
+            self.scheduler.step(record[self._metric])
+        else:
+            self.scheduler.step()
