@@ -103,6 +103,7 @@ class SCMTrainer:
         self.stop = CoverageStop(config.coverage_threshold, config.coverage_patience)
         self.log = RecordLog(config.log_hook, config.history_limit, self.ranks)
         self._unsettled: list[dict[str, float]] = []
+        self._kept: list[tuple[Any, Tensor, dict[str, Any]]] = []
         self.val_history: list[dict[str, float]] = []
         self.epoch: int = 0
         self.micro_step: int = 0
@@ -226,6 +227,7 @@ class SCMTrainer:
         self.micro_batches = 0
         self.tau_generator = random.Random(self.config.seed << 64 | self.epoch)
         self.position.start()
+        self._kept.clear()
         self.window.start()
 
     def train_step(self, batch: tuple[Any, Tensor]) -> dict[str, float]:
@@ -250,6 +252,8 @@ class SCMTrainer:
             with gradient_unit(unit):
                 outputs, Y_d, scalars = self._evaluate(inputs, targets, offered)
             self.window.backward(scalars["loss"], samples)
+        if self.window.needs_closure:
+            self._kept.append((inputs, targets, offered))
         self.last_thresholds.append(tau)
         known: dict[str, float] = {
             "epoch": self.epoch,
@@ -273,11 +277,24 @@ class SCMTrainer:
             self._settle()
         self._unsettled.append(closing)
         try:
-            self.window.step(self._interrupts.received or 0)
+            again = self._again if self.window.needs_closure else None
+            self.window.step(self._interrupts.received or 0, again)
         finally:
+            self._kept.clear()
             if not self.window.skips_on_device:
                 self._complete()
         self.log.deliver_complete()
+
+    def _again(self) -> None:
+        """Evaluate the window's micro-batches once more, at the thresholds that they had."""
+
+        def last() -> bool:
+            return self.window.micro_batches + 1 == len(self._kept)
+
+        for inputs, targets, offered in self._kept:
+            with self.ranks.reduction(self.model, last):
+                _, _, scalars = self._evaluate(inputs, targets, offered)
+                self.window.backward(scalars["loss"], len(targets))
 
     def _settle(self) -> None:
         """Learn what became of the latest update."""

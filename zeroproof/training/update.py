@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from signal import SIGINT, SIGTERM
@@ -61,6 +63,14 @@ class UpdateWindow:
         # What GradScaler asks of an optimizer that takes ``found_inf``.
         fused = getattr(optimizer, "_step_supports_amp_scaling", False)
         self.skips_on_device = device.type == "cuda" and fused
+        # Such as LBFGS, which evaluates a window several times.
+        closure = inspect.signature(optimizer.step).parameters.get("closure")
+        self.needs_closure = closure is not None and closure.default is closure.empty
+        if self.needs_closure and self.scale is not None:
+            raise ValueError(
+                f"{type(optimizer).__name__} compares losses, which float16's scale changes; "
+                "use amp_dtype='bf16', or mixed_precision=False"
+            )
         self.global_step = 0
         self.skipped = 0
         self.skipped_in_row = 0
@@ -82,6 +92,7 @@ class UpdateWindow:
         self.micro_batches = 0
         self._samples: Tensor | int = 0
         self._losses: list[Tensor] = []
+        self._weighted: list[Tensor] = []
         if self._ranks.size == 1:
             self.base_samples = 0
         self.optimizer.zero_grad(set_to_none=True)
@@ -115,16 +126,19 @@ class UpdateWindow:
         self.micro_batches += 1
         self._samples += samples
         self._losses.append(loss.detach())
+        if self.needs_closure:
+            self._weighted.append(samples * loss.detach())
         unit = self.unit(samples)
         if isinstance(unit, Tensor) or unit != 1:
             loss = loss * unit
         loss.backward()  # type: ignore[no-untyped-call]
 
-    def step(self, signal: int = 0) -> None:
+    def step(self, signal: int = 0, again: Callable[[], None] | None = None) -> None:
         """Close the window: apply its update, or skip it where something is not finite.
 
         The counters show it after :meth:`settle`, which this calls at once where the outcome is
-        known; and :attr:`signal` then is the one that some rank gave here as received.
+        known; and :attr:`signal` then is the one that some rank gave here as received. ``again``
+        takes the window's micro-batches once more, for an optimizer that needs a closure.
         Raises ValueError where no gradient reached the optimizer.
         """
         self.settle()
@@ -145,13 +159,45 @@ class UpdateWindow:
             return
         known = [math.isfinite(x) for x in results.tolist()]
         good, scale_fell = all(known), False
-        if good:
+        if good and again is not None:
+            good = self._search(again)
+        elif good:
             self.optimizer.step()
         if self.scale is not None:
             flags = torch.tensor([good, all(known[losses]) and not good])
             scale_fell = bool(self.scale.update(*flags.to(self.scale.value.device)))
         self._clear()
         self._count(good, scale_fell, *(int(x) for x in pooled))
+
+    def _search(self, again: Callable[[], None]) -> bool:
+        """Let the optimizer evaluate the window as often as it likes; undo what is not finite."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        before = [p.detach().clone() for p in parameters]
+        state = copy.deepcopy(self.optimizer.state_dict())
+        first = [self._mean_loss()]  # of the evaluation that is there already
+
+        def closure() -> float:
+            if first:
+                return first.pop()
+            self._clear()
+            again()
+            if self._ranks.size > 1:
+                self._pool(0)
+            self._normalise()
+            return self._mean_loss()
+
+        self.optimizer.step(closure)
+        finite = all(bool(torch.isfinite(p).all()) for p in parameters)
+        if not finite:
+            with torch.no_grad():
+                for parameter, value in zip(parameters, before, strict=True):
+                    parameter.copy_(value)
+            self.optimizer.load_state_dict(state)
+        return finite
+
+    def _mean_loss(self) -> float:
+        total = self._ranks.sum(torch.stack(self._weighted).sum(dtype=torch.float64))
+        return float(total / (self._samples * self._ranks.size))
 
     def _pool(self, signal: int) -> Tensor:
         """Make samples, faults and the loss's gradients those of all ranks; return the signal."""
