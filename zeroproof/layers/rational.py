@@ -32,25 +32,27 @@ class _Polynomials(torch.autograd.Function):
         if torch.is_grad_enabled():  # this is to be differentiated again
             values, inputs = [_horner(row, x) for row in rows], (x, *rows)
             wanted = [t for t in inputs if t.requires_grad]
-            found = iter(torch.autograd.grad(values, wanted, gradients, create_graph=True))
+            again = {"create_graph": True, "materialize_grads": True}
+            found = iter(torch.autograd.grad(values, wanted, gradients, **again))
             return tuple(next(found) if t.requires_grad else None for t in inputs)
         in_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
         in_rows = []
         for row, gradient in zip(rows, gradients, strict=True):
             slopes = (row * torch.arange(len(row), device=row.device)).unbind()
             # A gradient of 0 stays 0, also where a power is too large.
-            product, sums = gradient.clone(), [gradient.sum()]
+            product, sums = gradient, [gradient.sum()]
             for slope in slopes[1:]:
                 if in_x is not None:
                     in_x.addcmul_(product, slope)
-                sums.append(product.mul_(x).sum())
+                product = gradient * x if product is gradient else product.mul_(x)
+                sums.append(product.sum())
             in_rows.append(torch.stack(sums))
         return in_x, *in_rows
 
 
 def _horner(row: Tensor, x: Tensor) -> Tensor:
     if len(row) == 1:
-        return row.expand_as(x).clone()
+        return row[0].expand_as(x).clone()
     *lower, last, highest = row.unbind()
     result = torch.addcmul(last, highest, x)
     for coefficient in reversed(lower):
