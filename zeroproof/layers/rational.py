@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,42 +13,50 @@ from zeroproof.autodiff.policies import GradientPolicy, apply_policy, get_policy
 from zeroproof.scm.outputs import as_tuple, gate_outputs, reaches
 from zeroproof.training.gap import check_thresholds
 
+_PIECE = 2**15
+
 
 class _Polynomials(torch.autograd.Function):
-    """Polynomials of the same ``x`` by Horner's rule; the backward goes through its powers again.
+    """Polynomials of the same ``x`` by Horner's rule; keeps ``x`` and the coefficients only.
 
-    Only ``x`` and the coefficients are kept, and but one power at a time.
+    On a CPU they are evaluated, and differentiated, in pieces that stay in its cache.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
         ctx.save_for_backward(x, *rows)
-        return tuple(_horner(row, x) for row in rows)
+        return tuple(
+            torch.cat([_horner(row, piece) for (piece,) in _pieces(x)]).view(x.shape)
+            for row in rows
+        )
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         x, *rows = ctx.saved_tensors
-        # Where x is ⊥ no power of it may reach the coefficients: 0 · NaN is NaN.
-        x = x.nan_to_num(0.0, 0.0, 0.0)
         if torch.is_grad_enabled():  # this is to be differentiated again
-            values, inputs = [_horner(row, x) for row in rows], (x, *rows)
+            values, inputs = [_horner(row, _defined(x)) for row in rows], (x, *rows)
             wanted = [t for t in inputs if t.requires_grad]
             again = {"create_graph": True, "materialize_grads": True}
             found = iter(torch.autograd.grad(values, wanted, gradients, **again))
             return tuple(next(found) if t.requires_grad else None for t in inputs)
-        in_x = torch.zeros_like(x) if ctx.needs_input_grad[0] else None
-        in_rows = []
-        for row, gradient in zip(rows, gradients, strict=True):
-            slopes = (row * torch.arange(len(row), device=row.device)).unbind()
-            # A gradient of 0 stays 0, also where a power is too large.
-            product, sums = gradient, [gradient.sum()]
-            for slope in slopes[1:]:
-                if in_x is not None:
-                    in_x.addcmul_(product, slope)
-                product = gradient * x if product is gradient else product.mul_(x)
-                sums.append(product.sum())
-            in_rows.append(torch.stack(sums))
-        return in_x, *in_rows
+        needed = ctx.needs_input_grad[0]
+        pieces = (
+            _slopes(_defined(piece), rows, own, needed) for piece, *own in _pieces(x, *gradients)
+        )
+        in_x, *in_rows = zip(*pieces, strict=True)
+        sums = [torch.stack(parts).sum(dim=0) for parts in in_rows]
+        return torch.cat(in_x).view(x.shape) if needed else None, *sums
+
+
+def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    whole = torch.compiler.is_compiling() or not tensors[0].is_cpu
+    size = max(tensors[0].numel(), 1) if whole else _PIECE
+    return zip(*(torch.split(t.flatten(), size) for t in tensors), strict=True)
+
+
+def _defined(x: Tensor) -> Tensor:
+    """Where ``x`` is ⊥ no power of it may reach the coefficients: 0 · NaN is NaN."""
+    return x.nan_to_num(0.0, 0.0, 0.0)
 
 
 def _horner(row: Tensor, x: Tensor) -> Tensor:
@@ -59,6 +68,25 @@ def _horner(row: Tensor, x: Tensor) -> Tensor:
         out = None if torch.is_grad_enabled() else result
         result = torch.addcmul(coefficient, result, x, out=out)
     return result
+
+
+def _slopes(
+    x: Tensor, rows: Sequence[Tensor], gradients: Sequence[Tensor], needed: bool
+) -> list[Tensor]:
+    """Return the gradient in ``x``, if needed, and those in the rows of coefficients."""
+    in_x, in_rows = torch.zeros_like(x), []
+    for row, gradient in zip(rows, gradients, strict=True):
+        if needed and len(row) > 1:
+            slopes = row[1:] * torch.arange(1, len(row), device=row.device)
+            # A gradient of 0 stays 0, also where the slope is too large a number.
+            part = _horner(slopes, x).mul_(gradient)
+            in_x.add_(part.masked_fill_(gradient == 0, 0.0))
+        product, sums = gradient, [gradient.sum()]
+        for _ in range(1, len(row)):
+            product = product * x
+            sums.append(product.sum())
+        in_rows.append(torch.stack(sums))
+    return [in_x, *in_rows]
 
 
 class _Quotient(torch.autograd.Function):
