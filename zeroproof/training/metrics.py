@@ -14,7 +14,7 @@ from zeroproof.scm.outputs import Outputs, as_tuple, bottom_mask
 _COUNTS = ("samples", "covered", "finite", "covered_finite", "rejected_singular")
 
 
-def measure(outputs: Outputs, Y_d: Tensor, tau: float) -> dict[str, Tensor]:
+def measure(outputs: Outputs, Y_d: Tensor, tau: float | Tensor) -> dict[str, Tensor]:
     """Count and measure a micro-batch's outputs, on their device.
 
     Args:
@@ -34,20 +34,16 @@ def measure(outputs: Outputs, Y_d: Tensor, tau: float) -> dict[str, Tensor]:
     size = as_tuple(outputs)[1].detach().abs()
     if not size.numel():  # samples without outputs are covered, and have no smallest |Q|
         size = size.new_full((1,), math.nan)
-    known = torch.isfinite(size)
-    any_known = known.any()
+    known = size < torch.inf
+    smallest = torch.where(known, size, torch.inf).amin()
     return {
-        "covered": covered.sum(),
-        "finite": finite.sum(),
-        "covered_finite": (covered & finite).sum(),
-        "rejected_singular": (~covered & ~finite).sum(),
-        "bottom_frac": bottom.float().mean(),
-        "denom_abs_min": torch.where(
-            any_known, torch.where(known, size, torch.inf).min(), torch.nan
-        ),
-        "denom_abs_mean": torch.where(
-            any_known, size.masked_fill(~known, 0.0).sum() / known.sum(), torch.nan
-        ),
+        "covered": covered.count_nonzero(),
+        "finite": finite.count_nonzero(),
+        "covered_finite": (covered & finite).count_nonzero(),
+        "rejected_singular": (~(covered | finite)).count_nonzero(),
+        "bottom_frac": bottom.count_nonzero() / bottom.numel(),
+        "denom_abs_min": torch.where(smallest < torch.inf, smallest, math.nan),
+        "denom_abs_mean": torch.where(known, size, 0.0).sum() / known.count_nonzero(),
     }
 
 
