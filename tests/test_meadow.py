@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from zeroproof import scm
 from zeroproof.autodiff.policies import (
@@ -31,6 +32,7 @@ from zeroproof.inference import (
 from zeroproof.layers import ProjectiveMLP, ProjectiveRationalHead, SCMRationalLayer
 from zeroproof.layers.projective import FreeHead, GatedHead, PoleHead
 from zeroproof.scm import SCMTensor
+from zeroproof.scm.outputs import reaches
 from zeroproof.training.gap import perturbed_threshold
 from zeroproof.training.targets import lift_targets, orientation
 
@@ -334,6 +336,81 @@ def test_a_rational_layer_is_the_quotient_of_its_polynomials() -> None:
     P, Q = ProjectiveRationalHead(0, 0)(x)
     assert P[:3].tolist() == [0.0] * 3
     assert Q[:3].tolist() == [1.0] * 3
+
+
+def random_layer(*degrees: int, tau: float = 0.0) -> SCMRationalLayer:
+    layer = SCMRationalLayer(*degrees, tau=tau).double()
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.normal_()
+    return layer
+
+
+@pytest.mark.parametrize("degrees", [(0, 0), (1, 0), (0, 2), (3, 2)])
+@pytest.mark.parametrize("shape", [(), (4,), (2, 0), (2, 2)])
+def test_rational_layers_are_differentiable_twice(degrees: Any, shape: Any) -> None:
+    layer = random_layer(*degrees, tau=0.1)
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    rows = [p.detach().clone().requires_grad_() for p in layer.parameters()]
+    names = [name for name, _ in layer.named_parameters()]
+
+    def value(x: Any, *rows: Any) -> Any:
+        return functional_call(layer, dict(zip(names, rows, strict=True)), (x,))[0]
+
+    with gradient_policy("passthrough"):
+        assert torch.autograd.gradcheck(value, (x, *rows))
+        assert torch.autograd.gradgradcheck(value, (x, *rows))
+        assert torch.autograd.gradgradcheck(lambda *rows: value(x.detach(), *rows), rows)
+
+
+def test_a_rational_head_evaluated_in_pieces_keeps_nothing_but_its_input() -> None:
+    head, kept = random_layer(3, 2).head, []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor)
+        return tensor
+
+    x = torch.randn(3, 30_000, dtype=torch.float64, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        P, Q = head(x.t())
+    assert sum(t.numel() for t in kept) == x.numel() + 4 + 3
+    c, d, z = head.numerator, head.denominator, x.t()
+    exact = (c[0] + c[1] * z + c[2] * z**2 + c[3] * z**3, d[0] + d[1] * z + d[2] * z**2)
+    results = []
+    for tuples in ((P, Q), exact):
+        weighed = tuples[0].sum() - 2 * tuples[1].sum()
+        results.append([*tuples, *torch.autograd.grad(weighed, (x, c, d))])
+    for one, other in zip(*results, strict=True):
+        assert torch.allclose(one, other)
+
+
+def test_a_power_that_overflows_spoils_no_gradient_in_x() -> None:
+    x = torch.tensor([1e30, 2.0, INF, 1e38], requires_grad=True)
+    layer = SCMRationalLayer(3, 2)
+    layer(x)[0].sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [1.0, 1.0, 0.0, 1.0]
+    layer = random_layer(3, 0).float()
+    x = torch.tensor([1e30, 0.0], requires_grad=True)
+    value, bottom = layer(x)
+    value.sum().backward()
+    assert bottom.tolist() == [True, False]
+    assert x.grad is not None
+    assert x.grad[0] == 0.0
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in layer.parameters())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_a_size_is_compared_with_a_threshold_exactly(dtype: torch.dtype) -> None:
+    numbers = torch.tensor([0.0, 1e-45, 1e-7, 0.1, 0.25, 1.0, 3.0, 6e4, INF, NAN]).to(dtype)
+    near = torch.cat([numbers, torch.nextafter(numbers, torch.tensor(INF, dtype=dtype))])
+    sizes = near.double()
+    for tau in (0.0, 5e-324, 1e-46, 0.1, 0.25, 0.25 + 1e-15, 0.25 - 1e-15, 1.0, 7e4, 1e300):
+        exact = (sizes >= tau) & (sizes > 0)
+        assert torch.equal(reaches(near, tau), exact)
+        assert torch.equal(reaches(near, torch.tensor(tau, dtype=torch.float64)), exact)
+        for own in sizes[sizes.isfinite()].tolist():
+            assert torch.equal(reaches(near, own), (sizes >= own) & (sizes > 0))
 
 
 @pytest.mark.parametrize("layer", [SCMRationalLayer, ProjectiveRationalHead])

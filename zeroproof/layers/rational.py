@@ -2,21 +2,111 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from zeroproof.autodiff.policies import GradientPolicy, apply_policy, get_policy, register_policy
-from zeroproof.inference.strict import InferenceConfig, strict_inference
-from zeroproof.scm.outputs import as_tuple, gate_outputs
+from zeroproof.scm.outputs import as_tuple, gate_outputs, reaches
 from zeroproof.training.gap import check_thresholds
 
+_PIECE = 2**15
 
-def _horner(coefficients: Tensor, x: Tensor) -> Tensor:
-    result = coefficients[-1].expand_as(x)
-    for coefficient in coefficients[:-1].flip(0):
-        result = result * x + coefficient
+
+class _Polynomials(torch.autograd.Function):
+    """Polynomials of the same ``x`` by Horner's rule; keeps ``x`` and the coefficients only.
+
+    On a CPU they are evaluated, and differentiated, in pieces that stay in its cache.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(x, *rows)
+        return tuple(
+            torch.cat([_horner(row, piece) for (piece,) in _pieces(x)]).view(x.shape)
+            for row in rows
+        )
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        x, *rows = ctx.saved_tensors
+        if torch.is_grad_enabled():  # this is to be differentiated again
+            values, inputs = [_horner(row, _defined(x)) for row in rows], (x, *rows)
+            wanted = [t for t in inputs if t.requires_grad]
+            again = {"create_graph": True, "materialize_grads": True}
+            found = iter(torch.autograd.grad(values, wanted, gradients, **again))
+            return tuple(next(found) if t.requires_grad else None for t in inputs)
+        needed = ctx.needs_input_grad[0]
+        pieces = (
+            _slopes(_defined(piece), rows, own, needed) for piece, *own in _pieces(x, *gradients)
+        )
+        in_x, *in_rows = zip(*pieces, strict=True)
+        sums = [torch.stack(parts).sum(dim=0) for parts in in_rows]
+        return torch.cat(in_x).view(x.shape) if needed else None, *sums
+
+
+def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    whole = torch.compiler.is_compiling() or not tensors[0].is_cpu
+    size = max(tensors[0].numel(), 1) if whole else _PIECE
+    return zip(*(torch.split(t.flatten(), size) for t in tensors), strict=True)
+
+
+def _defined(x: Tensor) -> Tensor:
+    """Where ``x`` is ⊥ no power of it may reach the coefficients: 0 · NaN is NaN."""
+    return x.nan_to_num(0.0, 0.0, 0.0)
+
+
+def _horner(row: Tensor, x: Tensor) -> Tensor:
+    if len(row) == 1:
+        return row[0].expand_as(x).clone()
+    *lower, last, highest = row.unbind()
+    result = torch.addcmul(last, highest, x)
+    for coefficient in reversed(lower):
+        out = None if torch.is_grad_enabled() else result
+        result = torch.addcmul(coefficient, result, x, out=out)
     return result
+
+
+def _slopes(
+    x: Tensor, rows: Sequence[Tensor], gradients: Sequence[Tensor], needed: bool
+) -> list[Tensor]:
+    """Return the gradient in ``x``, if needed, and those in the rows of coefficients."""
+    in_x, in_rows = torch.zeros_like(x), []
+    for row, gradient in zip(rows, gradients, strict=True):
+        if needed and len(row) > 1:
+            slopes = row[1:] * torch.arange(1, len(row), device=row.device)
+            # A gradient of 0 stays 0, also where the slope is too large a number.
+            part = _horner(slopes, x).mul_(gradient)
+            in_x.add_(part.masked_fill_(gradient == 0, 0.0))
+        product, sums = gradient, [gradient.sum()]
+        for _ in range(1, len(row)):
+            product = product * x
+            sums.append(product.sum())
+        in_rows.append(torch.stack(sums))
+    return [in_x, *in_rows]
+
+
+class _Quotient(torch.autograd.Function):
+    """``P / Q`` where it and ``x`` are not ⊥; elsewhere 0, with a gradient of 0."""
+
+    @staticmethod
+    def forward(ctx: Any, P: Tensor, Q: Tensor, x: Tensor, tau: float) -> tuple[Tensor, Tensor]:
+        value, size = P / Q, Q.abs()
+        known = torch.maximum(value.abs(), size) < torch.inf
+        bottom = ~(known & reaches(size, tau) & (x.abs() < torch.inf))
+        value.masked_fill_(bottom, 0.0)
+        ctx.save_for_backward(Q, value, bottom)
+        ctx.mark_non_differentiable(bottom)
+        return value, bottom
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        Q, value, bottom = ctx.saved_tensors
+        in_P = (gradient / Q.masked_fill(bottom, 1.0)).masked_fill_(bottom, 0.0)
+        return in_P, (in_P * value).neg_(), None, None
 
 
 class ProjectiveRationalHead(nn.Module):
@@ -59,7 +149,9 @@ class ProjectiveRationalHead(nn.Module):
         self, x: Float[Tensor, "*shape"]
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
         """Return ``(P(x), Q(x))``."""
-        P, Q = _horner(self.numerator, x), _horner(self.denominator, x)
+        dtype = torch.promote_types(self.numerator.dtype, x.dtype)
+        rows = (row.to(dtype) for row in (self.numerator, self.denominator))
+        P, Q = _Polynomials.apply(x.to(dtype), *rows)  # type: ignore[no-untyped-call]
         return as_tuple(gate_outputs((P, Q), get_policy(ProjectiveRationalHead)))
 
 
@@ -88,18 +180,14 @@ class SCMRationalLayer(nn.Module):
         super().__init__()
         check_thresholds(tau, tau, ("tau", "tau"))
         self.head = ProjectiveRationalHead(numerator_degree, denominator_degree)
-        self.config = InferenceConfig(tau_infer=tau, tau_train=tau)
+        self.tau = tau
 
     def forward(
         self, x: Float[Tensor, "*shape"]
     ) -> tuple[Float[Tensor, "*shape"], Bool[Tensor, "*shape"]]:
         """Return the value (0 under the mask) and the mask of ⊥."""
-        defined = torch.isfinite(x)
-        # x itself may be ⊥: its powers must reach neither the value nor the coefficients.
-        P, Q = self.head(x.masked_fill(~defined, 0.0))
-        value, bottom, _ = strict_inference(P, Q, self.config)
-        bottom = bottom | ~defined
-        value = value.masked_fill(bottom, 0.0)
+        P, Q = self.head(x)
+        value, bottom = _Quotient.apply(P, Q, x.detach(), self.tau)  # type: ignore[no-untyped-call]
         return apply_policy(value, bottom, layer=SCMRationalLayer), bottom
 
 

@@ -121,7 +121,7 @@ class SCMTrainingLoss:
         oriented = ~finite if targets is None else targets.isinf()
         check_mask(oriented, P)
         total, *terms = with_slopes(
-            self._rule, P, Q, Y_n, Y_d, finite, oriented, tau, *weights.values()
+            self._rule, (P, Q), Y_n, Y_d, finite, oriented, tau, *weights.values()
         )
         return total, dict(zip(weights, terms, strict=True))
 

@@ -113,5 +113,5 @@ def rejection_loss(
     P, Q = alike(P, Q)
     if mask is not None:
         check_mask(mask, Q)
-    (value,) = with_slopes(_rejection, Q, P, tau, target_coverage, mask)
+    (value,) = with_slopes(_rejection, (Q,), P.detach(), tau, target_coverage, mask)
     return value

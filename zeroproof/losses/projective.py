@@ -154,7 +154,7 @@ def implicit_loss(
     if mask is not None:
         check_mask(mask, P)
         P, Q, Y_n, Y_d = (torch.where(mask, x, 0.0) for x in (P, Q, Y_n, Y_d))
-    (value,) = with_slopes(_implicit, P, Q, Y_n, Y_d, gamma, mask)
+    (value,) = with_slopes(_implicit, (P, Q), Y_n, Y_d, gamma, mask)
     return value
 
 
@@ -186,7 +186,8 @@ def chordal_loss(
         >>> chordal_loss(one, 0 * one, one, one)
         tensor(0.5000)
     """
-    (value,) = with_slopes(_chordal, *lines(mask, P, Q, Y_n, Y_d), mask)
+    P, Q, Y_n, Y_d = lines(mask, P, Q, Y_n, Y_d)
+    (value,) = with_slopes(_chordal, (P, Q), Y_n, Y_d, mask)
     return value
 
 
@@ -219,7 +220,7 @@ def margin_loss(
     (Q,) = alike(Q)
     if mask is not None:
         check_mask(mask, Q)
-    (value,) = with_slopes(_margin, Q, tau, mask)
+    (value,) = with_slopes(_margin, (Q,), tau, mask)
     return value
 
 
@@ -253,5 +254,6 @@ def sign_consistency_loss(
         tensor(2.)
     """
     mask = Y_d == 0 if oriented is None else oriented
-    (value,) = with_slopes(_sign, *lines(mask, P, Q, Y_n, Y_d), mask)
+    P, Q, Y_n, Y_d = lines(mask, P, Q, Y_n, Y_d)
+    (value,) = with_slopes(_sign, (P, Q), Y_n, Y_d, mask)
     return value

@@ -7,7 +7,7 @@ differentiated again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -41,18 +41,19 @@ class _WithSlopes(torch.autograd.Function):
         return None, *own, *[None] * len(ctx.constants)
 
 
-def with_slopes(rule: Rule, *arguments: Tensor | Number | None) -> tuple[Tensor, ...]:
-    """Return a rule's scalars, the first of which has its slopes for a gradient.
+def with_slopes(
+    rule: Rule, inputs: Sequence[Tensor], *constants: Tensor | Number | None
+) -> tuple[Tensor, ...]:
+    """Return a rule's scalars, the first of which has its slopes for a gradient in the inputs.
 
     It is differentiable once and twice. Raises ValueError for a constant with a gradient.
     """
-    constants = [x for x in arguments[2:] if isinstance(x, Tensor)]
-    if any(x.requires_grad for x in constants):
+    if any(isinstance(x, Tensor) and x.requires_grad for x in constants):
         raise ValueError(
             "targets, tau and weights must not require a gradient, which a loss has only in its "
             "predictions; detach them"
         )
-    values: tuple[Tensor, ...] = _WithSlopes.apply(rule, *arguments)  # type: ignore[no-untyped-call]
+    values: tuple[Tensor, ...] = _WithSlopes.apply(rule, *inputs, *constants)  # type: ignore[no-untyped-call]
     return values
 
 

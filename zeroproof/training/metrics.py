@@ -50,8 +50,8 @@ def measure(
     """
     block, samples = P.shape[:2]
     size = Q.abs().reshape(block, samples, -1)
-    tau = from_host(taus, Q.device)[:, None, None]
-    bottom = tuple_bottom(P, Q).reshape(size.shape) | (size.double() < tau)
+    tau = from_host(taus, Q.device).reshape(-1, *[1] * (Q.dim() - 1))
+    bottom = tuple_bottom(P, Q, tau).reshape(size.shape)
     covered = ~bottom.any(2)
     finite = (Y_d.reshape(block, samples, -1) != 0).all(2)
     counts = [covered, finite, covered & finite, ~(covered | finite)]
