@@ -58,7 +58,7 @@ def _carrier(outputs: Outputs) -> SCMTensor:
 
 
 def reaches(
-    size: Float[Tensor, "*shape"], tau: float | Float[Tensor, ""]
+    size: Float[Tensor, "*shape"], tau: float | Float[Tensor, "..."]
 ) -> Bool[Tensor, "*shape"]:
     """Tell where ``size`` ≥ 0 is at least ``tau``, and not 0; NaN never is.
 
@@ -77,7 +77,7 @@ def reaches(
 def tuple_bottom(
     P: Float[Tensor, "*shape"],
     Q: Float[Tensor, "*shape"],
-    tau: float | Float[Tensor, ""] = 0.0,
+    tau: float | Float[Tensor, "..."] = 0.0,
 ) -> Bool[Tensor, "*shape"]:
     """Mark the tuples that decode to ⊥ at threshold ``tau`` on ``|Q|``.
 
