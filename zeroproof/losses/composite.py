@@ -97,14 +97,18 @@ class SCMTrainingLoss:
         Args:
             outputs: a model's outputs in any form; a value ``v`` counts as ``(v, 1)``.
             lifted: the lifted targets ``(Y_n, Y_d)``, of the outputs' shape.
-            tau: threshold on ``|Q|``; None takes ``config.tau_train``.
+            tau: threshold on ``|Q|``, a float or a tensor; None takes ``config.tau_train``.
             targets: the raw targets, which alone tell NaN (unoriented) from +∞; without them
                 every ``Y_d = 0`` counts as oriented.
             loss_weights: weights by name (fit, margin, sign, rejection) in the place of the
-                configured ones.
+                configured ones, floats or tensors. With a float 0 a term is only logged, whatever
+                it is; a tensor multiplies.
+
+        The total can be differentiated twice, in the outputs only.
 
         Raises:
-            ValueError: an unknown name in ``loss_weights``, or shapes that differ.
+            ValueError: an unknown name in ``loss_weights``, shapes that differ, or targets, ``tau``
+                or weights that require a gradient.
         """
         P, Q = as_tuple(outputs)
         Y_n, Y_d = lifted
@@ -117,12 +121,11 @@ class SCMTrainingLoss:
         weights.update(loss_weights or {})
         tau = self.config.tau_train if tau is None else tau
         P, Q, Y_n, Y_d = alike(P, Q, Y_n, Y_d)
+        numbers = (w.to(P.dtype) if isinstance(w, Tensor) else w for w in weights.values())
         finite = Y_d != 0
         oriented = ~finite if targets is None else targets.isinf()
         check_mask(oriented, P)
-        total, *terms = with_slopes(
-            self._rule, (P, Q), Y_n, Y_d, finite, oriented, tau, *weights.values()
-        )
+        total, *terms = with_slopes(self._rule, (P, Q), Y_n, Y_d, finite, oriented, tau, *numbers)
         return total, dict(zip(weights, terms, strict=True))
 
     def _rule(
@@ -137,12 +140,12 @@ class SCMTrainingLoss:
         *weights: Number,
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
         config, (w_fit, w_margin, w_sign, w_rejection) = self.config, weights
-        angle, size = Angle.between(P, Q, Y_n, Y_d), max(P.numel(), 1)
+        angle, n = Angle.between(P, Q, Y_n, Y_d), max(P.numel(), 1)
         n_finite, n_oriented = count(finite, P), count(oriented, P)
         speed = oriented * (w_sign / n_oriented)
         if config.fit == "chordal":
-            fit = chordal_term(angle, size)
-            in_P, fall = angle.turn(add(speed, w_fit * (2.0 / size), angle.cosine))
+            fit = chordal_term(angle, n)
+            in_P, fall = angle.turn(add(speed, w_fit * (2.0 / n), angle.cosine))
         else:
             fit, slopes = implicit_term(P, Q, Y_n, Y_d, config.gamma, None)
             in_P, fall = angle.turn(speed)

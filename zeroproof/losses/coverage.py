@@ -45,7 +45,7 @@ def coverage(
 
 
 def rejection_term(
-    size: Tensor, larger: Tensor, tau: Number, target: float, finite: Tensor, n: Tensor
+    size: Tensor, larger: Tensor, tau: Number, target: float, finite: Tensor, n: Number
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the rejection loss, the elements that it pushes, and how it falls with their size.
 

@@ -4,8 +4,8 @@ All four are computed in float32 or wider, with their slopes. A tuple is first d
 of its two components, held constant. Where a term is invariant under scaling this changes nothing,
 also not the gradient, and no square can overflow or lose both components to underflow.
 
-The functions whose names begin with an underscore, and the rules, give the value first, and then
-what the slope is made of.
+The functions ``*_term`` are what the composite is made of, too; each gives its value, and what its
+slope is made of. The rules that begin with an underscore put the two together.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def chordal_term(angle: Angle, n: Number) -> Tensor:
     return (terms.sum() / n).clamp(max=1.0)
 
 
-def sign_term(angle: Angle, oriented: Tensor, n: Tensor) -> Tensor:
+def sign_term(angle: Angle, oriented: Tensor, n: Number) -> Tensor:
     """Return the sign loss; where oriented, ``1/n`` times the sine is its slope in the angle."""
     terms = torch.where(oriented, 1.0 - angle.cosine, 0.0)
     return (terms.sum() / n).clamp(0.0, 2.0)
@@ -64,7 +64,7 @@ def margin_term(size: Tensor, tau: Number, mask: Tensor | None, n: Number) -> tu
     if mask is not None:
         lack = torch.where(mask, lack, 0.0)
     # The value is bounded, not the slope, which must still lead down from there.
-    bounded = lack if isinstance(tau, float) and tau <= bound else lack.clamp(max=bound)
+    bounded = lack if not isinstance(tau, Tensor) and tau <= bound else lack.clamp(max=bound)
     return bounded.square().sum() / n, lack
 
 

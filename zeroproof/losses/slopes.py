@@ -77,10 +77,10 @@ def check_mask(mask: Tensor, like: Tensor) -> None:
         )
 
 
-def count(mask: Tensor | None, like: Tensor) -> Tensor:
+def count(mask: Tensor | None, like: Tensor) -> Number:
     """Return how many elements the mask keeps, at least 1; of ``like`` where there is none."""
     if mask is None:
-        return like.new_full((), max(like.numel(), 1))
+        return float(max(like.numel(), 1))
     return mask.count_nonzero().to(like.dtype).clamp(min=1.0)
 
 
@@ -114,7 +114,7 @@ class Angle(NamedTuple):
         p, q = p / norm, q / norm
         target = torch.hypot(Y_n, Y_d)
         n, d = Y_n / target, Y_d / target
-        sine = torch.addcmul(p * d, q, n, value=-1)
+        sine = p * d - q * n  # not fused, so that it is 0 for equal ones
         cosine = torch.addcmul(p * n, q, d)
         return cls(size, larger, norm, p, q, missing, sine, cosine)
 
