@@ -104,6 +104,12 @@ class Ranks:
             )
 
 
+def whole(x: Tensor) -> Tensor:
+    """Return a tensor that is spread over ranks, as those of a sharded model are, in one piece."""
+    gather: Callable[[], Tensor] | None = getattr(x, "full_tensor", None)
+    return x if gather is None else gather()
+
+
 def set_epoch(loader: Any, epoch: int) -> None:
     """Tell a loader and its samplers the epoch, where they ask for it."""
     for name in ("", "sampler", "batch_sampler"):

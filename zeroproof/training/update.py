@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from zeroproof.training.config import TrainingConfig
-from zeroproof.training.ranks import Ranks
+from zeroproof.training.ranks import Ranks, whole
 from zeroproof.training.scale import LossScale
 from zeroproof.training.transfer import Transfer, from_host
 
@@ -233,8 +233,8 @@ class UpdateWindow:
                 gradient.div_(divisor)
         limit = self._config.max_grad_norm
         if limit is None:
-            return list(torch._foreach_norm(gradients))
-        norm = torch.nn.utils.get_total_norm(gradients)
+            return [whole(norm) for norm in torch._foreach_norm(gradients)]
+        norm = whole(torch.nn.utils.get_total_norm(gradients))
         torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
         return [norm]
 
