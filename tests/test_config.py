@@ -48,6 +48,7 @@ BAD_TYPES = [
     ("log_hook", "print"),
     ("loss_curriculum", {"fit": 1.0}),
     ("val_loader", 3),
+    ("prepare_batch", "dict"),
 ]
 
 
@@ -106,6 +107,7 @@ def test_the_defaults_train_plainly() -> None:
         "coverage_patience": 1,
         "log_hook": None,
         "val_loader": None,
+        "prepare_batch": None,
         "gradient_policy": None,
         "loss_weights": None,
         "loss_curriculum": None,

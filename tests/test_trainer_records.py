@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from typing import Any
 
@@ -210,3 +211,23 @@ def test_validation_restores_the_generators_of_both_loaders(drawn_on: str) -> No
 def test_validate_needs_a_loader() -> None:
     with pytest.raises(ValueError, match="val_loader"):
         make_trainer(small_model(), finite_batches(1)).validate()
+
+
+def test_memory_is_flat_over_many_steps() -> None:
+    sizes: list[int] = []
+    counted = 0
+
+    def hook(metrics: dict[str, float]) -> None:
+        nonlocal counted
+        counted += 1
+        if counted % 2000 == 0:
+            gc.collect()
+            sizes.append(len(gc.get_objects()))
+
+    batches = finite_batches(100)
+    trainer = make_trainer(
+        nn.Linear(2, 1), batches, square, max_epochs=100, log_hook=hook, history_limit=50
+    )
+    trainer.fit()
+    assert len(sizes) == 5
+    assert max(sizes[1:]) - min(sizes[1:]) < 2000, "an object a step would be 2000 a reading"

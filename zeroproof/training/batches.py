@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -20,23 +20,28 @@ def _to_device(data: Any, device: torch.device) -> Any:
     return data
 
 
-def split_batch(batch: Any, device: torch.device) -> tuple[Any, Tensor]:
+def split_batch(
+    batch: Any, device: torch.device, prepare: Callable[[Any], Any] | None = None
+) -> tuple[Any, Tensor]:
     """Return a batch's inputs and targets, on the device.
 
     Args:
         batch: a pair of inputs (a tensor, or a nest of them) and a tensor of targets, samples
-            along the first dimension.
+            along the first dimension; or what ``prepare`` makes such a pair of.
         device: where to move both.
+        prepare: the user's ``prepare_batch``.
 
     Raises:
         TypeError: the batch is no such pair.
         ValueError: the targets hold no samples.
     """
+    if prepare is not None:
+        batch = prepare(batch)
     if not isinstance(batch, (list, tuple)) or len(batch) != 2 or not isinstance(batch[1], Tensor):
         parts = [type(part).__name__ for part in batch] if isinstance(batch, (list, tuple)) else ""
         raise TypeError(
             "the loader must yield pairs (inputs, targets) with a tensor of targets, "
-            f"got {type(batch).__name__} {parts}"
+            f"got {type(batch).__name__} {parts}; give a prepare_batch that makes one of it"
         )
     inputs, targets = _to_device(batch, device)
     if targets.dim() == 0 or len(targets) == 0:

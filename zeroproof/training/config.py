@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from zeroproof.autodiff.policies import GradientPolicy
 from zeroproof.training.gap import check_thresholds
@@ -41,6 +42,8 @@ class TrainingConfig:
         coverage_patience: bad epochs in a row that stop training; ≥ 1 (STOP-1).
         log_hook: called with every record, as plain floats (LOG-1).
         val_loader: run once an epoch (VAL-1).
+        prepare_batch: function from what a loader yields to a pair of inputs and targets; None
+            takes it as such a pair.
         gradient_policy: policy in force for forwards and where outputs meet the loss (POL-9);
             a member of :class:`~zeroproof.autodiff.policies.GradientPolicy` or its name.
         loss_weights: weights by name, for losses that accept ``loss_weights`` (CUR-1).
@@ -80,6 +83,7 @@ class TrainingConfig:
     coverage_patience: int = 1
     log_hook: LogHook | None = None
     val_loader: Iterable[Any] | None = None
+    prepare_batch: Callable[[Any], tuple[Any, Tensor]] | None = None
     gradient_policy: GradientPolicy | str | None = None
     loss_weights: Mapping[str, float] | None = None
     loss_curriculum: LossCurriculum | None = None
@@ -99,7 +103,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         self._check_integers()
         self._check_numbers()
-        for name in ("log_hook", "loss_curriculum"):
+        for name in ("log_hook", "loss_curriculum", "prepare_batch"):
             if getattr(self, name) is not None and not callable(getattr(self, name)):
                 raise TypeError(f"{name} must be callable or None, got {getattr(self, name)!r}")
         if self.val_loader is not None and not isinstance(self.val_loader, Iterable):

@@ -31,7 +31,7 @@ MEASURES = (
 def measure(
     P: Float[Tensor, "block batch *outputs"],
     Q: Float[Tensor, "block batch *outputs"],
-    Y_d: Float[Tensor, "block batch *outputs"],
+    Y_d: Float[Tensor, "block batch *targets"],
     taus: Sequence[float],
 ) -> Float[Tensor, "block measures"]:
     """Count and measure the outputs of several micro-batches, on their device.

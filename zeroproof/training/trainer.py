@@ -245,7 +245,7 @@ class SCMTrainer:
     def _micro_batch(self, batch: Any) -> None:
         config = self.config
         tau = between(config.tau_train_min, config.tau_train_max, self.tau_generator.random())
-        inputs, targets = split_batch(batch, self.device)
+        inputs, targets = split_batch(batch, self.device, config.prepare_batch)
         samples = len(targets)
         unit, offered = self.window.unit(samples), self._offered(tau, self.epoch)
         with self.ranks.reduction(self.model, self._closes_window):
@@ -366,7 +366,7 @@ class SCMTrainer:
         epoch = max(self.epoch - 1, 0)
         with undisturbed_eval(self._modules, self.train_loader, config.val_loader):
             for batch in config.val_loader:
-                inputs, targets = split_batch(batch, self.device)
+                inputs, targets = split_batch(batch, self.device, config.prepare_batch)
                 offered = self._offered(tau, epoch)
                 outputs, Y_d, scalars = self._evaluate(inputs, targets, offered)
                 known: dict[str, float] = {"samples": len(targets), "global_step": 0}
