@@ -14,7 +14,19 @@ from fractions import Fraction
 from .clause import clause, require
 from .coverage import bottom_recall, epoch_coverage, monitored_coverage
 from .epochs import validation_mean, validation_minimum
-from .runs import MEASURED, SLACK, Epoch, Event, MicroBatch, Plan, Trace, Trains, agree
+from .runs import (
+    DONE,
+    MEASURED,
+    REPORTED,
+    SLACK,
+    Epoch,
+    Event,
+    MicroBatch,
+    Plan,
+    Trace,
+    Trains,
+    agree,
+)
 from .stopping import count_bad
 from .thresholds import midpoint, threshold
 from .update import clipped, window_gradient, windows
@@ -188,7 +200,7 @@ def like_the_automaton(subject: Trains, plan: Plan) -> None:
 
 def require_alike(found: Sequence[Event], expected: Sequence[Event]) -> None:
     """Require a trainer's events to be those of the automaton, but for the thresholds drawn."""
-    for kinds in (("draw", "update"), ("log", "skip", "validate", "stop", "error")):
+    for kinds in (DONE, REPORTED):
         ours, theirs = ([e for e in events if e.kind in kinds] for events in (found, expected))
         order = [event.kind for event in ours], [event.kind for event in theirs]
         require(order[0] == order[1], "{} instead of {}", *order)

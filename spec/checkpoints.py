@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from .clause import clause, require
-from .runs import Plan, Trains
+from .runs import DONE, REPORTED, Plan, Trains
 
 UNREADABLE: Final = ("truncated", "garbage", "foreign", "newer", "hostile", "of another model")
 WRAPPERS: Final = ("module.", "_orig_mod.")
@@ -72,7 +72,7 @@ def exact_resume(subject: Trains, plan: Plan) -> None:
     for part in ("parameters", "thresholds", "rate"):
         ours, theirs = getattr(found, part), getattr(expected, part)
         require(ours == theirs, "{}: {} {}, not {}", plan, part, ours, theirs)
-    for kinds in (("draw", "update"), ("log", "skip", "validate", "stop", "error")):
+    for kinds in (DONE, REPORTED):
         trace, reference = repr(found.of(*kinds)), repr(expected.of(*kinds))
         require(trace == reference, "{}: {}, not {}", plan, trace, reference)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from .clause import clause, refused, require
-from .runs import Plan, Trains, agree
+from .runs import Plan, Trains, require_same_run
 
 
 class Distributes(Trains, Protocol):
@@ -26,11 +26,5 @@ def as_one(subject: Distributes, plan: Plan, ranks: int) -> None:
     reported once; ranks with unequal numbers of micro-batches are an error before the epoch.
     """
     found, expected = subject.train(replace(plan, ranks=ranks)), subject.train(plan)
-    for kinds in (("draw", "update"), ("log", "skip", "validate", "stop", "error")):
-        ours, theirs = found.of(*kinds), expected.of(*kinds)
-        same = [e.kind for e in ours] == [e.kind for e in theirs]
-        require(same, "{} ranks: {}, not {}", ranks, ours, theirs)
-        for event, reference in zip(ours, theirs, strict=True):
-            for name, value in reference.values.items():
-                require(agree(event.values[name], value), "{}, not {}", event, reference)
+    require_same_run(found, expected)
     require(refused(ValueError, lambda: subject.train_unequal(ranks)), "unequal loaders trained")

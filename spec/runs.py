@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Literal, Protocol, TypeAlias
 
+from .clause import require
 from .coverage import Counts, count
 
 Fault: TypeAlias = Literal["", "loss", "gradient"]
@@ -114,6 +115,8 @@ class Trains(Protocol):
         """
 
 
+DONE: Final[tuple[Kind, ...]] = ("draw", "update")
+REPORTED: Final[tuple[Kind, ...]] = ("log", "skip", "validate", "stop", "error")
 SLACK: Final = Fraction(1, 10**12)
 MEASURED: Final = {"bottom_frac": Fraction(1, 10**6), "denom_abs_mean": Fraction(1, 10**6)}
 
@@ -130,3 +133,14 @@ def agree(x: float | Fraction, y: float | Fraction, slack: Fraction = SLACK) -> 
     if not (math.isfinite(x) and math.isfinite(y)):
         return x == y
     return abs(Fraction(x) - Fraction(y)) <= slack * max(Fraction(1), abs(Fraction(y)))
+
+
+def require_same_run(found: Trace, expected: Trace) -> None:
+    """Require two runs to do and to report the same, each in its order, up to rounding."""
+    for kinds in DONE, REPORTED:
+        ours, theirs = found.of(*kinds), expected.of(*kinds)
+        same = [event.kind for event in ours] == [event.kind for event in theirs]
+        require(same, "{}, not {}", ours, theirs)
+        for event, reference in zip(ours, theirs, strict=True):
+            for name, value in reference.values.items():
+                require(agree(event.values[name], value), "{}, not {}", event, reference)

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Final, Protocol
 
 from .clause import clause, refused, require
-from .runs import SLACK, Event, Plan, Trace, Trains, agree
+from .runs import SLACK, Event, Plan, Trace, Trains, agree, require_same_run
 
 CLIPPED: Final = Fraction(1, 10**5)
 PRECISIONS: Final = ("float16", "bfloat16", "float32", "float64", "int8")
@@ -304,10 +304,4 @@ def trains(subject: Updates, case: str) -> None:
 def compiled(subject: Updates, plan: Plan) -> None:
     """Compiled and eager runs agree, whatever the thresholds and weights of the run."""
     found, expected = subject.train_compiled(plan), subject.train(plan)
-    for some in (("draw", "update"), ("log", "skip", "validate", "stop", "error")):
-        ours, theirs = found.of(*some), expected.of(*some)
-        same = [event.kind for event in ours] == [event.kind for event in theirs]
-        require(same, "{}: {}, not {}", plan, ours, theirs)
-        for event, reference in zip(ours, theirs, strict=True):
-            for name, value in reference.values.items():
-                require(agree(event.values[name], value), "{}: {}, not {}", plan, event, reference)
+    require_same_run(found, expected)
