@@ -18,7 +18,7 @@ from benchmarks.report import rows
 from benchmarks.rounds import Outcome, Worker, middle
 from benchmarks.worker import peak_memory
 
-KNOWN = {"processes 2"}  # what SCMTrainer cannot do so far
+KNOWN = {"processes 2"}  # what is not measured so far
 
 
 def bench(out: Path, parts: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from contextlib import nullcontext
-from dataclasses import fields
 from typing import Any
 
 import torch
@@ -33,16 +32,13 @@ def trainer(
 ) -> Job:
     """``SCMTrainer.fit`` for one epoch of as many batches as asked."""
     if processes > 1:
-        raise Unavailable("SCMTrainer trains in one process so far")
+        raise Unavailable("the benchmark starts no further processes so far")
     options: dict[str, Any] = {"gradient_accumulation_steps": accumulation}
     if amp:
         options |= {"use_amp": True, "amp_dtype": amp}
     if hook:
         options["log_hook"] = lambda record: None
-    if compile:
-        if "compile" not in {field.name for field in fields(TrainingConfig)}:
-            raise Unavailable("TrainingConfig has no option compile so far")
-        options["compile"] = True
+    options["compile"] = compile
     model, optimizer = start(width, device)
     feed = Feed(batch, device)
     config = TrainingConfig(max_epochs=1, **options)
