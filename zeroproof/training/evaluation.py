@@ -13,9 +13,31 @@ from zeroproof.autodiff.policies import GradientPolicy, gradient_policy
 from zeroproof.scm.outputs import Outputs, gate_outputs, widen_outputs
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.objective import Objective
+from zeroproof.training.ranks import Ranks
 from zeroproof.training.targets import lift_targets
 
 _NOTHING = nullcontext()
+
+
+def training_device(model: nn.Module, config: TrainingConfig, ranks: Ranks) -> torch.device:
+    """Return the device asked for, or this rank's, or the model's.
+
+    Raises RuntimeError for a device or precision that this machine does not have. Meets: AMP-4.
+    """
+    model_device = next((p.device for p in model.parameters()), None)
+    device = torch.device(config.device or ranks.own_device() or model_device or "cpu")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("device is 'cuda', but torch finds no CUDA device; use 'cpu'")
+    if config.amp:
+        bf16_on_gpu = config.autocast_dtype == torch.bfloat16 and device.type == "cuda"
+        if not torch.amp.autocast_mode.is_autocast_available(device.type) or (
+            bf16_on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False)
+        ):
+            raise RuntimeError(
+                f"amp_dtype {config.amp_dtype} is not available on device '{device}'; "
+                "use another dtype, or mixed_precision=False"
+            )
+    return device
 
 
 class Evaluation:

@@ -26,7 +26,7 @@ from zeroproof.training.checkpoint import (
     write_checkpoint,
 )
 from zeroproof.training.config import TrainingConfig
-from zeroproof.training.evaluation import Evaluation
+from zeroproof.training.evaluation import Evaluation, training_device
 from zeroproof.training.gap import between
 from zeroproof.training.interrupts import Interrupts, raise_signal
 from zeroproof.training.isolation import undisturbed_eval
@@ -61,7 +61,7 @@ class SCMTrainer:
         ValueError, TypeError: an option that cannot work with this model or loss.
         RuntimeError: a device or precision that this machine does not have.
 
-    Meets: TAU-4, TAU-7, TAU-8, POL-9, COV-3, STOP-1, STOP-5, STOP-6, ACC-3, AMP-1, AMP-3, AMP-4,
+    Meets: TAU-4, TAU-7, TAU-8, POL-9, COV-3, STOP-1, STOP-5, STOP-6, ACC-3, AMP-1, AMP-3,
     STEP-1, STEP-5, LOG-1, VAL-1, RES-1.
 
     Example:
@@ -88,7 +88,7 @@ class SCMTrainer:
         self.config = config = config or TrainingConfig()
         self.cadence = Cadence(scheduler, config)
         self.ranks = Ranks(None if config.device is None else torch.device(config.device))
-        self.device = self._find_device(model)
+        self.device = training_device(model, config, self.ranks)
         self.objective = Objective(loss_fn, config)
         self.model = self.ranks.wrap(model.to(self.device), self.device)
         self.train_loader = train_loader
@@ -112,23 +112,6 @@ class SCMTrainer:
         self.position = Position(train_loader, self.ranks)
         self._interrupts = Interrupts()
         self.start_epoch()
-
-    def _find_device(self, model: nn.Module) -> torch.device:
-        device = self.config.device or self.ranks.own_device()
-        device = device or next((p.device for p in model.parameters()), None)
-        device = torch.device(device or "cpu")
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise RuntimeError("device is 'cuda', but torch finds no CUDA device; use 'cpu'")
-        if self.config.amp:
-            bf16_on_gpu = self.config.autocast_dtype == torch.bfloat16 and device.type == "cuda"
-            if not torch.amp.autocast_mode.is_autocast_available(device.type) or (
-                bf16_on_gpu and not torch.cuda.is_bf16_supported(including_emulation=False)
-            ):
-                raise RuntimeError(
-                    f"amp_dtype {self.config.amp_dtype} is not available on device '{device}'; "
-                    "use another dtype, or mixed_precision=False"
-                )
-        return device
 
     @property
     def global_step(self) -> int:
