@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 from tests.loops import (
     Noisy,
     ScaledLoss,
+    fit_loss,
     make_trainer,
     pole_batches,
     random_parts,
@@ -208,3 +209,30 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
             signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("when", ["update", "validation", "last validation"])
+def test_ctrl_c_is_honoured_once_and_then_training_goes_on(when: str, tmp_path: Path) -> None:
+    trainer: SCMTrainer
+
+    def loss(outputs: Any, lifted: Any) -> Any:
+        place = "update" if torch.is_grad_enabled() else "validation"
+        last = trainer.epoch == trainer.config.max_epochs
+        if not pressed and when == ("last " if last and place == "validation" else "") + place:
+            pressed.append(trainer.epoch)
+            signal.raise_signal(signal.SIGINT)
+        return fit_loss(outputs, lifted)
+
+    pressed: list[int] = []
+    batches = pole_batches((4, 4))
+    options: dict[str, Any] = {"checkpoint_dir": tmp_path, "val_loader": batches, "max_epochs": 2}
+    trainer = make_trainer(small_model(), batches, loss, **options)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    assert len(list(tmp_path.iterdir())) == 1
+    resumed = make_trainer(small_model(), batches, fit_loss, **options)
+    resumed.load_checkpoint(tmp_path)
+    assert resumed.micro_step == trainer.micro_step
+    if when != "last validation":
+        trainer.fit()
+        assert trainer.epoch == 2

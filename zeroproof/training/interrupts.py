@@ -23,7 +23,8 @@ class Interrupts:
         self._taken: list[tuple[signal.Signals, object]] = []
 
     def __enter__(self) -> Interrupts:
-        """Take the signals."""
+        """Take the signals, those to come."""
+        self.received = None
         if threading.current_thread() is threading.main_thread():
             for number, default in self._defaults:
                 if signal.getsignal(number) is default:

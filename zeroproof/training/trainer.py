@@ -155,6 +155,7 @@ class SCMTrainer:
                     record = self._validation()
                     self.cadence.validated(record)  # first: the hook may save
                     self.log.deliver(record, keep=False)
+                self._pause(max(self.ranks.share(self._interrupts.received or 0)))
         return list(self.log.records)
 
     def _train_epoch(self, bar: tqdm[Any]) -> None:
@@ -169,12 +170,12 @@ class SCMTrainer:
                 self._micro_batch(batch)
                 if self.window.full:
                     self._update()
-                    self._pause()
+                    self._between_updates()
                 if show:
                     self._show(bar)
             if self.window.micro_batches:
                 self._update()
-                self._pause()
+                self._between_updates()
         finally:
             self._flush()
         if show:
@@ -188,11 +189,14 @@ class SCMTrainer:
         self.epoch += 1
         self.micro_batches = 0
 
-    def _pause(self) -> None:
-        """Between updates: save now and then, and honour a signal that has come (RES-4)."""
+    def _between_updates(self) -> None:
+        every, received = self.config.checkpoint_every, self._interrupts.received or 0
+        due = every > 0 and self.window.closed % every == 0
+        self._pause(received if self.ranks.size == 1 else self.window.signal, due=due)
+
+    def _pause(self, received: int, *, due: bool = False) -> None:
+        """Save, if it is time, and honour a signal that has come to some rank (RES-4)."""
         config = self.config
-        received = self._interrupts.received if self.ranks.size == 1 else self.window.signal
-        due = config.checkpoint_every and self.window.closed % config.checkpoint_every == 0
         if config.checkpoint_dir is not None and (received or due):
             self.save_checkpoint(checkpoint_path(config.checkpoint_dir, self.micro_step))
             if self.ranks.rank == 0:
