@@ -71,7 +71,11 @@ finally:
     found = {"weights": [w.tolist() for w in weights], "v": loss.v.item(), "records": records,
              "steps": trainer.global_step}
     open(f"{out}/{rank}.json", "w").write(json.dumps(found))
-dist.destroy_process_group() if dist.is_initialized() else None
+if dist.is_initialized():
+    dist.barrier()
+# Threads of gloo that are still there now and then abort an interpreter that ends.
+sys.stderr.flush()
+os._exit(0)
 """
 
 
