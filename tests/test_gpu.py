@@ -60,3 +60,33 @@ def test_resume_on_the_device(tmp_path: Path) -> None:
     rest.load_checkpoint(tmp_path / "run.pt")
     rest.fit()
     assert same(weights(rest.model), weights(whole.model))
+
+
+@pytest.mark.parametrize("amp", [None, "bf16", "fp16"])
+def test_no_call_of_an_epoch_makes_the_host_wait(amp: str | None) -> None:
+    options: dict[str, Any] = {"use_amp": True, "amp_dtype": amp} if amp else {}
+    model = small_model().cuda()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
+    batches = [(x.cuda(), y.cuda()) for x, y in pole_batches((64,) * 300)]
+
+    class Watched(list[Any]):
+        def __iter__(self) -> Any:
+            torch.cuda.set_sync_debug_mode("error")
+            try:
+                yield from super().__iter__()
+            finally:
+                torch.cuda.set_sync_debug_mode("default")
+
+    seen: list[Any] = []
+    trainer = make_trainer(
+        model,
+        Watched(batches),
+        optimizer=optimizer,
+        scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 300),
+        max_grad_norm=1.0,
+        log_hook=seen.append,
+        **options,
+    )
+    trainer.fit()
+    assert len(seen) == 300
+    assert trainer.global_step + trainer.skipped_steps == 300

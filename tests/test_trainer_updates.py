@@ -404,3 +404,49 @@ def test_a_loss_that_is_not_finite_is_skipped_though_its_gradient_is(faulty: int
     trainer.fit()
     assert (trainer.skipped_steps, trainer.global_step) == (1, 0)
     assert same(weights(model), before)
+
+
+@pytest.mark.parametrize("amp_dtype", [None, "bf16", "fp16"])
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_skip_on_the_device_is_a_skip_on_the_host(
+    amp_dtype: str | None, accumulation: int
+) -> None:
+    """The path of fused optimizers on CUDA, which learns of a skip one update later."""
+    (x, y), *good = pole_batches([8] * 9)
+    batches = [*good[:3], (x * torch.nan, y), *good[3:]]
+    runs = []
+    for on_device in (False, True):
+        model, seen = small_model(), list[dict[str, float]]()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
+        trainer = make_trainer(
+            model,
+            batches,
+            optimizer=optimizer,
+            scheduler=torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9),
+            gradient_accumulation_steps=accumulation,
+            max_epochs=3,
+            log_hook=seen.append,
+            use_amp=amp_dtype is not None,
+            **({"amp_dtype": amp_dtype} if amp_dtype else {}),
+        )
+        set_scale(trainer, 2.0**10)
+        trainer.window.skips_on_device = on_device
+        trainer.fit()
+        assert trainer.skipped_steps == 3
+        runs.append((weights(model), repr(seen), repr(trainer.state_dict()["counters"])))
+    assert same(runs[0][0], runs[1][0])
+    assert runs[0][1:] == runs[1][1:]
+
+
+def test_too_many_skips_on_the_device_end_in_the_same_error() -> None:
+    (x, y), *_ = pole_batches((8,))
+    model = small_model()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
+    trainer = make_trainer(
+        model, [(x, y), *[(x * torch.nan, y)] * 9], optimizer=optimizer, max_nonfinite_steps=3
+    )
+    trainer.window.skips_on_device = True
+    with pytest.raises(NonFiniteError, match="3 updates in a row were skipped at global step 1"):
+        trainer.fit()
+    assert all(torch.isfinite(p).all() for p in model.parameters())
+    assert [record["skipped"] for record in trainer.log.records][:4] == [0.0, 1.0, 2.0, 3.0]

@@ -260,9 +260,11 @@ class SCMTrainer:
 
     def _update(self) -> None:
         closing = self._unsettled.pop()
-        if self._unsettled or self.window.skips_on_device:
-            self._settle()
-        self._unsettled.append(closing)
+        try:
+            if self._unsettled or self.window.skips_on_device:
+                self._settle()
+        finally:
+            self._unsettled.append(closing)
         try:
             again = self._again if self.window.needs_closure else None
             self.window.step(self._interrupts.received or 0, again)
