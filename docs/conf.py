@@ -32,7 +32,7 @@ add_module_names = False
 napoleon_use_rtype = False
 # Types of other libraries, which a build without network cannot link.
 nitpick_ignore_regex = [
-    ("py:.*", r"(torch|nn|jaxtyping|tqdm|collections|argparse|pathlib|os)\b.*"),
+    ("py:.*", r"(torch|nn|jaxtyping|tqdm|collections|contextlib|random|argparse|pathlib|os)\b.*"),
     ("py:class", r"Tensor|Bool|Float|Int8|Shaped"),
 ]
 

@@ -42,7 +42,7 @@ def measure(
         taus: each micro-batch's threshold on ``|Q|``.
 
     Returns:
-        A row of :data:`MEASURES` for each micro-batch: the counts of covered samples, of those
+        A row of ``MEASURES`` for each micro-batch: the counts of covered samples, of those
         whose targets are all finite, of the covered and of the ⊥ ones among either kind; of ⊥ and
         of all elements; and number, sum and minimum of the finite ``|Q|``, ∞ where there is none.
 
@@ -68,7 +68,7 @@ def measure(
 def pooled(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Return what a micro-batch shows, from the rows of its parts on all ranks.
 
-    Each holds :data:`MEASURES` and ``samples``; what else it holds is a mean over samples.
+    Each holds ``MEASURES`` and ``samples``; what else it holds is a mean over samples.
     """
     values = dict(rows[0])
     if len(rows) > 1:

@@ -137,7 +137,7 @@ class UpdateWindow:
         """Close the window: apply its update, or skip it where something is not finite.
 
         The counters show it after :meth:`settle`, which this calls at once where the outcome is
-        known; and :attr:`signal` then is the one that some rank gave here as received. ``again``
+        known; and ``signal`` then is the one that some rank gave here as received. ``again``
         takes the window's micro-batches once more, for an optimizer that needs a closure.
         Raises ValueError where no gradient reached the optimizer.
         """
