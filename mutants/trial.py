@@ -72,6 +72,7 @@ class Tree:
     ) -> None:
         """Run pytest in this child, until one run fails, and leave with its exit status."""
         os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the tests' own matter
         sys.dont_write_bytecode = bool(no_bytecode)
         os.environ["PYTHONDONTWRITEBYTECODE"] = no_bytecode
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
