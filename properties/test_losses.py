@@ -100,6 +100,7 @@ def _tuples(P: list[float], Q: list[float], shape: tuple[int, ...]) -> Case:
 @example(_tuples([1.0] * 2, [0.0, -0.0], (2,)), 0.1, 1.0)
 @example(_tuples([1.0] * 2, [0.0, -0.0], (2,)), 0.0, 1.0)
 @example(_tuples([1.0] * 4, [0.0, 1.0, 1.0, 1.0], (2, 2)), 0.1, 1.0)
+@example(_tuples([1.0] * 4, [0.0, 0.0, 1.0, 1.0], (2, 2)), 0.1, 1.0)
 def test_LOSS_5_rejection(subject: Losses, case: Case, tau: float, goal: float) -> None:
     hold("LOSS-5", subject, case, tau, goal)
 

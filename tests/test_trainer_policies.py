@@ -18,8 +18,9 @@ from tests.loops import (
     small_model,
     weights,
 )
-from zeroproof.autodiff.policies import apply_policy
+from zeroproof.autodiff.policies import GradientPolicy, apply_policy
 from zeroproof.layers import ProjectiveRationalHead, SCMRationalLayer
+from zeroproof.scm.outputs import gate_outputs
 
 
 class Rational(nn.Module):
@@ -148,3 +149,18 @@ def test_clamp_bounds_the_gradient_of_the_loss_not_of_its_multiple() -> None:
         assert torch.allclose(clamped_move(order), parts / 61, rtol=1e-5)
         amp = clamped_move(order, scale=2.0, use_amp=True, amp_dtype="fp16")
         assert torch.allclose(amp, parts / 61, rtol=0.02)
+
+
+@pytest.mark.parametrize("form", ["value", "pair", "tuple"])
+def test_outputs_are_gated_by_the_policy_that_is_given(form: str) -> None:
+    x = torch.ones(3, requires_grad=True)
+    y = torch.ones(3, requires_grad=True)
+    outputs: Any = {"value": x, "pair": (x, torch.zeros(3, dtype=torch.bool)), "tuple": (x, y)}[
+        form
+    ]
+    gated = gate_outputs(outputs, GradientPolicy.REJECT)
+    parts = gated if isinstance(gated, tuple) else (gated,)
+    torch.stack([5 * part.float() for part in parts]).sum().backward()  # type: ignore[no-untyped-call]
+    assert x.grad is not None
+    assert not x.grad.any()
+    assert form != "tuple" or (y.grad is not None and not y.grad.any())
