@@ -25,11 +25,8 @@ class Cadence:
     """
 
     def __init__(self, scheduler: LRScheduler | None, config: TrainingConfig) -> None:
-        self.scheduler, self._step, self._metric = (
-            scheduler,
-            config.scheduler_step,
-            config.scheduler_metric,
-        )
+        self.scheduler = scheduler
+        self._step, self._metric = config.scheduler_step, config.scheduler_metric
         if isinstance(scheduler, ReduceLROnPlateau):
             if self._step != "val":
                 raise ValueError(

@@ -32,8 +32,8 @@ class _Entry:
 
     @property
     def kind(self) -> Any:
-        """Return what entries must share to be measured together."""
-        return list(self.scalars), [(x.shape, x.dtype) for x in self.arrays]
+        """Return what entries must share to be measured together, beside the scalars' names."""
+        return [(x.shape, x.dtype) for x in self.arrays]
 
 
 class RecordLog:
