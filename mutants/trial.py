@@ -72,7 +72,9 @@ class Tree:
     ) -> None:
         """Run pytest in this child, until one run fails, and leave with its exit status."""
         os.setsid()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the tests' own matter
+        # The tests' own matter; and a job in the background ignores SIGINT from its start.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.dont_write_bytecode = bool(no_bytecode)
         os.environ["PYTHONDONTWRITEBYTECODE"] = no_bytecode
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
