@@ -156,6 +156,7 @@ def test_a_carrier_does_not_change_and_compares_by_identity() -> None:
 def test_a_denominator_at_the_threshold_is_a_number() -> None:
     P, Q = torch.ones(3), torch.tensor([0.5, -0.5, 0.25])
     assert scm.bottom_mask((P, Q), tau=0.5).tolist() == [False, False, True]
+    assert not scm.bottom_mask((P, Q)).any()
 
 
 def test_pairs_of_different_shapes_are_named() -> None:
