@@ -142,7 +142,7 @@ def cases(devices: list[str], *, quick: bool) -> list[Case]:
             "width": (fixed | {"batch": 1024}, trainer, [64, 128, 256, 512]),
             "degrees": (values, rational, [(1, 1), (2, 2), (4, 4), (8, 8), (16, 16)]),
             "accumulation": (fixed, trainer, [1, 2, 4, 8]),
-            "processes": (fixed, trainer, [1, 2]),
+            "processes": (fixed, "processes:trainer", [1, 2]),
         }
         for name, (options, factory, steps) in grown.items():
             found.append(_growth(name, options, factory, steps[:2] if quick else steps))

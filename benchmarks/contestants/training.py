@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from benchmarks.contestants.problem import Batch, Feed, start
-from benchmarks.job import Job, Unavailable, Work, compiled
+from benchmarks.job import Job, Work, compiled
 from zeroproof.losses import SCMTrainingLoss
 from zeroproof.training.targets import lift_targets
 from zeroproof.training.trainer import SCMTrainer, TrainingConfig
@@ -29,11 +29,8 @@ def trainer(
     compile: bool = False,
     hook: bool = False,
     accumulation: int = 1,
-    processes: int = 1,
 ) -> Job:
     """``SCMTrainer.fit`` for one epoch of as many batches as asked."""
-    if processes > 1:
-        raise Unavailable("the benchmark starts no further processes so far")
     options: dict[str, Any] = {"gradient_accumulation_steps": accumulation}
     if amp:
         options |= {"use_amp": True, "amp_dtype": amp}
