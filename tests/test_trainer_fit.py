@@ -192,9 +192,16 @@ def test_loaders_that_cannot_train_are_named() -> None:
     once = iter(finite_batches(2))
     with pytest.raises(ValueError, match="nothing in epoch 1; an iterator can be read only once"):
         make_trainer(small_model(), once, max_epochs=2).fit()
-    for batch in (torch.rand(4, 2), 3, (1, 2, 3), [torch.rand(4, 2), None]):
-        with pytest.raises(TypeError, match="must yield pairs"):
+    x = torch.rand(4, 2)
+    for batch, got in (
+        (x, "Tensor ;"),
+        (3, "int ;"),
+        ((1, 2, 3), "tuple ['int', 'int', 'int']"),
+        ([x, None], "list ['Tensor', 'NoneType']"),
+    ):
+        with pytest.raises(TypeError, match="must yield pairs") as caught:
             make_trainer(small_model(), [batch]).fit()
+        assert f"got {got}" in str(caught.value)
     with pytest.raises(ValueError, match="at least one sample"):
         make_trainer(small_model(), [(torch.rand(0, 2), torch.rand(0))]).fit()
 
