@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from properties.subjects.ours.ranks import on_ranks
 from tests.loops import fit_loss, make_trainer, pole_batches, small_model, weights
@@ -35,6 +37,22 @@ def test_what_ranks_tell_each_other() -> None:
     alone, own = Ranks(None), torch.tensor([7.0])
     assert (alone.size, alone.share(3), alone.stack(own).tolist()) == (1, [3], [[7.0]])
     assert alone.sum(own).tolist() == [7.0]
+
+
+def test_a_script_that_torchrun_started_joins_the_others() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+
+    def task(rank: int) -> Any:
+        dist.destroy_process_group()
+        os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "MASTER_PORT": port}
+        os.environ["MASTER_ADDR"] = "127.0.0.1"
+        ranks = Ranks(torch.device("cpu"))
+        again = Ranks(None)
+        return ranks.share(rank), ranks.rank, again.size, dist.get_backend()
+
+    assert on_ranks(task, 2) == [([0, 1], rank, 2, "gloo") for rank in range(2)]
 
 
 @pytest.mark.parametrize(("loaders", "told"), [(([1, 2], [1]), "[2, 1]"), ((1, 1), "[None, None]")])

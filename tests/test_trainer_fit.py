@@ -16,7 +16,9 @@ from tests.loops import (
     fit_loss,
     make_trainer,
     pole_batches,
+    same,
     small_model,
+    weights,
 )
 from zeroproof.training.batches import split_batch
 from zeroproof.training.curriculum import LinearRamp, LossWeightsCurriculum
@@ -64,6 +66,28 @@ def test_curriculum_weights_reach_the_loss_epoch_by_epoch() -> None:
     assert seen[0][4] is batches[0][1]
 
 
+def test_a_curriculum_is_asked_once_an_epoch() -> None:
+    asked: list[int] = []
+
+    def curriculum(epoch: int) -> dict[str, float]:
+        asked.append(epoch)
+        return {"sign": 0.5}
+
+    batches = finite_batches(3)
+    options: dict[str, Any] = {"loss_curriculum": curriculum, "val_loader": batches}
+    make_trainer(small_model(), batches, max_epochs=2, **options).fit()
+    assert asked == [0, 1]
+
+
+def test_a_loss_of_one_element_is_a_scalar() -> None:
+    batches, runs = finite_batches(3), []
+    for loss in (fit_loss, lambda outputs, lifted: fit_loss(outputs, lifted).reshape(1)):
+        model = small_model()
+        runs.append((make_trainer(model, batches, loss).fit(), weights(model)))
+    assert runs[0][0] == runs[1][0]
+    assert same(runs[0][1], runs[1][1])
+
+
 def test_loss_weights_change_the_composite_loss() -> None:
     batches = [(x, torch.where(y > 0, torch.inf, y)) for x, y in pole_batches((16,))]
     losses = {}
@@ -92,8 +116,13 @@ def test_loss_arguments_reach_exactly_those_losses_that_accept_them() -> None:
         got.update(tau=tau)
         return fit_loss(outputs, targets)
 
-    make_trainer(small_model(), finite_batches(1), third, tau_train_max=1e-4).fit()
-    assert got["tau"] == 1e-4
+    def alone(outputs: Any, targets: Any, tau: float) -> Tensor:
+        return third(outputs, targets, tau)
+
+    for loss in (third, alone):
+        got.clear()
+        make_trainer(small_model(), finite_batches(1), loss, tau_train_max=1e-4).fit()
+        assert got == {"tau": 1e-4}
     for option in ({"loss_weights": {"fit": 1.0}}, {"loss_curriculum": lambda epoch: {}}):
         with pytest.raises(ValueError, match="accepts no argument 'loss_weights'"):
             make_trainer(small_model(), finite_batches(1), fit_loss, **option)
