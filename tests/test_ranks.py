@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.distributed as dist
+from torch import Tensor, nn
 
 from properties.subjects.ours.ranks import on_ranks
 from tests.loops import fit_loss, make_trainer, pole_batches, small_model, weights
-from zeroproof.training.ranks import Ranks
+from zeroproof.training import ranks as module
+from zeroproof.training.ranks import Ranks, whole
 from zeroproof.training.trainer import CheckpointError, SCMTrainer
 
 
@@ -72,6 +75,111 @@ def test_loaders_that_are_unequal_or_unknown_are_refused_on_every_rank(
     assert f"train_loader has {told} micro-batches on the 2 ranks" in first
 
 
+@pytest.mark.parametrize(
+    ("gpu", "device", "backend"),
+    [
+        (False, None, "gloo"),
+        (True, None, "nccl"),
+        (True, torch.device("cuda"), "nccl"),
+        (True, torch.device("cpu"), "gloo"),
+    ],
+)
+def test_ranks_with_gpus_join_by_nccl(
+    gpu: bool, device: torch.device | None, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined: list[str] = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(dist, "init_process_group", joined.append)
+    Ranks(device)
+    assert joined == [backend]
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    Ranks(device)
+    assert len(joined) == 1
+
+
+def test_each_rank_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranks, alone = Ranks(None), Ranks(None)
+    ranks.size = 2
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert ranks.own_device() == torch.device("cuda", 0)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert ranks.own_device() == torch.device("cuda", 1)
+    assert alone.own_device() is None
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert ranks.own_device() is None
+
+
+class Reducing(nn.Module):
+    """A model that says when its gradients are reduced, by one of torch's two interfaces."""
+
+    def __init__(self, interface: str) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.told: list[Any] = []
+        told = self.told.append
+        if interface == "set_requires_gradient_sync":
+            self.set_requires_gradient_sync = told
+        elif interface == "no_sync":
+            self.no_sync = lambda: told("no_sync") or nullcontext()
+
+
+def test_a_model_is_wrapped_unless_it_reduces_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapped, reducing = list[Any](), nn.Identity()
+    monkeypatch.setattr(
+        module, "DistributedDataParallel", lambda *given: wrapped.append(given) or reducing
+    )
+    ranks, cpu, gpu = Ranks(None), torch.device("cpu"), torch.device("cuda", 1)
+    plain, frozen = nn.Linear(1, 1), nn.Linear(1, 1).requires_grad_(False)
+    assert ranks.wrap(plain, cpu) is plain
+    ranks.size = 2
+    for model in (frozen, Reducing("no_sync"), Reducing("set_requires_gradient_sync")):
+        assert ranks.wrap(model, cpu) is model
+    assert wrapped == []
+    assert ranks.wrap(plain, cpu) is ranks.wrap(plain, gpu) is reducing
+    assert wrapped == [(plain, None), (plain, [gpu])]
+
+
+@pytest.mark.parametrize(
+    ("interface", "told"),
+    [("", []), ("no_sync", ["no_sync"]), ("set_requires_gradient_sync", [True, False])],
+)
+def test_gradients_are_reduced_where_it_is_wanted(interface: str, told: list[Any]) -> None:
+    ranks, model = Ranks(None), Reducing(interface)
+    with ranks.reduction(model, lambda: False):
+        assert model.told == [], "alone there is nothing to reduce"
+    ranks.size = 2
+    with ranks.reduction(model, lambda: True), ranks.reduction(model, lambda: False):
+        assert model.told == told
+
+
+def test_a_sharded_tensor_is_gathered() -> None:
+    class Sharded(Tensor):
+        def full_tensor(self) -> Tensor:
+            return torch.arange(3)
+
+    assert whole(torch.ones(1).as_subclass(Sharded)).tolist() == [0, 1, 2]
+    x = torch.ones(1)
+    assert whole(x) is x
+
+
+def test_loaders_and_samplers_learn_the_epoch() -> None:
+    class Told(list[Any]):
+        def __init__(self, batches: Any, **parts: Told) -> None:
+            super().__init__(batches)
+            vars(self).update(parts)
+            self.epochs: list[int] = []
+
+        def set_epoch(self, epoch: int) -> None:
+            self.epochs.append(epoch)
+
+    parts = {"sampler": Told([]), "batch_sampler": Told([])}
+    loader = Told(pole_batches((4, 4)), **parts)
+    make_trainer(small_model(), loader, max_epochs=3).fit()
+    for part in (loader, *parts.values()):
+        assert list(dict.fromkeys(part.epochs)) == [0, 1, 2]
+
+
 def test_a_signal_to_one_rank_stops_all_at_one_update(tmp_path: Path) -> None:
     def task(rank: int) -> Any:
         trainer = shared(rank, 2, checkpoint_dir=tmp_path)
@@ -98,8 +206,11 @@ def test_ranks_go_on_from_a_checkpoint_each_at_its_own_place(tmp_path: Path) -> 
         return [w.tolist() for w in weights(trainer.model)]
 
     def parts(rank: int) -> Any:
-        first = shared(rank, 2, checkpoint_dir=tmp_path, checkpoint_every=3)
+        seen: list[Any] = []
+        options: dict[str, Any] = {"checkpoint_dir": tmp_path, "checkpoint_every": 3}
+        first = shared(rank, 2, log_hook=seen.append, **options)
         first.fit()
+        assert len(seen) == (8 if rank == 0 else 0), "rank 0 alone reports"
         second = shared(rank, 2)
         second.load_checkpoint(tmp_path / "step-0000000003.pt")
         assert len(second.state_dict()["position"]["ranks"]) == 2
