@@ -50,11 +50,23 @@ def _events(trace: Trace, kinds: Any) -> list[Any]:
     return [[event.kind, dict(event.values)] for event in trace.of(*kinds)]
 
 
+class _Parts:
+    """A subject, of which a part that it lacks is not offered."""
+
+    def __init__(self, subject: object) -> None:
+        self._subject = subject
+
+    def __getattr__(self, name: str) -> Any:
+        if not hasattr(self._subject, name):
+            raise NotImplementedError(f"{self._subject!r} has no {name}")
+        return getattr(self._subject, name)
+
+
 class Offered:
     """What a subject offers, under the names of the vectors and with their arguments."""
 
     def __init__(self, subject: Any) -> None:
-        self.subject = subject
+        self.subject: Any = _Parts(subject)
 
     def table(self) -> Table:
         """Return the operations by name."""
@@ -213,7 +225,7 @@ class Offered:
 
     def phases(self, micro_batches: int) -> Any:
         """Look on at a window."""
-        return {"order": self.subject.phases(micro_batches).order}
+        return vars(self.subject.phases(micro_batches))
 
     def precision(self, dtype: str) -> Any:
         """Look at dtypes."""

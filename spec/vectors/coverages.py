@@ -47,7 +47,7 @@ def _outputs(random: Random, dtype: str, form: str, shape: tuple[int, ...]) -> P
 
 def _telling(dtype: str) -> Iterator[tuple[Predicted, float]]:
     """Walk outputs at the edges, and denominators right at the threshold."""
-    first = Array.of([*edges(dtype), *SINGULAR] * 2, dtype)
+    first = Array.of([*edges(dtype)[:4], *SINGULAR] * 2, dtype)
     half = len(first.values) // 2
     flags = first.with_values([float(i >= half) for i in range(2 * half)])
     for form in ("value", "pair", "carrier"):

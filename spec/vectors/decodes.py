@@ -93,7 +93,7 @@ def _cases(random: Random, dtype: str) -> Iterator[tuple[str, Tuples]]:
 
 def _gauged(random: Random, dtype: str) -> Iterator[Tuples]:
     """Walk tuples of several sizes in both gauges."""
-    for P, Q in ((3.0, 4.0), (-4.0, 3.0), (0.0, 1.0), (100.0, 1.0)):
+    for P, Q in ((3.0, 4.0), (-4.0, 3.0), (0.0, 1.0), (100.0, 1.0), (0.0, 0.0)):
         for exponent in (-10, 8):
             parts = [Array.of([math.ldexp(x, exponent)], dtype) for x in (P, Q)]
             for infer, train in ((0.5, 0.75), (0.79, 0.81), (0.01, 1.0)):
@@ -140,7 +140,7 @@ def decode_backwards(name: str, random: Random) -> Iterator[Case]:
     ``Q``, as ``in_P`` and ``in_Q``.
     """
     for dtype in ("float32", "float64"):
-        for tau in (0.0, 1e-4, 0.5):
+        for tau in (0.0, 0.5):
             for P, size in product((0.0, -3.0, 1e-30, math.inf), _denominators(dtype, tau)):
                 parts = Array.of([P, P], dtype), Array.of([size, -size], dtype)
                 case, slopes = Tuples(*parts, tau, tau), list[tuple[Any, Any]]()

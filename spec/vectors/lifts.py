@@ -59,8 +59,8 @@ def lifts(name: str, random: Random) -> Iterator[Case]:
 def orientations(name: str, random: Random) -> Iterator[Case]:
     """Return −1, 0 or 1 for each target of ``y``, as ``orientation`` in an integer dtype."""
     for dtype in FORMATS:
-        singles = [Array.of([y], dtype) for y in _targets(random, dtype)]
-        for y in (*singles, *_arrays(random, dtype)):
+        values = _targets(random, dtype) if dtype == "float64" else [*SINGULAR, *edges(dtype)[-2:]]
+        for y in (*(Array.of([y], dtype) for y in values), *_arrays(random, dtype)):
             sides = [orientation(value) for value in y.values]
             yield Case("LIFT-3", {"y": y}, {"orientation": filled(y, sides, dtype=None)})
     for dtype in UNLIFTABLE:

@@ -84,6 +84,10 @@ def _left(trace: Trace) -> dict[str, Any]:
     return {"parameters": parameters, "rate": float(trace.rate), **_stops(trace)}
 
 
+def _whole(trace: Trace) -> dict[str, Any]:
+    return _all(trace) | _left(trace)
+
+
 def epoch(random: Random, *, faulty: float = 0.0) -> Epoch:
     """Return one to five micro-batches, a part of them with a fault."""
     batches = []
@@ -160,11 +164,12 @@ def _plans(random: Random) -> Iterator[tuple[str, Plan, Shown]]:
         clipped = _plan(random, max_norm=(0.125, 0.5, 1.0)[uniform(random, 0, 2)])
         yield "STEP-1", clipped, lambda trace: _updates(trace, CLIPPED)
         yield "STOP-3", _plan(random, 0.1, validation=epoch(random)), _all
-        yield "RES-1", _interrupted(random, _plan(random, own_parameter=own)), _left
+        resumed = _interrupted(random, _plan(random, own_parameter=own))
+        yield "RES-1 STOP-3", resumed, _whole
     yield from _stopped(random)
     for dtype in ("float16", "bfloat16"):
         plan = _plan(random)
-        yield "AMP-3", replace(plan, precision=f"{dtype} off"), _all
+        yield "AMP-3 STOP-3", replace(plan, precision=f"{dtype} off"), _whole
 
 
 def _stopped(random: Random) -> Iterator[tuple[str, Plan, Shown]]:
@@ -172,10 +177,12 @@ def _stopped(random: Random) -> Iterator[tuple[str, Plan, Shown]]:
         yield "STOP-3", plan, _all
     for plan in _stopping(random, 16):
         yield "STOP-1 STOP-6", plan, _stops
-        yield "STOP-5", _interrupted(random, plan), _stops
-    for plan in _stopping(random, 3):
-        yield "STOP-4", _shared(plan), _stops
-        yield "DDP-1", _shared(plan), _all
+        yield "STOP-5 STOP-1", _interrupted(random, plan), _stops
+        yield "RES-1 STOP-3", _interrupted(random, plan), _left
+    uneven = Plan(((MicroBatch("vb"),),) * 3, threshold=0.5)
+    for plan in (*_stopping(random, 2), uneven):
+        yield "STOP-4 STOP-1", _shared(plan), _stops
+        yield "DDP-1 STOP-3", _shared(plan), _all
 
 
 def _shared(plan: Plan) -> Plan:
@@ -242,12 +249,15 @@ def counts(name: str, random: Random) -> Iterator[Case]:
 
 @operation("phases")
 def phases(name: str, random: Random) -> Iterator[Case]:
-    """Return the ``order`` of what happens in a window of ``micro_batches``: ``forward``, ``loss``,
-    ``backward``, ``step``, ``zero`` and ``schedule``.
+    """Train a window of ``micro_batches`` of a model that was left in eval mode, and return the
+    ``order`` of what happens in it (``forward``, ``loss``, ``backward``, ``step``, ``zero``,
+    ``schedule``) and whether the model ran in ``training`` mode, at each forward.
     """
     for micro_batches in (1, 2, 3):
         order = ["forward", "loss", "backward"] * micro_batches + ["step", "zero", "schedule"]
         yield Case("STEP-1", {"micro_batches": micro_batches}, {"order": order})
+        modes = [True] * micro_batches
+        yield Case("STEP-5", {"micro_batches": micro_batches}, {"training": modes})
 
 
 @operation("precision")
