@@ -172,7 +172,7 @@ class Offered:
     def training_loss(self, P: Array, Q: Array, y: Array, **options: Any) -> Any:
         """Return the training loss."""
         total, terms = self.subject.training_loss(P, Q, y, options)
-        return {"total": total.value, "terms": terms}
+        return {"total": total.value, "terms": terms, "in_P": total.in_P, "in_Q": total.in_Q}
 
     def bottom_mask(self, tau: float, **outputs: Any) -> Any:
         """Return the mask of outputs."""
