@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Final
 
 from docs.sources import prose
-from spec import vectors
+from spec import CLAUSES, vectors
+
+MANY: Final = 20
+
+
+def _named(ids: Iterable[str]) -> Iterator[str]:
+    """Walk clauses in their order, by their number where a chapter has many."""
+    for chapter, group in groupby(filter(set(ids).__contains__, CLAUSES), _chapter):
+        named = list(group)
+        yield from named if len(named) < MANY else [f"{len(named)} clauses of {chapter}"]
+
+
+def _chapter(id: str) -> str:
+    return CLAUSES[id].chapter
 
 
 def vectors_page() -> str:
-    """Return the page, made from the registry and from the file."""
+    """Return the page, made from the file."""
     file = json.loads(vectors.VECTORS.read_text("utf-8"))
     cases: dict[str, list[list[str]]] = {name: [] for name in file["operations"]}
     for case in file["cases"]:
@@ -19,11 +35,10 @@ def vectors_page() -> str:
               f"{len(file['cases'])} cases.\n", "## Operations\n"]  # fmt: skip
     for text in dict.fromkeys(file["operations"].values()):
         names = [name for name, said in file["operations"].items() if said == text]
-        clauses = dict.fromkeys(id for name in names for ids in cases[name] for id in ids)
-        shown = list(clauses) if len(clauses) < 30 else ["every law of ALG", "BOT-3"]
         count = sum(len(cases[name]) for name in names)
+        clauses = _named(id for name in names for ids in cases[name] for id in ids)
         parts += [f"### {', '.join(f'`{name}`' for name in names)}\n", prose(text) + "\n"]
-        parts += [f"{count} cases of {', '.join(map(prose, shown))}\\.\n"]
+        parts += [f"{count} cases of {', '.join(map(prose, clauses))}\\.\n"]
     parts += ["## Clauses without a value\n"]
     parts += [f"- {prose(id)}: {prose(why)}\\.\n" for id, why in vectors.WITHOUT.items()]
     return "\n".join(parts)

@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
         digests = {clause.id: clause.digest for clause in CLAUSES.values()}
         write_lock(updated(digests, read_lock() if LOCK.exists() else {}, SPEC_VERSION))
     elif chosen.command == "vectors":
-        write(chosen.out, SPEC_VERSION)
+        write(chosen.out)
     else:
         rows = [(clause, evidence_of(clause, trace)) for clause in CLAUSES.values()]
         if chosen.json:

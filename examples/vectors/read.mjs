@@ -12,6 +12,13 @@ export function number(text) {
   return sign ? -size : size;
 }
 
+function read(x) {
+  if (typeof x === "string") return number(x);
+  if (x === null || typeof x !== "object") return x;
+  if (Array.isArray(x)) return x.map(read);
+  return Object.fromEntries(Object.entries(x).map(([name, value]) => [name, read(value)]));
+}
+
 export function fits(found, expected) {
   if (expected === null) return true; // null is anything
   if (typeof expected === "string") return Object.is(found, number(expected));
@@ -26,7 +33,7 @@ export function fits(found, expected) {
 
 function outcome(kase, table) {
   try {
-    const found = table[kase.operation]?.(kase.arguments);
+    const found = table[kase.operation]?.(read(kase.arguments));
     if (found === undefined) return "not offered";
     return "result" in kase && fits(found, kase.result) ? "passed" : "failed";
   } catch (error) {
@@ -34,25 +41,21 @@ function outcome(kase, table) {
   }
 }
 
-// Return by clause how many cases passed, failed, or are not offered by the table.
+// Return by clause which cases passed, failed, or are not offered by the table.
 export function check(path, table) {
-  const read = (name, value) => (typeof value === "string" ? number(value) : value);
-  const counts = {};
+  const found = {};
   for (const kase of JSON.parse(readFileSync(path, "utf8")).cases) {
-    const given = JSON.parse(JSON.stringify(kase.arguments), read);
-    const found = outcome({ ...kase, arguments: given }, table);
-    for (const clause of kase.clauses) {
-      counts[clause] ??= {};
-      counts[clause][found] = (counts[clause][found] ?? 0) + 1;
-    }
+    const kind = outcome(kase, table);
+    for (const clause of kase.clauses) ((found[clause] ??= {})[kind] ??= []).push(kase.id);
   }
-  return counts;
+  return found;
 }
 
-export function report(counts) {
-  for (const [clause, count] of Object.entries(counts)) {
-    const parts = Object.entries(count).sort().map(([kind, n]) => `${n} ${kind}`);
-    console.log([clause, ...parts].join("  "));
+// Print the numbers, and of what failed the first; return whether nothing did.
+export function report(found) {
+  for (const [clause, kinds] of Object.entries(found)) {
+    const parts = Object.entries(kinds).sort().map(([kind, ids]) => `${ids.length} ${kind}`);
+    console.log([clause, ...parts, ...(kinds.failed ?? []).slice(0, 1)].join("  "));
   }
-  return !Object.values(counts).some((count) => count.failed);
+  return !Object.values(found).some((kinds) => kinds.failed);
 }

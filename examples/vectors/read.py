@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 
 NUMBER = re.compile(r"-?0x[01]\.[0-9a-f]+p[+-][0-9]+|-?inf|nan")
 
@@ -46,18 +46,19 @@ def outcome(case, table):
 
 
 def check(path, table):
-    """Return by clause how many cases passed, failed, or are not offered by the table."""
-    counts = defaultdict(Counter)
+    """Return by clause which cases passed, failed, or are not offered by the table."""
+    found = defaultdict(lambda: defaultdict(list))
     with open(path, encoding="utf-8") as file:
         for case in json.load(file)["cases"]:
-            found = outcome(case, table)
+            kind = outcome(case, table)
             for clause in case["clauses"]:
-                counts[clause][found] += 1
-    return counts
+                found[clause][kind].append(case["id"])
+    return found
 
 
-def report(counts):
-    """Print the counts, and return whether none failed."""
-    for clause, count in counts.items():
-        print(clause, *(f"{n} {kind}" for kind, n in sorted(count.items())), sep="  ")
-    return not any(count["failed"] for count in counts.values())
+def report(found):
+    """Print the numbers, and of what failed the first; return whether nothing did."""
+    for clause, kinds in found.items():
+        parts = [f"{len(ids)} {kind}" for kind, ids in sorted(kinds.items())]
+        print(clause, *parts, *kinds.get("failed", [])[:1], sep="  ")
+    return not any("failed" in kinds for kinds in found.values())

@@ -13,6 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from .. import CLAUSES, SPEC_VERSION
 from . import (
     bottoms,
     cases,
@@ -54,17 +55,24 @@ WITHOUT: Final = {
 """The clauses that have no value, and why."""
 
 
-def all_cases() -> Iterator[tuple[str, Case]]:
-    """Walk the cases of all operations, each made from a random source of its own."""
-    for name, operation in OPERATIONS.items():
-        for number, case in enumerate(operation.maker(name, Random(name))):
-            yield f"{name}/{number}", case
+def all_cases() -> dict[str, list[Case]]:
+    """Return the cases of each operation, by its name, in the order of the clauses.
+
+    Each operation has a random source of its own, so that one more case changes no other's.
+    """
+    made = {name: list(o.maker(name, Random(name))) for name, o in OPERATIONS.items()}
+    places = {id: place for place, id in enumerate(CLAUSES)}
+    first = {
+        name: min(places[id] for case in cases for id in case.clauses.split())
+        for name, cases in made.items()
+    }
+    return {name: made[name] for name in sorted(made, key=first.__getitem__)}
 
 
-def plain(id: str, case: Case) -> dict[str, Any]:
-    """Return a case as JSON has it."""
+def plain(name: str, number: int, case: Case) -> dict[str, Any]:
+    """Return a case of an operation as JSON has it."""
     outcome = {"refusal": case.refusal} if case.refusal else {"result": written(case.result)}
-    head = {"id": id, "clauses": case.clauses.split(), "operation": id.partition("/")[0]}
+    head = {"id": f"{name}/{number}", "clauses": case.clauses.split(), "operation": name}
     return head | {"arguments": written(case.arguments)} | outcome
 
 
@@ -72,14 +80,15 @@ def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def lines(version: str) -> Iterator[str]:
-    """Walk the lines of the file for a version of the specification, one case a line."""
-    yield f'{{"format":{FORMAT},"spec_version":{_compact(version)},'
+def lines() -> Iterator[str]:
+    """Walk the lines of the file, one case a line."""
+    made = all_cases()
+    yield f'{{"format":{FORMAT},"spec_version":{_compact(SPEC_VERSION)},'
     yield '"operations":{'
-    texts = [f"{_compact(name)}:{_compact(o.text)}" for name, o in OPERATIONS.items()]
-    yield from _joined(texts)
+    yield from _joined([f"{_compact(name)}:{_compact(OPERATIONS[name].text)}" for name in made])
     yield '},"cases":['
-    yield from _joined([_compact(plain(id, case)) for id, case in all_cases()])
+    numbered = ((name, *pair) for name, cases in made.items() for pair in enumerate(cases))
+    yield from _joined([_compact(plain(*case)) for case in numbered])
     yield "]}"
 
 
@@ -88,6 +97,6 @@ def _joined(texts: list[str]) -> Iterator[str]:
     yield texts[-1]
 
 
-def write(path: Path, version: str) -> None:
+def write(path: Path) -> None:
     """Write the file."""
-    path.write_text("\n".join(lines(version)) + "\n", "utf-8")
+    path.write_text("\n".join(lines()) + "\n", "utf-8")
