@@ -96,7 +96,7 @@ def test_the_file_meets_its_schema(validator: Any) -> None:
     assert [error.message for error in validator.iter_errors(FILE)] == []
 
 
-FIRST = CASES[0]
+FIRST = next(case for case in CASES if case["operation"] == "lift")
 DAMAGED: list[Callable[[dict[str, Any]], Any]] = [
     lambda case: case.pop("clauses"),
     lambda case: case.update(clauses=[]),
