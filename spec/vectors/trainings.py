@@ -200,15 +200,20 @@ def _done(trace: Trace) -> dict[str, Any]:
 
 @operation("train")
 def trains(name: str, random: Random) -> Iterator[Case]:
-    """Carry out a plan, and return what the trainer did (``done``) and reported (``reported``), as
-    pairs of a kind and named numbers, and parts of it by name. The model is one parameter ``w``,
-    at first 1, and with ``own_parameter`` the loss owns another, ``v``, at first 0. A micro-batch
-    has a ``slope``, and its loss is slope times ``w + v``; a ``fault`` makes the loss, or only its
-    gradient, NaN. The rate is 1/8, halved with every applied update. A sample is a letter: ``v`` a
-    value and ``b`` ⊥ where the target is finite, ``V`` and ``B`` where it is singular. After the
-    micro-batches numbered in ``interrupts`` the state is saved, and a new trainer goes on. With
-    ``stale`` the parameters hold some gradient before training. ``precision`` is that of autocast,
-    empty for none.
+    """Carry out a plan, and return what the trainer did (``done``) and reported (``reported``),
+    each in order, as pairs of a kind and named numbers, and parts of that: of the updates ``w``,
+    ``v`` and ``global_steps``; of the records ``losses`` and ``micro_steps``; the counts at
+    ``skips``, the global steps at ``errors``, the epochs of ``stops``, all ``validations``, the
+    ``order`` of records and validations with their micro-step or epoch; and what is left:
+    ``parameters`` (``w`` and ``v``), ``rate``, the latest epoch's ``thresholds``, the number of
+    records kept (``history``). The model is one parameter ``w``, at first 1, and with
+    ``own_parameter`` the loss owns another, ``v``, at first 0. A micro-batch has a ``slope``, and
+    its loss is slope times ``w + v``; a ``fault`` makes the loss, or only its gradient, NaN. The
+    rate is 1/8, halved with every applied update. A sample is a letter: ``v`` a value and ``b`` ⊥
+    where the target is finite, ``V`` and ``B`` where it is singular. After the micro-batches
+    numbered in ``interrupts`` the state is saved, and a new trainer goes on. With ``stale`` the
+    parameters hold some gradient before training. ``precision`` is that of autocast, empty for
+    none.
     """
     for clauses, plan, shown in _plans(random):
         yield Case(clauses, written_plan(plan), shown(run(plan)))
