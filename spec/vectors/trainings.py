@@ -177,6 +177,7 @@ def _stopped(random: Random) -> Iterator[tuple[str, Plan, Shown]]:
         yield "STOP-3", plan, _all
     for plan in _stopping(random, 16):
         yield "STOP-1 STOP-6", plan, _stops
+    for plan in _stopping(random, 6):
         yield "STOP-5 STOP-1", _interrupted(random, plan), _stops
         yield "RES-1 STOP-3", _interrupted(random, plan), _left
     uneven = Plan(((MicroBatch("vb"),),) * 3, threshold=0.5)
