@@ -26,6 +26,7 @@ from zeroproof.training import records
 from zeroproof.training.metrics import Seen
 from zeroproof.training.ranks import Ranks
 from zeroproof.training.records import COUNT, ELEMENTS, RecordLog
+from zeroproof.training.transfer import from_host
 
 KEYS = {"loss", "coverage", "tau_train", "bottom_frac", "denom_abs_min", "denom_abs_mean"}
 
@@ -154,6 +155,8 @@ def test_validation_is_weighted_by_samples_and_uses_the_midpoint() -> None:
     assert taus[1:] == [0.02, 0.02]
     assert (record["val_tau"], record["epoch"], record["global_step"]) == (0.02, 0, 1)
     assert trainer.validate() == trainer.val_history[1] == record
+    assert "val_loss" not in trainer.log.records[-1]
+    assert from_host([2.0**24 + 1], torch.device("cpu")).tolist() == [2**24 + 1], "counts are exact"
 
 
 def test_validation_covers_the_epochs_samples() -> None:

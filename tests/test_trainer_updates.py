@@ -433,6 +433,10 @@ def test_a_skip_on_the_device_is_a_skip_on_the_host(
     """The path of fused optimizers on CUDA, which learns of a skip one update later."""
     (x, y), *good = pole_batches([8] * 9)
     batches = [*good[:3], (x * torch.nan, y), *good[3:]]
+
+    def loss(outputs: Any, lifted: Any, *, global_step: int) -> Any:
+        return fit_loss(outputs, lifted), {"step": torch.tensor(float(global_step))}
+
     runs = []
     for on_device in (False, True):
         model, seen = small_model(), list[dict[str, float]]()
@@ -440,6 +444,7 @@ def test_a_skip_on_the_device_is_a_skip_on_the_host(
         trainer = make_trainer(
             model,
             batches,
+            loss,
             optimizer=optimizer,
             scheduler=torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9),
             gradient_accumulation_steps=accumulation,
