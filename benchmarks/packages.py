@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,3 +31,11 @@ def fetch(requirement: str, folder: Path) -> Path:
         if done.returncode:
             raise FetchError((done.stderr.strip() or "pip failed").splitlines()[-1])
     return place
+
+
+def environment(package: Path) -> dict[str, str]:
+    """Return the environment of a worker that imports ``zeroproof`` from a folder.
+
+    Two packages have that name, so the folder comes first on the path.
+    """
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(package), str(ROOT)])}

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, register_random, settings
 from torch import Tensor
 
 from properties.hold import unshrunk
-from properties.subjects import Exact, Ours
+from properties.subjects.exact import Exact
+from properties.subjects.ours import Ours
 from properties.trace import Recorder
 
 _EXAMPLES = 100

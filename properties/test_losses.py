@@ -25,7 +25,7 @@ from properties.problems import (
     samples,
 )
 from properties.strategies import dtypes, several, shapes, taus, wide_dtypes
-from properties.subjects import Exact
+from properties.subjects.exact import Exact
 from spec import Array
 from spec.losses import GAMMA, LOSSES, Case, Losses
 from spec.training_loss import TERMS, Batch, Options, TrainingLosses

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from properties.subjects.ours.tensors import to_array, to_tensor
 from properties.subjects.ours.unchecked import unchecked
+from properties.tensors import to_array, to_tensor
 from spec import Array
 from spec.losses import GAMMA, GOAL, TAU, Measured
 from spec.training_loss import Options

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from properties.subjects.ours.tensors import to_array, to_tensor
+from properties.tensors import to_array, to_tensor
 from spec import Array
 from zeroproof.autodiff import apply_policy, get_policy, gradient_policy, register_policy
 from zeroproof.training.trainer import SCMTrainer, TrainingConfig
