@@ -19,6 +19,10 @@ from properties.subjects.public.wire import Found, Kept, Place, Request, portabl
 FOLDER = ROOT / "build" / "packages"
 
 
+class LostError(BaseException):
+    """There is no worker; no ``Exception``, so that no clause takes it for a refusal."""
+
+
 class Worker:
     """The process. It answers one request at a time, whoever asks."""
 
@@ -37,7 +41,7 @@ class Worker:
         self.found = found
         if package not in Path(found.path).parents:
             self.close()
-            raise RuntimeError(f"zeroproof was imported from {found.path}, not {package}")
+            raise LostError(f"zeroproof was imported from {found.path}, not {package}")
 
     def _read(self) -> Any:
         assert self._process.stdout is not None
@@ -46,7 +50,7 @@ class Worker:
         except EOFError:
             self.close()
             status = self._process.returncode
-            raise RuntimeError(f"a worker ended with status {status}; see above") from None
+            raise LostError(f"a worker ended with status {status}; see above") from None
 
     def ask(self, method: str | Kept, *arguments: Any, **options: Any) -> Any:
         """Call a method, or what was kept; its errors are raised here."""

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from properties.hold import Absent
 from properties.subjects.public.wire import Found, Kept, Place, Request, portable
 
 
@@ -64,7 +65,7 @@ class Service:
             else:
                 method: Callable[..., Any] = getattr(self._subject, request.method)
                 result = method(*request.arguments, **dict(request.options))
-        except Exception as error:
+        except (Exception, Absent) as error:
             return True, portable(error)
         if isinstance(result, AbstractContextManager):
             return False, self._keep(result, "context")

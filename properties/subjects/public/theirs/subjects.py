@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from properties.hold import Absent
+from properties.subjects.public.theirs.checkpoints import PublicCheckpoints, training
 from properties.subjects.public.theirs.coverage import (
     OneCoverage,
     PublicCoverage,
@@ -20,14 +21,25 @@ from properties.subjects.public.theirs.coverage import (
 from properties.subjects.public.theirs.decoding import PublicDecoding
 from properties.subjects.public.theirs.losses import PublicLosses
 from properties.subjects.public.theirs.policies import LAYER, PublicPolicies, autodiff
+from properties.subjects.public.theirs.reports import PublicReports
 from properties.subjects.public.theirs.targets import Targets
-from properties.subjects.public.theirs.training import SMALLEST, PublicTraining
+from properties.subjects.public.theirs.training import SMALLEST
+from properties.subjects.public.theirs.updates import PublicUpdates
 from properties.tensors import to_tensor
 from spec.coverage import Predicted
 from spec.decoding import Tuples
 
 
-class Public(PublicCoverage, PublicDecoding, PublicLosses, PublicPolicies, PublicTraining, Targets):
+class Public(
+    PublicCheckpoints,
+    PublicCoverage,
+    PublicDecoding,
+    PublicLosses,
+    PublicPolicies,
+    PublicReports,
+    PublicUpdates,
+    Targets,
+):
     """What both versions offer in the same way."""
 
 
@@ -79,3 +91,7 @@ class Version061(Public):
         """Remove the layer's default."""
         others = {k: v for k, v in autodiff.policy_registry_snapshot().items() if k != LAYER}
         autodiff.restore_policy_registry(others)
+
+    def _newer(self, path: str) -> None:
+        state = dict(training.load_checkpoint_mapping(path))
+        torch.save(state | {"schema_version": state["schema_version"] + 1}, path)
