@@ -16,6 +16,9 @@ from properties.subjects.exact import Exact
 from properties.subjects.ours import Ours
 from properties.trace import Recorder
 
+# Adapters of other packages, which are not here.
+collect_ignore = ["subjects/public/theirs"]
+
 _EXAMPLES = 100
 
 

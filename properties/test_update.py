@@ -34,6 +34,17 @@ def test_ACC_1_equivalence(subject: Trains, plan: Plan) -> None:
     hold("ACC-1", subject, plan)
 
 
+@given(st.lists(st.integers(1, 6), min_size=2, max_size=4))
+def test_ACC_1_of_one_window(subject: Trains, sizes: list[int]) -> None:
+    hold("ACC-1", subject, Plan((sized(*sizes),), accumulation=len(sizes)))
+
+
+@given(st.integers(1, 6), st.integers(1, 4))
+def test_ACC_1_of_equal_micro_batches(subject: Trains, size: int, count: int) -> None:
+    epoch = sized(*[size] * count)
+    hold("ACC-1", subject, Plan((epoch,), accumulation=count, own_parameter=True))
+
+
 @given(plans())
 @example(Plan((sized(1, 1, 1),) * 2, accumulation=2))
 def test_ACC_2_whole_epochs(subject: Trains, plan: Plan) -> None:

@@ -1,0 +1,141 @@
+"""Each known fault of the public packages shows by their own API alone, and a clause finds it."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.packages import FetchError, environment, fetch
+from properties.plans import LOW
+from properties.problems import problem
+from properties.subjects.public import version_0_4_3, version_0_6_1
+from properties.subjects.public.remote import FOLDER
+from spec import Array, Violation, check
+from spec.coverage import Predicted
+from spec.losses import TAU, Case
+from spec.runs import MicroBatch, Plan
+from tests.findings import OF
+
+SUBJECTS = {"0.4.3": version_0_4_3, "0.6.1": version_0_6_1}
+
+
+def sized(*sizes: int) -> tuple[MicroBatch, ...]:
+    return tuple(MicroBatch("v" * n, Fraction(i + 1)) for i, n in enumerate(sizes))
+
+
+def outputs(form: str, first: float, second: float = 1.0, count: int = 1) -> Predicted:
+    parts = (Array.of([x] * count, "float32") for x in (first, second, 1.0))
+    return Predicted(form, *parts)
+
+
+def half(P: float, Q: float, Y_n: float, Y_d: float) -> Case:
+    return problem([(P, Q, Y_n, Y_d)], "float16")
+
+
+ONE = Array.of([1.0])
+MIXED = problem([(1.0, 0.25, 1.0, 1.0), (1.0, 0.25, 1.0, 0.0)])
+FIRST, SECOND = (Array.of(kept, "bool") for kept in ([True, False], [False, True]))
+NINE_OF_TEN = [outputs("tuple", 1.0, 1.0, 9), outputs("tuple", 1.0, 0.0)]
+UNEQUAL = Plan((sized(1),), validation=(MicroBatch("vvv"), MicroBatch("b")))
+FAULTY = Plan(((MicroBatch("v"), MicroBatch("v", fault="loss")),))
+LOST = Plan(((MicroBatch("b"),), sized(1)), threshold=0.5, patience=1)
+
+# What finds each: a clause, what it complains of, and inputs at which it is broken. Nothing finds
+# the last one, for no plan has a scheduler that wants to be told a measure.
+FOUND_BY: dict[str, list[tuple[Any, ...]]] = {
+    "last_batch_stops": [("COV-3", "0.0, not 9/10", NINE_OF_TEN, 0.1)],
+    "window_dropped": [("ACC-2", "['draw'], not", Plan((sized(1),), accumulation=2))],
+    "window_carried_over": [
+        ("ACC-2", "'update'], not", Plan((sized(1, 1, 1),) * 2, accumulation=2))
+    ],
+    "unequal_micro_batches": [("ACC-1", "w is", Plan((sized(3, 1),), accumulation=2))],
+    "loss_divided": [("ACC-3", "'loss': 0.5", Plan((sized(1, 1),), accumulation=2))],
+    "validation_unweighted": [("VAL-1", "'val_coverage': 0.5", UNEQUAL)],
+    "half_precision_nan": [("LOSS-8", "nan, not 0.0", "implicit", half(0.0, 0.0, 1.0, 0.0))],
+    "half_precision_zero": [("LOSS-8", "0.0, not 1.0", "implicit", half(1e-4, 1.0, 0.0, 1.0))],
+    "large_target_overflows": [
+        ("LOSS-9", "is nan", "implicit", problem([(1.0, 1.0, 1e20, 1.0)]), TAU)
+    ],
+    "infinite_output_covered": [("COV-1", "(False,), not", outputs("value", math.inf), 0.1)],
+    "nan_numerator_covered": [("COV-1", "(False,), not", outputs("tuple", math.nan), 0.1)],
+    "infinite_numerator_covered": [("COV-1", "(False,), not", outputs("tuple", math.inf), 0.1)],
+    "policy_without_effect": [("POL-9", "is 1.0, not 0.0", "reject", "tuple", ONE, ONE, ONE)],
+    "nan_through_clamp_and_project": [
+        ("POL-1", "nan, not 0.0", ONE, (True,)),
+        ("POL-2", "nan, not 0.0", ONE, (True,)),
+    ],
+    "policy_leaks_across_threads": [
+        ("POL-8", "a thread saw reject", ["reject"], None, None, "project")
+    ],
+    "threshold_from_global_generator": [("TAU-4", "seed None moved", 0)],
+    "rejection_without_gradient": [
+        ("LOSS-5", "element 0 by -0.0", problem([(1.0, 0.0, 1.0, 1.0)]), TAU, 1.0)
+    ],
+    "nan_through_masked_margin": [("LOSS-7", "and nan", "margin", MIXED, FIRST, math.nan)],
+    "nan_through_masked_sign": [("LOSS-7", "and nan", "sign", MIXED, SECOND, math.nan)],
+    "resume_not_exact": [
+        ("RES-1", "parameters", LOW),
+        ("STOP-5", "stops after [], not", LOW),
+    ],
+    "nan_batch_destroys_weights": [("STEP-3", "skips [], not 1", FAULTY)],
+    "shapes_broadcast": [
+        ("LOSS-12", "shape (3, 1)", "implicit", problem([(1.0, 1.0, 2.0, 1.0)] * 3), (3, 1))
+    ],
+    "own_parameter_multiplied": [
+        ("ACC-1", "v is", Plan((sized(1, 1),), accumulation=2, own_parameter=True))
+    ],
+    "no_stop_without_validation": [("STOP-3", "instead of ['draw', 'update']", LOST)],
+    "scheduler_fed_coverage": [],
+}
+
+
+@cache
+def fetched(version: str) -> Path:
+    try:
+        return fetch(f"zeroproofml=={version}", FOLDER).resolve()
+    except FetchError as error:
+        pytest.skip(f"zeroproofml {version} could not be fetched: {error}")
+
+
+@pytest.mark.parametrize("version", OF)
+def test_findings_show_by_the_package_alone(version: str) -> None:
+    script = str(Path(__file__).with_name("findings.py"))
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", script, version],
+        env=environment(fetched(version)),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    shown = json.loads(done.stdout)
+    assert shown == {finding.__name__: True for finding in OF[version]}
+
+
+@pytest.mark.parametrize(
+    ("version", "finding", "id", "complaint", "inputs"),
+    [
+        (version, finding.__name__, id, complaint, inputs)
+        for version, findings in OF.items()
+        for finding in findings
+        for id, complaint, *inputs in FOUND_BY[finding.__name__]
+    ],
+)
+def test_a_clause_finds_it(
+    version: str, finding: str, id: str, complaint: str, inputs: list[Any]
+) -> None:
+    fetched(version)
+    with pytest.raises(Violation) as raised:
+        check(id, SUBJECTS[version](), *inputs)
+    assert complaint in str(raised.value)
+
+
+def test_all_findings_are_known() -> None:
+    assert {finding.__name__ for findings in OF.values() for finding in findings} == set(FOUND_BY)
