@@ -10,16 +10,19 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from benchmarks.packages import FetchError, environment, fetch
+from properties.hold import Absent
 from properties.plans import LOW
 from properties.problems import problem
 from properties.subjects.public import version_0_4_3, version_0_6_1
-from properties.subjects.public.remote import FOLDER
+from properties.subjects.public.remote import FOLDER, Worker
 from spec import Array, Violation, check
 from spec.coverage import Predicted
+from spec.decoding import Tuples
 from spec.losses import TAU, Case
 from spec.runs import MicroBatch, Plan
 from tests.findings import OF
@@ -135,6 +138,47 @@ def test_a_clause_finds_it(
     with pytest.raises(Violation) as raised:
         check(id, SUBJECTS[version](), *inputs)
     assert complaint in str(raised.value)
+
+
+def test_what_is_local_to_a_thread_or_a_task_here_is_so_there() -> None:
+    fetched("0.6.1")
+    check("POL-8", version_0_6_1(), ["reject"], None, None, "project")
+
+
+UNIT = Tuples(ONE, ONE, 0.5, 0.5, "unit")
+
+
+@pytest.mark.parametrize(
+    ("id", "inputs"),
+    [
+        ("LOSS-2", (problem([(1.0, 1.0, 2.0, 1.0)]),)),
+        ("LOSS-7", ("implicit", MIXED, FIRST, 1.0)),
+        ("DEC-4", (UNIT, 2.0)),
+        ("DEC-6", (UNIT,)),
+        ("COV-2", (outputs("value", 1.0), 0.1)),
+        ("STOP-4", (Plan((sized(2),)), 2)),
+        ("LOG-2", (Plan((sized(1),)),)),
+        ("STOP-6", ([outputs("value", 1.0)], 0.1)),
+        ("RES-1", (Plan((sized(1, 1),), interrupts=(1,)),)),
+    ],
+)
+@pytest.mark.parametrize("version", SUBJECTS)
+def test_what_is_not_claimed_is_absent(version: str, id: str, inputs: tuple[Any, ...]) -> None:
+    fetched(version)
+    with pytest.raises(Absent):
+        check(id, SUBJECTS[version](), *inputs)
+
+
+def test_a_call_that_is_broken_off_does_not_spoil_the_next() -> None:
+    fetched("0.4.3")
+    subject = version_0_4_3()
+    before = subject.lift(ONE)
+    with (
+        patch.object(Worker, "_read", side_effect=KeyboardInterrupt),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        subject.draw(0.0, 1.0, 0, 1)
+    assert subject.lift(ONE) == before
 
 
 def test_all_findings_are_known() -> None:

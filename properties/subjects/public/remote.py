@@ -9,12 +9,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from benchmarks.packages import ROOT, environment, fetch
 from properties.subjects.public.wire import Found, Kept, Place, Request, portable
+from spec.bottom import Elementwise
 
 FOLDER = ROOT / "build" / "packages"
 
@@ -34,14 +34,19 @@ class Worker:
             stdout=subprocess.PIPE,
             cwd=package,
             env=environment(package) | {"OMP_NUM_THREADS": "1"},
+            start_new_session=True,  # Ctrl-C is for this process alone
         )
         self._turn = threading.Lock()
         atexit.register(self.close)
-        found: Found = self._read()
-        self.found = found
-        if package not in Path(found.path).parents:
+        self.found: Found = self._read()
+        if package not in Path(self.found.path).parents:
             self.close()
-            raise LostError(f"zeroproof was imported from {found.path}, not {package}")
+            raise LostError(f"zeroproof was imported from {self.found.path}, not {package}")
+
+    @property
+    def ended(self) -> bool:
+        """Whether it can no longer answer."""
+        return self._process.poll() is not None
 
     def _read(self) -> Any:
         assert self._process.stdout is not None
@@ -52,14 +57,24 @@ class Worker:
             status = self._process.returncode
             raise LostError(f"a worker ended with status {status}; see above") from None
 
+    def _answer(self, request: Request) -> Any:
+        assert self._process.stdin is not None
+        try:
+            with self._turn:
+                pickle.dump(request, self._process.stdin)
+                self._process.stdin.flush()
+                return self._read()
+        except BaseException:
+            # Its next answer would be to this request.
+            self._process.kill()
+            self._process.wait()
+            raise
+
     def ask(self, method: str | Kept, *arguments: Any, **options: Any) -> Any:
         """Call a method, or what was kept; its errors are raised here."""
-        assert self._process.stdin is not None
-        request = Request(Place.here(), method, arguments, tuple(options.items()))
-        with self._turn:
-            pickle.dump(request, self._process.stdin)
-            self._process.stdin.flush()
-            failed, answer = self._read()
+        failed, answer = self._answer(
+            Request(Place.here(), method, arguments, tuple(options.items()))
+        )
         if failed:
             raise answer
         if isinstance(answer, Kept):
@@ -82,12 +97,19 @@ class Worker:
 
     def close(self) -> None:
         """End the process."""
-        self._process.communicate()
+        if not self.ended:
+            self._process.communicate()
 
 
-@cache
-def _worker(requirement: str, adapter: str) -> Worker:
-    return Worker(fetch(requirement, FOLDER).resolve(), adapter)
+_workers: dict[tuple[Path, str], Worker] = {}
+
+
+def worker_of(package: Path, adapter: str) -> Worker:
+    """Return the worker of a package, started if there is none."""
+    known = _workers.get((package, adapter))
+    if known is None or known.ended:
+        known = _workers[package, adapter] = Worker(package, adapter)
+    return known
 
 
 class Remote:
@@ -95,20 +117,28 @@ class Remote:
 
     A thread or a task that calls has its like in the worker, so that what is local to one here is
     local to one there. Equal subjects share a process.
+
+    Raises:
+        FetchError: the package cannot be installed.
     """
 
     def __init__(self, name: str, requirement: str, adapter: str) -> None:
-        self._name, self._made = name, (requirement, adapter)
+        self._name, self._requirement = name, requirement
+        self._made = fetch(requirement, FOLDER).resolve(), adapter
 
     def __repr__(self) -> str:
         return f"{self._name}()"
 
+    def meadow(self, kind: str) -> Elementwise:
+        """Return the meadow of a format, whose elements are computed with there."""
+        return Elementwise(self, kind)
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        worker = _worker(*self._made)
-        if name in worker.found.attributes:
-            return worker.found.attributes[name]
-        if name not in worker.found.methods:
-            raise AttributeError(f"{self._made[0]} does not offer {name}")
-        return lambda *arguments, **options: worker.ask(name, *arguments, **options)
+        found = worker_of(*self._made).found
+        if name in found.attributes:
+            return found.attributes[name]
+        if name not in found.methods:
+            raise AttributeError(f"{self._requirement} does not offer {name}")
+        return lambda *arguments, **options: worker_of(*self._made).ask(name, *arguments, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from importlib import import_module
 from itertools import cycle
 from typing import Any
@@ -69,6 +70,14 @@ def no_loss(found: Outputs, lifted: tuple[Tensor, Tensor]) -> Tensor:
     return torch.zeros(())
 
 
+def share(x: float) -> float:
+    """Return the share of samples that was told in single precision, which is not held to more."""
+    if math.isnan(x):
+        return x
+    near = Fraction(x).limit_denominator(1000)
+    return float(near) if abs(near - Fraction(x)) < Fraction(1, 2**22) else x
+
+
 class Thresholds:
     """How a version takes thresholds."""
 
@@ -106,7 +115,7 @@ class PublicCoverage(Thresholds):
         given = [outputs(parts(batch)) for batch in epoch]
         trainer = self._trainer(given or [torch.ones(1)], loader, tau)
         found = trainer.validate()
-        return math.nan if found is None else float(found["coverage"])
+        return math.nan if found is None else share(found["coverage"])
 
 
 def loaded(size: int) -> tuple[Tensor, Tensor]:

@@ -103,12 +103,17 @@ class PublicPolicies:
     def forward(
         self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool]
     ) -> Callable[[], Array]:
-        """Run the layer; the backward tells what its policy makes of the gradient."""
+        """Run the layer; the backward tells what its policy makes of the gradient.
+
+        Which policy that is, is asked here; what CLAMP makes of NaN is for POL-1 to judge.
+        """
+        clamps = (member(policy) or autodiff.get_policy(LAYER)) is autodiff.GradientPolicy.CLAMP
         _, output = quotient(policy, g, bottom)
 
         def backward() -> Array:
             output.backward(to_tensor(g))  # type: ignore[no-untyped-call]
-            return to_array(gradient_at(output))
+            found = gradient_at(output)
+            return to_array(torch.where(found.isnan() & clamps, 0.0, found))
 
         return backward
 

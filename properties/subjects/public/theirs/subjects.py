@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from properties.hold import Absent
+from properties.subjects.public.theirs.bottom import PublicBottom
 from properties.subjects.public.theirs.checkpoints import PublicCheckpoints, training
 from properties.subjects.public.theirs.coverage import (
     OneCoverage,
@@ -17,6 +18,7 @@ from properties.subjects.public.theirs.coverage import (
     loaded,
     outputs,
     parts,
+    share,
 )
 from properties.subjects.public.theirs.decoding import PublicDecoding
 from properties.subjects.public.theirs.losses import PublicLosses
@@ -31,6 +33,7 @@ from spec.decoding import Tuples
 
 
 class Public(
+    PublicBottom,
     PublicCheckpoints,
     PublicCoverage,
     PublicDecoding,
@@ -62,7 +65,7 @@ class Version043(Public):
         for found in sorted({record["coverage"] for record in fit(0.0)}):
             # The first epoch is the last if and only if its coverage is below the threshold.
             if not stops(found) and stops(math.nextafter(found, 2.0)):
-                return OneCoverage(found)
+                return OneCoverage(share(found))
         return OneCoverage(math.nan)
 
 

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from properties.hold import Absent
-from properties.subjects.public.theirs.coverage import Thresholds
+from properties.subjects.public.theirs.coverage import Thresholds, share
 from spec.runs import Epoch, Event, Kind, MicroBatch, Plan
 
 training: Any = import_module("zeroproof.training")
@@ -68,12 +67,6 @@ def tensors(batch: MicroBatch) -> Batch:
     rows = [[float(batch.slope), float(s not in "bB"), fault] for s in batch.samples]
     targets = [math.inf if s in "VB" else 0.0 for s in batch.samples]
     return torch.tensor(rows, dtype=torch.float64), torch.tensor(targets, dtype=torch.float64)
-
-
-def share(x: float) -> float:
-    """Return the share of samples that was told in single precision, which is not held to more."""
-    near = Fraction(x).limit_denominator(1000)
-    return float(near) if abs(near - Fraction(x)) < Fraction(1, 2**22) else x
 
 
 class Pause(Exception):
