@@ -11,30 +11,13 @@ import torch
 from torch import Tensor
 
 from properties.hold import Absent
-from properties.tensors import to_array, to_tensor
+from properties.tensors import measured, to_tensor, within
 from spec import Array
 from spec.losses import GAMMA, GOAL, TAU, Measured
 from spec.training_loss import Options
 
 losses: Any = import_module("zeroproof.losses")
-inference: Any = import_module("zeroproof.inference")
 training: Any = import_module("zeroproof.training")
-
-
-def measured(value: Tensor, P: Tensor, Q: Tensor) -> Measured:
-    """Return a scalar with its gradients at two leaves."""
-    if value.requires_grad:
-        value.backward()  # type: ignore[no-untyped-call]
-    gradients = (torch.zeros_like(x) if x.grad is None else x.grad for x in (P, Q))
-    in_P, in_Q = map(to_array, gradients)
-    return Measured(value.item(), in_P, in_Q)
-
-
-def within(chosen: Tensor, mask: Tensor | None) -> Tensor:
-    """Return what is chosen under a mask; a mask of another shape is the library's to refuse."""
-    if mask is None:
-        return chosen
-    return chosen & mask if mask.shape == chosen.shape else mask
 
 
 class PublicLosses:
@@ -109,7 +92,10 @@ def bottoms(P: Tensor, Q: Tensor, Y_d: Tensor, tau: float) -> Tensor:
     if not P.shape == Q.shape == Y_d.shape:
         raise Absent("the rejection loss takes one mask, which has no shape to differ from")
     bottom = (Q == 0) | (Q.abs().double() < tau) | ~P.isfinite() | ~Q.isfinite()
-    samples, finite = (
-        (x.reshape(len(x), -1) if x.dim() else x[None, None]) for x in (bottom, Y_d != 0)
-    )
-    return samples.any(dim=1)[finite.all(dim=1)]
+    lost, finite = (by_sample(flags) for flags in (bottom, Y_d != 0))
+    return lost.any(dim=1)[finite.all(dim=1)]
+
+
+def by_sample(x: Tensor) -> Tensor:
+    """Return a row of outputs for each sample."""
+    return x.flatten(1) if x.dim() > 1 else x.reshape(-1, 1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from properties.hold import Absent
 from properties.subjects.public.theirs.coverage import Outputs
-from properties.tensors import to_array, to_tensor
+from properties.tensors import Incoming, to_array, to_tensor
 from spec import Array
 
 autodiff: Any = import_module("zeroproof.autodiff.policies")
@@ -41,22 +41,6 @@ class Leaves(nn.Module):
         """Return them."""
         parts = [part * 1 for part in self.parts]
         return (parts[0], parts[1]) if len(parts) > 1 else parts[0]
-
-
-class Incoming(torch.autograd.Function):
-    """A loss of 0 with a given gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, gradient: Tensor) -> Tensor:
-        """Return 0."""
-        ctx.save_for_backward(gradient)
-        return torch.zeros((), dtype=torch.float64)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """Return the given gradient."""
-        (gradient,) = ctx.saved_tensors
-        return gradient, None
 
 
 def quotient(policy: str | None, g: Array, bottom: Sequence[bool]) -> tuple[Tensor, Tensor]:
