@@ -21,12 +21,14 @@ from properties.problems import problem
 from properties.subjects.public import version_0_4_3, version_0_6_1
 from properties.subjects.public.remote import FOLDER, Worker
 from spec import Array, Violation, check
+from spec.bottom import Carrier
 from spec.coverage import Predicted
 from spec.decoding import Tuples
 from spec.losses import TAU, Case
 from spec.runs import MicroBatch, Plan
-from tests.findings import OF
+from tests.findings import OF, functions, trainer
 
+MODULES = functions, trainer  # which register what they find
 SUBJECTS = {"0.4.3": version_0_4_3, "0.6.1": version_0_6_1}
 
 
@@ -48,11 +50,19 @@ MIXED = problem([(1.0, 0.25, 1.0, 1.0), (1.0, 0.25, 1.0, 0.0)])
 FIRST, SECOND = (Array.of(kept, "bool") for kept in ([True, False], [False, True]))
 NINE_OF_TEN = [outputs("tuple", 1.0, 1.0, 9), outputs("tuple", 1.0, 0.0)]
 UNEQUAL = Plan((sized(1),), validation=(MicroBatch("vvv"), MicroBatch("b")))
+EQUAL = Plan((sized(1),), validation=(MicroBatch("v"), MicroBatch("b")))
+SINGULAR = Plan(((MicroBatch("B"),),), threshold=0.5, patience=1)
 FAULTY = Plan(((MicroBatch("v"), MicroBatch("v", fault="loss")),))
 LOST = Plan(((MicroBatch("b"),), sized(1)), threshold=0.5, patience=1)
+NOTHING, TINY = Array.of([0.0]), Array.of([2.0**-24], "float16")
+
+
+def carrier(x: float, dtype: str = "float32") -> Carrier:
+    return Carrier(Array.of([x], dtype), (False,))
+
 
 # What finds each: a clause, what it complains of, and inputs at which it is broken. Nothing finds
-# the last one, for no plan has a scheduler that wants to be told a measure.
+# that a scheduler is fed coverage, for no plan has one that wants to be told a measure.
 FOUND_BY: dict[str, list[tuple[Any, ...]]] = {
     "last_batch_stops": [("COV-3", "0.0, not 9/10", NINE_OF_TEN, 0.1)],
     "window_dropped": [("ACC-2", "['draw'], not", Plan((sized(1),), accumulation=2))],
@@ -97,6 +107,58 @@ FOUND_BY: dict[str, list[tuple[Any, ...]]] = {
     ],
     "no_stop_without_validation": [("STOP-3", "instead of ['draw', 'update']", LOST)],
     "scheduler_fed_coverage": [],
+    "overflow_is_no_bottom": [("BOT-2", "returns -inf", "mul", carrier(-3.0), carrier(2.0**127))],
+    "quotient_is_bottom": [
+        ("BOT-3", "⊥: True", "div", carrier(1.0, "float16"), carrier(2.0**-10, "float16"))
+    ],
+    "nan_through_masked_root": [
+        ("BOT-5", "gradient nan", "sqrt", math.nan, Carrier(Array.of([0.0], "float32"), (True,)))
+    ],
+    "lift_in_a_graph": [("LIFT-6", "part of a graph", ONE)],
+    "truth_values_lifted": [("LIFT-8", "was lifted", Array.of([True], "bool"))],
+    "integers_stay_integers": [("LIFT-8", "to int64", Array.of([1], "int64"))],
+    "negative_threshold": [("TAU-3", "refused: False", -1.0, -1.0)],
+    "zero_denominator_in_gap": [
+        ("DEC-1", "⊥ is False", Tuples(NOTHING, NOTHING, 0.0, 1.0)),
+        ("DEC-2", "gap True", Tuples(NOTHING, NOTHING, 0.0, 1.0)),
+    ],
+    "infinite_tuple_decoded": [
+        ("DEC-1", "⊥ is False", Tuples(Array.of([math.inf]), ONE, 0.5, 0.5))
+    ],
+    "threshold_rounded": [("DEC-1", "⊥ is False", Tuples(TINY, TINY, 1.3 * 2.0**-24, 1.0))],
+    "decode_broadcasts": [("DEC-6", "was decoded", Tuples(ONE, ONE, 0.5, 0.5))],
+    "nan_not_clamped": [("POL-1", "nan, not 0.0", Array.of([math.nan]), (False,))],
+    "implicit_loss_infinite": [("LOSS-1", "is inf", problem([(0.0, 1e15, 1.0, 0.0)]), 1e-9)],
+    "margin_over_all": [("LOSS-3", "is 0.03125, not 1/16", MIXED, TAU)],
+    "sign_over_all": [("LOSS-4", "is", MIXED, SECOND)],
+    "sign_pushes_no_tuple": [("LOSS-10", "has gradients", "sign", problem([(0.0, 0.0, 1.0, 0.0)]))],
+    "nan_of_nothing": [("LOSS-13", "is nan", "sign", (Array((), (0,)),) * 4)],
+    "singular_targets_stop": [("STOP-3", "'stop'] instead of ['log']", SINGULAR)],
+    "no_samples_no_error": [("COV-4", "no samples: covered", [outputs("value", 1.0)], 0.1)],
+    "thresholds_of_all_epochs": [("TAU-7", "not [0.25]", Plan((sized(1),) * 2))],
+    "half_precision_swapped": [
+        ("AMP-4", "ran in bfloat16", "float16"),
+        ("AMP-2", "False", "float16"),
+    ],
+    "loss_in_half_precision": [("AMP-1", "computed in ('bfloat16'", "bfloat16")],
+    "global_step_counts_micro_batches": [
+        ("STEP-2", "global steps [2.0]", Plan((sized(1, 1),), accumulation=2))
+    ],
+    "trained_in_eval_mode": [("STEP-5", "(False,)", "empty loader")],
+    "host_waits_at_every_step": [("STEP-4", "made the host wait", 10)],
+    "validation_thaws_submodules": [("VAL-2", "modes", UNEQUAL, False)],
+    "minimum_averaged": [("VAL-1", "denom_abs_min of", EQUAL)],
+    "hook_gets_more_than_floats": [("LOG-1", "the hook got", Plan((sized(1),)))],
+    "weights_ignored": [("CUR-1", "were ignored", (), [{"misspelt": 2.0}])],
+    "checkpoint_written_in_place": [
+        (
+            "RES-2",
+            "neither",
+        )
+    ],
+    "other_model_changes_weights": [("RES-3", "changed the trainer", "of another model")],
+    "keys_with_prefix": [("RES-3", "'module.weight'", "good")],
+    "thresholds_not_resumed": [("RES-1", "thresholds (0.25,)", LOW)],
 }
 
 
@@ -110,10 +172,11 @@ def fetched(version: str) -> Path:
 
 @pytest.mark.parametrize("version", OF)
 def test_findings_show_by_the_package_alone(version: str) -> None:
-    script = str(Path(__file__).with_name("findings.py"))
+    package = fetched(version)
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", script, version],
-        env=environment(fetched(version)),
+        [sys.executable, "-W", "ignore", "-m", "tests.findings", version],
+        cwd=package,
+        env=environment(package),
         capture_output=True,
         text=True,
         check=True,

@@ -1,33 +1,16 @@
-"""What is wrong with the public packages, each shown by a few lines of their own public API.
+"""Findings about training."""
 
-``python findings.py 0.4.3`` with the package's folder on the path prints, as JSON, whether each
-finding about that version shows. Nothing here knows of the specification or its subjects.
-"""
-
-import json
-import sys
 import tempfile
-import threading
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
-OF: dict[str, list[Callable[[], bool]]] = {"0.4.3": [], "0.6.1": []}
-
-
-def of(*versions: str) -> Callable[[Callable[[], bool]], Callable[[], bool]]:
-    """Note of which versions a finding is."""
-
-    def note(finding: Callable[[], bool]) -> Callable[[], bool]:
-        for version in versions:
-            OF[version].append(finding)
-        return finding
-
-    return note
+from tests.findings import of
 
 
 class Scale(nn.Module):
@@ -119,31 +102,6 @@ def validation_unweighted() -> bool:
     return (found["coverage"], found["loss"]) == (0.5, 0.5)  # of 3/4 and 3/4
 
 
-@of("0.4.3", "0.6.1")
-def half_precision_nan() -> bool:
-    losses = import_module("zeroproof.losses")
-    P, Q, Y_n, Y_d = (torch.tensor([x], dtype=torch.float16) for x in (0.0, 0.0, 1.0, 0.0))
-    half = losses.implicit_loss(P, Q, Y_n, Y_d)
-    wide = losses.implicit_loss(P.float(), Q.float(), Y_n.float(), Y_d.float())
-    return bool(half.isnan()) and wide.item() == 0
-
-
-@of("0.4.3", "0.6.1")
-def half_precision_zero() -> bool:
-    losses = import_module("zeroproof.losses")
-    P, Q, Y_n, Y_d = (torch.tensor([x], dtype=torch.float16) for x in (1e-4, 1.0, 0.0, 1.0))
-    half = losses.implicit_loss(P, Q, Y_n, Y_d)
-    wide = losses.implicit_loss(P.float(), Q.float(), Y_n.float(), Y_d.float())
-    return half.item() == 0 and wide.item() > 1e-9
-
-
-@of("0.4.3", "0.6.1")
-def large_target_overflows() -> bool:
-    losses = import_module("zeroproof.losses")
-    one, large = torch.ones(1), torch.full((1,), 1e20)
-    return bool(losses.implicit_loss(one, one, large, one).isnan())
-
-
 @of("0.4.3")
 def infinite_output_covered() -> bool:
     return trainer_of(Scale(), [], val_loader=[batch(torch.inf)]).validate()["coverage"] == 1
@@ -179,61 +137,6 @@ def policy_without_effect() -> bool:
 
 
 @of("0.4.3")
-def nan_through_clamp_and_project() -> bool:
-    policies = import_module("zeroproof.autodiff.policies").GradientPolicy
-    layers = import_module("zeroproof.layers.scm_rational")
-    found = []
-    for policy in (policies.CLAMP, policies.PROJECT):
-        layer = layers.SCMRationalLayer(0, 1, gradient_policy=policy)
-        with torch.no_grad():
-            layer.denominator.copy_(torch.tensor([0.0, 1.0]))
-        output, bottom = layer(torch.tensor([0.0, 1.0]))  # the first one at the pole
-        output.sum().backward()
-        found.append(bool(layer.numerator.grad.isnan().any()) and bottom.tolist() == [True, False])
-    return all(found)
-
-
-@of("0.4.3")
-def policy_leaks_across_threads() -> bool:
-    autodiff, seen = import_module("zeroproof.autodiff.policies"), []
-    with autodiff.gradient_policy(autodiff.GradientPolicy.REJECT):
-        thread = threading.Thread(target=lambda: seen.append(autodiff.get_policy()))
-        thread.start()
-        thread.join()
-    return seen == [autodiff.GradientPolicy.REJECT]
-
-
-@of("0.4.3", "0.6.1")
-def threshold_from_global_generator() -> bool:
-    before = torch.get_rng_state()
-    import_module("zeroproof.training").perturbed_threshold(0.0, 1.0)
-    return not torch.equal(before, torch.get_rng_state())
-
-
-@of("0.4.3", "0.6.1")
-def rejection_without_gradient() -> bool:
-    losses = import_module("zeroproof.losses")
-    Q = torch.zeros(3, requires_grad=True)
-    loss = losses.rejection_loss(Q.abs() < 0.5, target_coverage=1.0)
-    return loss.item() == 1 and not loss.requires_grad
-
-
-@of("0.4.3")
-def nan_through_masked_margin() -> bool:
-    losses = import_module("zeroproof.losses")
-    Q, finite = torch.tensor([0.0, torch.nan]), torch.tensor([True, False])
-    return bool(losses.margin_loss(Q, 0.5, mask_finite=finite).isnan())
-
-
-@of("0.4.3")
-def nan_through_masked_sign() -> bool:
-    losses = import_module("zeroproof.losses")
-    P, singular = torch.tensor([1.0, torch.nan]), torch.tensor([True, False])
-    one, zero = torch.ones(2), torch.zeros(2)
-    return bool(losses.sign_consistency_loss(P, one, one, zero, mask_singular=singular).isnan())
-
-
-@of("0.4.3")
 def resume_not_exact() -> bool:
     def trainer(model: nn.Module, epochs: int) -> Any:
         schedule = lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda k: 0.5**k)  # noqa: E731
@@ -257,16 +160,6 @@ def nan_batch_destroys_weights() -> bool:
     model = Scale()
     trainer_of(model, [batch(1.0), batch(torch.nan), batch(1.0)]).fit()
     return bool(model.w.isnan())
-
-
-@of("0.4.3", "0.6.1")
-def shapes_broadcast() -> bool:
-    losses = import_module("zeroproof.losses")
-    flat, column = torch.tensor([1.0, 2.0, 3.0]), torch.tensor([[1.0], [2.0], [3.0]])
-    one = torch.ones(3)
-    right = losses.implicit_loss(flat, one, flat, one)
-    wrong = losses.implicit_loss(flat, one, column, one[:, None])
-    return right.item() == 0 and wrong.item() > 0.1
 
 
 @of("0.6.1")
@@ -316,5 +209,159 @@ def scheduler_fed_coverage() -> bool:
     return rates == [0.05, 0.05]
 
 
-if __name__ == "__main__":
-    json.dump({finding.__name__: finding() for finding in OF[sys.argv[1]]}, sys.stdout)
+@of("0.4.3")
+def singular_targets_stop() -> bool:
+    # At a target without a value a model without one is right.
+    loader = [(torch.tensor([[torch.nan]]), torch.tensor([[torch.inf]]))]
+    loss = lambda outputs, lifted: outputs.nansum()  # noqa: E731
+    options = {"max_epochs": 3, "coverage_threshold": 0.5, "coverage_patience": 1}
+    return len(trainer_of(Scale(), loader, loss, **options).fit()) == 1
+
+
+@of("0.4.3", "0.6.1")
+def no_samples_no_error() -> bool:
+    return trainer_of(Scale(), []).fit() == []
+
+
+@of("0.4.3", "0.6.1")
+def thresholds_of_all_epochs() -> bool:
+    trainer = trainer_of(Scale(), [batch(1.0)], max_epochs=2)
+    trainer.fit()
+    return len(trainer.last_thresholds) == 2
+
+
+class Watched(nn.Linear):
+    """Notes dtypes and modes of its forwards."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 1)
+        self.seen: list[tuple[torch.dtype, bool]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = super().forward(x)
+        self.seen.append((y.dtype, self.training))
+        return y
+
+
+@of("0.4.3", "0.6.1")
+def half_precision_swapped() -> bool:
+    model = Watched()
+    options = {"mixed_precision": True, "amp_dtype": torch.float16}
+    trainer = trainer_of(model, [batch(1.0)], **options)
+    trainer.fit()
+    return model.seen[0][0] == torch.bfloat16 and not trainer.scaler.is_enabled()
+
+
+@of("0.4.3", "0.6.1")
+def loss_in_half_precision() -> bool:
+    seen = []
+
+    def loss(outputs: Tensor, lifted: Any) -> Tensor:
+        seen.append((outputs.dtype, torch.is_autocast_enabled("cpu")))
+        return outputs.mean()
+
+    options = {"mixed_precision": True, "amp_dtype": torch.bfloat16}
+    trainer_of(Watched(), [batch(1.0)], loss, **options).fit()
+    return seen == [(torch.bfloat16, True)]
+
+
+@of("0.4.3", "0.6.1")
+def global_step_counts_micro_batches() -> bool:
+    trainer = trainer_of(Scale(), [batch(1.0)] * 2, gradient_accumulation_steps=2)
+    trainer.fit()
+    return trainer.global_step == 2
+
+
+@of("0.4.3", "0.6.1")
+def trained_in_eval_mode() -> bool:
+    model = Watched().eval()
+    trainer_of(model, [batch(1.0)]).fit()
+    return model.seen[0][1] is False
+
+
+class Reads(TorchFunctionMode):
+    """Counts ``Tensor.item``."""
+
+    count = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += getattr(func, "__name__", "") == "item"
+        return func(*args, **(kwargs or {}))
+
+
+@of("0.4.3", "0.6.1")
+def host_waits_at_every_step() -> bool:
+    with Reads() as reads:
+        trainer_of(Scale(), [batch(1.0)] * 10).fit()
+    return reads.count >= 10
+
+
+@of("0.4.3", "0.6.1")
+def validation_thaws_submodules() -> bool:
+    model = nn.Sequential(Scale(), nn.BatchNorm1d(1).eval())
+    trainer_of(model, [], val_loader=[batch(1.0)]).validate()
+    return model[1].training
+
+
+@of("0.4.3", "0.6.1")
+def minimum_averaged() -> bool:
+    found = trainer_of(Tuples(), [], val_loader=[batch(1.0), batch(0.0)]).validate()
+    return found["denom_abs_min"] == 0.5
+
+
+@of("0.6.1")
+def hook_gets_more_than_floats() -> bool:
+    got: list[Any] = []
+    trainer_of(Scale(), [batch(1.0)], log_hook=got.append).fit()
+    return {str, int, dict} <= {type(value) for value in got[0].values()}
+
+
+@of("0.4.3", "0.6.1")
+def weights_ignored() -> bool:
+    logs = trainer_of(Scale(), [batch(1.0)], loss_weights={"misspelt": 2.0}).fit()
+    return len(logs) == 1
+
+
+@of("0.4.3", "0.6.1")
+def checkpoint_written_in_place() -> bool:
+    with tempfile.TemporaryDirectory() as folder, patch("torch.save") as save:
+        path = str(Path(folder) / "run.pt")
+        trainer_of(Scale(), []).save_checkpoint(path)
+        return save.call_args.args[1] == path  # a kill within leaves half a file
+
+
+@of("0.4.3", "0.6.1")
+def other_model_changes_weights() -> bool:
+    one, other = nn.Linear(1, 1), nn.Linear(1, 1, bias=False)
+    nn.init.constant_(one.weight, 1.0)
+    nn.init.constant_(other.weight, 2.0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "run.pt")
+        trainer_of(other, []).save_checkpoint(path)
+        try:
+            trainer_of(one, []).load_checkpoint(path)
+        except RuntimeError:
+            return one.weight.item() == 2.0
+    return False
+
+
+@of("0.4.3", "0.6.1")
+def keys_with_prefix() -> bool:
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "run.pt")
+        trainer_of(nn.DataParallel(Scale()), []).save_checkpoint(path)
+        return list(torch.load(path)["model"]) == ["module.w"]
+
+
+@of("0.6.1")
+def thresholds_not_resumed() -> bool:
+    whole, first = (trainer_of(Scale(), [batch(1.0)], max_epochs=n) for n in (2, 1))
+    second = trainer_of(Scale(), [batch(1.0)], max_epochs=2)
+    whole.fit()
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "run.pt")
+        first.fit()
+        first.save_checkpoint(path)
+        second.load_checkpoint(path)
+        second.fit()
+    return (len(whole.last_thresholds), len(second.last_thresholds)) == (2, 1)
