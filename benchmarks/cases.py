@@ -57,7 +57,7 @@ class Case:
 
 
 TRAINER, HOOKED = "SCMTrainer", "SCMTrainer with log hook"
-BY_HAND = "loop by hand"
+BY_HAND, UNGUARDED = "loop by hand", "loop by hand that a NaN destroys"
 
 
 def _training(device: str, batch: int, amp: str | None, compile: bool) -> Case:
@@ -67,11 +67,13 @@ def _training(device: str, batch: int, amp: str | None, compile: bool) -> Case:
         TRAINER: Contestant("training:trainer", options),
         HOOKED: Contestant("training:trainer", options | {"hook": True}),
         BY_HAND: Contestant("training:by_hand", options),
+        UNGUARDED: Contestant("training:by_hand", options | {"guarded": False}),
     }
     aimed = device == "cuda" or batch <= 1024
     ratios = [
         Ratio("a", TRAINER, BY_HAND, 1.05 if aimed else None),
         Ratio("a", HOOKED, BY_HAND, 1.10 if aimed and device == "cpu" else None),
+        Ratio("a", TRAINER, UNGUARDED),
     ]
     if amp is None:
         aims = {THEIRS[0]: 0.45 if compile else 0.70} if batch <= 1024 and device == "cpu" else {}
@@ -140,7 +142,7 @@ def cases(devices: list[str], *, quick: bool) -> list[Case]:
             "width": (fixed | {"batch": 1024}, trainer, [64, 128, 256, 512]),
             "degrees": (values, rational, [(1, 1), (2, 2), (4, 4), (8, 8), (16, 16)]),
             "accumulation": (fixed, trainer, [1, 2, 4, 8]),
-            "processes": (fixed, trainer, [1, 2]),
+            "processes": (fixed, "processes:trainer", [1, 2]),
         }
         for name, (options, factory, steps) in grown.items():
             found.append(_growth(name, options, factory, steps[:2] if quick else steps))

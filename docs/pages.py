@@ -34,6 +34,7 @@ from docs.sources import (
     summary,
     used,
 )
+from docs.vectors import vectors_page
 from spec.clause import Clause
 from spec.evidence import Evidence, evidence_of
 
@@ -186,7 +187,8 @@ class Book:
         parts += [f"Version {spec.SPEC_VERSION}, {len(self.clauses)} clauses.\n"]
         parts += paragraphs(rest)
         stems = {name: self.rooms(name)[0].__name__.rpartition(".")[2] for name in names}
-        parts += [toctree([*(f"{name} · {stems[name]} <{name}>" for name in names), "common"])]
+        chapters = [f"{name} · {stems[name]} <{name}>" for name in names]
+        parts += [toctree([*chapters, "common", "vectors"])]
         for name in names:
             if rows := self.chapter(name):
                 parts += [f"## [{name}]({name}.md)\n", table(rows)]
@@ -239,6 +241,7 @@ class Book:
         """Walk all pages that are made: names and texts."""
         yield "spec/index", self.index_page()
         yield "spec/common", self.common_page()
+        yield "spec/vectors", vectors_page()
         for name in spec.CHAPTERS:
             if self.rooms(name):
                 yield f"spec/{name}", self.chapter_page(name)

@@ -48,7 +48,7 @@ class Campaign:
         self.sources = {file: (ROOT / file).read_text(encoding="utf-8") for file in self.files}
         places = [STATE / f"tree-{job}" for job in range(jobs)]
         self.trees = [Tree(ROOT, place, config["tests"]) for place in places]
-        self._skipped_tests = config["skip_tests"]
+        self._skipped_tests, self._also = config["skip_tests"], config["also"]
         self.seconds, self.covering = self._coverage(config["tests"])
         self.mutants = [
             mutant
@@ -103,7 +103,10 @@ class Campaign:
         near, far = self.killers[mutant.place], self.killers[mutant.file]
         chosen = sorted(covering, key=lambda t: (t not in near, t not in far, self.seconds[t]))
         total = itertools.accumulate(self.seconds[test] for test in chosen)
-        return [test for test, sum_ in zip(chosen, total, strict=True) if sum_ <= self._most]
+        fit = [test for test, sum_ in zip(chosen, total, strict=True) if sum_ <= self._most]
+        files = self._also.get(mutant.file, ())
+        also = [test for test in self.seconds if test.partition("::")[0] in files]
+        return list(dict.fromkeys([*fit, *also]))
 
     def run(self, waiting: list[Mutant]) -> None:
         """Try mutants, one in every tree at a time."""

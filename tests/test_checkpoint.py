@@ -6,6 +6,7 @@ import os
 import pickle
 import random
 import signal
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -248,6 +249,21 @@ def test_a_loaders_generator_is_kept_wherever_it_stands(where: str) -> None:
     drawn = torch.rand(3, generator=generator)
     checkpoint.restore_random_state(state, loader)
     assert torch.equal(torch.rand(3, generator=generator), drawn)
+    checkpoint.restore_random_state(state, None)  # a loader without one
+
+
+def test_numpys_random_state_is_kept_where_there_is_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = checkpoint.random_state(None)
+    drawn = np.random.rand()
+    with monkeypatch.context() as without:
+        without.delitem(sys.modules, "numpy")
+        nothing = checkpoint.random_state(None)
+        checkpoint.restore_random_state(state, None)
+    assert nothing["numpy"] is None
+    checkpoint.restore_random_state(nothing, None)
+    assert np.random.rand() != drawn, "of which nothing was known"
+    checkpoint.restore_random_state(state, None)
+    assert np.random.rand() == drawn
 
 
 class Hostile:
@@ -263,6 +279,7 @@ class Hostile:
         ("hostile", "cannot be read as a checkpoint"),
         ("foreign", "is not a checkpoint of zeroproof"),
         ("newer", "has version 99, this package reads version 2; upgrade"),
+        ("older", "has version 1, this package reads version 2; load it with the release that"),
         ("without version", "has version None"),
         ("with a scheduler", "the other none"),
         ("with a loss", "does not fit this trainer"),
@@ -286,6 +303,8 @@ def test_a_file_that_is_no_checkpoint_changes_nothing(
         torch.save({"model": {}}, path)
     elif content == "newer":
         torch.save(torch.load(path) | {"version": 99}, path)
+    elif content == "older":
+        torch.save(torch.load(path) | {"version": 1}, path)
     elif content == "without version":
         torch.save({k: v for k, v in torch.load(path).items() if k != "version"}, path)
     elif content == "with a scheduler":

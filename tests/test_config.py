@@ -54,7 +54,9 @@ BAD_TYPES = [
 
 @pytest.mark.parametrize(("name", "value"), BAD_VALUES)
 def test_a_value_out_of_range_names_the_option(unchecked: None, name: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=name.replace("gradient_policy", "gradient policy")):
+    with pytest.raises(
+        ValueError, match=rf"\b{name}".replace("gradient_policy", "gradient policy")
+    ):
         TrainingConfig(**{name: value})
 
 
@@ -79,12 +81,25 @@ def test_the_ends_of_the_ranges_are_allowed(options: dict[str, Any]) -> None:
     assert vars(TrainingConfig(**options)).items() >= options.items()
 
 
-@pytest.mark.parametrize("options", [TrainingConfig, LossConfig, InferenceConfig])
-def test_options_do_not_change_after_their_check(options: Any) -> None:
-    config = options()
+@pytest.mark.parametrize(
+    "config",
+    [
+        TrainingConfig(),
+        LossConfig(),
+        InferenceConfig(),
+        LinearRamp(0.0, 1.0, epochs=1),
+        LossWeightsCurriculum({}),
+    ],
+)
+def test_options_do_not_change_after_their_check(config: Any) -> None:
     for field in dataclasses.fields(config):
         with pytest.raises(dataclasses.FrozenInstanceError):
             setattr(config, field.name, None)
+
+
+def test_options_of_training_are_given_by_name() -> None:
+    with pytest.raises(TypeError, match="positional"):
+        TrainingConfig(3)  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize("name", ["fp16", "float16", "bf16", "bfloat16"])

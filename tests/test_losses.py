@@ -132,6 +132,12 @@ def test_sign_consistency_ignores_finite_and_unoriented_targets() -> None:
     assert sign_consistency_loss(P, Q, Y_n, Y_d, oriented=none).item() == 0.0
 
 
+def test_opposite_tuples_are_no_further_apart_than_two() -> None:
+    P, Q = tensors([1.398930311203003], [0.31147512793540955])  # whose cosine is rounded to < -1
+    kept = torch.ones(1, dtype=torch.bool)
+    assert sign_consistency_loss(P, Q, -P, -Q, oriented=kept).item() == 2.0
+
+
 def test_margin_pushes_denominators_of_finite_targets_away_from_zero() -> None:
     Q = torch.tensor([0.1, -0.1, 0.0, 5.0], requires_grad=True)
     loss = margin_loss(Q, 0.3, mask=torch.tensor([True, True, False, True]))
@@ -174,6 +180,9 @@ def test_rejection_of_several_outputs_counts_samples() -> None:
     assert loss.item() == 0.25
     (gradient,) = torch.autograd.grad(loss, Q)
     assert (gradient != 0).tolist() == [[False, True], [False, False]]
+    infinite = torch.tensor([[1.0, 1.0], [1.0, INF]])
+    loss = rejection_loss(infinite, torch.ones(2, 2).requires_grad_(), 0.1, target_coverage=1.0)
+    assert loss.item() == 0.25, "a tuple that is not finite is not covered"
     nothing = torch.zeros(2, 2, dtype=torch.bool)
     assert rejection_loss(torch.ones(2, 2), Q, 0.1, mask=nothing).item() == 0.0
 
@@ -208,6 +217,8 @@ def test_shapes_that_do_not_match_are_refused(unchecked: None, name: str) -> Non
         LOSSES[name](wide, wide, None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="mask has shape"):
         LOSSES[name](torch.ones(3), torch.ones(3), torch.ones(2, dtype=torch.bool))
+    with pytest.raises(ValueError, match="mask has shape"):
+        SCMTrainingLoss()((torch.ones(3),) * 2, (torch.ones(3),) * 2, targets=wide)
 
 
 def test_coverage_counts_samples() -> None:
@@ -393,7 +404,7 @@ def test_a_term_of_weight_zero_brings_no_nan() -> None:
             assert gradient.isfinite().all()
 
 
-@pytest.mark.parametrize("size", [1e-300, 1e300])
+@pytest.mark.parametrize("size", [5e-324, 1e-300, 1e300, 1.7e308])
 def test_targets_of_any_size_are_lines(size: float) -> None:
     one = torch.ones(1, dtype=torch.float64)
     for loss, value in ((chordal_loss, 0.5), (sign_consistency_loss, 1 - 0.5**0.5)):

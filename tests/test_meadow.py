@@ -156,6 +156,7 @@ def test_a_carrier_does_not_change_and_compares_by_identity() -> None:
 def test_a_denominator_at_the_threshold_is_a_number() -> None:
     P, Q = torch.ones(3), torch.tensor([0.5, -0.5, 0.25])
     assert scm.bottom_mask((P, Q), tau=0.5).tolist() == [False, False, True]
+    assert not scm.bottom_mask((P, Q)).any()
 
 
 def test_pairs_of_different_shapes_are_named() -> None:
@@ -263,7 +264,9 @@ def test_thresholds_without_a_generator_leave_torchs_random_state() -> None:
     state = torch.get_rng_state()
     draws = {perturbed_threshold(0.0, 1.0) for _ in range(5)}
     assert len(draws) == 5
-    assert any(draw * 2**32 % 1 for draw in draws), "drawn in float64"
+    given = torch.Generator().manual_seed(0)
+    draws |= {perturbed_threshold(0.0, 1.0, generator=given) for _ in range(5)}
+    assert all(draw * 2**32 % 1 for draw in draws), "drawn in float64"
     assert torch.equal(torch.get_rng_state(), state)
     with pytest.raises(ValueError, match=r"tau_min \(2.0\) must not exceed tau_max \(1.0\)"):
         perturbed_threshold(2.0, 1.0)

@@ -1,161 +1,224 @@
-"""Processes that train together, started by torchrun as a user would."""
+"""Processes that train together, forked here; ``test_torchrun.py`` starts them as a user would."""
 
 from __future__ import annotations
 
-import json
 import os
+import signal
 import socket
-import subprocess
-import sys
-import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-SECONDS = 30
-
-SCRIPT = """
-import json, os, sys
 import torch
 import torch.distributed as dist
-from torch import nn
-from tests.loops import fit_loss, make_trainer, pole_batches, small_model
+from torch import Tensor, nn
 
-task, out = sys.argv[1:]
-rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-torch.set_num_threads(1)
-
-
-class Own(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.v = nn.Parameter(torch.full((), 1.0 + rank, dtype=torch.float64))
-
-    def forward(self, outputs, lifted):
-        if task == "fails" and rank == 1:
-            raise KeyError("rank 1 fails")
-        return fit_loss(outputs, lifted) * self.v.square() + (1 - self.v).square()
+from properties.subjects.ours.ranks import on_ranks
+from tests.loops import fit_loss, make_trainer, pole_batches, small_model, weights
+from zeroproof.training import ranks as module
+from zeroproof.training.ranks import Ranks, whole
+from zeroproof.training.trainer import CheckpointError, SCMTrainer
 
 
-model, loss = small_model(rank, dtype=torch.float64), Own()
-if task == "fully sharded":
-    from torch.distributed.fsdp import fully_shard
-    from torch.distributed.device_mesh import init_device_mesh
-    dist.init_process_group("gloo")
-    model = small_model(0, dtype=torch.float64)
-    fully_shard(model, mesh=init_device_mesh("cpu", (size,)))
-parameters = [*model.parameters(), *([] if task == "fully sharded" else loss.parameters())]
-optimizer = torch.optim.Adam(parameters, lr=0.01)
-batches = pole_batches((12, 9, 7, 12, 12), dtype=torch.float64)
-batches = [(x[rank::size], y[rank::size]) for x, y in batches]
-if task == "unequal":
-    batches = batches[rank:]
-records = []
-trainer = make_trainer(
-    model, batches, fit_loss if task == "fully sharded" else loss, optimizer=optimizer,
-    scheduler=torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9),
-    gradient_accumulation_steps=2, max_epochs=3, log_hook=records.append, val_loader=batches,
-    tau_train_max=0.3, coverage_threshold=0.2, progress=True, max_grad_norm=0.5,
+def shared(rank: int, ranks: int, **options: Any) -> SCMTrainer:
+    """Return a rank's trainer, on its share of the samples of 2 epochs of 4 micro-batches."""
+    batches = [(x[rank::ranks], y[rank::ranks]) for x, y in pole_batches((8, 6, 4, 8))]
+    return make_trainer(small_model(rank), batches, fit_loss, max_epochs=2, **options)
+
+
+def test_what_ranks_tell_each_other() -> None:
+    def task(rank: int) -> Any:
+        ranks, mine = Ranks(None), torch.tensor([1.0 + rank, 5.0])
+        ranks.align([mine])
+        own = torch.tensor([10.0 * rank])
+        stacked = ranks.stack(own).tolist()
+        return ranks.rank, mine.tolist(), ranks.share(rank), stacked, ranks.sum(own).tolist()
+
+    rest = [1.0, 5.0], [0, 1, 2], [[0.0], [10.0], [20.0]], [30.0]
+    assert on_ranks(task, 3) == [(rank, *rest) for rank in range(3)]
+    alone, own = Ranks(None), torch.tensor([7.0])
+    assert (alone.size, alone.share(3), alone.stack(own).tolist()) == (1, [3], [[7.0]])
+    assert alone.sum(own).tolist() == [7.0]
+
+
+def test_a_script_that_torchrun_started_joins_the_others() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+
+    def task(rank: int) -> Any:
+        dist.destroy_process_group()
+        os.environ |= {"WORLD_SIZE": "2", "RANK": str(rank), "MASTER_PORT": port}
+        os.environ["MASTER_ADDR"] = "127.0.0.1"
+        ranks = Ranks(torch.device("cpu"))
+        again = Ranks(None)
+        return ranks.share(rank), ranks.rank, again.size, dist.get_backend()
+
+    assert on_ranks(task, 2) == [([0, 1], rank, 2, "gloo") for rank in range(2)]
+
+
+@pytest.mark.parametrize(("loaders", "told"), [(([1, 2], [1]), "[2, 1]"), ((1, 1), "[None, None]")])
+def test_loaders_that_are_unequal_or_unknown_are_refused_on_every_rank(
+    loaders: Any, told: str
+) -> None:
+    def task(rank: int) -> str:
+        ranks = Ranks(None)
+        ranks.equal_lengths(None, "val_loader")
+        ranks.equal_lengths([1, 2, 3], "val_loader")
+        with pytest.raises(ValueError, match="train_loader has") as caught:
+            ranks.equal_lengths(loaders[rank], "train_loader")
+        return str(caught.value)
+
+    first, second = on_ranks(task, 2)
+    assert first == second
+    assert f"train_loader has {told} micro-batches on the 2 ranks" in first
+
+
+@pytest.mark.parametrize(
+    ("gpu", "device", "backend"),
+    [
+        (False, None, "gloo"),
+        (True, None, "nccl"),
+        (True, torch.device("cuda"), "nccl"),
+        (True, torch.device("cpu"), "gloo"),
+    ],
 )
-if task == "stops":
-    import signal
-    def stop(*_):
-        if trainer.micro_step == 4 and rank == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
-    optimizer.register_step_post_hook(stop)
-try:
-    trainer.fit()
-finally:
-    weights = [p.full_tensor() if hasattr(p, "full_tensor") else p for p in model.parameters()]
-    found = {"weights": [w.tolist() for w in weights], "v": loss.v.item(), "records": records,
-             "steps": trainer.global_step}
-    open(f"{out}/{rank}.json", "w").write(json.dumps(found))
-if dist.is_initialized():
-    dist.barrier()
-# Threads of gloo that are still there now and then abort an interpreter that ends.
-sys.stderr.flush()
-os._exit(0)
-"""
+def test_ranks_with_gpus_join_by_nccl(
+    gpu: bool, device: torch.device | None, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined: list[str] = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(dist, "init_process_group", joined.append)
+    Ranks(device)
+    assert joined == [backend]
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    Ranks(device)
+    assert len(joined) == 1
 
 
-def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
-    return number
+def test_each_rank_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranks, alone = Ranks(None), Ranks(None)
+    ranks.size = 2
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert ranks.own_device() == torch.device("cuda", 0)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert ranks.own_device() == torch.device("cuda", 1)
+    assert alone.own_device() is None
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert ranks.own_device() is None
 
 
-def run(task: str, ranks: int, folder: Path) -> tuple[subprocess.CompletedProcess[str], list[Any]]:
-    """Run the script on ranks; return what it printed, and what each rank found."""
-    script = folder / "script.py"
-    script.write_text(SCRIPT)
-    out = folder / f"{task}-{ranks}".replace(" ", "-")
-    out.mkdir()
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(ranks)]
-    done = subprocess.run(
-        [*launcher, "--master-port", str(port()), str(script), task, str(out)],
-        env=os.environ | {"PYTHONPATH": os.getcwd(), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+class Reducing(nn.Module):
+    """A model that says when its gradients are reduced, by one of torch's two interfaces."""
+
+    def __init__(self, interface: str) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(()))
+        self.told: list[Any] = []
+        told = self.told.append
+        if interface == "set_requires_gradient_sync":
+            self.set_requires_gradient_sync = told
+        elif interface == "no_sync":
+            self.no_sync = lambda: told("no_sync") or nullcontext()
+
+
+def test_a_model_is_wrapped_unless_it_reduces_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapped, reducing = list[Any](), nn.Identity()
+    monkeypatch.setattr(
+        module, "DistributedDataParallel", lambda *given: wrapped.append(given) or reducing
     )
-    return done, [json.loads(path.read_text()) for path in sorted(out.iterdir())]
+    ranks, cpu, gpu = Ranks(None), torch.device("cpu"), torch.device("cuda", 1)
+    plain, frozen = nn.Linear(1, 1), nn.Linear(1, 1).requires_grad_(False)
+    assert ranks.wrap(plain, cpu) is plain
+    ranks.size = 2
+    for model in (frozen, Reducing("no_sync"), Reducing("set_requires_gradient_sync")):
+        assert ranks.wrap(model, cpu) is model
+    assert wrapped == []
+    assert ranks.wrap(plain, cpu) is ranks.wrap(plain, gpu) is reducing
+    assert wrapped == [(plain, None), (plain, [gpu])]
 
 
-def numbers(found: Any) -> list[float]:
-    if isinstance(found, dict):
-        return [x for name in sorted(found) for x in numbers(found[name])]
-    if isinstance(found, list):
-        return [x for part in found for x in numbers(part)]
-    return [float(found)]
+@pytest.mark.parametrize(
+    ("interface", "told"),
+    [("", []), ("no_sync", ["no_sync"]), ("set_requires_gradient_sync", [True, False])],
+)
+def test_gradients_are_reduced_where_it_is_wanted(interface: str, told: list[Any]) -> None:
+    ranks, model = Ranks(None), Reducing(interface)
+    with ranks.reduction(model, lambda: False):
+        assert model.told == [], "alone there is nothing to reduce"
+    ranks.size = 2
+    with ranks.reduction(model, lambda: True), ranks.reduction(model, lambda: False):
+        assert model.told == told
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    done, (found,) = run("trains", 1, tmp_path_factory.mktemp("alone"))
-    assert done.returncode == 0, done.stderr
-    return found
+def test_a_sharded_tensor_is_gathered() -> None:
+    class Sharded(Tensor):
+        def full_tensor(self) -> Tensor:
+            return torch.arange(3)
+
+    assert whole(torch.ones(1).as_subclass(Sharded)).tolist() == [0, 1, 2]
+    x = torch.ones(1)
+    assert whole(x) is x
 
 
-@pytest.mark.parametrize("ranks", [2, 3])
-def test_ranks_train_as_one(ranks: int, alone: Any, tmp_path: Path) -> None:
-    done, found = run("trains", ranks, tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert numbers(found[0]) == pytest.approx(numbers(alone), rel=1e-12, abs=1e-12, nan_ok=True)
-    assert all(other["weights"] == found[0]["weights"] for other in found)
-    assert all(other["v"] == found[0]["v"] for other in found)
-    assert [len(other["records"]) for other in found[1:]] == [0] * (ranks - 1)
-    assert done.stderr.count(" 0/15") == 1, "rank 0 alone shows progress"
+def test_loaders_and_samplers_learn_the_epoch() -> None:
+    class Told(list[Any]):
+        def __init__(self, batches: Any, **parts: Told) -> None:
+            super().__init__(batches)
+            vars(self).update(parts)
+            self.epochs: list[int] = []
 
+        def set_epoch(self, epoch: int) -> None:
+            self.epochs.append(epoch)
 
-def test_a_fully_sharded_model_is_trained(tmp_path: Path) -> None:
-    whole, (expected,) = run("fully sharded", 1, tmp_path)
-    assert whole.returncode == 0, whole.stderr
-    done, found = run("fully sharded", 2, tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert numbers(found[0]) == pytest.approx(numbers(expected), rel=1e-9, abs=1e-9, nan_ok=True)
-
-
-def test_a_rank_that_fails_ends_the_run_with_its_error(tmp_path: Path) -> None:
-    began = time.monotonic()
-    done, _ = run("fails", 2, tmp_path)
-    assert done.returncode != 0
-    assert "KeyError: 'rank 1 fails'" in done.stderr
-    assert time.monotonic() - began < SECONDS
-
-
-def test_unequal_loaders_are_refused_on_every_rank(tmp_path: Path) -> None:
-    done, found = run("unequal", 2, tmp_path)
-    assert done.returncode != 0
-    assert "train_loader has [5, 4] micro-batches on the 2 ranks" in done.stderr
-    assert [other["steps"] for other in found] == [0, 0]
+    parts = {"sampler": Told([]), "batch_sampler": Told([])}
+    loader = Told(pole_batches((4, 4)), **parts)
+    make_trainer(small_model(), loader, max_epochs=3).fit()
+    for part in (loader, *parts.values()):
+        assert list(dict.fromkeys(part.epochs)) == [0, 1, 2]
 
 
 def test_a_signal_to_one_rank_stops_all_at_one_update(tmp_path: Path) -> None:
-    done, found = run("stops", 2, tmp_path)
-    assert done.returncode != 0
-    assert len({other["steps"] for other in found}) == 1
-    assert found[0]["weights"] == found[1]["weights"]
-    assert 0 < found[0]["steps"] < 9
+    def task(rank: int) -> Any:
+        trainer = shared(rank, 2, checkpoint_dir=tmp_path)
+
+        def end(*_: object) -> None:
+            if trainer.global_step == 2 and rank == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+        trainer.window.optimizer.register_step_post_hook(end)
+        with pytest.raises(SystemExit):
+            trainer.fit()
+        return trainer.global_step, [w.tolist() for w in weights(trainer.model)]
+
+    first, second = on_ranks(task, 2)
+    assert first == second
+    assert 3 <= first[0] <= 4
+    assert [path.name for path in tmp_path.iterdir()] == [f"step-{first[0]:010d}.pt"]
+
+
+def test_ranks_go_on_from_a_checkpoint_each_at_its_own_place(tmp_path: Path) -> None:
+    def whole(rank: int) -> Any:
+        trainer = shared(rank, 2)
+        trainer.fit()
+        return [w.tolist() for w in weights(trainer.model)]
+
+    def parts(rank: int) -> Any:
+        seen: list[Any] = []
+        options: dict[str, Any] = {"checkpoint_dir": tmp_path, "checkpoint_every": 3}
+        first = shared(rank, 2, log_hook=seen.append, **options)
+        first.fit()
+        assert len(seen) == (8 if rank == 0 else 0), "rank 0 alone reports"
+        second = shared(rank, 2)
+        second.load_checkpoint(tmp_path / "step-0000000003.pt")
+        assert len(second.state_dict()["position"]["ranks"]) == 2
+        second.fit()
+        return [w.tolist() for w in weights(second.model)]
+
+    expected = on_ranks(whole, 2)
+    assert on_ranks(parts, 2) == expected
+    assert expected[0] == expected[1]
+    with pytest.raises(CheckpointError, match="it is the state of 2 ranks, and here are 1"):
+        shared(0, 1).load_checkpoint(tmp_path)

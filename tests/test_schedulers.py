@@ -82,6 +82,8 @@ def test_a_plateau_without_a_metric_or_with_its_wrong_sign_is_refused() -> None:
         plateau("max", **options)
     with pytest.raises(ValueError, match="val_coverage is better when it is larger; make it 'max'"):
         plateau(scheduler_metric="val_coverage", **options)
+    for metric in ("val_bottom_recall", "val_denom_abs_min"):
+        plateau("max", scheduler_metric=metric, **options)
     with pytest.raises(KeyError, match=r"scheduler_metric 'val_mae' is not in .* val_coverage"):
         plateau(scheduler_metric="val_mae", **options).fit()
 

@@ -16,7 +16,9 @@ from tests.loops import (
     fit_loss,
     make_trainer,
     pole_batches,
+    same,
     small_model,
+    weights,
 )
 from zeroproof.training.batches import split_batch
 from zeroproof.training.curriculum import LinearRamp, LossWeightsCurriculum
@@ -64,6 +66,28 @@ def test_curriculum_weights_reach_the_loss_epoch_by_epoch() -> None:
     assert seen[0][4] is batches[0][1]
 
 
+def test_a_curriculum_is_asked_once_an_epoch() -> None:
+    asked: list[int] = []
+
+    def curriculum(epoch: int) -> dict[str, float]:
+        asked.append(epoch)
+        return {"sign": 0.5}
+
+    batches = finite_batches(3)
+    options: dict[str, Any] = {"loss_curriculum": curriculum, "val_loader": batches}
+    make_trainer(small_model(), batches, max_epochs=2, **options).fit()
+    assert asked == [0, 1]
+
+
+def test_a_loss_of_one_element_is_a_scalar() -> None:
+    batches, runs = finite_batches(3), []
+    for loss in (fit_loss, lambda outputs, lifted: fit_loss(outputs, lifted).reshape(1)):
+        model = small_model()
+        runs.append((make_trainer(model, batches, loss).fit(), weights(model)))
+    assert runs[0][0] == runs[1][0]
+    assert same(runs[0][1], runs[1][1])
+
+
 def test_loss_weights_change_the_composite_loss() -> None:
     batches = [(x, torch.where(y > 0, torch.inf, y)) for x, y in pole_batches((16,))]
     losses = {}
@@ -92,8 +116,13 @@ def test_loss_arguments_reach_exactly_those_losses_that_accept_them() -> None:
         got.update(tau=tau)
         return fit_loss(outputs, targets)
 
-    make_trainer(small_model(), finite_batches(1), third, tau_train_max=1e-4).fit()
-    assert got["tau"] == 1e-4
+    def alone(outputs: Any, targets: Any, tau: float) -> Tensor:
+        return third(outputs, targets, tau)
+
+    for loss in (third, alone):
+        got.clear()
+        make_trainer(small_model(), finite_batches(1), loss, tau_train_max=1e-4).fit()
+        assert got == {"tau": 1e-4}
     for option in ({"loss_weights": {"fit": 1.0}}, {"loss_curriculum": lambda epoch: {}}):
         with pytest.raises(ValueError, match="accepts no argument 'loss_weights'"):
             make_trainer(small_model(), finite_batches(1), fit_loss, **option)
@@ -192,9 +221,16 @@ def test_loaders_that_cannot_train_are_named() -> None:
     once = iter(finite_batches(2))
     with pytest.raises(ValueError, match="nothing in epoch 1; an iterator can be read only once"):
         make_trainer(small_model(), once, max_epochs=2).fit()
-    for batch in (torch.rand(4, 2), 3, (1, 2, 3), [torch.rand(4, 2), None]):
-        with pytest.raises(TypeError, match="must yield pairs"):
+    x = torch.rand(4, 2)
+    for batch, got in (
+        (x, "Tensor ;"),
+        (3, "int ;"),
+        ((1, 2, 3), "tuple ['int', 'int', 'int']"),
+        ([x, None], "list ['Tensor', 'NoneType']"),
+    ):
+        with pytest.raises(TypeError, match="must yield pairs") as caught:
             make_trainer(small_model(), [batch]).fit()
+        assert f"got {got}" in str(caught.value)
     with pytest.raises(ValueError, match="at least one sample"):
         make_trainer(small_model(), [(torch.rand(0, 2), torch.rand(0))]).fit()
 

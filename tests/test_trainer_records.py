@@ -121,6 +121,7 @@ def test_validation_covers_the_epochs_samples() -> None:
     trainer = make_trainer(model, finite_batches(1), square, val_loader=val)
     trainer.fit()
     assert trainer.val_history[0]["val_coverage"] == 30 / 32
+    assert trainer.val_history[0]["val_samples"] == 32
 
 
 class Restless(nn.Module):

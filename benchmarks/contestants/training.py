@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils import get_total_norm
 
 from benchmarks.contestants.problem import Batch, Feed, start
-from benchmarks.job import Job, Unavailable, Work, compiled
+from benchmarks.job import Job, Work, compiled
 from zeroproof.losses import SCMTrainingLoss
 from zeroproof.training.targets import lift_targets
 from zeroproof.training.trainer import SCMTrainer, TrainingConfig
@@ -28,11 +29,8 @@ def trainer(
     compile: bool = False,
     hook: bool = False,
     accumulation: int = 1,
-    processes: int = 1,
 ) -> Job:
     """``SCMTrainer.fit`` for one epoch of as many batches as asked."""
-    if processes > 1:
-        raise Unavailable("the benchmark starts no further processes so far")
     options: dict[str, Any] = {"gradient_accumulation_steps": accumulation}
     if amp:
         options |= {"use_amp": True, "amp_dtype": amp}
@@ -55,9 +53,18 @@ def trainer(
 
 
 def by_hand(
-    device: str, batch: int, *, width: int = 64, amp: str | None = None, compile: bool = False
+    device: str,
+    batch: int,
+    *,
+    width: int = 64,
+    amp: str | None = None,
+    compile: bool = False,
+    guarded: bool = True,
 ) -> Job:
-    """The same arithmetic without metrics, records, checks or windows."""
+    """The same arithmetic without metrics, records, checks or windows.
+
+    It skips an update that is not finite, as the trainer does (STEP-3), unless it is not guarded.
+    """
     model, optimizer = start(width, device)
     feed, loss_fn = Feed(batch, device), SCMTrainingLoss()
     scaler = torch.amp.GradScaler(device) if amp == "fp16" else None
@@ -70,18 +77,23 @@ def by_hand(
         return loss
 
     evaluate = compiled(objective) if compile else objective
+    step = compiled(optimizer.step) if compile else optimizer.step
 
     def epoch() -> None:
         for batch in feed:
             optimizer.zero_grad()
             loss = evaluate(batch)
-            if scaler is None:
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-            else:
+            if scaler is not None:
                 scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
                 scaler.step(optimizer)
                 scaler.update()
+                continue
+            loss.backward()  # type: ignore[no-untyped-call]
+            if guarded:
+                gradients = [p.grad for p in model.parameters() if p.grad is not None]
+                if not torch.isfinite(get_total_norm(gradients) + loss.detach()):
+                    continue
+            step()
 
     def job(steps: int) -> Work:
         feed.steps = steps

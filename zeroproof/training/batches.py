@@ -43,7 +43,7 @@ def split_batch(
             "the loader must yield pairs (inputs, targets) with a tensor of targets, "
             f"got {type(batch).__name__} {parts}; give a prepare_batch that makes one of it"
         )
-    inputs, targets = _to_device(batch, device)
+    inputs, targets = _to_device(batch[0], device), batch[1].to(device, non_blocking=True)
     if targets.dim() == 0 or len(targets) == 0:
         raise ValueError(
             f"the loader yielded targets of shape {tuple(targets.shape)}; "

@@ -42,12 +42,20 @@ def write_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> Non
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Read a state that :func:`write_checkpoint` wrote, onto the CPU.
 
+    Args:
+        path: a file, or a ``checkpoint_dir``, whose latest checkpoint is taken.
+
     Raises:
-        FileNotFoundError: there is no such file.
+        FileNotFoundError: there is no such file, or none in the folder.
         CheckpointError: the file is damaged, foreign or newer.
 
     Meets: RES-3.
     """
+    if Path(path).is_dir():
+        found = checkpoints(path)
+        if not found:
+            raise FileNotFoundError(f"{path} holds no checkpoint (step-*.pt)")
+        path = found[-1]
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
@@ -73,6 +81,12 @@ def checkpoint_path(folder: str | os.PathLike[str], micro_step: int) -> Path:
 def checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
     """Return the checkpoints of a folder, the oldest first."""
     return sorted(Path(folder).glob("step-*.pt"))
+
+
+def keep_latest(folder: str | os.PathLike[str], count: int) -> None:
+    """Remove all but the latest checkpoints of a folder."""
+    for old in checkpoints(folder)[:-count]:
+        old.unlink(missing_ok=True)
 
 
 def unwrap(model: nn.Module) -> nn.Module:

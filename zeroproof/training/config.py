@@ -55,8 +55,9 @@ class TrainingConfig:
         max_nonfinite_steps: skipped updates in a row that raise an error; ≥ 1 (STEP-3). A skip
             leaves parameters and optimizer state alone, not what the forward itself wrote, such
             as the running statistics of a batch norm.
-        compile: compile lift, model and loss with ``torch.compile``, for runs long enough to
-            earn back the minutes; losses then get their numbers as tensors (STEP-6).
+        compile: compile lift, model, loss and measures with ``torch.compile``, and the optimizer's
+            step where no scheduler changes its rate; for runs long enough to earn back the
+            minutes. Losses then get their numbers as tensors (STEP-6).
         scheduler_step: when the scheduler steps: after each applied ``"update"``, after each
             ``"epoch"``, or after each validation (``"val"``).
         scheduler_metric: the validation's value that a ``ReduceLROnPlateau`` gets.

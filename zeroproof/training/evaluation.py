@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from zeroproof.autodiff.policies import GradientPolicy, gradient_policy
-from zeroproof.scm.outputs import Outputs, gate_outputs, widen_outputs
+from zeroproof.scm.outputs import gate_outputs, widen_outputs
 from zeroproof.training.config import TrainingConfig
+from zeroproof.training.metrics import Seen, rows
 from zeroproof.training.objective import Objective
 from zeroproof.training.ranks import Ranks
 from zeroproof.training.targets import lift_targets
@@ -43,8 +44,8 @@ def training_device(model: nn.Module, config: TrainingConfig, ranks: Ranks) -> t
 class Evaluation:
     """Lifts targets, runs the model under autocast and policy, and its outputs through the loss.
 
-    Compiled, everything that changes from call to call goes in as tensors, so that nothing is
-    compiled again for it and nothing is stale.
+    Compiled, it measures the micro-batch, too. Everything that changes from call to call goes in
+    as tensors, so that nothing is compiled again for it and nothing is stale.
 
     Args:
         model: the model.
@@ -60,25 +61,25 @@ class Evaluation:
     ) -> None:
         self._model, self._objective, self._policy = model, objective, config.policy
         self._amp, self._dtype, self._device = config.amp, config.autocast_dtype, device
-        self._compiled = torch.compile(self._run) if config.compile else None
+        self._compiled = torch.compile(self._measured) if config.compile else None
 
     def __call__(
-        self, inputs: Any, targets: Tensor, offered: dict[str, Any]
-    ) -> tuple[Outputs, Tensor, dict[str, Tensor]]:
-        """Return the outputs, ``Y_d``, and the loss with its terms by the names of a record.
+        self, inputs: Any, targets: Tensor, tau: float, offered: dict[str, Any]
+    ) -> tuple[Tensor, Seen]:
+        """Return the loss, and what is seen at the threshold ``tau``.
 
         ``offered`` are the numbers that a loss may accept.
         """
         with gradient_policy(self._policy) if self._policy else _NOTHING:
             if self._compiled is None:
-                return self._run(inputs, targets, offered)
-            found: tuple[Outputs, Tensor, dict[str, Tensor]]
-            found = self._compiled(inputs, targets, self._as_tensors(offered))
-            return found
+                return self._run(inputs, targets, tau, offered)
+            numbers = self._as_tensors({"tau": tau, "offered": offered})
+            loss, names, row = self._compiled(inputs, targets, **numbers)
+            return loss, Seen(names, tau, (row,), ())
 
     def _run(
-        self, inputs: Any, targets: Tensor, offered: dict[str, Any]
-    ) -> tuple[Outputs, Tensor, dict[str, Tensor]]:
+        self, inputs: Any, targets: Tensor, tau: float | Tensor, offered: dict[str, Any]
+    ) -> tuple[Tensor, Seen]:
         lifted = lift_targets(targets)
         autocast = torch.autocast(self._device.type, self._dtype) if self._amp else _NOTHING
         with autocast:
@@ -87,8 +88,14 @@ class Evaluation:
         given = {"inputs": inputs, "targets": targets}
         given = {name: x for name, x in given.items() if name in self._objective.accepted}
         loss, terms = self._objective(outputs, lifted, **given, **offered)
-        scalars = {f"loss_{name}": term for name, term in terms.items()}
-        return outputs, lifted[1], {"loss": loss} | scalars
+        scalars = {"loss": loss} | {f"loss_{name}": term for name, term in terms.items()}
+        return loss, Seen.of(outputs, lifted[1], tau, scalars)
+
+    def _measured(
+        self, inputs: Any, targets: Tensor, tau: Tensor, offered: dict[str, Any]
+    ) -> tuple[Tensor, tuple[str, ...], Tensor]:
+        loss, seen = self._run(inputs, targets, tau, offered)
+        return loss, seen.names, rows([seen])[0]
 
     def _as_tensors(self, offered: Mapping[str, Any]) -> dict[str, Any]:
         """Return numbers as tensors on the device; no one waits for a fill."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zeroproof.scm.outputs import tuple_bottom
+from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, tuple_bottom
 from zeroproof.training.transfer import from_host
 
 _COUNTS = ("samples", "covered", "finite", "covered_finite", "rejected_singular")
-
 
 MEASURES = (
     "covered",
@@ -32,7 +33,7 @@ def measure(
     P: Float[Tensor, "block batch *outputs"],
     Q: Float[Tensor, "block batch *outputs"],
     Y_d: Float[Tensor, "block batch *targets"],
-    taus: Sequence[float],
+    taus: Float[Tensor, " block"],
 ) -> Float[Tensor, "block measures"]:
     """Count and measure the outputs of several micro-batches, on their device.
 
@@ -50,7 +51,7 @@ def measure(
     """
     block, samples = P.shape[:2]
     size = Q.abs().reshape(block, samples, -1)
-    tau = from_host(taus, Q.device).reshape(-1, *[1] * (Q.dim() - 1))
+    tau = taus.reshape(-1, *[1] * (Q.dim() - 1))
     bottom = tuple_bottom(P, Q, tau).reshape(size.shape)
     covered = ~bottom.any(2)
     finite = (Y_d.reshape(block, samples, -1) != 0).all(2)
@@ -63,6 +64,56 @@ def measure(
     number = torch.full_like(finite_size, size[0].numel())
     columns = [*(flags.sum(1) for flags in counts), bottom.sum((1, 2)), number, known.sum((1, 2))]
     return torch.stack([*columns, finite_size, least.amin(1)], dim=1)
+
+
+class Seen(NamedTuple):
+    """What is seen of a micro-batch: to be measured together with others, or measured already."""
+
+    names: tuple[str, ...]
+    """Of the scalars: the loss, and what else is to be logged."""
+    tau: float | Tensor
+    """The threshold on ``|Q|``."""
+    arrays: tuple[Tensor, ...]
+    """``P``, ``Q`` and ``Y_d``, none of them with its graph; or a row of :func:`rows`."""
+    scalars: tuple[Tensor, ...]
+
+    @classmethod
+    def of(
+        cls, outputs: Outputs, Y_d: Tensor, tau: float | Tensor, scalars: Mapping[str, Tensor]
+    ) -> Seen:
+        """Look at a model's outputs, whose ``Y_d`` are the lifted targets' denominators."""
+        P, Q = as_tuple(outputs)
+        tau = tau if is_projective(outputs) else 0.0
+        parts = (torch.as_tensor(x).detach() for x in scalars.values())
+        return cls(tuple(scalars), tau, (P.detach(), Q.detach(), Y_d), tuple(parts))
+
+    @property
+    def kind(self) -> Any:
+        """Return what is alike for all that can be measured together, beside the names."""
+        return [(x.shape, x.dtype) for x in self.arrays]
+
+
+def rows(seen: Sequence[Seen]) -> Float[Tensor, "block values"]:
+    """Return ``MEASURES`` and scalars of micro-batches whose scalars have the same names."""
+    found = []
+    for _, group in groupby(seen, key=lambda one: one.kind):
+        alike = list(group)
+        arrays = [torch.stack(parts) for parts in zip(*(x.arrays for x in alike), strict=True)]
+        if len(arrays) == 1:
+            found.append(arrays[0])
+            continue
+        P, Q, Y_d = arrays
+        tau = alike[0].tau
+        if isinstance(tau, Tensor):
+            taus = tau[None]  # of a compiled step, which measures one
+        else:
+            taus = from_host([float(one.tau) for one in alike], P.device)
+        scalars = torch.stack([x for one in alike for x in one.scalars])
+        # Counts stay exact.
+        dtype = torch.promote_types(scalars.dtype, torch.float32)
+        parts = measure(P, Q, Y_d, taus), scalars.view(len(alike), -1)
+        found.append(torch.cat([part.to(dtype) for part in parts], dim=1))
+    return torch.cat(found)
 
 
 def pooled(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

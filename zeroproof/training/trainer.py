@@ -6,7 +6,6 @@ import copy
 import random
 from collections.abc import Callable, Iterable
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +20,7 @@ from zeroproof.training.cadence import Cadence
 from zeroproof.training.checkpoint import (
     CheckpointError,
     checkpoint_path,
-    checkpoints,
+    keep_latest,
     read_checkpoint,
     write_checkpoint,
 )
@@ -98,12 +97,18 @@ class SCMTrainer:
         own = [p for module in losses for p in module.parameters() if p.requires_grad]
         self.ranks.align(own)
         self.window = UpdateWindow(
-            optimizer, self.cadence.update, config, self.device, self._modules, own, self.ranks
+            optimizer,
+            self.cadence.update,
+            config,
+            self.device,
+            self._modules,
+            own,
+            self.ranks,
+            constant_rate=scheduler is None,
         )
         self.stop = CoverageStop(config.coverage_threshold, config.coverage_patience)
         self.log = RecordLog(config.log_hook, config.history_limit, self.ranks)
-        self._unsettled: list[dict[str, float]] = []
-        self._kept: list[tuple[Any, Tensor, dict[str, Any]]] = []
+        self._kept: list[tuple[Any, Tensor, float, dict[str, Any]]] = []
         self.val_history: list[dict[str, float]] = []
         self.epoch: int = 0
         self.micro_step: int = 0
@@ -190,9 +195,11 @@ class SCMTrainer:
         self.micro_batches = 0
 
     def _between_updates(self) -> None:
-        every, received = self.config.checkpoint_every, self._interrupts.received or 0
+        every = self.config.checkpoint_every
         due = every > 0 and self.window.closed % every == 0
-        self._pause(received if self.ranks.size == 1 else self.window.signal, due=due)
+        received = self._interrupts.received if self.ranks.size == 1 else self.window.signal
+        if received or due:
+            self._pause(received or 0, due=due)
 
     def _pause(self, received: int, *, due: bool = False) -> None:
         """Save, if it is time, and honour a signal that has come to some rank (RES-4)."""
@@ -200,8 +207,7 @@ class SCMTrainer:
         if config.checkpoint_dir is not None and (received or due):
             self.save_checkpoint(checkpoint_path(config.checkpoint_dir, self.micro_step))
             if self.ranks.rank == 0:
-                for old in checkpoints(config.checkpoint_dir)[: -config.keep_checkpoints]:
-                    old.unlink(missing_ok=True)
+                keep_latest(config.checkpoint_dir, config.keep_checkpoints)
         if received:
             raise_signal(received)
 
@@ -233,14 +239,13 @@ class SCMTrainer:
         config = self.config
         tau = between(config.tau_train_min, config.tau_train_max, self.tau_generator.random())
         inputs, targets = split_batch(batch, self.device, config.prepare_batch)
-        samples = len(targets)
-        unit, offered = self.window.unit(samples), self._offered(tau, self.epoch)
+        samples, offered = len(targets), self._offered(tau, self.epoch)
         with self.ranks.reduction(self.model, self._closes_window):
-            with gradient_unit(unit):
-                outputs, Y_d, scalars = self._evaluate(inputs, targets, offered)
-            self.window.backward(scalars["loss"], samples)
+            with gradient_unit(self.window.unit(samples)):
+                loss, seen = self._evaluate(inputs, targets, tau, offered)
+            self.window.backward(loss, samples)
         if self.window.needs_closure:
-            self._kept.append((inputs, targets, offered))
+            self._kept.append((inputs, targets, tau, offered))
         self.last_thresholds.append(tau)
         known: dict[str, float] = {
             "epoch": self.epoch,
@@ -248,8 +253,7 @@ class SCMTrainer:
             "samples": samples,
             "tau_train": tau,
         }
-        self._unsettled.append(known)
-        self.log.add(known, outputs, Y_d, tau, scalars)
+        self.log.add(known, seen)
         self.micro_step += 1
         self.micro_batches += 1
 
@@ -259,19 +263,14 @@ class SCMTrainer:
         return window or self.micro_batches + 1 == self._length
 
     def _update(self) -> None:
-        closing = self._unsettled.pop()
-        try:
-            if self._unsettled or self.window.skips_on_device:
-                self._settle()
-        finally:
-            self._unsettled.append(closing)
+        self._settle(but=1)
         try:
             again = self._again if self.window.needs_closure else None
             self.window.step(self._interrupts.received or 0, again)
         finally:
             self._kept.clear()
             if not self.window.skips_on_device:
-                self._complete()
+                self.log.complete(self.window.progress)
         self.log.deliver_complete()
 
     def _again(self) -> None:
@@ -280,29 +279,17 @@ class SCMTrainer:
         def last() -> bool:
             return self.window.micro_batches + 1 == len(self._kept)
 
-        for inputs, targets, offered in self._kept:
+        for inputs, targets, tau, offered in self._kept:
             with self.ranks.reduction(self.model, last):
-                _, _, scalars = self._evaluate(inputs, targets, offered)
-                self.window.backward(scalars["loss"], len(targets))
+                loss, _ = self._evaluate(inputs, targets, tau, offered)
+                self.window.backward(loss, len(targets))
 
-    def _settle(self) -> None:
-        """Learn what became of the latest update."""
+    def _settle(self, but: int = 0) -> None:
+        """Learn what became of the latest update; the latest micro-batches may have another."""
         try:
             self.window.settle()
         finally:
-            self._complete()
-
-    def _complete(self) -> None:
-        """Complete the records that waited to know what became of an update."""
-        if self._unsettled:
-            progress = {
-                "global_step": self.window.global_step,
-                "skipped": self.window.skipped,
-                "lr": self.window.optimizer.param_groups[0]["lr"],
-            }
-            for known in self._unsettled:
-                known.update(progress)
-            self._unsettled.clear()
+            self.log.complete(self.window.progress, but)
 
     def _flush(self) -> None:
         try:
@@ -357,9 +344,8 @@ class SCMTrainer:
             for batch in config.val_loader:
                 inputs, targets = split_batch(batch, self.device, config.prepare_batch)
                 offered = self._offered(tau, epoch)
-                outputs, Y_d, scalars = self._evaluate(inputs, targets, offered)
-                known: dict[str, float] = {"samples": len(targets), "global_step": 0}
-                log.add(known, outputs, Y_d, tau, scalars)
+                _, seen = self._evaluate(inputs, targets, tau, offered)
+                log.add({"samples": len(targets), "global_step": 0}, seen)
             log.flush()
         record = {f"val_{name}": value for name, value in log.totals.record().items()}
         record |= {"epoch": epoch, "global_step": self.global_step, "val_tau": tau}
@@ -405,19 +391,9 @@ class SCMTrainer:
     def load_checkpoint(self, path: str | PathLike[str]) -> None:
         """Go on from a checkpoint, exactly as if training had not been interrupted.
 
-        Args:
-            path: a file, or a ``checkpoint_dir``, whose latest checkpoint is taken.
-
-        Raises:
-            FileNotFoundError: there is no such file, or none in the folder.
-            CheckpointError: the file is damaged, foreign or of another version, or does not fit
-                (:meth:`load_state_dict`).
+        Takes a file or a folder, and raises, as
+        :func:`~zeroproof.training.checkpoint.read_checkpoint` and :meth:`load_state_dict` do.
 
         Meets: RES-1, RES-3.
         """
-        if Path(path).is_dir():
-            found = checkpoints(path)
-            if not found:
-                raise FileNotFoundError(f"{path} holds no checkpoint (step-*.pt)")
-            path = found[-1]
         self.load_state_dict(read_checkpoint(path))

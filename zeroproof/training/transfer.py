@@ -31,6 +31,14 @@ class Transfer:
         return self._host.tolist()
 
 
+def to_host(scalars: Sequence[Tensor]) -> list[float]:
+    """Return scalars of one device as numbers, after one wait for it."""
+    if scalars[0].device.type == "cpu":
+        return [x.item() for x in scalars]  # cheaper than to stack them
+    numbers: list[float] = torch.stack(list(scalars)).tolist()
+    return numbers
+
+
 def from_host(values: Sequence[float], device: torch.device) -> Tensor:
     """Return numbers as a float64 vector on a device, again without a wait."""
     vector = torch.tensor(values, dtype=torch.float64)

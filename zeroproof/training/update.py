@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.ranks import Ranks, whole
 from zeroproof.training.scale import LossScale
-from zeroproof.training.transfer import Transfer, from_host
+from zeroproof.training.transfer import Transfer, from_host, to_host
 
 
 class NonFiniteError(RuntimeError):
@@ -42,6 +42,7 @@ class UpdateWindow:
         modules: model and loss, whose gradients are cleared after each window.
         unreduced: parameters whose gradients nobody averages over the ranks, those of the loss.
         ranks: who trains along.
+        constant_rate: whether nobody schedules the learning rate.
 
     Meets: ACC-1, ACC-2, AMP-2, STEP-1, STEP-2, STEP-3, STEP-4, DDP-1.
     """
@@ -55,6 +56,8 @@ class UpdateWindow:
         modules: Iterable[nn.Module],
         unreduced: Iterable[nn.Parameter],
         ranks: Ranks,
+        *,
+        constant_rate: bool,
     ) -> None:
         self.optimizer, self._applied, self._config = optimizer, applied, config
         self._modules, self._unreduced, self._ranks = list(modules), list(unreduced), ranks
@@ -77,13 +80,15 @@ class UpdateWindow:
         self.base_samples = 0
         self.signal: int = 0
         self._outcome: Transfer | None = None
+        # With rates that change, its first step would be compiled otherwise than the later ones, so
+        # that a resumed run could differ in the last bits.
+        compiles = config.compile and constant_rate and not self.needs_closure
+        self._step = torch.compile(optimizer.step) if compiles else optimizer.step
         self.start()
 
     def start(self) -> None:
         """Forget the window, and all gradients of model and loss."""
-        for module in self._modules:
-            module.zero_grad(set_to_none=True)
-        stepped = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        stepped = {id(p) for p in self._stepped()}
         parameters = [p for module in self._modules for p in module.parameters()]
         self._others = [p for p in parameters if id(p) not in stepped]
         self._clear()
@@ -98,6 +103,15 @@ class UpdateWindow:
         self.optimizer.zero_grad(set_to_none=True)
         for parameter in self._others:
             parameter.grad = None
+
+    def _stepped(self) -> list[nn.Parameter]:
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    @property
+    def progress(self) -> dict[str, float]:
+        """The counters, and the learning rate, as records give them."""
+        lr = self.optimizer.param_groups[0]["lr"]
+        return {"global_step": self.global_step, "skipped": self.skipped, "lr": lr}
 
     @property
     def closed(self) -> int:
@@ -143,10 +157,9 @@ class UpdateWindow:
         """
         self.settle()
         pooled = [self._pool(signal)] if self._ranks.size > 1 else []
-        results = torch.stack([*self._normalise(), *self._losses])
-        losses = slice(-len(self._losses), None)
+        results, losses = [*self._normalise(), *self._losses], slice(-len(self._losses), None)
         if self.skips_on_device:
-            finite = torch.isfinite(results)
+            finite = torch.isfinite(torch.stack(results))
             applied = finite.all()
             self.optimizer.found_inf = (~applied).float()  # type: ignore[attr-defined]
             self.optimizer.step()
@@ -157,12 +170,12 @@ class UpdateWindow:
             self._outcome = Transfer(torch.stack([applied.int(), fell.int(), *pooled]))
             self._clear()
             return
-        known = [math.isfinite(x) for x in results.tolist()]
+        known = [math.isfinite(x) for x in to_host(results)]
         good, scale_fell = all(known), False
         if good and again is not None:
             good = self._search(again)
         elif good:
-            self.optimizer.step()
+            self._step()
         if self.scale is not None:
             flags = torch.tensor([good, all(known[losses]) and not good])
             scale_fell = bool(self.scale.update(*flags.to(self.scale.value.device)))
@@ -171,7 +184,7 @@ class UpdateWindow:
 
     def _search(self, again: Callable[[], None]) -> bool:
         """Let the optimizer evaluate the window as often as it likes; undo what is not finite."""
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        parameters = self._stepped()
         before = [p.detach().clone() for p in parameters]
         state = copy.deepcopy(self.optimizer.state_dict())
         first = [self._mean_loss()]  # of the evaluation that is there already
@@ -220,7 +233,7 @@ class UpdateWindow:
 
         Of the whole gradient, or of its parts where only their being finite matters.
         """
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        parameters = self._stepped()
         gradients = [p.grad for p in parameters if p.grad is not None]
         if not gradients:
             raise ValueError(

@@ -13,6 +13,7 @@ from properties.tensors import flags, to_tensor
 from spec.coverage import EpochCoverage, Predicted
 from zeroproof.losses import coverage
 from zeroproof.scm import SCMTensor, bottom_mask
+from zeroproof.training.metrics import Seen
 from zeroproof.training.ranks import Ranks
 from zeroproof.training.records import RecordLog
 from zeroproof.training.targets import lift_targets
@@ -52,7 +53,7 @@ class OursCoverage:
         for batch in epoch:
             _, Y_d = lift_targets(to_tensor(batch.targets))
             known: dict[str, float] = {"samples": batch.first.shape[0], "global_step": 0}
-            log.add(known, outputs(batch), Y_d, tau, {"loss": torch.zeros(())})
+            log.add(known, Seen.of(outputs(batch), Y_d, tau, {"loss": torch.zeros(())}))
         log.flush()
         record, monitored = log.totals.record(), log.totals.monitored_coverage
         finite = math.nan if monitored is None else monitored

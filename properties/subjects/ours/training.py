@@ -2,216 +2,27 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from properties.subjects.ours.ranks import on_ranks, share
+from properties.subjects.ours.reads import HostReads
+from properties.subjects.ours.scripted import Batch, Pause, Scripted, Session, numbered, tensors
 from properties.subjects.ours.unchecked import unchecked
 from spec.epochs import OFFERED, Hooked
-from spec.runs import Epoch, Event, MicroBatch, Plan, Trace
+from spec.runs import Event, MicroBatch, Plan, Trace
 from spec.update import Phases, Precision
 from zeroproof.training.stopping import CoverageStop
-from zeroproof.training.trainer import NonFiniteError, SCMTrainer, TrainingConfig
-from zeroproof.training.transfer import Transfer
-
-Batch = tuple[Tensor, Tensor]
-
-
-class Scripted(nn.Module):
-    """``w·slope``, and ⊥ where the inputs say so."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.w = nn.Parameter(torch.ones((), dtype=torch.float64))
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return values and their mask of ⊥."""
-        return self.w * x[:, 0], x[:, 1] != 0
-
-
-class Own(nn.Module):
-    """The mean of the values, plus ``v·slope``, with the faults that the inputs ask for."""
-
-    def __init__(self, watched: Callable[[float], None]) -> None:
-        super().__init__()
-        self.v = nn.Parameter(torch.zeros((), dtype=torch.float64))
-        self.watched = watched
-
-    def forward(
-        self, outputs: Batch, lifted: Batch, *, inputs: Tensor, tau: float | Tensor
-    ) -> Tensor:
-        """Return the loss of a micro-batch."""
-        if self.training:
-            self.watched(float(tau))
-        value = outputs[0].mean()
-        loss = value + self.v * inputs[0, 0]
-        if inputs[0, 2] == 1:
-            return loss * math.nan
-        if inputs[0, 2] == 2:
-            return loss + (value - value.detach()).square().sqrt()  # 0, whose slope is ∞ · 0
-        return loss
-
-
-def tensors(batch: MicroBatch) -> Batch:
-    """Return a micro-batch as a loader yields it."""
-    fault = {"": 0.0, "loss": 1.0, "gradient": 2.0}[batch.fault]
-    rows = [[float(batch.slope), float(s in "bB"), fault] for s in batch.samples]
-    targets = [math.inf if s in "VB" else 0.0 for s in batch.samples]
-    return torch.tensor(rows, dtype=torch.float64), torch.tensor(targets, dtype=torch.float64)
-
-
-class Pause(Exception):
-    """There is no further epoch for now."""
-
-
-class Loader:
-    """Yields the next epoch each time it is asked; None in its place is a Ctrl-C.
-
-    It pauses before the epoch that it does not have, and after a number of micro-batches.
-    """
-
-    def __init__(self, epochs: Sequence[Sequence[MicroBatch | None]], most: float) -> None:
-        self.epochs, self.left = list(epochs), most
-
-    def __len__(self) -> int:
-        return len(self.epochs[0]) if self.epochs else 0
-
-    def __iter__(self) -> Iterator[Batch]:
-        if not self.epochs:
-            raise Pause
-        for batch in self.epochs.pop(0):
-            if not self.left:
-                raise Pause
-            if batch is None:
-                raise KeyboardInterrupt
-            self.left -= 1
-            yield tensors(batch)
-
-
-class Session:
-    """A trainer of a plan from an epoch on, and what it was seen to do.
-
-    The options are more of the trainer's.
-    """
-
-    def __init__(
-        self, plan: Plan, first: int, last: int, most: float = math.inf, **options: Any
-    ) -> None:
-        self.events: list[Event] = []
-        self.plan, self.model = plan, Scripted()
-        self.loss = Own(lambda tau: self.events.append(Event("draw", {"tau": tau})))
-        groups = [*self.model.parameters(), *(self.loss.parameters() if plan.own_parameter else ())]
-        self.optimizer = torch.optim.SGD(groups, lr=1 / 8)
-        self.optimizer.register_step_post_hook(lambda *_: self._updated())
-        if plan.stale:
-            for parameter in groups:
-                parameter.grad = torch.ones_like(parameter)
-        precision, _, switch = plan.precision.partition(" ")
-        self.loader = Loader(plan.epochs[first:], most)
-        self.trainer = SCMTrainer(
-            self.model,
-            self.optimizer,
-            self.loss,
-            self.loader,
-            scheduler=torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda k: 0.5**k),
-            config=TrainingConfig(
-                max_epochs=last,
-                gradient_accumulation_steps=plan.accumulation,
-                coverage_threshold=plan.threshold,
-                coverage_patience=plan.patience,
-                max_nonfinite_steps=plan.max_nonfinite,
-                tau_train_min=plan.tau_min,
-                tau_train_max=plan.tau_max,
-                seed=plan.seed,
-                max_grad_norm=plan.max_norm,
-                val_loader=[tensors(batch) for batch in plan.validation] or None,
-                history_limit=plan.history_limit,
-                log_hook=self._logged,
-                mixed_precision=bool(precision) and not switch,
-                amp_dtype=precision or "float16",
-                **options,
-            ),
-        )
-        self.skipped = 0.0
-
-    def _updated(self) -> None:
-        values = {"w": self.model.w.item(), "v": self.loss.v.item()}
-        self.events.append(Event("update", values | {"global_step": math.nan}))
-
-    def _logged(self, record: dict[str, float]) -> None:
-        kind: Any = "validate" if "val_loss" in record else "log"
-        self.events.append(Event(kind, record))
-        if kind == "log" and record["skipped"] > self.skipped:
-            self.skipped = record["skipped"]
-            self.events.append(Event("skip", {"skipped": self.skipped}))
-
-    def fit(self) -> int:
-        """Train, and return the number of records kept."""
-        try:
-            self.trainer.fit()
-        except NonFiniteError as error:
-            named = f"global step {self.trainer.global_step}" in str(error)
-            step = self.trainer.global_step if named else math.nan
-            self.events.append(Event("error", {"global_step": step}))
-        if self.trainer.stopped:
-            self.events.append(Event("stop", {"epoch": self.trainer.epoch - 1}))
-        return len(self.trainer.log.records)
-
-    def epoch(self, batches: Epoch) -> list[Event]:
-        """Train one more epoch."""
-        self.events.clear()
-        self.loader.epochs = [batches]
-        with suppress(Pause):
-            self.fit()
-        return list(_numbered(self.events, self.trainer.global_step))
-
-    def break_off(self, batches: Epoch) -> None:
-        """Start an epoch, and break it off after these micro-batches."""
-        self.loader.epochs = [(*batches, None)]
-        with suppress(KeyboardInterrupt):
-            self.trainer.fit()
-
-    def validate(self) -> Event:
-        """Validate out of turn."""
-        self.trainer.validate()
-        return self.events.pop()
-
-    def save(self) -> dict[str, Any]:
-        """Return the state."""
-        return copy.deepcopy(self.trainer.state_dict())
-
-    def load_latest(self, folder: str) -> None:
-        """Go on from the latest checkpoint of a folder."""
-        self.trainer.load_checkpoint(folder)
-        self.skipped = self.trainer.skipped_steps
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
-        self.trainer.load_state_dict(copy.deepcopy(state))
-        self.skipped = self.trainer.skipped_steps
-
-
-def _numbered(events: list[Event], last: int) -> tuple[Event, ...]:
-    """Number the updates so that the last one carries the trainer's own count."""
-    first = last - sum(event.kind == "update" for event in events)
-    numbered = []
-    for event in events:
-        first += event.kind == "update"
-        own = {"global_step": first} if event.kind == "update" else {}
-        numbered.append(Event(event.kind, {**event.values, **own}))
-    return tuple(numbered)
+from zeroproof.training.trainer import SCMTrainer, TrainingConfig
 
 
 class OursTraining:
@@ -267,7 +78,7 @@ class OursTraining:
                     session.trainer.save_checkpoint(Path(folder) / f"step-{stop:010d}.pt")
         trainer = session.trainer
         return Trace(
-            _numbered(events, trainer.global_step),
+            numbered(events, trainer.global_step),
             (session.model.w.item(), session.loss.v.item()),
             tuple(trainer.last_thresholds),
             min(kept, plan.history_limit),
@@ -485,65 +296,3 @@ class OursTraining:
 
 def _name(x: Tensor) -> str:
     return str(x.dtype).removeprefix("torch.")
-
-
-class HostReads(TorchFunctionMode):
-    """Counts what makes the host wait, until the epoch ends.
-
-    These are calls by which Python reads a tensor's elements, but for those of a transfer that
-    began before the latest forward of the model.
-    """
-
-    READS = frozenset({"item", "tolist", "__bool__", "__float__", "__int__", "__index__", "cpu"})
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.count, self._forwards, self._old, self._ended = 0, 0, False, False
-        model.register_forward_hook(lambda *_: self._forward())
-        self._patches = [
-            mock.patch.object(Transfer, "__init__", self._begun(Transfer.__init__)),
-            mock.patch.object(Transfer, "read", self._read(Transfer.read)),
-        ]
-
-    def __enter__(self) -> HostReads:
-        """Look at transfers, too."""
-        for patch in self._patches:
-            patch.start()
-        super().__enter__()  # type: ignore[no-untyped-call]
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        """Leave transfers alone again."""
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
-        for patch in self._patches:
-            patch.stop()
-
-    def end(self) -> None:
-        """From here on the host may wait."""
-        self._ended = True
-
-    def _forward(self) -> None:
-        self._forwards += 1
-
-    def _begun(self, init: Callable[..., None]) -> Callable[..., None]:
-        def begun(transfer: Any, x: Tensor) -> None:
-            transfer.born = self._forwards
-            init(transfer, x)
-
-        return begun
-
-    def _read(self, read: Callable[..., Any]) -> Callable[..., Any]:
-        def old(transfer: Any) -> Any:
-            self._old = transfer.born < self._forwards
-            try:
-                return read(transfer)
-            finally:
-                self._old = False
-
-        return old
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call a function of torch, and count it where it reads."""
-        reads = getattr(func, "__name__", "") in self.READS
-        self.count += reads and not self._old and not self._ended
-        return func(*args, **(kwargs or {}))

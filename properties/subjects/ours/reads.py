@@ -1,0 +1,74 @@
+"""Counts what makes the host wait for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from zeroproof.training.transfer import Transfer
+
+
+class HostReads(TorchFunctionMode):
+    """Counts what makes the host wait, until the epoch ends.
+
+    These are calls by which Python reads a tensor's elements, but for those of a transfer that
+    began before the latest forward of the model.
+    """
+
+    READS = frozenset({"item", "tolist", "__bool__", "__float__", "__int__", "__index__", "cpu"})
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.count, self._forwards, self._old, self._ended = 0, 0, False, False
+        model.register_forward_hook(lambda *_: self._forward())
+        self._patches = [
+            mock.patch.object(Transfer, "__init__", self._begun(Transfer.__init__)),
+            mock.patch.object(Transfer, "read", self._read(Transfer.read)),
+        ]
+
+    def __enter__(self) -> HostReads:
+        """Look at transfers, too."""
+        for patch in self._patches:
+            patch.start()
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Leave transfers alone again."""
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
+        for patch in self._patches:
+            patch.stop()
+
+    def end(self) -> None:
+        """From here on the host may wait."""
+        self._ended = True
+
+    def _forward(self) -> None:
+        self._forwards += 1
+
+    def _begun(self, init: Callable[..., None]) -> Callable[..., None]:
+        def begun(transfer: Any, x: Tensor) -> None:
+            transfer.born = self._forwards
+            init(transfer, x)
+
+        return begun
+
+    def _read(self, read: Callable[..., Any]) -> Callable[..., Any]:
+        def old(transfer: Any) -> Any:
+            self._old = transfer.born < self._forwards
+            try:
+                return read(transfer)
+            finally:
+                self._old = False
+
+        return old
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call a function of torch, and count it where it reads."""
+        reads = getattr(func, "__name__", "") in self.READS
+        self.count += reads and not self._old and not self._ended
+        return func(*args, **(kwargs or {}))
