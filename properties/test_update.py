@@ -51,6 +51,11 @@ def test_ACC_2_whole_epochs(subject: Trains, plan: Plan) -> None:
     hold("ACC-2", subject, plan)
 
 
+@given(st.integers(1, 5))
+def test_ACC_2_of_short_windows(subject: Trains, count: int) -> None:
+    hold("ACC-2", subject, Plan((sized(*[1] * count),) * 2, accumulation=2))
+
+
 @given(plans())
 @example(Plan((sized(3, 1, 1),), accumulation=3))
 def test_ACC_3_own_losses(subject: Trains, plan: Plan) -> None:
@@ -97,6 +102,11 @@ def test_STEP_2_applied(subject: Trains, plan: Plan) -> None:
 @example(Plan((faulted("", "loss"), faulted("gradient", "")), max_nonfinite=2))
 def test_STEP_3_faults(subject: Trains, plan: Plan) -> None:
     hold("STEP-3", subject, plan)
+
+
+@pytest.mark.parametrize("fault", ["loss", "gradient"])
+def test_STEP_3_of_one_micro_batch(subject: Trains, fault: str) -> None:
+    hold("STEP-3", subject, Plan((faulted(fault),), max_nonfinite=2))
 
 
 def test_STEP_4_no_wait(subject: Updates) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import pickle
 import subprocess
 import sys
@@ -101,14 +102,18 @@ class Worker:
             self._process.communicate()
 
 
-_workers: dict[tuple[Path, str], Worker] = {}
+_workers: dict[tuple[int, Path, str], Worker] = {}
 
 
 def worker_of(package: Path, adapter: str) -> Worker:
-    """Return the worker of a package, started if there is none."""
-    known = _workers.get((package, adapter))
+    """Return this process's worker of a package, started if there is none.
+
+    One that was inherited by a fork answers to another process.
+    """
+    key = os.getpid(), package, adapter
+    known = _workers.get(key)
     if known is None or known.ended:
-        known = _workers[package, adapter] = Worker(package, adapter)
+        known = _workers[key] = Worker(package, adapter)
     return known
 
 
@@ -135,10 +140,11 @@ class Remote:
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
-            raise AttributeError(name)
+            raise AttributeError(name, name=name, obj=self)
         found = worker_of(*self._made).found
         if name in found.attributes:
             return found.attributes[name]
         if name not in found.methods:
-            raise AttributeError(f"{self._requirement} does not offer {name}")
+            lacking = f"{self._requirement} does not offer {name}"
+            raise AttributeError(lacking, name=name, obj=self)
         return lambda *arguments, **options: worker_of(*self._made).ask(name, *arguments, **options)
