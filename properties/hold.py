@@ -13,8 +13,11 @@ from spec import CLAUSES, SPEC_VERSION, Violation, check
 HELD: set[str] = set()
 
 
-class Absent(NotImplementedError):
-    """A subject does not offer what a clause needs; the message says what."""
+class Absent(BaseException):
+    """A subject does not offer what a clause needs; the message says what.
+
+    It is no ``Exception``, so that no clause takes it for a refusal.
+    """
 
 
 class ClauseError(AssertionError):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from properties.subjects import Exact
+from properties.subjects.exact import Exact
 from properties.vectors import given
 from spec import Array, Violation, check, vectors
 from spec.coverage import Predicted

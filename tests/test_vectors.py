@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 import torch
 
-from properties.subjects import Exact, Ours
 from properties.subjects.broken import BROKEN, Broken
+from properties.subjects.exact import Exact
+from properties.subjects.ours import Ours
 from properties.vectors import Offered
 from spec import CLAUSES, SPEC_VERSION, vectors
 from spec.__main__ import main
