@@ -57,6 +57,14 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def conformance(session: nox.Session) -> None:
+    """Hold a subject to the specification, clause by clause; see ``-- --help``."""
+    install(session, "-e", ".[conformance]")
+    arguments = session.posargs or ["--subject", "zeroproof"]
+    session.run("zeroproof-conformance", *arguments, env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """Build the book in build/book, from clauses, evidence, docstrings and the guide."""
     install(session, "-e", ".[dev,docs]")
