@@ -186,9 +186,8 @@ class Book:
         parts += [f"Version {spec.SPEC_VERSION}, {len(self.clauses)} clauses.\n"]
         parts += paragraphs(rest)
         stems = {name: self.rooms(name)[0].__name__.rpartition(".")[2] for name in names}
-        parts += [
-            toctree([*(f"{name} · {stems[name]} <{name}>" for name in names), "common", "subject"])
-        ]
+        chapters = [f"{name} · {stems[name]} <{name}>" for name in names]
+        parts += [toctree([*chapters, "common", "subject"])]
         for name in names:
             if rows := self.chapter(name):
                 parts += [f"## [{name}]({name}.md)\n", table(rows)]
@@ -278,9 +277,8 @@ class Book:
 def _offered(protocol: type) -> Iterator[str]:
     """Walk what a protocol's own body asks for, with the first paragraph of what it says."""
     for name, member in vars(protocol).items():
-        if not name.startswith("_") and (
-            inspect.isfunction(member) or isinstance(member, property)
-        ):
+        method = inspect.isfunction(member) or isinstance(member, property)
+        if method and not name.startswith("_"):
             said = (inspect.getdoc(member) or "").partition("\n\n")[0]
             yield f"`{name}`: {prose(' '.join(said.split()))}"
 

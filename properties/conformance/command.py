@@ -15,10 +15,11 @@ from typing import Final
 
 from tqdm import tqdm
 
-from properties.conformance.judge import Options, Verdict, chosen_clauses, judge
+from properties.conformance.judge import chosen_clauses, judge
 from properties.conformance.report import SUFFIXES, VERDICTS, Report
 from properties.conformance.reproduce import reproduced
 from properties.conformance.subjects import BUILT_IN, Chosen, choose
+from properties.conformance.verdicts import Options, Verdict
 
 # Fewer clauses than these are tried sooner than a process has started.
 WORTH: Final = 12

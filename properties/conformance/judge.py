@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import Unsatisfiable
@@ -17,45 +17,13 @@ from hypothesis.errors import Unsatisfiable
 import properties.torch_random  # noqa: F401
 from properties.conformance.subjects import Chosen
 from properties.conformance.suite import Property, trials_of
+from properties.conformance.verdicts import Counterexample, Options, Verdict, VerdictName
 from properties.hold import JUDGE, Absent, Reference, snippet
 from spec import CLAUSES, Violation, check
 
-VerdictName: TypeAlias = Literal["holds", "fails", "absent", "error"]
 # The packages of predicates and of properties: what fails in them fails outside of the subject.
 OUTSIDE: Final = (check.__module__.partition(".")[0], __name__.partition(".")[0])
 SEARCH: Final = (Phase.generate, Phase.shrink)
-
-
-@dataclass(frozen=True)
-class Options:
-    """How long to search, and from which seed."""
-
-    examples: int | None = None
-    seed: int = 0
-    seconds: float = 10.0
-
-
-@dataclass(frozen=True)
-class Counterexample:
-    """What was found, by which program it is found again, and whether it was."""
-
-    found: str
-    snippet: str
-    exception: str
-    reproduced: bool | None = None
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of a clause."""
-
-    id: str
-    verdict: VerdictName
-    examples: int
-    seconds: float
-    cut_short: bool = False
-    reason: str = ""
-    counterexample: Counterexample | None = None
 
 
 class Enough(BaseException):
@@ -210,8 +178,9 @@ def _tried(id: str, chosen: Chosen, options: Options) -> Trial:
             if time.monotonic() > end and (trial.tried or trial.found):
                 trial.cut_short = True
                 break
-            # Each gets its share of the time, so that a slow one does not keep others from a try.
-            trial.deadline = time.monotonic() + (end - time.monotonic()) / (len(runs) - place)
+            # Each search gets its share of the time, so that a slow one leaves some to others.
+            left = (end - time.monotonic()) / (len(runs) - place if phases == SEARCH else 1)
+            trial.deadline = time.monotonic() + left
             with searching(test, f"{id} {test.__name__} {arguments}", options, phases):
                 trial.run(test, arguments, subject)
         if "fails" in trial.found or "error" not in trial.found:

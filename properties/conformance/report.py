@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from properties.conformance.judge import Options, Verdict
+from properties.conformance.verdicts import Options, Verdict
 from spec import CLAUSES, SPEC_VERSION
 
 VERDICTS: Final = ("holds", "fails", "absent", "error")

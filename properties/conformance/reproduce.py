@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from properties.conformance.judge import Verdict
+from properties.conformance.verdicts import Verdict
 
 SECONDS: Final = 60
 NOTHING: Final = ""
