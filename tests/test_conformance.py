@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -92,7 +93,8 @@ def by_id(report: Any) -> dict[str, Any]:
 
 def test_each_verdict_and_where_it_comes_from(run: Callable[..., Any]) -> None:
     clauses = "LIFT-1,LIFT-2,LIFT-4,LIFT-8,DEC-1,STOP-1"
-    status, report = run("those:Partial", "--clauses", clauses, "--examples", "30")
+    options = ["--examples", "25", "--seconds", "2"]
+    status, report = run("those:Partial", "--clauses", clauses, *options)
     assert status == 1
     assert report["subject"] == "those:Partial"
     assert report["spec_version"] == SPEC_VERSION
@@ -108,7 +110,7 @@ def test_each_verdict_and_where_it_comes_from(run: Callable[..., Any]) -> None:
     assert "no bfloat16" in found["LIFT-1"]["reason"]
     assert "'unlift'" in found["LIFT-4"]["reason"]
     assert "'convert'" in found["LIFT-8"]["counterexample"]["found"], "an error inside the subject"
-    assert found["LIFT-1"]["examples"] > 20
+    assert found["LIFT-1"]["examples"] > 10
     assert all(c["sentence"] == CLAUSES[id].sentence for id, c in found.items())
 
 
@@ -180,7 +182,7 @@ def test_every_clause_has_something_to_try() -> None:
         assert list(trials_of(id)), id
 
 
-FEW = [next(b for b in BROKEN if b.clause == id) for id in ("BOT-8", "DEC-1", "LOSS-7", "STOP-1")]
+FEW = [next(b for b in BROKEN if b.clause == id) for id in ("DEC-1", "LOSS-7", "STOP-1")]
 
 
 @pytest.mark.parametrize("broken", FEW, ids=lambda b: b.subject.__name__)
@@ -305,7 +307,7 @@ def test_the_tutorial_s_subject_is_judged_as_the_tutorial_says(tmp_path: Path) -
     others = {"DEC-1": "fails", "DEC-4": "absent", "POL-10": "absent"}
     chapters = [id for id in CLAUSES if id.startswith(("LIFT-", "DEC-"))]
     assert judged() == dict.fromkeys(chapters, "holds") | others
-    (fix,) = re.findall(r"```text\n(    return np.where.*)\n```", page)
+    (fix,) = re.findall(r"^(    return np\.where.*)$", page, re.MULTILINE)
     source = tmp_path / "poles.py"
     before = source.read_text("utf-8")
     source.write_text(re.sub(r"    return np\.where\(finite.*", fix, before), "utf-8")
@@ -317,3 +319,60 @@ def test_the_tutorial_s_subject_is_judged_as_the_tutorial_says(tmp_path: Path) -
 def test_the_tutorial_is_short() -> None:
     assert len((EXAMPLE / "poles.py").read_text("utf-8").splitlines()) <= 32
     assert len((EXAMPLE / "subject.py").read_text("utf-8").splitlines()) < 100
+
+
+# Where it is installed
+
+
+def test_a_wheel_holds_the_suite_under_names_that_cannot_collide(tmp_path: Path) -> None:
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "-w",
+        str(tmp_path),
+        str(ROOT),
+    ]
+    subprocess.run(build, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(tmp_path / "site")
+    assert {path.stem for path in (tmp_path / "site").iterdir() if path.suffix != ".dist-info"} == {
+        "zeroproof",
+        "zeroproof_conformance",
+        "zeroproof_properties",
+        "zeroproof_spec",
+    }
+    (entries,) = (tmp_path / "site").glob("*.dist-info/entry_points.txt")
+    assert "zeroproof-conformance = zeroproof_conformance:main" in entries.read_text("utf-8")
+    (tmp_path / "those.py").write_text(
+        "class Plain:\n    def lift(self, y):\n        return y, y.full(1.0, like=y)\n",
+        "utf-8",
+    )
+    script = (
+        "import sys; sys.modules['spec'] = sys.modules['properties'] = None\n"
+        "from zeroproof_conformance import main\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    clauses = ["--clauses", "LIFT-1,LIFT-2,LIFT-4", "--examples", "20", "--report", "out.json"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--subject", "those:Plain", *clauses],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    found = by_id(json.loads((tmp_path / "out.json").read_text("utf-8")))
+    assert [found[id]["verdict"] for id in ("LIFT-1", "LIFT-2", "LIFT-4")] == [
+        "holds",
+        "fails",
+        "absent",
+    ]
+    shown = found["LIFT-2"]["counterexample"]
+    assert "from zeroproof_spec.clause import check" in shown["snippet"]
+    assert shown["reproduced"] is True

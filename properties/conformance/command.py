@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import multiprocessing
 import os
 import sys
@@ -55,6 +56,7 @@ def _positive(text: str) -> int:
 
 def _judged(id: str, subject: str, options: Options) -> Verdict:
     """Judge in a process of a pool, which makes the subject for itself."""
+    logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
     return judge(id, choose(subject), options)
 
