@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -20,13 +23,25 @@ def fetch(requirement: str, folder: Path) -> Path:
     contestants run on the very same torch.
     """
     place = folder / requirement.replace("==", "-")
-    if not place.exists():
-        options = ["--quiet", "--no-deps", "--retries", "1", "--target", str(place)]
-        command = [sys.executable, "-m", "pip", "install", *options]
+    if place.exists():
+        return place
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as new:
+        target = Path(new) / "package"
+        options = ["--quiet", "--no-deps", "--retries", "1", "--target", str(target)]
         constraints = ["-c", str(ROOT / "constraints.txt")]
-        done = subprocess.run(
-            [*command, *constraints, requirement], capture_output=True, text=True, check=False
-        )
+        command = [sys.executable, "-m", "pip", "install", *options, *constraints, requirement]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise FetchError((done.stderr.strip() or "pip failed").splitlines()[-1])
+        with suppress(OSError):  # another process was first
+            target.rename(place)
     return place
+
+
+def environment(package: Path) -> dict[str, str]:
+    """Return the environment of a worker that imports ``zeroproof`` from a folder.
+
+    Two packages have that name, so the folder comes first on the path.
+    """
+    return os.environ | {"PYTHONPATH": os.pathsep.join([str(package), str(ROOT)])}

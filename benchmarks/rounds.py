@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.cases import OURS, Case, Contestant
-from benchmarks.packages import ROOT, FetchError, fetch
+from benchmarks.packages import ROOT, FetchError, environment, fetch
 
 
 @dataclass(frozen=True)
@@ -46,8 +45,6 @@ class Worker:
     """A process that times the contestants of one package."""
 
     def __init__(self, package: Path) -> None:
-        # The package's folder comes first: there lies the zeroproof that is meant.
-        path = os.pathsep.join([str(package), str(ROOT)])
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker"],
             stdin=subprocess.PIPE,
@@ -55,7 +52,7 @@ class Worker:
             text=True,
             encoding="utf-8",
             cwd=package,
-            env=os.environ | {"PYTHONPATH": path, "KINETO_LOG_LEVEL": "99"},
+            env=environment(package) | {"KINETO_LOG_LEVEL": "99"},
         )
         self.found = self._read()
         if package not in Path(self.found["path"]).parents:

@@ -14,7 +14,7 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from docs.pages import Book, write
-from docs.sources import ID, ROOT, TOOLS, prose, public_modules
+from docs.sources import ID, ROOT, is_tool, prose, public_modules
 from properties.subjects.broken import BROKEN
 from properties.trace import claims
 from spec import CLAUSES
@@ -84,7 +84,7 @@ def make_pages(app: Sphinx) -> None:
     broken: dict[str, list[type]] = {}
     for entry in BROKEN:
         broken.setdefault(entry.clause, []).append(entry.subject)
-    modules = [import_module(name) for name in public_modules("spec") if name not in TOOLS]
+    modules = [import_module(name) for name in public_modules("spec") if not is_tool(name)]
     book = Book(CLAUSES, read_trace(), claims(ROOT / "zeroproof"), broken, modules)
     write(Path(app.srcdir), book.pages())
 

@@ -34,6 +34,7 @@ from docs.sources import (
     summary,
     used,
 )
+from docs.vectors import vectors_page
 from spec.clause import Clause
 from spec.evidence import Evidence, evidence_of
 
@@ -187,7 +188,7 @@ class Book:
         parts += paragraphs(rest)
         stems = {name: self.rooms(name)[0].__name__.rpartition(".")[2] for name in names}
         chapters = [f"{name} · {stems[name]} <{name}>" for name in names]
-        parts += [toctree([*chapters, "common", "subject"])]
+        parts += [toctree([*chapters, "common", "subject", "vectors"])]
         for name in names:
             if rows := self.chapter(name):
                 parts += [f"## [{name}]({name}.md)\n", table(rows)]
@@ -254,6 +255,7 @@ class Book:
         yield "spec/index", self.index_page()
         yield "spec/common", self.common_page()
         yield "spec/subject", self.subject_page()
+        yield "spec/vectors", vectors_page()
         for name in spec.CHAPTERS:
             if self.rooms(name):
                 yield f"spec/{name}", self.chapter_page(name)

@@ -19,7 +19,7 @@ from spec.clause import Clause
 
 ROOT: Final = Path(__file__).parent.parent
 # Tools around the specification, which say nothing about what is specified.
-TOOLS: Final = ("spec", "spec.evidence", "spec.lock")
+TOOLS: Final = ("spec", "spec.evidence", "spec.lock", "spec.vectors")
 ID: Final = re.compile(rf"\b(?:{'|'.join(CHAPTERS)})-\d+\b")
 TOKEN: Final = re.compile(
     r"``(?P<literal>.*?)``|:\w+:`~?(?P<role>[^`]*)`|"
@@ -140,6 +140,11 @@ def property_files() -> tuple[Path, ...]:
     files = sorted([*folder.glob("*.py"), *folder.glob("proofs/prove_*.py")])
     tells = re.compile(r"\btest_[A-Z]+_\d|SearchStrategy")
     return tuple(p for p in files if "proofs" in p.parts or tells.search(p.read_text("utf-8")))
+
+
+def is_tool(name: str) -> bool:
+    """Tell whether a module is one of the tools, or a part of one."""
+    return name in TOOLS or name.startswith(tuple(f"{tool}." for tool in TOOLS[1:]))
 
 
 def public_modules(package: str) -> Iterator[str]:

@@ -10,18 +10,27 @@ from hypothesis import strategies as st
 
 from properties.formats import every, pairs
 from properties.hold import hold
-from properties.strategies import TELLING, batch_shapes, labels, masks, several, taus
+from properties.strategies import (
+    TELLING,
+    batch_shapes,
+    labels,
+    masks,
+    several,
+    singular_numbers,
+    taus,
+)
 from spec import Array
 from spec.coverage import FORMS, Covers, Predicted
 
 HALVES = ("float16", "bfloat16")
+any_form = st.sampled_from(FORMS)
 
 
 @st.composite
-def batches(draw: st.DrawFn) -> Predicted:
+def batches(draw: st.DrawFn, forms: st.SearchStrategy[str] = any_form) -> Predicted:
     """Draw a micro-batch with outputs of any form, NaN and ±∞ everywhere."""
     first, second = draw(several(2, shapes=batch_shapes))
-    form = draw(st.sampled_from(FORMS), label="form")
+    form = draw(forms, label="form")
     if form != "tuple":
         second = first.with_values([float(flag) for flag in draw(masks(first.shape))])
     y = draw(labels(st.just(first.dtype), st.just(first.shape)), label="targets")
@@ -51,6 +60,18 @@ epochs = st.lists(batches(), min_size=1, max_size=4)
 @example(Predicted("tuple", TELLING, Array.full(1.0, like=TELLING), TELLING), 1e-4)
 def test_COV_1_what_is_bottom(subject: Covers, batch: Predicted, tau: float) -> None:
     hold("COV-1", subject, batch, tau)
+
+
+@given(batches(st.just("value")))
+def test_COV_1_of_values(subject: Covers, batch: Predicted) -> None:
+    hold("COV-1", subject, batch, 0.5)
+
+
+@given(st.lists(st.one_of(st.just(1.0), singular_numbers), min_size=1, max_size=4))
+def test_COV_1_of_numerators(subject: Covers, numerators: list[float]) -> None:
+    P = Array.of(numerators, "float32")
+    ones = Array.full(1.0, like=P)
+    hold("COV-1", subject, Predicted("tuple", P, ones, ones), 0.5)
 
 
 @given(batches(), taus())

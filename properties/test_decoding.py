@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from properties.formats import every, pairs
 from properties.hold import hold
 from properties.strategies import DTYPES, several, taus
-from properties.subjects import Exact
+from properties.subjects.exact import Exact
 from spec import Array
 from spec.decoding import Decodes, Gauge, Tuples
 from spec.formats import FORMATS, nearest

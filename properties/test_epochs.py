@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from properties.hold import hold
 from properties.plans import plans
 from spec.epochs import OFFERED, Reports
-from spec.runs import Plan, Trains
+from spec.runs import MicroBatch, Plan, Trains
 
 names = st.sampled_from(["fit", "margin", "sign"])
 weights = st.dictionaries(names, st.floats(0.0, 2.0), min_size=1)
@@ -29,6 +29,11 @@ def test_TAU_8_fixed_threshold(subject: Trains, plan: Plan) -> None:
 @given(plans(validated=True))
 def test_VAL_1_validates(subject: Trains, plan: Plan) -> None:
     hold("VAL-1", subject, plan)
+
+
+def test_VAL_1_of_unequal_micro_batches(subject: Trains) -> None:
+    validation = (MicroBatch("vvv"), MicroBatch("b"))
+    hold("VAL-1", subject, Plan(((MicroBatch("v"),),), validation=validation))
 
 
 @given(plans(validated=True, faulty=True), st.booleans())

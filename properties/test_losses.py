@@ -25,7 +25,7 @@ from properties.problems import (
     samples,
 )
 from properties.strategies import dtypes, several, shapes, taus, wide_dtypes
-from properties.subjects import Exact
+from properties.subjects.exact import Exact
 from spec import Array
 from spec.losses import GAMMA, LOSSES, Case, Losses
 from spec.training_loss import TERMS, Batch, Options, TrainingLosses
@@ -148,6 +148,11 @@ def test_LOSS_9_finite(subject: Losses, name: str, case: Case, tau: float) -> No
     hold("LOSS-9", subject, name, case, tau)
 
 
+@given(st.integers(0, 38))
+def test_LOSS_9_of_large_targets(subject: Losses, exponent: int) -> None:
+    hold("LOSS-9", subject, "implicit", problem([(1.0, 1.0, 10.0**exponent, 1.0)]), 0.5)
+
+
 @given(fits_and_sign, problems_without_tuples())
 @example("chordal", problem([(0.0, -0.0, 1.0, 0.0)]))
 @example("sign", problem([(0.0, -0.0, 1.0, 0.0)]))
@@ -172,6 +177,11 @@ def test_LOSS_11_precise_where_it_is_hard(subject: Losses, name: str, case: Case
 @given(names, st.one_of(problems(), samples()), st.data())
 def test_LOSS_12_shapes(subject: Losses, name: str, case: Case, data: st.DataObject) -> None:
     hold("LOSS-12", subject, name, case, data.draw(other_shapes(case), label="shape"))
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_LOSS_12_of_columns(subject: Losses, name: str) -> None:
+    hold("LOSS-12", subject, name, problem([(1.0, 1.0, 2.0, 1.0)] * 3), (3, 1))
 
 
 @given(names, several(4, wide_dtypes, shapes.filter(len), singular=False))

@@ -34,10 +34,26 @@ def test_ACC_1_equivalence(subject: Trains, plan: Plan) -> None:
     hold("ACC-1", subject, plan)
 
 
+@given(st.lists(st.integers(1, 6), min_size=2, max_size=4))
+def test_ACC_1_of_one_window(subject: Trains, sizes: list[int]) -> None:
+    hold("ACC-1", subject, Plan((sized(*sizes),), accumulation=len(sizes)))
+
+
+@given(st.integers(1, 6), st.integers(1, 4))
+def test_ACC_1_of_equal_micro_batches(subject: Trains, size: int, count: int) -> None:
+    epoch = sized(*[size] * count)
+    hold("ACC-1", subject, Plan((epoch,), accumulation=count, own_parameter=True))
+
+
 @given(plans())
 @example(Plan((sized(1, 1, 1),) * 2, accumulation=2))
 def test_ACC_2_whole_epochs(subject: Trains, plan: Plan) -> None:
     hold("ACC-2", subject, plan)
+
+
+@given(st.integers(1, 5))
+def test_ACC_2_of_short_windows(subject: Trains, count: int) -> None:
+    hold("ACC-2", subject, Plan((sized(*[1] * count),) * 2, accumulation=2))
 
 
 @given(plans())
@@ -86,6 +102,11 @@ def test_STEP_2_applied(subject: Trains, plan: Plan) -> None:
 @example(Plan((faulted("", "loss"), faulted("gradient", "")), max_nonfinite=2))
 def test_STEP_3_faults(subject: Trains, plan: Plan) -> None:
     hold("STEP-3", subject, plan)
+
+
+@pytest.mark.parametrize("fault", ["loss", "gradient"])
+def test_STEP_3_of_one_micro_batch(subject: Trains, fault: str) -> None:
+    hold("STEP-3", subject, Plan((faulted(fault),), max_nonfinite=2))
 
 
 def test_STEP_4_no_wait(subject: Updates) -> None:

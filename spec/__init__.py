@@ -9,7 +9,8 @@ Chapters in reading order: ``algebra`` (numbers with ⊥) and ``laws`` (what hol
 and a predicate over a subject.
 Nothing here knows an implementation.
 
-``python -m spec`` prints the clauses with their evidence; ``python -m spec show LIFT-2`` one.
+``python -m spec`` prints the clauses with their evidence, ``python -m spec show LIFT-2`` one;
+``python -m spec vectors`` writes the test vectors.
 """
 
 from typing import Final

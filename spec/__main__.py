@@ -8,12 +8,14 @@ import json
 import shutil
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any
 
 from . import CLAUSES, SPEC_VERSION
 from .clause import Clause
 from .evidence import Evidence, evidence_of, read_trace
 from .lock import LOCK, read_lock, updated, write_lock
+from .vectors import VECTORS, write
 
 
 def as_json(clause: Clause, evidence: Evidence) -> dict[str, Any]:
@@ -57,13 +59,15 @@ def whole(clause: Clause, evidence: Evidence) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the table, the same as JSON, or one clause; or lock the clauses."""
+    """Print the table, the same as JSON, or one clause; lock the clauses, or write the vectors."""
     parser = argparse.ArgumentParser(prog="python -m spec", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
     commands = parser.add_subparsers(dest="command")
     show = commands.add_parser("show", help="print one clause whole")
     show.add_argument("id", help="such as LIFT-2")
     commands.add_parser("lock", help="write the hashes of the clauses as they stand")
+    vectors = commands.add_parser("vectors", help="write the test vectors")
+    vectors.add_argument("--out", type=Path, default=VECTORS, help="a file (%(default)s)")
     chosen = parser.parse_args(arguments)
     trace = read_trace()
     if chosen.command == "show":
@@ -75,6 +79,8 @@ def main(arguments: list[str] | None = None) -> int:
     elif chosen.command == "lock":
         digests = {clause.id: clause.digest for clause in CLAUSES.values()}
         write_lock(updated(digests, read_lock() if LOCK.exists() else {}, SPEC_VERSION))
+    elif chosen.command == "vectors":
+        write(chosen.out)
     else:
         rows = [(clause, evidence_of(clause, trace)) for clause in CLAUSES.values()]
         if chosen.json:

@@ -14,7 +14,7 @@ import pytest
 
 from docs.pages import Book, clause_page, write
 from docs.sources import prose
-from spec import CLAUSES, arrays, epochs, lifting, thresholds, update
+from spec import CLAUSES, arrays, epochs, lifting, thresholds, update, vectors
 from spec.evidence import evidence_of
 
 GUIDE = Path(__file__).parent.parent / "docs" / "guide"
@@ -120,6 +120,14 @@ def test_a_module_is_shown_where_its_docstring_says(pages: dict[str, str]) -> No
     assert "def window_gradient" not in pages["spec/STEP"]
     assert "[ACC](ACC.md)" in pages["spec/STEP"]
     assert "class Array" in pages["spec/common"]
+
+
+def test_the_page_of_vectors_names_every_operation_and_clause(pages: dict[str, str]) -> None:
+    page = pages["spec/vectors"]
+    assert all(f"`{name}`" in page for name in vectors.OPERATIONS)
+    for id, clause in CLAUSES.items():
+        many = f"clauses of {clause.chapter}"
+        assert f"{{clause}}`{id}`" in page or many in page, id
 
 
 def test_a_property_s_entry_leads_to_its_clauses(pages: dict[str, str]) -> None:

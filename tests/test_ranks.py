@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from properties.subjects.ours.ranks import on_ranks
 from tests.loops import fit_loss, make_trainer, pole_batches, small_model, weights
 from zeroproof.training import ranks as module
+from zeroproof.training import records
 from zeroproof.training.ranks import Ranks, whole
 from zeroproof.training.trainer import CheckpointError, SCMTrainer
 
@@ -197,6 +198,30 @@ def test_a_signal_to_one_rank_stops_all_at_one_update(tmp_path: Path) -> None:
     assert first == second
     assert 3 <= first[0] <= 4
     assert [path.name for path in tmp_path.iterdir()] == [f"step-{first[0]:010d}.pt"]
+
+
+@pytest.mark.parametrize("name", ["train_loader", "val_loader"])
+def test_unequal_loaders_end_a_run_before_its_epoch(name: str) -> None:
+    def task(rank: int) -> str:
+        few = pole_batches((4, 4))[rank:]
+        batches = few if name == "train_loader" else pole_batches((4, 4))
+        with pytest.raises(ValueError, match=f"^{name} has") as caught:
+            make_trainer(small_model(), batches, fit_loss, val_loader=few).fit()
+        return str(caught.value)
+
+    first, second = on_ranks(task, 2)
+    assert first == second
+
+
+def test_ranks_measure_together_whatever_their_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    def task(rank: int) -> list[dict[str, float]]:
+        batches = [(x[rank::2], y[rank::2]) for x, y in pole_batches((9, 7, 5, 9, 7))]
+        return make_trainer(small_model(), batches, fit_loss).fit()
+
+    together = on_ranks(task, 2)
+    monkeypatch.setattr(records, "ELEMENTS", 9)  # one micro-batch of rank 0, two of rank 1
+    assert repr(on_ranks(task, 2)) == repr(together)  # where NaN equals NaN
+    assert repr(together[0]) == repr(together[1])
 
 
 def test_ranks_go_on_from_a_checkpoint_each_at_its_own_place(tmp_path: Path) -> None:

@@ -20,8 +20,10 @@ from tests.loops import (
     small_model,
     weights,
 )
+from zeroproof.training import trainer as trainers
 from zeroproof.training.batches import split_batch
 from zeroproof.training.curriculum import LinearRamp, LossWeightsCurriculum
+from zeroproof.training.ranks import Ranks
 
 
 def test_fit_trains_in_train_mode() -> None:
@@ -267,6 +269,30 @@ def test_outputs_and_losses_of_the_wrong_form_are_named(unchecked: None) -> None
     wide = [(x, y[:, None]) for x, y in finite_batches(1)]
     with pytest.raises(ValueError, match="broadcasting would pair"):
         make_trainer(small_model(), wide).fit()
+
+
+@pytest.mark.parametrize("rated", ["constant", "scheduled", "closure"])
+def test_what_is_compiled(rated: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[str] = []
+    monkeypatch.setattr(torch, "compile", lambda f: compiled.append(f.__name__) or f)
+    model = small_model()
+    optimizer: Any = torch.optim.SGD(model.parameters(), lr=0.5)
+    if rated == "closure":
+        optimizer = torch.optim.LBFGS(model.parameters())
+    halving = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
+    options: dict[str, Any] = {"scheduler": halving} if rated == "scheduled" else {}
+    make_trainer(model, finite_batches(1), optimizer=optimizer, **options)
+    assert compiled == []
+    make_trainer(model, finite_batches(1), optimizer=optimizer, compile=True, **options).fit()
+    assert compiled == ["_measured", *(["step"] if rated == "constant" else [])]
+
+
+def test_ranks_join_for_the_device_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(trainers, "Ranks", lambda device: asked.append(device) or Ranks(device))
+    for device in ("cpu", None):
+        make_trainer(small_model(), finite_batches(1), device=device)
+    assert asked == [torch.device("cpu"), None]
 
 
 def test_a_loader_over_an_iterable_data_set_trains() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +22,11 @@ from tests.loops import (
     small_model,
     square,
 )
-from zeroproof.training.records import COUNT, ELEMENTS
+from zeroproof.training import records
+from zeroproof.training.metrics import Seen
+from zeroproof.training.ranks import Ranks
+from zeroproof.training.records import COUNT, ELEMENTS, RecordLog
+from zeroproof.training.transfer import from_host
 
 KEYS = {"loss", "coverage", "tau_train", "bottom_frac", "denom_abs_min", "denom_abs_mean"}
 
@@ -74,6 +80,43 @@ def test_large_micro_batches_are_measured_at_once() -> None:
     assert arrived == [0, 1, 2, 3]
 
 
+def delivered(sizes: list[int]) -> list[int]:
+    """How many records a log has delivered after each micro-batch of so many outputs."""
+    seen: list[Any] = []
+    log, found = RecordLog(seen.append, 1, Ranks(None)), []
+    for size in sizes:
+        x = torch.ones(1, size)
+        log.add({"samples": 1, "global_step": 0}, Seen.of((x, x), x, 0.5, {"loss": x.sum()}))
+        log.deliver_complete()
+        found.append(len(seen))
+    return found
+
+
+def test_records_wait_for_so_many_elements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "SECONDS", math.inf)
+    monkeypatch.setattr(records, "ELEMENTS", 10)
+    assert delivered([4, 4, 4, 4]) == [0, 2, 2, 4]
+    assert delivered([1] * 10) == [0] * 9 + [10]
+    assert delivered([0] * 10) == [0] * 9 + [10]
+
+
+def test_records_wait_for_so_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(start=100.0, step=0.125)
+    monkeypatch.setattr(records.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(records, "SECONDS", 0.25)
+    assert delivered([1] * 9) == [0, 0, 0, 4, 4, 4, 4, 8, 8]
+
+
+def test_terms_may_come_and_go() -> None:
+    def loss(outputs: Any, lifted: Any, *, global_step: int) -> Any:
+        value = fit_loss(outputs, lifted)
+        return value, {"even" if global_step % 2 == 0 else "odd": torch.tensor(global_step)}
+
+    found = make_trainer(small_model(), finite_batches(5), loss).fit()
+    terms = [{k: v for k, v in r.items() if k in ("loss_even", "loss_odd")} for r in found]
+    assert terms == [{f"loss_{'odd' if k % 2 else 'even'}": float(k)} for k in range(5)]
+
+
 def test_a_hook_that_raises_stops_training_with_its_own_error() -> None:
     def hook(metrics: dict[str, float]) -> None:
         if metrics["micro_step"] == 1:
@@ -112,6 +155,8 @@ def test_validation_is_weighted_by_samples_and_uses_the_midpoint() -> None:
     assert taus[1:] == [0.02, 0.02]
     assert (record["val_tau"], record["epoch"], record["global_step"]) == (0.02, 0, 1)
     assert trainer.validate() == trainer.val_history[1] == record
+    assert "val_loss" not in trainer.log.records[-1]
+    assert from_host([2.0**24 + 1], torch.device("cpu")).tolist() == [2**24 + 1], "counts are exact"
 
 
 def test_validation_covers_the_epochs_samples() -> None:

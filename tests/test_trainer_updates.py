@@ -18,6 +18,7 @@ from tests.loops import (
     weights,
 )
 from zeroproof.losses import SCMTrainingLoss
+from zeroproof.training.scale import LossScale
 from zeroproof.training.trainer import NonFiniteError
 
 F64 = torch.float64
@@ -249,6 +250,24 @@ def test_a_nan_loss_does_not_lower_a_float16_scalers_scale() -> None:
     assert trainer.window.scale.value == 8.0
 
 
+def test_the_loss_scale_grows_after_2000_updates_and_falls_at_once() -> None:
+    scale, yes, no = LossScale(torch.device("cpu")), torch.tensor(True), torch.tensor(False)
+
+    def apply(count: int) -> float:
+        for _ in range(count):
+            assert not scale.update(yes, no)
+        return scale.value.item()
+
+    assert apply(1999) == 2.0**16
+    assert scale.update(no, yes)
+    assert scale.value == 2.0**15
+    assert not scale.update(no, no), "a loss that is not finite says nothing about it"
+    assert apply(1999) == 2.0**15
+    assert apply(1) == 2.0**16
+    assert apply(1999) == 2.0**16
+    assert apply(1) == 2.0**17
+
+
 def test_max_grad_norm_clips_the_update() -> None:
     batches = pole_batches((8,))
     steps = []
@@ -414,6 +433,10 @@ def test_a_skip_on_the_device_is_a_skip_on_the_host(
     """The path of fused optimizers on CUDA, which learns of a skip one update later."""
     (x, y), *good = pole_batches([8] * 9)
     batches = [*good[:3], (x * torch.nan, y), *good[3:]]
+
+    def loss(outputs: Any, lifted: Any, *, global_step: int) -> Any:
+        return fit_loss(outputs, lifted), {"step": torch.tensor(float(global_step))}
+
     runs = []
     for on_device in (False, True):
         model, seen = small_model(), list[dict[str, float]]()
@@ -421,6 +444,7 @@ def test_a_skip_on_the_device_is_a_skip_on_the_host(
         trainer = make_trainer(
             model,
             batches,
+            loss,
             optimizer=optimizer,
             scheduler=torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9),
             gradient_accumulation_steps=accumulation,

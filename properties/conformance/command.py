@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -54,11 +55,22 @@ def _positive(text: str) -> int:
     return value
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep what a library warns of, or logs, out of the progress bar."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
 def _judged(id: str, subject: str, options: Options) -> Verdict:
     """Judge in a process of a pool, which makes the subject for itself."""
-    logging.disable(logging.WARNING)
-    warnings.simplefilter("ignore")
-    return judge(id, choose(subject), options)
+    with quiet():
+        return judge(id, choose(subject), options)
 
 
 def verdicts(
@@ -132,8 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         command.error(f"subject {given.subject!r} could not be made: {error!r}")
     options = Options(given.examples, given.seed, given.seconds)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with quiet():
         report = Report(given.subject, options, reproduced(tried(ids, chosen, options, given.jobs)))
     for path in given.report:
         report.write(path)

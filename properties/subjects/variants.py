@@ -11,15 +11,13 @@ from typing import Any
 import torch
 
 from properties.hold import Absent
-from properties.subjects.ours import (
-    Ours,
-    OursBottom,
-    OursCoverage,
-    OursDecoding,
-    OursLifting,
-    OursLosses,
-    OursPolicies,
-)
+from properties.subjects.ours import Ours
+from properties.subjects.ours.bottom import OursBottom
+from properties.subjects.ours.coverage import OursCoverage
+from properties.subjects.ours.decoding import OursDecoding
+from properties.subjects.ours.lifting import OursLifting
+from properties.subjects.ours.losses import OursLosses
+from properties.subjects.ours.policies import OursPolicies
 from spec.runs import Plan, Trace
 
 

@@ -13,8 +13,7 @@ from torch import Tensor
 from properties.subjects.broken.register import breaks
 from properties.subjects.exact import Exact
 from properties.subjects.ours import Ours
-from properties.subjects.ours.losses import measured
-from properties.subjects.ours.tensors import to_tensor
+from properties.tensors import measured, to_tensor
 from spec import Array
 from spec.formats import FORMATS
 from spec.loss_terms import Row, Slope, at_ceiling, cross, implicit_weight, squared_sizes

@@ -8,7 +8,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from properties.subjects.ours.tensors import to_array, to_tensor
+from properties.tensors import to_array, to_tensor
 from spec import Array
 from spec.bottom import Carrier, Operand
 from zeroproof import scm

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from properties.subjects.ours.tensors import flags, to_tensor
 from properties.subjects.ours.unchecked import unchecked
+from properties.tensors import flags, to_tensor
 from spec.coverage import EpochCoverage, Predicted
 from zeroproof.losses import coverage
 from zeroproof.scm import SCMTensor, bottom_mask

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from properties.subjects.ours.tensors import flags, to_array, to_tensor
 from properties.subjects.ours.unchecked import unchecked
+from properties.tensors import flags, to_array, to_tensor
 from spec import Array
 from spec.decoding import Strict, Tuples
 from zeroproof.inference import Decoded, InferenceConfig, strict_inference

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from properties.subjects.ours.tensors import to_array, to_tensor
+from properties.tensors import to_array, to_tensor
 from spec import Array
 from spec.lifting import Effects
 from zeroproof.inference import InferenceConfig, strict_inference

@@ -5,10 +5,9 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor
 
-from properties.subjects.ours.tensors import to_array, to_tensor
 from properties.subjects.ours.unchecked import unchecked
+from properties.tensors import measured, to_tensor, within
 from spec import Array
 from spec.losses import GAMMA, GOAL, TAU, Measured
 from spec.training_loss import Options
@@ -22,22 +21,6 @@ from zeroproof.losses import (
     sign_consistency_loss,
 )
 from zeroproof.training.targets import lift_targets
-
-
-def measured(value: Tensor, P: Tensor, Q: Tensor) -> Measured:
-    """Return a scalar with its gradients at two leaves."""
-    if value.requires_grad:
-        value.backward()  # type: ignore[no-untyped-call]
-    gradients = (torch.zeros_like(x) if x.grad is None else x.grad for x in (P, Q))
-    in_P, in_Q = map(to_array, gradients)
-    return Measured(value.item(), in_P, in_Q)
-
-
-def _within(chosen: Tensor, mask: Tensor | None) -> Tensor:
-    """Return what is chosen under a mask; a mask of another shape is the library's to refuse."""
-    if mask is None:
-        return chosen
-    return chosen & mask if mask.shape == chosen.shape else mask
 
 
 class OursLosses:
@@ -65,12 +48,12 @@ class OursLosses:
         alike = len({x.shape for x in (P, Q, Y_n, Y_d, mask or P)}) == 1
         with nullcontext() if alike else unchecked():
             if name == "margin":
-                value = margin_loss(q, tau, mask=_within(y_d != 0, kept))
+                value = margin_loss(q, tau, mask=within(y_d != 0, kept))
             elif name == "rejection":
-                finite = _within(y_d != 0, kept)
+                finite = within(y_d != 0, kept)
                 value = rejection_loss(p, q, tau, target_coverage=goal, mask=finite)
             elif name == "sign":
-                oriented = None if kept is None else _within(y_d == 0, kept)
+                oriented = None if kept is None else within(y_d == 0, kept)
                 value = sign_consistency_loss(p, q, y_n, y_d, oriented=oriented)
             elif name == "implicit":
                 value = implicit_loss(p, q, y_n, y_d, gamma=gamma, mask=kept)

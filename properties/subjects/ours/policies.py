@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from properties.subjects.ours.tensors import to_array, to_tensor
+from properties.tensors import Incoming, to_array, to_tensor
 from spec import Array
 from zeroproof.autodiff import apply_policy, get_policy, gradient_policy, register_policy
 from zeroproof.training.trainer import SCMTrainer, TrainingConfig
@@ -87,19 +87,3 @@ class OursPolicies:
         y = torch.zeros(first.shape, dtype=to_tensor(first).dtype)
         SCMTrainer(model, optimizer, loss, [(y, y)], config=config).fit()
         return seen
-
-
-class Incoming(torch.autograd.Function):
-    """A loss of 0 with a given gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, gradient: Tensor) -> Tensor:
-        """Return 0."""
-        ctx.save_for_backward(gradient)
-        return torch.zeros((), dtype=torch.float64)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """Return the given gradient."""
-        (gradient,) = ctx.saved_tensors
-        return gradient, None

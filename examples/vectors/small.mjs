@@ -1,0 +1,56 @@
+// A tiny implementation, checked: node small.mjs vectors.json
+import { fileURLToPath } from "node:url";
+import { check, report } from "./read.mjs";
+
+const singular = (x) => !Number.isFinite(x);
+
+export function lift({ y }) {
+  if (!/float|int/.test(y.dtype)) throw new TypeError(`${y.dtype} has no lift`);
+  const like = { shape: y.shape, dtype: y.dtype.includes("float") ? y.dtype : "float64" };
+  const tops = y.values.map((v) => (!singular(v) ? v : v === -Infinity ? -1 : 1));
+  return {
+    Y_n: { ...like, values: tops },
+    Y_d: { ...like, values: y.values.map((v) => (singular(v) ? 0 : 1)) },
+  };
+}
+
+export function decode({ P, Q, tau_infer, tau_train, gauge }) {
+  if (String(P.shape) !== String(Q.shape) || P.shape.length !== Q.shape.length)
+    throw new RangeError("P and Q differ in shape");
+  const round = { float64: (x) => x, float32: Math.fround }[P.dtype];
+  if (gauge !== "raw" || !round) return undefined;
+  const size = Q.values.map(Math.abs);
+  const values = P.values.map((p, i) => {
+    const low = singular(p) || singular(Q.values[i]) || !size[i] || size[i] < tau_infer;
+    const value = low ? NaN : round(p / Q.values[i]);
+    return singular(value) ? NaN : value;
+  });
+  const bottom = values.map(singular);
+  const gap = size.map((q, i) => !bottom[i] && q < tau_train);
+  return { value: { ...P, values }, bottom, gap };
+}
+
+export function bottom_mask({ form, first, second, tau }) {
+  const flagged = {
+    value: () => false,
+    tuple: (q) => singular(q) || q === 0 || Math.abs(q) < tau,
+  }[form] ?? ((flag) => flag !== 0);
+  return { bottom: first.values.map((x, i) => singular(x) || flagged(second.values[i])) };
+}
+
+export function watch({ coverages, threshold, patience }) {
+  const counters = [], stops = [];
+  let bad = 0;
+  for (const coverage of coverages) {
+    if (coverage !== null) bad = coverage < threshold ? bad + 1 : 0;
+    counters.push(bad);
+    stops.push(coverage !== null && bad >= patience);
+    if (stops.at(-1)) break;
+  }
+  return { counters, stops };
+}
+
+export const TABLE = { lift, decode, bottom_mask, watch };
+
+if (process.argv[1] === fileURLToPath(import.meta.url))
+  process.exitCode = report(check(process.argv[2], TABLE)) ? 0 : 1;

@@ -1,0 +1,69 @@
+"""Between the specification's arrays and tensors, and gradients at these."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spec import Array
+from spec.losses import Measured
+
+
+def to_tensor(x: Array) -> Tensor:
+    """Return a tensor of the array's values, shape and dtype, laid out in memory as it asks."""
+    dtype: torch.dtype = getattr(torch, x.dtype)
+    made = torch.float64 if dtype.is_floating_point else dtype
+    tensor = torch.tensor(x.values, dtype=made).to(dtype).reshape(x.shape)
+    if x.layout == "transposed":
+        order = list(reversed(range(tensor.dim())))
+        return tensor.permute(order).contiguous().permute(order)
+    if x.layout == "strided" and tensor.dim() and dtype.is_floating_point:
+        return torch.stack([tensor, torch.full_like(tensor, math.nan)], dim=-1)[..., 0]
+    return tensor
+
+
+def to_array(x: Tensor) -> Array:
+    """Return a tensor's elements, exactly."""
+    x = x.detach()
+    values = (x.double() if x.is_floating_point() else x).flatten().tolist()
+    return Array(tuple(values), tuple(x.shape), str(x.dtype).removeprefix("torch."))
+
+
+def flags(x: Tensor) -> tuple[bool, ...]:
+    """Return a mask's elements in order."""
+    return tuple(x.flatten().tolist())
+
+
+def measured(value: Tensor, P: Tensor, Q: Tensor) -> Measured:
+    """Return a scalar with its gradients at two leaves."""
+    if value.requires_grad:
+        value.backward()  # type: ignore[no-untyped-call]
+    gradients = (torch.zeros_like(x) if x.grad is None else x.grad for x in (P, Q))
+    in_P, in_Q = map(to_array, gradients)
+    return Measured(value.item(), in_P, in_Q)
+
+
+def within(chosen: Tensor, mask: Tensor | None) -> Tensor:
+    """Return what is chosen under a mask; a mask of another shape is the library's to refuse."""
+    if mask is None:
+        return chosen
+    return chosen & mask if mask.shape == chosen.shape else mask
+
+
+class Incoming(torch.autograd.Function):
+    """A loss of 0 with a given gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gradient: Tensor) -> Tensor:
+        """Return 0."""
+        ctx.save_for_backward(gradient)
+        return torch.zeros((), dtype=torch.float64)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Return the given gradient."""
+        (gradient,) = ctx.saved_tensors
+        return gradient, None

@@ -1,0 +1,94 @@
+"""Cases of POL: gradients at ⊥ and elsewhere, under each policy."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import product
+from random import Random
+from typing import Final
+
+from ..arrays import Array
+from ..formats import FORMATS
+from ..policies import FORMS, POLICIES, SELECTING, in_force, output_is_bottom
+from .cases import ZERO, Case, filled, operation
+from .numbers import SINGULAR, edges, neighbours, some
+
+OWN: Final = dict(zip(POLICIES, ("POL-1", "POL-2", "POL-3", "POL-4"), strict=True))
+
+
+def _under(policy: str, g: Array, bottom: Sequence[bool]) -> Array:
+    pairs = zip(g.values, bottom, strict=True)
+    return g.with_values([POLICIES[policy](x, b) for x, b in pairs])
+
+
+def _case(clauses: str, policy: str, g: Array, bottom: list[bool]) -> Case:
+    given = {"policy": policy, "g": g, "bottom": bottom}
+    return Case(clauses, given, {"gradient": _under(policy, g, bottom)})
+
+
+@operation("policy")
+def gradients(name: str, random: Random) -> Iterator[Case]:
+    """Return as ``gradient`` what gradients ``g`` become under a ``policy`` (``clamp``,
+    ``project``, ``reject`` or ``passthrough``), given for each element whether it is ``bottom``.
+    """
+    for policy, dtype in product(POLICIES, FORMATS):
+        for x in (*neighbours(dtype, 1.0), *SINGULAR, *some(random, dtype, 2, 3)):
+            yield _case(OWN[policy], policy, Array.of([x, x], dtype), [False, True])
+        g = Array.of(edges(dtype), dtype)
+        yield _case(OWN[policy], policy, g, [False] * len(g.values))
+        values = (*SINGULAR, 0.25, -2.0, *some(random, dtype, 1))
+        g = Array(values, (2, 3), dtype)
+        for bottom in ([False] * 6, [True] * 6, [True, False] * 3, [False, False, True] * 2):
+            yield _case(f"{OWN[policy]} POL-7", policy, g, bottom)
+            yield _case(f"{OWN[policy]} POL-6", policy, _under(policy, g, bottom), bottom)
+    for policy, dtype, x in product(SELECTING, FORMATS, (*SINGULAR, 1.0)):
+        given = {"policy": policy, "g": Array.of([x], dtype), "bottom": [True]}
+        yield Case("POL-5", given, {"gradient": filled(Array.of([x], dtype), [ZERO])})
+
+
+@operation("policy_value")
+def values(name: str, random: Random) -> Iterator[Case]:
+    """Return as ``x`` what values ``x`` become that are put under a ``policy``, given for each
+    element whether it is ``bottom``.
+    """
+    for policy, dtype in product(POLICIES, FORMATS):
+        x = Array.of([*SINGULAR, -0.0, *some(random, dtype, 4)], dtype)
+        yield Case("POL-11", {"policy": policy, "x": x, "bottom": [True, False] * 4}, {"x": x})
+
+
+@operation("scoped_policy")
+def scopes(name: str, random: Random) -> Iterator[Case]:
+    """Run the forward inside nested ``scopes`` of policies, outermost first, in a layer with a
+    ``default`` policy, under an ``explicit`` one or none (null), and return the ``gradient`` that
+    ``g`` becomes at elements of which some are ``bottom``, when the backward runs outside.
+    """
+    g, bottom = Array.of([2.0, math.nan, 0.5], "float32"), [False, False, True]
+    nestings = ((), ("project",), ("clamp", "reject"), ("reject", "passthrough", "clamp"))
+    for nested in nestings:
+        for default, explicit in product((None, "passthrough", "reject"), (None, "project")):
+            policy = in_force(explicit, nested, default)
+            given = {"scopes": nested, "default": default, "explicit": explicit, "g": g}
+            yield Case("POL-8", given | {"bottom": bottom}, {"gradient": _under(policy, g, bottom)})
+    for part in ("scopes", "default", "explicit"):
+        none = {"scopes": (), "default": None, "explicit": None}
+        unknown = {part: ("clip",) if part == "scopes" else "clip"}
+        yield Case("POL-8", {**none, **unknown, "g": g, "bottom": bottom}, refusal="ValueError")
+
+
+@operation("output_gradient")
+def outputs(name: str, random: Random) -> Iterator[Case]:
+    """Train under a ``policy`` a model that returns ``first`` and ``second`` in a ``form``, let the
+    gradient ``g`` of the loss come back to each part, and return the parts' ``gradients``. The form
+    is ``value`` (there is no second part), ``pair`` (the second is the flags of ⊥) or ``tuple``.
+    """
+    g = Array.of([2.0, 2.0, math.nan, -math.inf, 0.5, -2.0], "float32")
+    first = Array.of([1.0, math.nan, 1.0, math.inf, 0.0, -3.0], "float32")
+    for policy, form in product(POLICIES, FORMS):
+        second = Array.of([0.0, 0.0, math.nan, 1.0, 0.0, 1.0], "float32")
+        if form != "tuple":
+            second = Array.of([0.0, 0.0, 1.0, 1.0, 0.0, 1.0], "float32")
+        pairs = zip(first.values, second.values, strict=True)
+        found = _under(policy, g, [output_is_bottom(form, *pair) for pair in pairs])
+        given = {"policy": policy, "form": form, "first": first, "second": second, "g": g}
+        yield Case("POL-9", given, {"gradients": [found] * (2 if form == "tuple" else 1)})
