@@ -49,6 +49,9 @@ class Partial:
     def decode(self, case):
         raise KeyError("a fault < of its own")
 
+    def draw(self, *arguments):
+        raise SystemExit(4)
+
 
 class Moody(Exact):
     """Fails when it is asked for a second time in a process."""
@@ -92,7 +95,7 @@ def by_id(report: Any) -> dict[str, Any]:
 
 
 def test_each_verdict_and_where_it_comes_from(run: Callable[..., Any]) -> None:
-    clauses = "LIFT-1,LIFT-2,LIFT-4,LIFT-8,DEC-1,STOP-1"
+    clauses = "LIFT-1,LIFT-2,LIFT-4,LIFT-8,TAU-2,DEC-1,STOP-1"
     options = ["--examples", "25", "--seconds", "2"]
     status, report = run("those:Partial", "--clauses", clauses, *options)
     assert status == 1
@@ -104,6 +107,7 @@ def test_each_verdict_and_where_it_comes_from(run: Callable[..., Any]) -> None:
         "LIFT-2": "fails",
         "LIFT-4": "absent",
         "LIFT-8": "error",
+        "TAU-2": "error",
         "DEC-1": "error",
         "STOP-1": "absent",
     }
@@ -159,6 +163,7 @@ def test_a_subject_that_ends_its_process_ends_no_run(
         (["--subject", "exact", "--clauses", "NO"], "ALG, BOT, LIFT"),
         (["--subject", "nobody"], "zeroproofml-0.4.3"),
         (["--subject", "no_such_module:x"], "PYTHONPATH"),
+        (["--subject", "those_needs:x"], "'no_such_module'"),
         (["--subject", "spec:nothing"], "name a class, a function or an instance"),
         (["--subject", "exact", "--report", "out.txt"], ".json"),
         (["--subject", "exact", "--report", "nowhere/out.md"], "make the folder nowhere"),
@@ -166,8 +171,14 @@ def test_a_subject_that_ends_its_process_ends_no_run(
     ],
 )
 def test_a_wrong_call_names_the_remedy(
-    arguments: list[str], remedy: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    remedy: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    (tmp_path / "those_needs.py").write_text("import no_such_module", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2

@@ -55,7 +55,9 @@ class Trial:
         except Absent as absent:
             self.absent = self.absent or str(absent)
             return
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # The end of a worker, or an exit, is no end of the suite.
             if lacking := lacks(subject, error):
                 self.absent = lacking
                 raise Enough from None
@@ -66,7 +68,7 @@ class Trial:
             return
         self.tried += 1
 
-    def note(self, error: Exception, program: str) -> None:
+    def note(self, error: BaseException, program: str) -> None:
         """Keep the shortest program of each kind of failure."""
         kind: VerdictName = "fails" if isinstance(error, Violation) else "error"
         found = str(error) if kind == "fails" else _told(error)
@@ -82,7 +84,9 @@ class Trial:
             pass
         except Absent as absent:
             self.absent = self.absent or str(absent)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             if lacking := lacks(subject, error):
                 self.absent = lacking
             elif not self.found:
@@ -101,7 +105,7 @@ class Trial:
         return Verdict(self.id, "absent", 0, seconds, self.cut_short, reason)
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return "".join(traceback.format_exception_only(type(error), error)).strip()
 
 

@@ -54,8 +54,9 @@ def choose(name: str) -> Chosen:
     try:
         found: Any = reduce(getattr, path.split("."), importlib.import_module(module))
     except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise
+        if not f"{module}.".startswith(f"{error.name}."):
+            remedy = "install it, or use a checkout of the repository"
+            raise SubjectError(f"subject {name!r} needs {error.name!r}; {remedy}") from error
         raise SubjectError(
             f"subject {name!r}: there is no module {error.name!r}; "
             "run in its folder, or put that on PYTHONPATH"
