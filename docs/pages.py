@@ -188,7 +188,7 @@ class Book:
         parts += paragraphs(rest)
         stems = {name: self.rooms(name)[0].__name__.rpartition(".")[2] for name in names}
         chapters = [f"{name} · {stems[name]} <{name}>" for name in names]
-        parts += [toctree([*chapters, "common", "vectors"])]
+        parts += [toctree([*chapters, "common", "subject", "vectors"])]
         for name in names:
             if rows := self.chapter(name):
                 parts += [f"## [{name}]({name}.md)\n", table(rows)]
@@ -199,6 +199,19 @@ class Book:
         parts = ["# Common ground\n", "What the chapters are written in.\n"]
         for module in self.modules:
             parts += [] if self.home(module) else self.sections(module)
+        return "\n".join(parts)
+
+    def subject_page(self) -> str:
+        """Return the page of what a subject offers: the methods of each chapter's protocols."""
+        parts = ["# What a subject offers, by chapter\n"]
+        parts += ["A subject has those of these methods that its library can carry out.\n"]
+        for name in spec.CHAPTERS:
+            for module in (m for m in self.rooms(name) if self.home(m) == name):
+                for found in (d for d in definitions(path_of(module)) if d.protocol):
+                    link = f"[`{found.name}`](#{anchor(module.__name__, found.name)})"
+                    protocol = getattr(module, found.name)
+                    said = prose(" ".join((inspect.getdoc(protocol) or "").split()))
+                    parts += [f"## {name}: {link}\n", f"{said}\n", bullets(_offered(protocol))]
         return "\n".join(parts)
 
     def sections(self, module: ModuleType, told: bool = False) -> list[str]:
@@ -241,6 +254,7 @@ class Book:
         """Walk all pages that are made: names and texts."""
         yield "spec/index", self.index_page()
         yield "spec/common", self.common_page()
+        yield "spec/subject", self.subject_page()
         yield "spec/vectors", vectors_page()
         for name in spec.CHAPTERS:
             if self.rooms(name):
@@ -260,6 +274,15 @@ class Book:
             parts.append(f"- [{label}]({path.stem}.md): {page.splitlines()[0].removeprefix('# ')}")
         yield "properties/index", "\n".join([*parts, "\n", toctree(names)])
         yield from api_pages()
+
+
+def _offered(protocol: type) -> Iterator[str]:
+    """Walk what a protocol's own body asks for, with the first paragraph of what it says."""
+    for name, member in vars(protocol).items():
+        method = inspect.isfunction(member) or isinstance(member, property)
+        if method and not name.startswith("_"):
+            said = (inspect.getdoc(member) or "").partition("\n\n")[0]
+            yield f"`{name}`: {prose(' '.join(said.split()))}"
 
 
 def api_pages() -> Iterator[tuple[str, str]]:

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 
 import pytest
-import torch
-from hypothesis import HealthCheck, register_random, settings
-from torch import Tensor
+from hypothesis import HealthCheck, settings
 
+import properties.torch_random  # noqa: F401
 from properties.hold import unshrunk
 from properties.subjects.exact import Exact
 from properties.subjects.ours import Ours
@@ -21,26 +20,6 @@ collect_ignore = ["subjects/public/theirs"]
 
 _EXAMPLES = 100
 
-
-class TorchRandom:
-    """torch's global random state, as Hypothesis seeds and restores it around each example."""
-
-    def seed(self, value: int) -> None:
-        """Seed the global generator."""
-        torch.manual_seed(value)
-
-    def getstate(self) -> Tensor:
-        """Return the global state."""
-        return torch.get_rng_state()
-
-    def setstate(self, state: Tensor) -> None:
-        """Put a global state back."""
-        torch.set_rng_state(state)
-
-
-# Hypothesis holds only a weak reference.
-_torch_random = TorchRandom()
-register_random(_torch_random)
 
 # A first call into torch may take seconds, which says nothing about the example.
 _slow = [HealthCheck.too_slow]

@@ -1,0 +1,1 @@
+"""The conformance suite: any subject, held to the specification clause by clause."""

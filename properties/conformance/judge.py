@@ -1,0 +1,215 @@
+"""One clause, tried on one subject: a verdict, and the smallest input that shows it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import copy_context
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.errors import Unsatisfiable
+
+import properties.torch_random  # noqa: F401
+from properties.conformance.subjects import Chosen
+from properties.conformance.suite import Property, trials_of
+from properties.conformance.verdicts import Counterexample, Options, Verdict, VerdictName
+from properties.hold import JUDGE, Absent, Reference, snippet
+from spec import CLAUSES, Violation, check
+
+# The packages of predicates and of properties: what fails in them fails outside of the subject.
+OUTSIDE: Final = (check.__module__.partition(".")[0], __name__.partition(".")[0])
+SEARCH: Final = (Phase.generate, Phase.shrink)
+
+
+class Enough(BaseException):
+    """There is nothing more to try; Hypothesis passes it on, as it does Ctrl-C."""
+
+
+@dataclass
+class Trial:
+    """Judges a clause at each input that its properties draw."""
+
+    id: str
+    reference: Reference
+    deadline: float = 0.0
+    tried: int = 0
+    cut_short: bool = False
+    absent: str = ""
+    errs: bool = False  # Whether an error ends the search, too; first it is one for failures.
+    found: dict[VerdictName, Counterexample] = field(default_factory=dict)
+
+    def judge(self, id: str, subject: object, inputs: tuple[object, ...]) -> None:
+        """Check the clause at some inputs, and note what happens; others are not asked for."""
+        if id != self.id:
+            return
+        if time.monotonic() > self.deadline and (self.tried or self.found or self.absent):
+            self.cut_short = True
+            raise Enough
+        try:
+            check(id, subject, *inputs)
+        except Absent as absent:
+            self.absent = self.absent or str(absent)
+            return
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # The end of a worker, or an exit, is no end of the suite.
+            if lacking := lacks(subject, error):
+                self.absent = lacking
+                raise Enough from None
+            self.tried += 1
+            self.note(error, snippet(id, self.reference, *inputs))
+            if isinstance(error, Violation) or self.errs:
+                raise
+            return
+        self.tried += 1
+
+    def note(self, error: BaseException, program: str) -> None:
+        """Keep the shortest program of each kind of failure."""
+        kind: VerdictName = "fails" if isinstance(error, Violation) else "error"
+        found = str(error) if kind == "fails" else _told(error)
+        known = self.found.get(kind)
+        if known is None or len(program) <= len(known.snippet):
+            self.found[kind] = Counterexample(found, program, type(error).__qualname__)
+
+    def run(self, test: Property, arguments: dict[str, Any], subject: object) -> None:
+        """Run a property; what it raises has been noted, or comes from outside of a check."""
+        try:
+            test(subject=subject, **arguments)
+        except (Enough, Unsatisfiable):
+            pass
+        except Absent as absent:
+            self.absent = self.absent or str(absent)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            if lacking := lacks(subject, error):
+                self.absent = lacking
+            elif not self.found:
+                self.note(error, "")
+
+    def verdict(self, seconds: float) -> Verdict:
+        """Return the verdict on all that was tried: a failure counts more than an error."""
+        for kind in ("fails", "error"):
+            if kind in self.found:
+                found = self.found[kind]
+                return Verdict(self.id, kind, self.tried, seconds, self.cut_short, "", found)
+        if self.tried:
+            reason = f"not tried in part: {self.absent}" if self.absent else ""
+            return Verdict(self.id, "holds", self.tried, seconds, self.cut_short, reason)
+        reason = self.absent or "none of its inputs could be tried"
+        return Verdict(self.id, "absent", 0, seconds, self.cut_short, reason)
+
+
+def _told(error: BaseException) -> str:
+    return "".join(traceback.format_exception_only(type(error), error)).strip()
+
+
+def lacks(subject: object, error: BaseException | None) -> str:
+    """Return what a predicate or property asked the subject for in vain; empty if for nothing.
+
+    An AttributeError inside the subject's own code is an error of it. A predicate that asks for a
+    refusal turns every error into a violation, whose cause tells.
+    """
+    if isinstance(error, Violation):
+        error = error.__cause__
+    if not isinstance(error, AttributeError) or error.obj is not subject:
+        return ""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    if frames[-1].f_code.co_name == "__getattr__":
+        frames.pop()
+    package, _, rest = frames[-1].f_globals.get("__name__", "").partition(".")
+    outside = package in OUTSIDE and not rest.startswith("subjects")
+    return f"it has no {error.name!r}" if outside else ""
+
+
+def phases_of(test: Property) -> Iterator[tuple[Phase, ...]]:
+    """Walk the runs of a property.
+
+    Explicit examples are not made smaller, so their failure does not end the search.
+    """
+    if getattr(test, "hypothesis_explicit_examples", ()) or not hasattr(test, "hypothesis"):
+        yield (Phase.explicit,)
+    if hasattr(test, "hypothesis"):
+        yield SEARCH
+
+
+@contextmanager
+def searching(test: Any, name: str, options: Options, phases: tuple[Phase, ...]) -> Iterator[None]:
+    """Let a property search by these options, whatever its own."""
+    own = getattr(test, "_hypothesis_internal_use_settings", None)
+    if own is None:
+        yield
+        return
+    digest = hashlib.sha256(f"{options.seed} {name}".encode()).digest()
+    test._hypothesis_internal_use_seed = int.from_bytes(digest[:8], "big")
+    test._hypothesis_internal_use_settings = settings(
+        own,
+        max_examples=options.examples or own.max_examples,
+        phases=phases,
+        database=None,
+        deadline=None,
+        derandomize=False,
+        print_blob=False,
+        report_multiple_bugs=False,
+        suppress_health_check=list(HealthCheck),
+    )
+    try:
+        yield
+    finally:
+        test._hypothesis_internal_use_settings = own
+        test._hypothesis_internal_use_seed = None
+
+
+def judge(id: str, chosen: Chosen, options: Options) -> Verdict:
+    """Try a clause on a subject, in a context of its own."""
+    start = time.monotonic()
+    trial = copy_context().run(_tried, id, chosen, options)
+    return trial.verdict(round(time.monotonic() - start, 3))
+
+
+def _tried(id: str, chosen: Chosen, options: Options) -> Trial:
+    trial, subject = Trial(id, chosen.reference), chosen.make()
+    end = time.monotonic() + options.seconds
+    JUDGE.set(trial.judge)
+    runs = [(*found, phases) for found in trials_of(id) for phases in phases_of(found[0])]
+    for trial.errs in (False, True):
+        for place, (test, arguments, phases) in enumerate(runs):
+            if time.monotonic() > end and (trial.tried or trial.found):
+                trial.cut_short = True
+                break
+            # Each search gets its share of the time, so that a slow one leaves some to others.
+            left = (end - time.monotonic()) / (len(runs) - place if phases == SEARCH else 1)
+            trial.deadline = time.monotonic() + left
+            with searching(test, f"{id} {test.__name__} {arguments}", options, phases):
+                trial.run(test, arguments, subject)
+        if "fails" in trial.found or "error" not in trial.found:
+            break
+    return trial
+
+
+def chosen_clauses(names: str | None) -> list[str]:
+    """Return the ids that a list of chapters and ids names, in the order of the specification.
+
+    Raises:
+        ValueError: there is no such clause or chapter.
+
+    Example:
+        >>> chosen_clauses("STOP-1,lift-2")
+        ['LIFT-2', 'STOP-1']
+    """
+    if names is None:
+        return list(CLAUSES)
+    chapters = list(dict.fromkeys(clause.chapter for clause in CLAUSES.values()))
+    wanted = [name.strip().upper() for name in names.split(",")]
+    for name in wanted:
+        if name not in CLAUSES and name not in chapters:
+            chapter = name.partition("-")[0]
+            ids = [id for id, clause in CLAUSES.items() if clause.chapter == chapter]
+            there = f"{ids[0]} to {ids[-1]}" if ids else f"the chapters {', '.join(chapters)}"
+            raise ValueError(f"there is no clause or chapter {name!r}; there are {there}")
+    return [id for id, clause in CLAUSES.items() if {id, clause.chapter} & set(wanted)]

@@ -1,0 +1,155 @@
+"""A run as a report: JSON, Markdown, or a page of HTML."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+from properties.conformance.verdicts import Options, Verdict
+from spec import CLAUSES, SPEC_VERSION
+
+VERDICTS: Final = ("holds", "fails", "absent", "error")
+SUFFIXES: Final = (".json", ".md", ".html")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one run found on a subject."""
+
+    subject: str
+    options: Options
+    verdicts: Sequence[Verdict]
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing failed or erred."""
+        return all(v.verdict in ("holds", "absent") for v in self.verdicts)
+
+    def counts(self) -> list[tuple[str, Counter[str]]]:
+        """Return how many clauses of each chapter got each verdict, and of all."""
+        chapters: dict[str, Counter[str]] = {}
+        for verdict in self.verdicts:
+            chapter = chapters.setdefault(CLAUSES[verdict.id].chapter, Counter())
+            chapter[verdict.verdict] += 1
+        return [*chapters.items(), ("all", Counter(v.verdict for v in self.verdicts))]
+
+    def how(self) -> str:
+        """Return in a sentence how the run searched."""
+        examples = self.options.examples or "each property's own number of"
+        return (
+            f"Specification {SPEC_VERSION}; seed {self.options.seed}, {examples} examples, "
+            f"at most about {self.options.seconds:g} seconds a clause."
+        )
+
+    def write(self, path: Path) -> None:
+        """Write the report in the format that the file's suffix names."""
+        formats = {".json": as_json, ".md": as_markdown, ".html": as_html}
+        path.write_text(formats[path.suffix](self), "utf-8")
+
+
+def note(verdict: Verdict) -> str:
+    """Return in a line how a clause was tried."""
+    tried = f"{verdict.examples} inputs in {verdict.seconds:.1f} s"
+    return tried + (", cut short" if verdict.cut_short else "")
+
+
+def as_json(report: Report) -> str:
+    """Return a report as data."""
+    clauses: list[dict[str, Any]] = [
+        {**asdict(verdict), "sentence": CLAUSES[verdict.id].sentence} for verdict in report.verdicts
+    ]
+    found = {
+        "subject": report.subject,
+        "spec_version": SPEC_VERSION,
+        "options": asdict(report.options),
+        "clauses": clauses,
+    }
+    return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+
+
+def _fenced(text: str, language: str = "text") -> str:
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def _plain(text: str) -> str:
+    """Return text that Markdown shows as it is, but for the literals of a docstring."""
+    parts = text.split("``")
+    special = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>#|~$"})
+    return "".join(
+        f"`{part}`" if place % 2 else part.translate(special) for place, part in enumerate(parts)
+    )
+
+
+def as_markdown(report: Report) -> str:
+    """Return a report as Markdown: counts by chapter, then every clause."""
+    lines = [f"# Conformance of {_plain(report.subject)}", "", report.how(), ""]
+    lines += [f"| chapter | {' | '.join(VERDICTS)} |", "|---" * 5 + "|"]
+    for chapter, counts in report.counts():
+        lines.append(f"| {chapter} | " + " | ".join(str(counts[v]) for v in VERDICTS) + " |")
+    for verdict in report.verdicts:
+        lines += ["", f"## {verdict.id}: {verdict.verdict}", ""]
+        lines += [_plain(CLAUSES[verdict.id].sentence), "", f"Tried: {note(verdict)}."]
+        lines += ["", f"{_plain(verdict.reason).capitalize()}."] if verdict.reason else []
+        if found := verdict.counterexample:
+            lines += ["", _fenced(found.found)]
+            lines += ["", _fenced(found.snippet, "python")] if found.snippet else []
+            lines += ["", "Reproduced alone." if found.reproduced else "Not reproduced alone."]
+    return "\n".join(lines) + "\n"
+
+
+STYLE: Final = """
+:root { color-scheme: light dark; --rule: #8884; --holds: #1d5c3a; --fails: #a3212f;
+  --absent: #666; --error: #8a5a00; }
+@media (prefers-color-scheme: dark) { :root { --holds: #8fd6ae; --fails: #f0a8b4;
+  --absent: #aaa; --error: #e3cf86; } }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-width: 60rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .15rem .7rem; text-align: right; border-bottom: 1px solid var(--rule); }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+section { border-top: 1px solid var(--rule); padding: .5rem 0; }
+h2 { font-size: 1rem; margin: .3rem 0; }
+p { margin: .3rem 0; overflow-wrap: anywhere; }
+pre { overflow-x: auto; padding: .6rem; border: 1px solid var(--rule); font-size: .85rem; }
+.note { opacity: .75; font-size: .85rem; }
+.holds { color: var(--holds); } .fails { color: var(--fails); }
+.absent { color: var(--absent); } .error { color: var(--error); }
+@media (max-width: 30rem) { th, td { padding: .15rem .3rem; font-size: .8rem; } }
+"""
+
+
+def _section(verdict: Verdict) -> str:
+    sentence = escape(CLAUSES[verdict.id].sentence.replace("``", ""))
+    lines = [f'<section id="{verdict.id}">']
+    lines += [f'<h2>{verdict.id} <span class="{verdict.verdict}">{verdict.verdict}</span></h2>']
+    lines += [f"<p>{sentence}</p>", f'<p class="note">{escape(note(verdict))}</p>']
+    lines += [f"<p>{escape(verdict.reason)}</p>"] if verdict.reason else []
+    if found := verdict.counterexample:
+        lines += [f"<pre>{escape(found.found)}</pre>"]
+        lines += [f"<pre>{escape(found.snippet)}</pre>"] if found.snippet else []
+        alone = "Reproduced alone." if found.reproduced else "Not reproduced alone."
+        lines += [f'<p class="note">{alone}</p>']
+    return "\n".join([*lines, "</section>"])
+
+
+def as_html(report: Report) -> str:
+    """Return a report as a page that needs no other file."""
+    title = f"Conformance of {escape(report.subject)}"
+    heads = "".join(f'<th class="{v}">{v}</th>' for v in VERDICTS)
+    rows = [
+        f"<tr><td>{chapter}</td>" + "".join(f"<td>{counts[v]}</td>" for v in VERDICTS) + "</tr>"
+        for chapter, counts in report.counts()
+    ]
+    parts = ["<!doctype html>", '<html lang="en"><head><meta charset="utf-8">']
+    parts += ['<meta name="viewport" content="width=device-width, initial-scale=1">']
+    parts += [f"<title>{title}</title><style>{STYLE}</style></head><body><h1>{title}</h1>"]
+    parts += [f"<p>{escape(report.how())}</p>", f"<table><tr><th>chapter</th>{heads}</tr>"]
+    parts += [*rows, "</table>", *map(_section, report.verdicts), "</body></html>"]
+    return "\n".join(parts) + "\n"

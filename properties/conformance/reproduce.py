@@ -1,0 +1,90 @@
+"""Snippets, each run in a process of its own, against the subject alone.
+
+A process imports what they need, and forks for every one of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from properties.conformance.verdicts import Verdict
+
+SECONDS: Final = 60
+NOTHING: Final = ""
+
+
+def raised(snippets: Sequence[str]) -> list[str]:
+    """Return the name of what each snippet raises in a fresh process; empty for nothing."""
+    path = os.pathsep.join(place or os.getcwd() for place in sys.path)
+    done = subprocess.run(
+        [sys.executable, "-m", __name__],
+        input=json.dumps(snippets),
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    found: list[str] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def reproduced(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Run the counterexamples alone; what does not show again there is no failure of a clause."""
+    shown = [v for v in verdicts if v.counterexample and v.counterexample.snippet]
+    found = raised([v.counterexample.snippet for v in shown if v.counterexample]) if shown else []
+    again = {v.id: name for v, name in zip(shown, found, strict=True)}
+    return [_settled(verdict, again.get(verdict.id, NOTHING)) for verdict in verdicts]
+
+
+def _settled(verdict: Verdict, name: str) -> Verdict:
+    known = verdict.counterexample
+    if known is None:
+        return verdict
+    right = name == known.exception
+    settled = replace(verdict, counterexample=replace(known, reproduced=right))
+    if right:
+        return settled
+    return replace(settled, verdict="error", reason="not reproduced by its snippet alone")
+
+
+def _run(snippet: str) -> str:
+    """Fork, run a snippet in the child, and return what it raised."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        os.dup2(2, 1)
+        signal.alarm(SECONDS)
+        try:
+            exec(compile(snippet, "snippet", "exec"), {"__name__": "snippet"})
+        except BaseException as error:
+            os.write(writing, type(error).__qualname__.encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        name = pipe.read()
+    _, status = os.waitpid(child, 0)
+    return name if status == 0 else f"signal {status}"
+
+
+def main() -> None:
+    """Read snippets, import what they import, run each, and print what they raised."""
+    warnings.simplefilter("ignore")
+    snippets: list[str] = json.load(sys.stdin)
+    lines = [line for snippet in snippets for line in snippet.splitlines()]
+    for line in dict.fromkeys(line for line in lines if line.startswith(("from ", "import "))):
+        exec(line, {})
+    sys.stdout.write(f"\n{json.dumps([_run(snippet) for snippet in snippets])}\n")
+
+
+if __name__ == "__main__":
+    main()

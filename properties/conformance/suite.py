@@ -1,0 +1,77 @@
+"""The properties of a clause, as they are run without pytest."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Callable, Iterator
+from inspect import signature
+from itertools import product
+from typing import Any, Final
+
+import properties
+from spec import CLAUSES
+
+Property = Callable[..., None]
+NAMED: Final = re.compile(r"test_([A-Z]+)_(?:(\d+)_(?:(to|and)_(\d+)_)?)?")
+# It drives a subject step by step, so no single call shows its failure; STOP-3's other property
+# tries the same plans.
+STEPWISE: Final = "test_STOP_3_side_by_side"
+
+
+def marks(test: Property, name: str) -> list[Any]:
+    """Return what pytest was told about a property by marks of a name."""
+    return [mark for mark in getattr(test, "pytestmark", ()) if mark.name == name]
+
+
+def tests() -> Iterator[tuple[str, Property]]:
+    """Walk all properties that take a subject, with their names."""
+    for module in pkgutil.iter_modules(properties.__path__, f"{properties.__name__}."):
+        if module.name.rpartition(".")[2].startswith("test_"):
+            for name, test in vars(importlib.import_module(module.name)).items():
+                if name.startswith("test_") and "subject" in signature(test).parameters:
+                    yield name, test
+
+
+def named(name: str) -> tuple[str, range] | None:
+    """Return the chapter and the numbers that a property's name names; all, if it names none."""
+    match = NAMED.match(name)
+    if match is None:
+        return None
+    chapter, first, _, last = match.groups()
+    return chapter, range(int(first or 1), int(last or first or 1000) + 1)
+
+
+def properties_of(id: str, *, exhaustive: bool = False) -> Iterator[Property]:
+    """Walk the sampled properties that are named by a clause; the exhaustive ones, if asked for."""
+    clause = CLAUSES[id]
+    for name, test in tests():
+        found = named(name)
+        wanted = exhaustive or not marks(test, "exhaustive")
+        if wanted and found and clause.chapter == found[0] and clause.number in found[1]:
+            yield test
+
+
+def arguments_of(test: Property) -> Iterator[dict[str, Any]]:
+    """Walk what a property's parametrizations pass to it."""
+    choices = []
+    for mark in marks(test, "parametrize"):
+        names = mark.args[0].split(",") if isinstance(mark.args[0], str) else mark.args[0]
+        rows = mark.args[1] if len(names) > 1 else [(value,) for value in mark.args[1]]
+        choices.append([dict(zip(names, row, strict=True)) for row in rows])
+    for chosen in product(*choices):
+        yield {name: value for part in chosen for name, value in part.items()}
+
+
+def trials_of(id: str) -> Iterator[tuple[Property, dict[str, Any]]]:
+    """Walk the properties of a clause with their arguments, sampled ones first.
+
+    A property of several clauses takes the id of one as an argument, and is tried with this one.
+    """
+    found = [test for test in properties_of(id, exhaustive=True) if test.__name__ != STEPWISE]
+    for test in sorted(found, key=lambda test: bool(marks(test, "exhaustive"))):
+        for arguments in arguments_of(test):
+            ids = {v for v in arguments.values() if isinstance(v, str) and v in CLAUSES}
+            if ids <= {id} and {"subject", *arguments} >= signature(test).parameters.keys():
+                yield test, arguments

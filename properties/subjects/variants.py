@@ -1,0 +1,63 @@
+"""``zeroproof`` as a subject in other ways than as it is on the CPU: compiled, and on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import wraps
+from inspect import isfunction
+from typing import Any
+
+import torch
+
+from properties.hold import Absent
+from properties.subjects.ours import Ours
+from properties.subjects.ours.bottom import OursBottom
+from properties.subjects.ours.coverage import OursCoverage
+from properties.subjects.ours.decoding import OursDecoding
+from properties.subjects.ours.lifting import OursLifting
+from properties.subjects.ours.losses import OursLosses
+from properties.subjects.ours.policies import OursPolicies
+from spec.runs import Plan, Trace
+
+
+class Compiled:
+    """``SCMTrainer`` with ``compile=True``, as far as plans show it; nothing else is compiled."""
+
+    def train(self, plan: Plan) -> Trace:
+        """Carry out a plan in compiled code."""
+        if plan.ranks > 1:
+            raise Absent("compiled code is tried in one process")
+        return Ours().train_compiled(plan)
+
+
+class Cuda(Ours):
+    """``zeroproof`` with tensors on a CUDA device, and plans that its trainer carries out there."""
+
+    def __init__(self) -> None:
+        if not torch.cuda.is_available():
+            raise RuntimeError("torch finds no CUDA device; use the subject 'zeroproof'")
+
+    def train(self, plan: Plan, **options: Any) -> Trace:
+        """Fit on the device; several ranks share none, and stay on the CPU."""
+        where = {} if plan.ranks > 1 else {"device": "cuda"}
+        return super().train(plan, **where, **options)
+
+    def reduced_precision(self) -> AbstractContextManager[object]:
+        """Return autocast to bfloat16."""
+        return torch.autocast("cuda", torch.bfloat16)
+
+
+def _on_device(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def on_device(*arguments: Any, **options: Any) -> Any:
+        with torch.device("cuda"):
+            return method(*arguments, **options)
+
+    return on_device
+
+
+for part in (OursBottom, OursCoverage, OursDecoding, OursLifting, OursLosses, OursPolicies):
+    for name, member in vars(part).items():
+        if isfunction(member) and not name.startswith("_") and name not in vars(Cuda):
+            setattr(Cuda, name, _on_device(member))

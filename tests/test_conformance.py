@@ -1,0 +1,389 @@
+"""The conformance suite, on subjects that are right, wrong, partial and faulty."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from properties.conformance.command import main
+from properties.conformance.judge import judge
+from properties.conformance.report import Report, as_html, as_markdown
+from properties.conformance.reproduce import reproduced
+from properties.conformance.subjects import Chosen, choose
+from properties.conformance.suite import trials_of
+from properties.conformance.verdicts import Counterexample, Options, Verdict
+from properties.hold import Reference, reference_to
+from properties.subjects.broken import BROKEN, Broken
+from spec import CLAUSES, SPEC_VERSION
+
+ROOT = Path(__file__).parent.parent
+EXAMPLE = ROOT / "examples" / "conformance"
+
+SUBJECTS = '''
+from properties.hold import Absent
+from properties.subjects.exact import Exact
+
+
+class Partial:
+    """Lifts by hand: a pole stays what it is, NaN is refused, and there is nothing else."""
+
+    def lift(self, y):
+        if y.dtype == "bfloat16":
+            raise Absent("no bfloat16")
+        if y.dtype in ("bool", "complex64", "complex128"):
+            raise TypeError(y.dtype)
+        if y.dtype.startswith(("int", "uint")):
+            return self.convert(y)
+        return y, y.full(1.0, like=y)
+
+    def decode(self, case):
+        raise KeyError("a fault < of its own")
+
+    def draw(self, *arguments):
+        raise SystemExit(4)
+
+
+class Moody(Exact):
+    """Fails when it is asked for a second time in a process."""
+
+    times = 0
+
+    def draw(self, *arguments):
+        Moody.times += 1
+        return super().draw(*arguments) if Moody.times < 3 else [-1.0]
+
+
+exact = Exact()
+
+
+def deadly():
+    class Deadly(Exact):
+        def draw(self, *arguments):
+            import os
+            os._exit(3)
+    return Deadly()
+'''
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, Any]]:
+    """Call the command in a folder with subjects; return its status and its report."""
+    (tmp_path / "those.py").write_text(SUBJECTS, "utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.delitem(sys.modules, "those", raising=False)
+
+    def call(subject: str, *options: str) -> tuple[int, Any]:
+        status = main(["--subject", subject, "--report", "out.json", "--jobs", "1", *options])
+        return status, json.loads(Path("out.json").read_text("utf-8"))
+
+    return call
+
+
+def by_id(report: Any) -> dict[str, Any]:
+    return {clause["id"]: clause for clause in report["clauses"]}
+
+
+def test_each_verdict_and_where_it_comes_from(run: Callable[..., Any]) -> None:
+    clauses = "LIFT-1,LIFT-2,LIFT-4,LIFT-8,TAU-2,DEC-1,STOP-1"
+    options = ["--examples", "25", "--seconds", "2"]
+    status, report = run("those:Partial", "--clauses", clauses, *options)
+    assert status == 1
+    assert report["subject"] == "those:Partial"
+    assert report["spec_version"] == SPEC_VERSION
+    found = by_id(report)
+    assert {id: clause["verdict"] for id, clause in found.items()} == {
+        "LIFT-1": "holds",
+        "LIFT-2": "fails",
+        "LIFT-4": "absent",
+        "LIFT-8": "error",
+        "TAU-2": "error",
+        "DEC-1": "error",
+        "STOP-1": "absent",
+    }
+    assert "no bfloat16" in found["LIFT-1"]["reason"]
+    assert "'unlift'" in found["LIFT-4"]["reason"]
+    assert "'convert'" in found["LIFT-8"]["counterexample"]["found"], "an error inside the subject"
+    assert found["LIFT-1"]["examples"] > 10
+    assert all(c["sentence"] == CLAUSES[id].sentence for id, c in found.items())
+
+
+def test_a_counterexample_is_small_and_runs_alone(run: Callable[..., Any], tmp_path: Path) -> None:
+    _, report = run("those:Partial", "--clauses", "LIFT-2")
+    shown = by_id(report)["LIFT-2"]["counterexample"]
+    assert shown["reproduced"] is True
+    assert re.search(r"Array\(values=\(-?inf,\)", shown["snippet"]), shown["snippet"]
+    command = [sys.executable, "-c", shown["snippet"]]
+    environment = {"PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert f"Violation: {shown['found']}" in done.stderr
+
+
+def test_what_does_not_show_again_is_no_accusation(run: Callable[..., Any]) -> None:
+    status, report = run("those:Moody", "--clauses", "TAU-1")
+    found = by_id(report)["TAU-1"]
+    assert status == 1
+    assert (found["verdict"], found["counterexample"]["reproduced"]) == ("error", False)
+    assert "not reproduced" in found["reason"]
+
+
+def test_an_instance_is_a_subject(run: Callable[..., Any]) -> None:
+    status, report = run("those:exact", "--clauses", "LIFT-2", "--examples", "5")
+    assert status == 0
+    assert choose("those:exact").reference == Reference("those", "exact")
+    assert by_id(report)["LIFT-2"]["verdict"] == "holds"
+
+
+def test_a_subject_that_ends_its_process_ends_no_run(
+    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("properties.conformance.command.WORTH", 0)
+    clauses = "TAU-1,LIFT-1"
+    status, report = run("those:deadly", "--clauses", clauses, "--jobs", "2", "--examples", "3")
+    assert status == 1
+    found = by_id(report)
+    assert found["LIFT-1"]["verdict"] == "holds"
+    assert (found["TAU-1"]["verdict"], found["TAU-1"]["reason"]) == ("error", "the process died")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (["--subject", "exact", "--clauses", "LIFT-99"], "LIFT-1 to LIFT-8"),
+        (["--subject", "exact", "--clauses", "NO"], "ALG, BOT, LIFT"),
+        (["--subject", "nobody"], "zeroproofml-0.4.3"),
+        (["--subject", "no_such_module:x"], "PYTHONPATH"),
+        (["--subject", "those_needs:x"], "'no_such_module'"),
+        (["--subject", "spec:nothing"], "name a class, a function or an instance"),
+        (["--subject", "exact", "--report", "out.txt"], ".json"),
+        (["--subject", "exact", "--report", "nowhere/out.md"], "make the folder nowhere"),
+        (["--subject", "exact", "--examples", "0"], "less than 1"),
+    ],
+)
+def test_a_wrong_call_names_the_remedy(
+    arguments: list[str],
+    remedy: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "those_needs.py").write_text("import no_such_module", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    assert remedy in capsys.readouterr().err
+
+
+# Which properties a clause has, and how they search
+
+
+def test_every_clause_has_something_to_try() -> None:
+    for id in CLAUSES:
+        assert list(trials_of(id)), id
+
+
+FEW = [next(b for b in BROKEN if b.clause == id) for id in ("DEC-1", "LOSS-7", "STOP-1")]
+
+
+@pytest.mark.parametrize("broken", FEW, ids=lambda b: b.subject.__name__)
+def test_a_broken_subject_fails_the_clause_that_it_breaks(broken: Broken) -> None:
+    kind = broken.subject
+    chosen = Chosen(kind.__name__, reference_to(kind()), kind)
+    (verdict,) = reproduced([judge(broken.clause, chosen, Options())])
+    assert verdict.verdict == "fails", verdict
+    assert verdict.counterexample
+    assert verdict.counterexample.reproduced
+
+
+def test_a_search_follows_its_seed_and_its_number_of_examples() -> None:
+    drawn: list[tuple[object, ...]] = []
+
+    class Watched(choose("exact").make):  # type: ignore[misc]
+        def draw(self, *arguments: Any) -> list[float]:
+            drawn.append(arguments)
+            return super().draw(*arguments)  # type: ignore[no-any-return]
+
+    def seen(**options: Any) -> list[tuple[object, ...]]:
+        drawn.clear()
+        judge("TAU-6", Chosen("watched", Reference("", ""), Watched), Options(**options))
+        return list(drawn)
+
+    few = seen(examples=4)
+    assert len(few) <= 8
+    assert few == seen(examples=4) != seen(examples=4, seed=1)
+    assert len(seen(examples=40)) > 30, "more than the property's own"
+
+
+def test_a_slow_subject_is_cut_short_and_the_report_says_so() -> None:
+    import time
+
+    class Slow(choose("exact").make):  # type: ignore[misc]
+        def lift(self, y: Any) -> Any:
+            time.sleep(0.05)
+            return super().lift(y)
+
+    verdict = judge("LIFT-1", Chosen("slow", Reference("", ""), Slow), Options(seconds=0.5))
+    assert verdict.cut_short
+    assert 1 <= verdict.examples < 40
+    assert verdict.seconds < 5
+
+
+# Reports
+
+
+def verdict_with(text: str) -> Report:
+    found = Counterexample(text, f"print({text!r})", "Violation", reproduced=True)
+    verdicts = [
+        Verdict("LIFT-1", "holds", 7, 0.5, cut_short=True),
+        Verdict("LIFT-2", "fails", 3, 0.1, counterexample=found),
+        Verdict("STOP-1", "absent", 0, 0.0, reason=text),
+    ]
+    return Report("mine:<b>", Options(), verdicts)
+
+
+def test_markdown_counts_and_shows() -> None:
+    text = as_markdown(verdict_with("```<script>"))
+    assert "| LIFT | 1 | 1 | 0 | 0 |\n| STOP | 0 | 0 | 1 | 0 |\n| all | 1 | 1 | 1 | 0 |" in text
+    assert "# Conformance of mine:\\<b\\>" in text
+    assert "````text\n```<script>\n````" in text
+    assert "7 inputs in 0.5 s, cut short" in text
+
+
+class Tags(HTMLParser):
+    """The tags of a page, each open one closed in its turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.seen.append(tag)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_html_stands_alone_and_escapes() -> None:
+    page = as_html(verdict_with("<script>&"))
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    assert not {"script", "link", "img"} & set(tags.seen)
+    assert "&lt;script&gt;&amp;" in page
+    assert 'name="viewport"' in page
+    assert "<td>LIFT</td><td>1</td><td>1</td><td>0</td><td>0</td>" in page
+
+
+def test_reports_are_written_by_suffix(run: Callable[..., Any]) -> None:
+    run("exact", "--clauses", "AMP-2", "--report", "out.md", "--report", "out.html")
+    assert "## AMP-2: holds" in Path("out.md").read_text("utf-8")
+    assert '<section id="AMP-2">' in Path("out.html").read_text("utf-8")
+
+
+# The tutorial's subject, as printed
+
+
+def test_the_tutorial_s_subject_is_judged_as_the_tutorial_says(tmp_path: Path) -> None:
+    for name in ("poles.py", "subject.py"):
+        shutil.copy(EXAMPLE / name, tmp_path)
+    page = (ROOT / "docs" / "guide" / "conformance.md").read_text("utf-8")
+    (command,) = re.findall(r"^zeroproof-conformance (--subject subject:.*)$", page, re.MULTILINE)
+    arguments = [*command.split(), "--report", "out.json", "--jobs", "1", "--seconds", "1"]
+
+    def judged() -> dict[str, str]:
+        subprocess.run(
+            [sys.executable, "-m", "zeroproof_conformance", *arguments],
+            cwd=tmp_path,
+            env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+            check=False,
+            capture_output=True,
+        )
+        report = by_id(json.loads((tmp_path / "out.json").read_text("utf-8")))
+        return {id: clause["verdict"] for id, clause in report.items()}
+
+    others = {"DEC-1": "fails", "DEC-4": "absent", "POL-10": "absent"}
+    chapters = [id for id in CLAUSES if id.startswith(("LIFT-", "DEC-"))]
+    assert judged() == dict.fromkeys(chapters, "holds") | others
+    (fix,) = re.findall(r"^(    return np\.where.*)$", page, re.MULTILINE)
+    source = tmp_path / "poles.py"
+    before = source.read_text("utf-8")
+    source.write_text(re.sub(r"    return np\.where\(finite.*", fix, before), "utf-8")
+    arguments[arguments.index("--clauses") + 1] = "DEC-1"
+    assert source.read_text("utf-8") != before
+    assert judged() == {"DEC-1": "holds"}
+
+
+def test_the_tutorial_is_short() -> None:
+    assert len((EXAMPLE / "poles.py").read_text("utf-8").splitlines()) <= 32
+    assert len((EXAMPLE / "subject.py").read_text("utf-8").splitlines()) < 100
+
+
+# Where it is installed
+
+
+def test_a_wheel_holds_the_suite_under_names_that_cannot_collide(tmp_path: Path) -> None:
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "-w",
+        str(tmp_path),
+        str(ROOT),
+    ]
+    subprocess.run(build, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(tmp_path / "site")
+    assert {path.stem for path in (tmp_path / "site").iterdir() if path.suffix != ".dist-info"} == {
+        "zeroproof",
+        "zeroproof_conformance",
+        "zeroproof_properties",
+        "zeroproof_spec",
+    }
+    (entries,) = (tmp_path / "site").glob("*.dist-info/entry_points.txt")
+    assert "zeroproof-conformance = zeroproof_conformance:main" in entries.read_text("utf-8")
+    (tmp_path / "those.py").write_text(
+        "class Plain:\n    def lift(self, y):\n        return y, y.full(1.0, like=y)\n",
+        "utf-8",
+    )
+    script = (
+        "import sys; sys.modules['spec'] = sys.modules['properties'] = None\n"
+        "from zeroproof_conformance import main\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    clauses = ["--clauses", "LIFT-1,LIFT-2,LIFT-4", "--examples", "20", "--report", "out.json"]
+    done = subprocess.run(
+        [sys.executable, "-c", script, "--subject", "those:Plain", *clauses],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "site")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr
+    found = by_id(json.loads((tmp_path / "out.json").read_text("utf-8")))
+    assert [found[id]["verdict"] for id in ("LIFT-1", "LIFT-2", "LIFT-4")] == [
+        "holds",
+        "fails",
+        "absent",
+    ]
+    shown = found["LIFT-2"]["counterexample"]
+    assert "from zeroproof_spec.clause import check" in shown["snippet"]
+    assert shown["reproduced"] is True
