@@ -70,7 +70,7 @@ class Seen(NamedTuple):
     """What is seen of a micro-batch: to be measured together with others, or measured already."""
 
     names: tuple[str, ...]
-    """Of the scalars: the loss, and what else is to be logged."""
+    """The names of the scalars, which are the loss and what else is to be logged."""
     tau: float | Tensor
     """The threshold on ``|Q|``."""
     arrays: tuple[Tensor, ...]
