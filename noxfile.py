@@ -83,7 +83,7 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def mutants(session: nox.Session) -> None:
-    """Try the tests on mutants of the package; half an hour, and what is cut short goes on.
+    """Try the tests on mutants of the package; it takes hours, and what is cut short goes on.
 
     Takes parts or globs of names of files, else all; --listed tries the listed survivors too.
     """

@@ -32,7 +32,9 @@ def hand_written(model: nn.Module, batches: list[tuple[Tensor, Tensor]], lr: flo
         optimizer.step()
 
 
-@pytest.mark.parametrize("sizes", [(4, 4, 4, 4, 4), (7, 1, 3, 12, 5), (1, 30, 2, 2, 9)])
+@pytest.mark.parametrize(
+    "sizes", [(4, 4, 4, 4, 4), (7, 1, 3, 12, 5), (1, 30, 2, 2, 9), (2, 4, 2, 4, 2)]
+)
 def test_five_micro_batches_by_two_make_three_updates_of_concatenated_batches(
     sizes: tuple[int, ...],
 ) -> None:
