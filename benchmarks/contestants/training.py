@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from contextlib import nullcontext
 from typing import Any
 
@@ -41,11 +40,11 @@ def trainer(
     feed = Feed(batch, device)
     config = TrainingConfig(max_epochs=1, **options)
     fitted = SCMTrainer(model, optimizer, SCMTrainingLoss(), feed, config=config)
-    beginning = copy.deepcopy(fitted.state_dict())
 
     def job(steps: int) -> Work:
-        # The same trainer each time, since a new one would have to compile again.
-        fitted.load_state_dict(copy.deepcopy(beginning))
+        # The same trainer goes on each time, since a new one would have to compile again, and so
+        # would one with another state.
+        fitted.epoch = 0
         feed.steps = steps
         return fitted.fit
 
