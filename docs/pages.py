@@ -19,6 +19,7 @@ from typing import Any
 
 import properties
 import spec
+from docs.conformance import conformance_pages
 from docs.sources import (
     ID,
     ROOT,
@@ -188,7 +189,7 @@ class Book:
         parts += paragraphs(rest)
         stems = {name: self.rooms(name)[0].__name__.rpartition(".")[2] for name in names}
         chapters = [f"{name} · {stems[name]} <{name}>" for name in names]
-        parts += [toctree([*chapters, "common", "subject", "vectors"])]
+        parts += [toctree([*chapters, "common", "subject", "vectors", "conformance"])]
         for name in names:
             if rows := self.chapter(name):
                 parts += [f"## [{name}]({name}.md)\n", table(rows)]
@@ -256,6 +257,7 @@ class Book:
         yield "spec/common", self.common_page()
         yield "spec/subject", self.subject_page()
         yield "spec/vectors", vectors_page()
+        yield from conformance_pages()
         for name in spec.CHAPTERS:
             if self.rooms(name):
                 yield f"spec/{name}", self.chapter_page(name)

@@ -118,6 +118,14 @@ def test_STEP_5_trains(subject: Updates, case: str) -> None:
     hold("STEP-5", subject, case)
 
 
+@given(st.lists(st.integers(-8, 8).map(lambda k: k / 4), min_size=1, max_size=6))
+@example([1.0, 0.5, 0.25, 0.125])
+@example([0.5, 0.5, 1.0])
+@settings(max_examples=30)
+def test_STEP_7_watched(subject: Updates, losses: list[float]) -> None:
+    hold("STEP-7", subject, losses)
+
+
 # Few, since each is compiled anew.
 @pytest.mark.parametrize("plan", [VARIED, replace(VARIED, accumulation=2, max_norm=0.25)])
 def test_STEP_6_compiled(subject: Updates, plan: Plan) -> None:

@@ -38,7 +38,7 @@ from .algebra import BOTTOM
 from .arrays import Array, identical, same
 from .clause import Clause, Violation, check
 
-SPEC_VERSION: Final = "0.2.0"
+SPEC_VERSION: Final = "0.3.0"
 
 # The chapters of ids, in reading order; importing their modules has registered the clauses.
 CHAPTERS: Final = (

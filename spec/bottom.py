@@ -32,7 +32,7 @@ RATIONAL: Final[dict[str, Callable[..., Number]]] = {
 }  # fmt: skip
 """The operations whose exact results are rational."""
 
-APPROXIMATE: Final = ("exp", "log", "power")
+APPROXIMATE: Final = ("sqrt", "exp", "log", "power")
 """The operations that libraries round as they can, and in a vector otherwise than alone."""
 
 LAST_BITS: Final = 4
@@ -230,8 +230,8 @@ def exactly_when(subject: Bottoms, operation: str, *operands: Carrier) -> None:
     It must be ⊥ when an operand is ⊥, when the operation has no real result (a divisor 0, the
     logarithm of ``x ≤ 0``, the root of ``x < 0``, a negative power of 0, a non-integer power of a
     negative number), and when the result rounds beyond the largest finite number. Sum,
-    difference, product, quotient, inverse, root, negation, absolute value and sign must be the
-    exact result correctly rounded.
+    difference, product, quotient, inverse, negation, absolute value and sign must be the exact
+    result correctly rounded, and the root within a relative ε of it.
     """
     _, rows = _rows(operands)
     found = subject.apply(operation, *operands)
@@ -244,7 +244,9 @@ def exactly_when(subject: Bottoms, operation: str, *operands: Carrier) -> None:
         if isinstance(expected, Bottom):
             require(flag, "{} of {} is {}, not ⊥", operation, row, value)
         else:
-            right = not flag and value == expected
+            slack = FORMATS[dtype].epsilon * Fraction(expected) if operation == "sqrt" else 0
+            number = not flag and math.isfinite(value)
+            right = number and abs(Fraction(value) - Fraction(expected)) <= slack
             require(right, "{} of {}: {}, ⊥: {}, not {}", operation, row, value, flag, expected)
             same_bits = identical(value, theirs)
             require(same_bits, "{} of {} is {}, IEEE's {}", operation, row, value, theirs)
@@ -316,8 +318,9 @@ def elementwise(
 ) -> None:
     """Operations commute with taking elements, in any order and repeatedly, and with joining them.
 
-    They must do so bit for bit; exponential, logarithm and power only within 4 ε of the value and
-    the smallest normal number, and except for overflow within a hundredth of the largest number.
+    They must do so bit for bit; root, exponential, logarithm and power only within 4 ε of the value
+    and the smallest normal number, and except for overflow within a hundredth of the largest
+    number.
     """
     alike = _close if operation in APPROXIMATE else _equal
     whole = subject.apply(operation, *operands)

@@ -258,6 +258,7 @@ def bounded(subject: Decodes, case: Tuples) -> None:
     for (P, Q), bottom, *found in zip(case.rows, bottoms, *parts, strict=True):
         if bottom:
             require(found == [0.0, 0.0], "{}: gradient {} at ⊥", case, found)
+        if bottom or not (math.isfinite(P) and math.isfinite(Q) and Q):  # DEC-1 requires a ⊥
             continue
         p, q = abs(Fraction(P)), abs(Fraction(Q))
         bounds = (1 / tau, p / tau**2) if 0 < tau <= q else (None, None)
@@ -267,6 +268,7 @@ def bounded(subject: Decodes, case: Tuples) -> None:
             if lost or abs(want) > form.largest / 2:
                 continue
             slack = 4 * form.epsilon * abs(want) + form.smallest_normal
-            require(abs(Fraction(got) - want) <= slack, "{}: {}, not {}", case, got, float(want))
+            right = math.isfinite(got) and abs(Fraction(got) - want) <= slack
+            require(right, "{}: {}, not {}", case, got, float(want))
             within = bound is None or abs(Fraction(got)) <= bound + slack
             require(within, "{}: gradient {} beyond {}", case, got, bound)

@@ -107,7 +107,10 @@ def validates(subject: Trains, plan: Plan) -> None:
     done, updates = 0, trace.of("update")
     for event, epoch in zip(found, plan.epochs, strict=True):
         done += updates_per_epoch(len(epoch), plan.accumulation)
-        total = Fraction(updates[done - 1].values["w"]) + Fraction(updates[done - 1].values["v"])
+        require(done <= len(updates), "{}: {} updates, not {}", plan, len(updates), done)
+        w, v = (updates[done - 1].values[name] for name in "wv")
+        require(math.isfinite(w + v), "{}: w is {}, v is {}", plan, w, v)
+        total = Fraction(w) + Fraction(v)
         mean = validation_mean(sizes, [batch.slope * total for batch in plan.validation])
         require(agree(event.values["val_loss"], mean), "{}: val_loss of {}", plan, event)
 

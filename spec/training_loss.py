@@ -118,6 +118,8 @@ def weighted_sum(subject: TrainingLosses, batch: Batch, options: Options) -> Non
         right = identical(terms[name], measured.value)
         complaint = "{} of {} with {} is {}, not {}"
         require(right, complaint, name, batch, options, terms[name], measured.value)
+    finite = all(map(math.isfinite, terms.values()))
+    require(finite, "the terms of {} with {} are {}", batch, options, terms)
     exact = {name: Fraction(value) for name, value in terms.items()}
     given = {name: Fraction(weight) for name, weight in options["given"].items()}
     expected, form = (

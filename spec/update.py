@@ -37,6 +37,20 @@ def clipped(gradient: Fraction, max_norm: float | None) -> Fraction:
     return Fraction(max_norm) * ((gradient > 0) - (gradient < 0))
 
 
+def watched_rates(losses: Sequence[float]) -> list[Fraction]:
+    """Return a rate of ⅛ after each loss, halved where that is not below all before; STEP-7.
+
+    Example:
+        >>> [str(rate) for rate in watched_rates([1.0, 2.0, 0.5])]
+        ['1/8', '1/16', '1/16']
+    """
+    rate, rates = Fraction(1, 8), list[Fraction]()
+    for epoch, loss in enumerate(losses):
+        rate = rate if all(loss < earlier for earlier in losses[:epoch]) else rate / 2
+        rates.append(rate)
+    return rates
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Which windows' updates were applied, and the window that ended in an error, if any."""
@@ -90,6 +104,12 @@ class Updates(Trains, Protocol):
 
     def untrainable(self, case: str) -> None:
         """Train in one of :data:`UNTRAINABLE` cases; ValueError or RuntimeError says why not."""
+
+    def watched(self, losses: Sequence[float]) -> list[float]:
+        """Train an epoch for each of these losses, which its validation finds, and all samples
+        covered; return the rates after them, of a scheduler that begins at 1/8 and halves it
+        after every validation whose metric is not below the lowest so far.
+        """
 
     def train_compiled(self, plan: Plan) -> Trace:
         """Carry out a plan in compiled code."""
@@ -305,3 +325,14 @@ def compiled(subject: Updates, plan: Plan) -> None:
     """Compiled and eager runs agree, whatever the thresholds and weights of the run."""
     found, expected = subject.train_compiled(plan), subject.train(plan)
     require_same_run(found, expected)
+
+
+@clause(
+    "STEP-7",
+    source="Ours: coverage rises as training goes well, and would lower the rate for it",
+    since="0.3.0",
+)
+def watched(subject: Updates, losses: Sequence[float]) -> None:
+    """A scheduler that waits for a metric to fall is shown the loss of each validation."""
+    found, expected = subject.watched(losses), watched_rates(losses)
+    require(found == expected, "losses {} left the rates {}, not {}", losses, found, expected)

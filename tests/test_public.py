@@ -61,8 +61,7 @@ def carrier(x: float, dtype: str = "float32") -> Carrier:
     return Carrier(Array.of([x], dtype), (False,))
 
 
-# What finds each: a clause, what it complains of, and inputs at which it is broken. Nothing finds
-# that a scheduler is fed coverage, for no plan has one that wants to be told a measure.
+# What finds each: a clause, what it complains of, and inputs at which it is broken.
 FOUND_BY: dict[str, list[tuple[Any, ...]]] = {
     "last_batch_stops": [("COV-3", "0.0, not 9/10", NINE_OF_TEN, 0.1)],
     "window_dropped": [("ACC-2", "['draw'], not", Plan((sized(1),), accumulation=2))],
@@ -106,7 +105,7 @@ FOUND_BY: dict[str, list[tuple[Any, ...]]] = {
         ("ACC-1", "v is", Plan((sized(1, 1),), accumulation=2, own_parameter=True))
     ],
     "no_stop_without_validation": [("STOP-3", "instead of ['draw', 'update']", LOST)],
-    "scheduler_fed_coverage": [],
+    "scheduler_fed_coverage": [("STEP-7", "the rates [0.125, 0.0625]", [1.0, 0.5])],
     "overflow_is_no_bottom": [("BOT-2", "returns -inf", "mul", carrier(-3.0), carrier(2.0**127))],
     "quotient_is_bottom": [
         ("BOT-3", "⊥: True", "div", carrier(1.0, "float16"), carrier(2.0**-10, "float16"))

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
-from properties.conformance.verdicts import Options, Verdict
+from properties.conformance.verdicts import Counterexample, Options, Verdict
 from spec import CLAUSES, SPEC_VERSION
 
 VERDICTS: Final = ("holds", "fails", "absent", "error")
@@ -70,6 +70,27 @@ def as_json(report: Report) -> str:
         "clauses": clauses,
     }
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
+
+
+def from_json(text: str) -> Report:
+    """Return a report that was written as JSON.
+
+    Raises:
+        ValueError: it was made under another version of the specification.
+    """
+    data = json.loads(text)
+    if data["spec_version"] != SPEC_VERSION:
+        raise ValueError(
+            f"the report on {data['subject']} was made under specification "
+            f"{data['spec_version']}, which is {SPEC_VERSION} now; make it anew"
+        )
+    verdicts = []
+    for entry in data["clauses"]:
+        known = {name: value for name, value in entry.items() if name != "sentence"}
+        found = known["counterexample"]
+        known["counterexample"] = found and Counterexample(**found)
+        verdicts.append(Verdict(**known))
+    return Report(data["subject"], Options(**data["options"]), verdicts)
 
 
 def _fenced(text: str, language: str = "text") -> str:

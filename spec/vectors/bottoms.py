@@ -20,11 +20,12 @@ from ..bottom import (
     spread,
 )
 from ..formats import FORMATS, from_ieee, nearest
-from .cases import ANYTHING, ZERO, Case, filled, operation
+from .cases import ANYTHING, ZERO, Case, Within, filled, operation
 from .numbers import SINGULAR, edges, some, uniform
 
-EXACT: Final = tuple(name for name in ARITY if name not in APPROXIMATE)
-HOST: Final[dict[str, Callable[..., float]]] = {"exp": math.exp, "log": math.log, "power": math.pow}
+HOST: Final[dict[str, Callable[..., float]]] = {
+    "sqrt": math.sqrt, "exp": math.exp, "log": math.log, "power": math.pow,
+}  # fmt: skip
 
 
 def _zero(name: str, x: float, y: float) -> Any:
@@ -64,7 +65,9 @@ def element(name: str, dtype: str, row: Sequence[float]) -> Any:
     value = result(name, dtype, numbers, host)
     if isinstance(value, Bottom):
         return math.nan
-    if name in APPROXIMATE:
+    if name == "sqrt" and value:
+        return Within.around(Fraction(value), FORMATS[dtype].epsilon * Fraction(value))
+    if name in APPROXIMATE and name != "sqrt":
         return ANYTHING
     return value if value else _zero(name, row[0], row[-1])
 

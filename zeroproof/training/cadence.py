@@ -21,7 +21,7 @@ class Cadence:
     Raises:
         ValueError: a ``ReduceLROnPlateau`` that has no metric, or waits for the wrong sign of it.
 
-    Meets: STEP-2.
+    Meets: STEP-2, STEP-7.
     """
 
     def __init__(self, scheduler: LRScheduler | None, config: TrainingConfig) -> None:

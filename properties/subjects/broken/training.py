@@ -204,6 +204,15 @@ class SilentFit(Exact):
         """Return."""
 
 
+@breaks("STEP-7")
+class WatchesCoverage(Exact):
+    """The scheduler is shown the coverage, as if it were a loss."""
+
+    def watched(self, losses: Sequence[float]) -> list[float]:
+        """Show it full coverage."""
+        return super().watched([1.0] * len(losses))
+
+
 @breaks("STEP-6")
 class StaleThreshold(Exact):
     """Compiled code keeps the first threshold that it saw."""

@@ -10,7 +10,7 @@ from spec.checkpoints import Interrupted, Killed, Loaded
 from spec.epochs import Hooked
 from spec.runs import Epoch, Event, MicroBatch, Plan, Trace
 from spec.stopping import count_bad
-from spec.update import Phases, Precision
+from spec.update import Phases, Precision, watched_rates
 
 
 class Session:
@@ -91,6 +91,10 @@ class ExactTraining:
         """Return the phases of a window."""
         order = ("forward", "loss", "backward") * micro_batches + ("step", "zero", "schedule")
         return Phases(order, (True,) * micro_batches)
+
+    def watched(self, losses: Sequence[float]) -> list[float]:
+        """Show a scheduler the losses."""
+        return [float(rate) for rate in watched_rates(losses)]
 
     def untrainable(self, case: str) -> None:
         """Refuse what leaves the automaton nothing to do."""

@@ -18,6 +18,7 @@ from properties.subjects.ours.ranks import on_ranks, share
 from properties.subjects.ours.reads import HostReads
 from properties.subjects.ours.scripted import Batch, Pause, Scripted, Session, numbered, tensors
 from properties.subjects.ours.unchecked import unchecked
+from properties.subjects.plateau import Plateau
 from spec.epochs import OFFERED, Hooked
 from spec.runs import Event, MicroBatch, Plan, Trace
 from spec.update import Phases, Precision
@@ -147,6 +148,16 @@ class OursTraining:
         SCMTrainer(layer, optimizer, loss, batches, scheduler=scheduler, config=config).fit()
         first = seen.index("forward")
         return Phases(tuple(seen[first:]), tuple(modes))
+
+    def watched(self, losses: Sequence[float]) -> list[float]:
+        """Train under a scheduler that steps after validations."""
+        task = Plateau(losses)
+        config = TrainingConfig(
+            max_epochs=len(losses), val_loader=task.validation, scheduler_step="val"
+        )
+        given = task.layer, task.optimizer, task.loss, task.loader
+        SCMTrainer(*given, scheduler=task.scheduler, config=config).fit()
+        return task.scheduler.rates
 
     def untrainable(self, case: str) -> None:
         """Fit what cannot be trained."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from importlib import import_module
 from typing import Any
 
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from properties.hold import Absent
+from properties.subjects.plateau import Plateau
 from spec.update import Phases, Precision
 
 training: Any = import_module("zeroproof.training")
@@ -99,6 +102,20 @@ class PublicUpdates:
         given = layer, optimizer, loss, ones(micro_batches)
         training.SCMTrainer(*given, scheduler=scheduler, config=config).fit()
         return Phases(tuple(seen[seen.index("forward") :]), tuple(modes))
+
+    def watched(self, losses: Sequence[float]) -> list[float]:
+        """Train under a scheduler that steps by what validations measure."""
+        if "scheduler_cadence" not in {field.name for field in fields(training.TrainingConfig)}:
+            raise Absent("a scheduler that watches a metric")
+        task = Plateau(losses)
+        config = training.TrainingConfig(
+            max_epochs=len(losses),
+            val_loader=task.validation,
+            scheduler_cadence="per_validation_metric",
+        )
+        given = task.layer, task.optimizer, task.loss, task.loader
+        training.SCMTrainer(*given, scheduler=task.scheduler, config=config).fit()
+        return task.scheduler.rates
 
     def untrainable(self, case: str) -> None:
         """Fit what cannot be trained."""
