@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from docs.conformance import reports
 from docs.pages import Book, clause_page, write
 from docs.sources import prose
 from spec import CLAUSES, arrays, epochs, lifting, thresholds, update, vectors
@@ -128,6 +129,17 @@ def test_the_page_of_vectors_names_every_operation_and_clause(pages: dict[str, s
     for id, clause in CLAUSES.items():
         many = f"clauses of {clause.chapter}"
         assert f"{{clause}}`{id}`" in page or many in page, id
+
+
+def test_the_reports_of_four_subjects_are_of_this_specification(pages: dict[str, str]) -> None:
+    for name, report in reports().items():
+        assert [verdict.id for verdict in report.verdicts] == list(CLAUSES)
+        assert report.sound == (name in ("exact", "zeroproof"))
+        for verdict in report.verdicts:
+            assert f"## {verdict.id}: {verdict.verdict}" in pages[f"spec/conformance-{name}"]
+            found = verdict.counterexample
+            assert verdict.verdict != "fails" or (found and found.reproduced), verdict.id
+    assert "[fails](conformance-zeroproofml-0.4.3.md#cov-1-fails)" in pages["spec/conformance"]
 
 
 def test_a_property_s_entry_leads_to_its_clauses(pages: dict[str, str]) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,14 +19,15 @@ import pytest
 
 from properties.conformance.command import main
 from properties.conformance.judge import judge
-from properties.conformance.report import Report, as_html, as_markdown
+from properties.conformance.report import Report, as_html, as_json, as_markdown, from_json
 from properties.conformance.reproduce import reproduced
 from properties.conformance.subjects import Chosen, choose
 from properties.conformance.suite import trials_of
 from properties.conformance.verdicts import Counterexample, Options, Verdict
 from properties.hold import Reference, reference_to
 from properties.subjects.broken import BROKEN, Broken
-from spec import CLAUSES, SPEC_VERSION
+from properties.subjects.ours import Ours
+from spec import CLAUSES, SPEC_VERSION, check
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "conformance"
@@ -114,7 +117,7 @@ def test_each_verdict_and_where_it_comes_from(run: Callable[..., Any]) -> None:
     assert "no bfloat16" in found["LIFT-1"]["reason"]
     assert "'unlift'" in found["LIFT-4"]["reason"]
     assert "'convert'" in found["LIFT-8"]["counterexample"]["found"], "an error inside the subject"
-    assert found["LIFT-1"]["examples"] > 10
+    assert found["LIFT-1"]["examples"] > 1
     assert all(c["sentence"] == CLAUSES[id].sentence for id, c in found.items())
 
 
@@ -239,6 +242,21 @@ def test_a_slow_subject_is_cut_short_and_the_report_says_so() -> None:
     assert verdict.seconds < 5
 
 
+def test_a_job_in_the_background_is_judged_alike() -> None:
+    with in_the_background():
+        check("RES-4", Ours(), "SIGINT")
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+@contextmanager
+def in_the_background() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 # Reports
 
 
@@ -250,6 +268,17 @@ def verdict_with(text: str) -> Report:
         Verdict("STOP-1", "absent", 0, 0.0, reason=text),
     ]
     return Report("mine:<b>", Options(), verdicts)
+
+
+def test_a_report_is_read_back() -> None:
+    report = verdict_with("é ``x``")
+    assert from_json(as_json(report)) == report
+
+
+def test_a_report_of_another_specification_is_refused() -> None:
+    old = as_json(verdict_with("")).replace(f'"{SPEC_VERSION}"', '"0.1.0"')
+    with pytest.raises(ValueError, match=r"mine:<b> was made under specification 0\.1\.0"):
+        from_json(old)
 
 
 def test_markdown_counts_and_shows() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 import traceback
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from spec import CLAUSES, Violation, check
 # The packages of predicates and of properties: what fails in them fails outside of the subject.
 OUTSIDE: Final = (check.__module__.partition(".")[0], __name__.partition(".")[0])
 SEARCH: Final = (Phase.generate, Phase.shrink)
+MOST: Final = 6  # counterexamples of one clause
+FINITE: Final = re.compile(r"-?\b\d[\d.]*(e[-+]?\d+)?|True|False")
 
 
 class Enough(BaseException):
@@ -41,7 +44,7 @@ class Trial:
     cut_short: bool = False
     absent: str = ""
     errs: bool = False  # Whether an error ends the search, too; first it is one for failures.
-    found: dict[VerdictName, Counterexample] = field(default_factory=dict)
+    found: dict[VerdictName, dict[str, Counterexample]] = field(default_factory=dict)
 
     def judge(self, id: str, subject: object, inputs: tuple[object, ...]) -> None:
         """Check the clause at some inputs, and note what happens; others are not asked for."""
@@ -69,12 +72,12 @@ class Trial:
         self.tried += 1
 
     def note(self, error: BaseException, program: str) -> None:
-        """Keep the shortest program of each kind of failure."""
+        """Keep the shortest program of each shape, for each kind of failure."""
         kind: VerdictName = "fails" if isinstance(error, Violation) else "error"
         found = str(error) if kind == "fails" else _told(error)
-        known = self.found.get(kind)
-        if known is None or len(program) <= len(known.snippet):
-            self.found[kind] = Counterexample(found, program, type(error).__qualname__)
+        shapes, shape = self.found.setdefault(kind, {}), shape_of(program)
+        if shape not in shapes or len(program) <= len(shapes[shape].snippet):
+            shapes[shape] = Counterexample(found, program, type(error).__qualname__)
 
     def run(self, test: Property, arguments: dict[str, Any], subject: object) -> None:
         """Run a property; what it raises has been noted, or comes from outside of a check."""
@@ -96,13 +99,25 @@ class Trial:
         """Return the verdict on all that was tried: a failure counts more than an error."""
         for kind in ("fails", "error"):
             if kind in self.found:
-                found = self.found[kind]
-                return Verdict(self.id, kind, self.tried, seconds, self.cut_short, "", found)
+                shown = sorted(self.found[kind].values(), key=lambda found: len(found.snippet))
+                told = self.id, kind, self.tried, seconds, self.cut_short, "", shown[0]
+                return Verdict(*told, tuple(shown[1:MOST]))
         if self.tried:
             reason = f"not tried in part: {self.absent}" if self.absent else ""
             return Verdict(self.id, "holds", self.tried, seconds, self.cut_short, reason)
         reason = self.absent or "none of its inputs could be tried"
         return Verdict(self.id, "absent", 0, seconds, self.cut_short, reason)
+
+
+def shape_of(program: str) -> str:
+    """Return a program without its finite numbers: what fails alike but there is told once.
+
+    Example:
+        >>> shape_of("Array((1.0, nan, -2e-05), (3,), 'float16')")
+        "Array((#, nan, #), (#), 'float')"
+    """
+    text = FINITE.sub("#", re.sub(r"float\d+|bfloat16", "float", program)).replace("-inf", "inf")
+    return re.sub(r"#(, #)+", "#", text.replace("#,)", "#)"))
 
 
 def _told(error: BaseException) -> str:
@@ -155,7 +170,7 @@ def searching(test: Any, name: str, options: Options, phases: tuple[Phase, ...])
         deadline=None,
         derandomize=False,
         print_blob=False,
-        report_multiple_bugs=False,
+        report_multiple_bugs=phases != SEARCH,  # that is, go on to the next explicit example
         suppress_health_check=list(HealthCheck),
     )
     try:

@@ -89,6 +89,7 @@ def from_json(text: str) -> Report:
         known = {name: value for name, value in entry.items() if name != "sentence"}
         found = known["counterexample"]
         known["counterexample"] = found and Counterexample(**found)
+        known["others"] = tuple(Counterexample(**other) for other in known["others"])
         verdicts.append(Verdict(**known))
     return Report(data["subject"], Options(**data["options"]), verdicts)
 
@@ -119,7 +120,7 @@ def as_markdown(report: Report) -> str:
         lines += ["", f"## {verdict.id}: {verdict.verdict}", ""]
         lines += [_plain(CLAUSES[verdict.id].sentence), "", f"Tried: {note(verdict)}."]
         lines += ["", f"{_plain(verdict.reason).capitalize()}."] if verdict.reason else []
-        if found := verdict.counterexample:
+        for found in verdict.shown:
             lines += ["", _fenced(found.found)]
             lines += ["", _fenced(found.snippet, "python")] if found.snippet else []
             lines += ["", "Reproduced alone." if found.reproduced else "Not reproduced alone."]
@@ -152,7 +153,7 @@ def _section(verdict: Verdict) -> str:
     lines += [f'<h2>{verdict.id} <span class="{verdict.verdict}">{verdict.verdict}</span></h2>']
     lines += [f"<p>{sentence}</p>", f'<p class="note">{escape(note(verdict))}</p>']
     lines += [f"<p>{escape(verdict.reason)}</p>"] if verdict.reason else []
-    if found := verdict.counterexample:
+    for found in verdict.shown:
         lines += [f"<pre>{escape(found.found)}</pre>"]
         lines += [f"<pre>{escape(found.snippet)}</pre>"] if found.snippet else []
         alone = "Reproduced alone." if found.reproduced else "Not reproduced alone."

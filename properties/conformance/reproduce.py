@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -38,21 +38,21 @@ def raised(snippets: Sequence[str]) -> list[str]:
 
 def reproduced(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Run the counterexamples alone; what does not show again there is no failure of a clause."""
-    shown = [v for v in verdicts if v.counterexample and v.counterexample.snippet]
-    found = raised([v.counterexample.snippet for v in shown if v.counterexample]) if shown else []
-    again = {v.id: name for v, name in zip(shown, found, strict=True)}
-    return [_settled(verdict, again.get(verdict.id, NOTHING)) for verdict in verdicts]
+    snippets = [c.snippet for v in verdicts for c in v.shown if c.snippet]
+    found = raised(snippets) if snippets else []
+    again = dict(zip(snippets, found, strict=True)) | {NOTHING: NOTHING}
+    return [_settled(verdict, again) for verdict in verdicts]
 
 
-def _settled(verdict: Verdict, name: str) -> Verdict:
-    known = verdict.counterexample
-    if known is None:
+def _settled(verdict: Verdict, again: Mapping[str, str]) -> Verdict:
+    if verdict.counterexample is None:
         return verdict
-    right = name == known.exception
-    settled = replace(verdict, counterexample=replace(known, reproduced=right))
-    if right:
-        return settled
-    return replace(settled, verdict="error", reason="not reproduced by its snippet alone")
+    settled = [replace(c, reproduced=again[c.snippet] == c.exception) for c in verdict.shown]
+    first, *others = [c for c in settled if c.reproduced] or settled[:1]
+    if first.reproduced:
+        return replace(verdict, counterexample=first, others=tuple(others))
+    reason = "not reproduced by its snippet alone"
+    return replace(verdict, verdict="error", reason=reason, counterexample=first, others=())
 
 
 def _run(snippet: str) -> str:

@@ -38,3 +38,9 @@ class Verdict:
     cut_short: bool = False
     reason: str = ""
     counterexample: Counterexample | None = None
+    others: tuple[Counterexample, ...] = ()  # of other shapes, so that one fault hides no other
+
+    @property
+    def shown(self) -> tuple[Counterexample, ...]:
+        """All counterexamples."""
+        return (self.counterexample, *self.others) if self.counterexample else ()

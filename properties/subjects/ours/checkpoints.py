@@ -36,6 +36,16 @@ def _trainer(model: nn.Module) -> SCMTrainer:
 
 
 @contextmanager
+def _in_the_foreground() -> Iterator[None]:
+    """Let Ctrl-C through, which a shell's background jobs ignore."""
+    before = signals.signal(signals.SIGINT, signals.default_int_handler)
+    try:
+        yield
+    finally:
+        signals.signal(signals.SIGINT, before)
+
+
+@contextmanager
 def _killed(at: int) -> Iterator[None]:
     """Kill at the given call that a save makes; what was not flushed when renamed is lost."""
     calls, flushed = 0, False
@@ -164,7 +174,8 @@ class OursCheckpoints:
                 config=TrainingConfig(max_epochs=1, checkpoint_dir=folder),
             )
             try:
-                trainer.fit()
+                with _in_the_foreground():
+                    trainer.fit()
                 raised = ""
             except BaseException as error:
                 raised = type(error).__name__
