@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import pytest
 import torch
@@ -79,6 +80,10 @@ def test_the_chordal_loss_is_a_squared_sine() -> None:
         assert loss.item() == pytest.approx(angle.sin().item() ** 2, abs=1e-12)
 
 
+def test_a_right_angle_is_not_rounded_to_more() -> None:
+    assert chordal_loss(*tensors([1.0], [4.0], [-4.0], [1.0])).item() == 1.0
+
+
 def test_zero_zero_is_a_right_angle_without_gradient() -> None:
     for loss_fn, value in ((chordal_loss, 1.0), (sign_consistency_loss, 1.0)):
         P, Q = torch.zeros(1, requires_grad=True), torch.zeros(1, requires_grad=True)
@@ -95,6 +100,7 @@ def test_implicit_loss_by_hand() -> None:
     loss = implicit_loss(P, Q, Y_n, Y_d, gamma=0.5)
     assert loss.item() == pytest.approx((4 / 10.5 + 1 / 0.5) / 2)
     assert implicit_loss(P, Q, *tensors([0.0, 0.0], [0.0, 0.0])).item() == 0.0, "no target"
+    assert implicit_loss(*tensors([1.0], [1.0], [3.0], [1.0])).item() == pytest.approx(4 / 10)
     with pytest.raises(ValueError, match="gamma must be > 0, got 0"):
         implicit_loss(P, Q, Y_n, Y_d, gamma=0.0)
 
@@ -187,6 +193,16 @@ def test_rejection_of_several_outputs_counts_samples() -> None:
     assert rejection_loss(torch.ones(2, 2), Q, 0.1, mask=nothing).item() == 0.0
 
 
+@pytest.mark.parametrize(("shape", "slope"), [((2,), 1 / 2), ((2, 3), 1 / 6), ((2, 2, 2), 1 / 8)])
+def test_the_slope_of_rejection_is_that_of_the_mean_size(shape: Any, slope: float) -> None:
+    Q = torch.ones(shape)
+    Q.view(-1)[0] = 0.0
+    Q.requires_grad_()
+    rejection_loss(torch.ones(shape), Q, 0.1, target_coverage=1.0).backward()
+    assert Q.grad is not None
+    assert Q.grad.flatten().tolist() == pytest.approx([-slope] + [0.0] * (Q.numel() - 1))
+
+
 LOSSES: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
     "implicit": lambda P, Q, m: implicit_loss(P, Q, *lift_targets(torch.ones(3)), mask=m),
     "chordal": lambda P, Q, m: chordal_loss(P, Q, *lift_targets(torch.ones(3)), mask=m),
@@ -230,6 +246,8 @@ def test_coverage_counts_samples() -> None:
     assert coverage(torch.ones(2), mask).item() == 0.5
     with pytest.raises(ValueError, match="no samples"):
         coverage(torch.ones(0))
+    with pytest.raises(ValueError, match="mask has shape"):
+        coverage(torch.ones(2), torch.tensor([True]))
 
 
 def test_the_composite_is_the_weighted_sum_of_its_terms() -> None:
@@ -249,6 +267,8 @@ def test_the_composite_is_the_weighted_sum_of_its_terms() -> None:
     }
     assert terms == expected
     assert all(term > 0 for term in terms.values())
+    with pytest.raises(ValueError, match=r"^tau_train must be a finite number"):
+        LossConfig(tau_train=-1.0)
     weights = {"fit": 1.0, "margin": 0.3, "sign": 0.7, "rejection": 0.9}
     assert total.item() == pytest.approx(sum(w * expected[n].item() for n, w in weights.items()))
     assert LossConfig().weights == {"fit": 1.0, "margin": 0.1, "sign": 1.0, "rejection": 0.01}
@@ -412,3 +432,10 @@ def test_targets_of_any_size_are_lines(size: float) -> None:
         kept = {"mask" if loss is chordal_loss else "oriented": mask}
         found = loss(0 * one, one, size * one, size * one, **kept)  # type: ignore[operator]
         assert found.item() == pytest.approx(value)
+
+
+def test_terms_are_for_the_log_and_lead_no_gradient() -> None:
+    P = torch.ones(3, requires_grad=True)
+    total, terms = SCMTrainingLoss()((P, torch.ones(3)), lift_targets(torch.ones(3)))
+    assert total.requires_grad
+    assert not any(term.requires_grad for term in terms.values())

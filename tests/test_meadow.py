@@ -30,9 +30,9 @@ from zeroproof.inference import (
     unit_denominator,
 )
 from zeroproof.layers import ProjectiveMLP, ProjectiveRationalHead, SCMRationalLayer
-from zeroproof.layers.projective import FreeHead, GatedHead, PoleHead
+from zeroproof.layers.projective import HEADS, FreeHead, GatedHead, PoleHead
 from zeroproof.scm import SCMTensor
-from zeroproof.scm.outputs import reaches
+from zeroproof.scm.outputs import reaches, widen_outputs
 from zeroproof.training.gap import perturbed_threshold
 from zeroproof.training.targets import lift_targets, orientation
 
@@ -318,6 +318,22 @@ def test_the_wrapper_decodes_in_eval_mode_only(unchecked: None) -> None:
         SCMInferenceWrapper(torch.nn.Linear(2, 1)).eval()(x)
     with pytest.raises(ValueError, match="a tuple needs both alike"):
         strict_inference(torch.ones(2), torch.ones(3))
+    with pytest.raises(ValueError, match=r"^tau_infer must be a finite number"):
+        InferenceConfig(tau_infer=-1.0)
+
+
+class Scaled(torch.nn.Module):
+    def forward(self, x: Tensor, *, by: float) -> tuple[Tensor, Tensor]:
+        return x, x * by
+
+
+def test_the_wrapper_passes_arguments_on_and_decodes_by_its_own_thresholds() -> None:
+    wrapper = SCMInferenceWrapper(Scaled(), InferenceConfig(tau_infer=0.5, tau_train=2.0)).eval()
+    x = torch.tensor([1.0, 3.0, 9.0])
+    found = wrapper(x, by=0.25)
+    assert found.bottom.tolist() == [True, False, False]
+    assert found.gap.tolist() == [False, True, False]
+    assert found.value[1:].tolist() == [4.0, 4.0]
 
 
 def test_a_rational_layer_is_the_quotient_of_its_polynomials() -> None:
@@ -332,13 +348,30 @@ def test_a_rational_layer_is_the_quotient_of_its_polynomials() -> None:
     value.sum().backward()
     assert layer.head.numerator.grad is not None
     assert torch.isfinite(layer.head.numerator.grad).all()
-    with pytest.raises(ValueError, match="denominator_degree must be ≥ 0, got -1"):
+    with pytest.raises(ValueError, match=r"^denominator_degree must be ≥ 0, got -1"):
         SCMRationalLayer(1, -1)
-    with pytest.raises(ValueError, match="tau must be a finite number"):
+    with pytest.raises(ValueError, match=r"^tau must be a finite number"):
         SCMRationalLayer(1, 1, tau=-1.0)
     P, Q = ProjectiveRationalHead(0, 0)(x)
     assert P[:3].tolist() == [0.0] * 3
     assert Q[:3].tolist() == [1.0] * 3
+
+
+def test_a_rational_layer_takes_no_infinity_for_a_number() -> None:
+    value, bottom = SCMRationalLayer(0, 0)(torch.tensor([INF, -INF, NAN, 2.0]))
+    assert bottom.tolist() == [True, True, True, False]
+    assert value.tolist() == [0.0] * 4
+
+
+def test_a_rational_layer_has_no_threshold_and_clamps_unless_told_otherwise() -> None:
+    layer = SCMRationalLayer(1, 0)
+    with torch.no_grad():
+        layer.head.denominator.fill_(1e-3)
+    x = torch.tensor([2.0, 3.0], requires_grad=True)
+    value, bottom = layer(x)
+    assert not bottom.any()
+    (slope,) = torch.autograd.grad((5.0 * value).sum(), x)
+    assert slope.tolist() == pytest.approx([1e3, 1e3]), "the gradient of the value is clamped to 1"
 
 
 def random_layer(*degrees: int, tau: float = 0.0) -> SCMRationalLayer:
@@ -364,6 +397,29 @@ def test_rational_layers_are_differentiable_twice(degrees: Any, shape: Any) -> N
         assert torch.autograd.gradcheck(value, (x, *rows))
         assert torch.autograd.gradgradcheck(value, (x, *rows))
         assert torch.autograd.gradgradcheck(lambda *rows: value(x.detach(), *rows), rows)
+
+
+def test_a_gradient_to_differentiate_again_is_the_gradient() -> None:
+    layer = random_layer(3, 2, tau=0.1)
+    x = torch.tensor([0.5, -INF, NAN, 2.0], dtype=torch.float64, requires_grad=True)
+    wanted = x, *layer.parameters()
+    with gradient_policy("passthrough"):
+        value, bottom = layer(x)
+    total = value[~bottom].square().sum()
+    once = torch.autograd.grad(total, wanted, retain_graph=True)
+    again = torch.autograd.grad(total, wanted, create_graph=True)
+    assert all(g.isfinite().all() and g.any() for g in once)
+    for first, second in zip(once, again, strict=True):
+        assert torch.allclose(first, second)
+        assert second.requires_grad
+
+
+def test_a_rational_head_with_frozen_coefficients_still_has_a_slope_in_x() -> None:
+    head = random_layer(2, 1).head.requires_grad_(False)
+    x = torch.tensor([0.5, 2.0], dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(head(x)[0].sum(), x)
+    c = head.numerator
+    assert torch.allclose(slope, c[1] + 2 * c[2] * x.detach())
 
 
 def test_a_rational_head_evaluated_in_pieces_keeps_nothing_but_its_input() -> None:
@@ -480,6 +536,11 @@ def test_a_ready_model_has_the_shape_asked_for() -> None:
     for head in ("free", "gated", "pole"):
         assert ProjectiveMLP(3, head=head)(x)[0].shape == (5,)
         assert ProjectiveMLP(3, 2, hidden=(), head=head)(x)[1].shape == (5, 2)
+        assert ProjectiveMLP(3, 1, head=head)(x)[0].shape == (5, 1)
+        P, Q = HEADS[head](3, 2)(torch.rand(2, 5, 3))
+        assert P.shape == Q.shape == (2, 5, 2)
+    widths = [layer.out_features for layer in ProjectiveMLP(3).body[::2]]
+    assert widths == [64, 64]
     with pytest.raises(ValueError, match="head must be one of free, gated, pole, got 'best'"):
         ProjectiveMLP(3, head="best")
 
@@ -491,6 +552,26 @@ def test_a_half_precision_model_gives_float32_tuples() -> None:
 
 def bits(x: Tensor) -> list[int]:
     return x.view(torch.int32).tolist()
+
+
+def test_outputs_of_half_precision_are_widened_whatever_their_form() -> None:
+    half, flags = torch.ones(2, dtype=torch.float16), torch.tensor([True, False])
+    first, second = widen_outputs((half, half))  # type: ignore[misc]
+    assert first.dtype == second.dtype == torch.float32
+    first, second = widen_outputs((half, flags))  # type: ignore[misc]
+    assert (first.dtype, second.dtype) == (torch.float32, torch.bool)
+
+
+def test_a_bottom_output_is_the_tuple_of_an_unoriented_target() -> None:
+    P, Q = scm.as_tuple(torch.tensor([NAN, 3.0]))
+    assert (P.tolist(), Q.tolist()) == ([1.0, 3.0], [0.0, 1.0])
+
+
+def test_operands_of_two_dtypes_are_promoted() -> None:
+    single, double = torch.tensor([0.1]), torch.tensor([0.1], dtype=torch.float64)
+    found = scm.add(SCMTensor(single), double)
+    assert found.payload.dtype == torch.float64
+    assert found.payload.item() == single.item() + 0.1
 
 
 def test_gating_leaves_values_as_they_are() -> None:

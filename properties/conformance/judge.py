@@ -26,7 +26,9 @@ from spec import CLAUSES, Violation, check
 OUTSIDE: Final = (check.__module__.partition(".")[0], __name__.partition(".")[0])
 SEARCH: Final = (Phase.generate, Phase.shrink)
 MOST: Final = 6  # counterexamples of one clause
-FINITE: Final = re.compile(r"-?\b\d[\d.]*(e[-+]?\d+)?|True|False")
+# Of what fails: names, strings and singular numbers; not what the inputs of one fault differ by.
+WORD: Final = re.compile(r"(?<![\w.'])(?:\w+=)?'\w*'|(?<![\w.'])[A-Za-z_]\w*")
+VARIED: Final = re.compile(r"\b(?:layout|samples)='\w*'|\b(?:True|False)\b|b?float\d+")
 
 
 class Enough(BaseException):
@@ -44,7 +46,7 @@ class Trial:
     cut_short: bool = False
     absent: str = ""
     errs: bool = False  # Whether an error ends the search, too; first it is one for failures.
-    found: dict[VerdictName, dict[str, Counterexample]] = field(default_factory=dict)
+    found: dict[VerdictName, dict[frozenset[str], Counterexample]] = field(default_factory=dict)
 
     def judge(self, id: str, subject: object, inputs: tuple[object, ...]) -> None:
         """Check the clause at some inputs, and note what happens; others are not asked for."""
@@ -75,7 +77,7 @@ class Trial:
         """Keep the shortest program of each shape, for each kind of failure."""
         kind: VerdictName = "fails" if isinstance(error, Violation) else "error"
         found = str(error) if kind == "fails" else _told(error)
-        shapes, shape = self.found.setdefault(kind, {}), shape_of(program)
+        shapes, shape = self.found.setdefault(kind, {}), shape_of(found + program)
         if shape not in shapes or len(program) <= len(shapes[shape].snippet):
             shapes[shape] = Counterexample(found, program, type(error).__qualname__)
 
@@ -109,15 +111,14 @@ class Trial:
         return Verdict(self.id, "absent", 0, seconds, self.cut_short, reason)
 
 
-def shape_of(program: str) -> str:
-    """Return a program without its finite numbers: what fails alike but there is told once.
+def shape_of(text: str) -> frozenset[str]:
+    """Return the words of a complaint and its program: what has the same ones is told once.
 
     Example:
-        >>> shape_of("Array((1.0, nan, -2e-05), (3,), 'float16')")
-        "Array((#, nan, #), (#), 'float')"
+        >>> sorted(shape_of("Array((1.0, nan, -2e-05), (3,), dtype='float16') is -inf"))
+        ['Array', "dtype=''", 'inf', 'is', 'nan']
     """
-    text = FINITE.sub("#", re.sub(r"float\d+|bfloat16", "float", program)).replace("-inf", "inf")
-    return re.sub(r"#(, #)+", "#", text.replace("#,)", "#)"))
+    return frozenset(WORD.findall(VARIED.sub("", text)))
 
 
 def _told(error: BaseException) -> str:
