@@ -193,7 +193,9 @@ def test_rejection_of_several_outputs_counts_samples() -> None:
     assert rejection_loss(torch.ones(2, 2), Q, 0.1, mask=nothing).item() == 0.0
 
 
-@pytest.mark.parametrize(("shape", "slope"), [((2,), 1 / 2), ((2, 3), 1 / 6), ((2, 2, 2), 1 / 8)])
+@pytest.mark.parametrize(
+    ("shape", "slope"), [((2,), 1 / 2), ((2, 1), 1 / 2), ((2, 3), 1 / 6), ((2, 2, 2), 1 / 8)]
+)
 def test_the_slope_of_rejection_is_that_of_the_mean_size(shape: Any, slope: float) -> None:
     Q = torch.ones(shape)
     Q.view(-1)[0] = 0.0

@@ -159,6 +159,12 @@ def test_a_denominator_at_the_threshold_is_a_number() -> None:
     assert not scm.bottom_mask((P, Q)).any()
 
 
+def test_what_is_no_output_is_named(unchecked: None) -> None:
+    for outputs in ((torch.ones(2), None), (None, torch.ones(2)), "P"):
+        with pytest.raises(TypeError, match="expected a tensor, an SCMTensor"):
+            scm.bottom_mask(outputs)  # type: ignore[arg-type]
+
+
 def test_pairs_of_different_shapes_are_named() -> None:
     with pytest.raises(ValueError, match=r"a pair of shapes \(2,\) and \(3,\)"):
         scm.bottom_mask((torch.ones(2), torch.ones(3)))
