@@ -136,12 +136,14 @@ def test_LOSS_7_samples(subject: Losses, case: Case, data: st.DataObject, poison
 
 
 @given(names, problems(dtypes))
+@example("implicit", problem([(1e-4, 1.0, 0.0, 1.0)], "float16"))
 def test_LOSS_8_wide(subject: Losses, name: str, case: Case) -> None:
     hold("LOSS-8", subject, name, case)
 
 
 @given(names, st.one_of(problems(dtypes), extreme_problems()), thresholds)
 @example("implicit", BEYOND, 0.5)
+@example("implicit", problem([(1.0, 1.0, 1e20, 1.0)]), 0.5)
 @example("chordal", BEYOND, 0.5)
 @example("margin", DENOMINATORS, 1e300)
 def test_LOSS_9_finite(subject: Losses, name: str, case: Case, tau: float) -> None:

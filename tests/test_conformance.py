@@ -11,6 +11,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -21,13 +22,16 @@ from properties.conformance.command import main
 from properties.conformance.judge import judge
 from properties.conformance.report import Report, as_html, as_json, as_markdown, from_json
 from properties.conformance.reproduce import reproduced
+from properties.conformance.smaller import smaller
 from properties.conformance.subjects import Chosen, choose
 from properties.conformance.suite import trials_of
 from properties.conformance.verdicts import Counterexample, Options, Verdict
 from properties.hold import Reference, reference_to
 from properties.subjects.broken import BROKEN, Broken
+from properties.subjects.exact import Exact
 from properties.subjects.ours import Ours
-from spec import CLAUSES, SPEC_VERSION, check
+from spec import CLAUSES, SPEC_VERSION, Array, Violation, check
+from spec.decoding import Decoded, Tuples
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples" / "conformance"
@@ -54,6 +58,17 @@ class Partial:
 
     def draw(self, *arguments):
         raise SystemExit(4)
+
+
+class Uncovered(Exact):
+    """Takes an infinite value, and a tuple whose numerator is NaN, for numbers."""
+
+    def bottom_mask(self, batch, tau):
+        if batch.form == "value":
+            return tuple(x != x for x in batch.first.values)
+        if batch.form == "tuple":
+            return tuple(not abs(q) >= tau for q in batch.second.values)
+        return super().bottom_mask(batch, tau)
 
 
 class Moody(Exact):
@@ -240,6 +255,38 @@ def test_a_slow_subject_is_cut_short_and_the_report_says_so() -> None:
     assert verdict.cut_short
     assert 1 <= verdict.examples < 40
     assert verdict.seconds < 5
+
+
+class Misdecoding(Exact):
+    """Takes one denominator for 0."""
+
+    def decode(self, case: Tuples) -> Decoded:
+        spoilt = [0.0 if q == 777.0 else q for q in case.Q.values]
+        return super().decode(replace(case, Q=case.Q.with_values(spoilt)))
+
+
+def test_one_wrong_element_of_many_is_found_among_few() -> None:
+    Q = Array.of([float(n) for n in range(1000)])
+    case, subject = Tuples(Array.full(1.0, like=Q), Q, 0.5, 0.5), Misdecoding()
+    with pytest.raises(Violation) as raised:
+        check("DEC-1", subject, case)
+    least, (found,) = smaller("DEC-1", subject, raised.value, (case,))
+    assert isinstance(found, Tuples)
+    assert 777.0 in found.Q.values
+    assert found.P.shape == found.Q.shape
+    assert len(found.Q.values) <= 32
+    with pytest.raises(Violation) as again:
+        check("DEC-1", subject, found)
+    assert str(again.value) == str(least)
+
+
+def test_a_fault_does_not_hide_another_of_the_same_clause(run: Callable[..., Any]) -> None:
+    _, report = run("those:Uncovered", "--clauses", "COV-1")
+    found = by_id(report)["COV-1"]
+    programs = [found["counterexample"]["snippet"], *(c["snippet"] for c in found["others"])]
+    assert any("form='value'" in p and "inf" in p for p in programs)
+    assert any("form='tuple'" in p and "nan" in p for p in programs)
+    assert all(c["reproduced"] for c in found["others"])
 
 
 def test_a_job_in_the_background_is_judged_alike() -> None:

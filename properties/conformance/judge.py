@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import Unsatisfiable
 
 import properties.torch_random  # noqa: F401
+from properties.conformance.smaller import smaller
 from properties.conformance.subjects import Chosen
 from properties.conformance.suite import Property, trials_of
 from properties.conformance.verdicts import Counterexample, Options, Verdict, VerdictName
@@ -25,7 +26,7 @@ from spec import CLAUSES, Violation, check
 # The packages of predicates and of properties: what fails in them fails outside of the subject.
 OUTSIDE: Final = (check.__module__.partition(".")[0], __name__.partition(".")[0])
 SEARCH: Final = (Phase.generate, Phase.shrink)
-MOST: Final = 6  # counterexamples of one clause
+MOST: Final = 8  # counterexamples of one clause
 # Of what fails: names, strings and singular numbers; not what the inputs of one fault differ by.
 WORD: Final = re.compile(r"(?<![\w.'])(?:\w+=)?'\w*'|(?<![\w.'])[A-Za-z_]\w*")
 VARIED: Final = re.compile(r"\b(?:layout|samples)='\w*'|\b(?:True|False)\b|b?float\d+")
@@ -46,7 +47,8 @@ class Trial:
     cut_short: bool = False
     absent: str = ""
     errs: bool = False  # Whether an error ends the search, too; first it is one for failures.
-    found: dict[VerdictName, dict[frozenset[str], Counterexample]] = field(default_factory=dict)
+    explicit: bool = False  # Whether inputs were chosen by hand, each for a fault of its own.
+    found: dict[VerdictName, dict[Any, Counterexample]] = field(default_factory=dict)
 
     def judge(self, id: str, subject: object, inputs: tuple[object, ...]) -> None:
         """Check the clause at some inputs, and note what happens; others are not asked for."""
@@ -67,17 +69,19 @@ class Trial:
                 self.absent = lacking
                 raise Enough from None
             self.tried += 1
-            self.note(error, snippet(id, self.reference, *inputs))
+            least, at = smaller(id, subject, error, inputs)
+            self.note(least, snippet(id, self.reference, *at))
             if isinstance(error, Violation) or self.errs:
                 raise
             return
         self.tried += 1
 
     def note(self, error: BaseException, program: str) -> None:
-        """Keep the shortest program of each shape, for each kind of failure."""
+        """Keep the shortest program of each shape and of each explicit example."""
         kind: VerdictName = "fails" if isinstance(error, Violation) else "error"
         found = str(error) if kind == "fails" else _told(error)
-        shapes, shape = self.found.setdefault(kind, {}), shape_of(found + program)
+        shapes = self.found.setdefault(kind, {})
+        shape = program if self.explicit else shape_of(found + program)
         if shape not in shapes or len(program) <= len(shapes[shape].snippet):
             shapes[shape] = Counterexample(found, program, type(error).__qualname__)
 
@@ -201,6 +205,7 @@ def _tried(id: str, chosen: Chosen, options: Options) -> Trial:
             # Each search gets its share of the time, so that a slow one leaves some to others.
             left = (end - time.monotonic()) / (len(runs) - place if phases == SEARCH else 1)
             trial.deadline = time.monotonic() + left
+            trial.explicit = phases != SEARCH and hasattr(test, "hypothesis")
             with searching(test, f"{id} {test.__name__} {arguments}", options, phases):
                 trial.run(test, arguments, subject)
         if "fails" in trial.found or "error" not in trial.found:
