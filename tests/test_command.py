@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib.util
+import io
 import itertools
 import json
 import math
@@ -20,8 +21,8 @@ import torch
 
 import zeroproof
 from zeroproof.command import report, train
-from zeroproof.command.main import main
-from zeroproof.command.run import Predictions, Quality, Run, Scale, choose_threshold
+from zeroproof.command.main import _parser, main
+from zeroproof.command.run import Options, Predictions, Quality, Run, Scale, choose_threshold
 from zeroproof.command.table import read_table
 from zeroproof.inference import Decoded
 from zeroproof.training.checkpoint import read_checkpoint
@@ -88,7 +89,15 @@ def test_training_leaves_a_folder_that_says_what_was_done(
     assert len(training) == 3 * 3, "96 rows in batches of 32"
     assert training[0]["lr"] == pytest.approx(0.02, rel=0.1)
     assert (out / "plot.png").read_bytes().startswith(b"\x89PNG")
-    assert "seed 4" in (out / "report.md").read_text()
+    text = (out / "report.md").read_text(encoding="utf-8")
+    assert "seed 4" in text
+    assert "![training and validation](plot.png)" in text
+    assert "No target of the validation part is singular" not in text
+    (seconds,) = re.findall(r"trained in\s+(\S+) s", text)
+    assert 0 < float(seconds) < 600
+    assert "checkpoint.pt, plot.png" in shown.out
+    assert {r["tau_train"] for r in training} == {0.1}
+    assert training[-1]["lr"] < 0.02 / 4
 
 
 def test_predictions_stand_beside_the_tables_columns_and_agree_with_the_report(
@@ -248,13 +257,17 @@ BAD_FILES = {
     "text in a feature": (GOOD.replace("7,49", "seven,49"), "line 9: column 'a' holds 'seven'"),
     "empty feature cell": (GOOD.replace("7,49", ",49"), "line 9: column 'a' holds '', not a fini"),
     "nan in a feature": (GOOD.replace("7,49", "nan,49"), "line 9: column 'a' holds 'nan'"),
-    "text in the target": (GOOD.replace("7,49", "7,>49"), "line 9: column 'y' holds '>49'"),
+    "text in the target": (
+        GOOD.replace("7,49", "7,>49"),
+        "line 9: column 'y' holds '>49', not a number, inf, -inf or nan",
+    ),
     "no finite target": ("a,y\n" + "1,inf\n2,nan\n" * 9, "no finite target"),
     "too few rows": ("a,y\n1,2\n2,3\n", "too few rows: 2 finite targets"),
     "no feature": ("name,y\n" + "x,1\n" * 9, "no column of numbers beside the target 'y'"),
     "empty file": ("", "the file is empty"),
     "header only": ("a,y\n", "there is a header but no rows"),
     "ragged": (GOOD + "1,2,3\n", "line 22: 3 cells, but the header has 2"),
+    "ragged at once": ("a,y\n1\n" + GOOD[4:], "line 2: 1 cells, but the header has 2"),
     "twice the same name": ("a,a,y\n1,2,3\n", "column 'a' stands twice in the header"),
     "not text": ("\ud800", "cannot be read as a CSV table"),
 }
@@ -287,7 +300,7 @@ def test_files_and_folders_that_cannot_be_used_are_named(
         return shown
 
     good = ("train", str(data), "--target", "y", "--epochs", "1")
-    assert "No such file" in one_line("train", str(tmp_path / "no.csv"), "--target", "y")
+    assert "table (No such file" in one_line("train", str(tmp_path / "no.csv"), "--target", "y")
     assert "Is a directory" in one_line("train", str(tmp_path), "--target", "y")
     assert "--target is missing" in one_line("train", str(data))
     assert "data.csv/run cannot be written" in one_line(*good, "--out", f"{data}/run")
@@ -409,6 +422,14 @@ def test_the_quality_of_predictions_by_hand() -> None:
     assert quality.false_bottom == pytest.approx(1 / 3)
     assert quality.error == pytest.approx((0.5 + 2.0) / 2)
     assert quality.orientation == 1 / 2
+    right = Quality.of(Predictions(decoded, sign.abs(), sign), y)
+    assert right.orientation == 1.0
+    nothing = Quality.of(Predictions(decoded._replace(bottom=y == y), sign, sign), y)
+    assert math.isnan(nothing.error)
+    options = Options("data.csv", "y", 1, 1, 0.1, 0, "cpu", "off", "free")
+    run = Run("0", options, "", ["a"], Scale([0.0], [1.0], 0.0, 1.0), tau_infer=0.5)
+    told = report.summary(Path("run"), run, nothing, plotted=True)
+    assert re.search(r"mean absolute error of y +none to judge", told)
 
 
 def test_the_scale_is_that_of_the_training_part() -> None:
@@ -419,6 +440,7 @@ def test_the_scale_is_that_of_the_training_part() -> None:
     assert scale.features(torch.tensor([[4.0, 8.0]])).tolist() == [[2.0, 1.0]]
     assert scale.targets(y).tolist() == [1.0, -1.0, math.inf]
     assert scale.values(torch.tensor([0.5])).tolist() == [5.0]
+    assert Scale.of(x * 1e-200, y).std == [1.0, 1.0], "a deviation that underflows"
 
 
 def test_a_column_is_numeric_if_most_of_its_cells_are(tmp_path: Path) -> None:
@@ -453,7 +475,10 @@ def test_the_picture_shows_every_epoch_and_every_row_held_out(
         assert list(line.get_ydata()) == [r[name] for r in validation]
     for line in (losses, val_losses, *rates.lines):
         assert list(line.get_xdata()) == list(range(1, 21))
-    assert rates.get_ylim()[0] < 0.0 < 1.0 < rates.get_ylim()[1]
+    assert -0.1 < rates.get_ylim()[0] < 0.0 < 1.0 < rates.get_ylim()[1] < 1.1
+    assert all(axes.get_legend() for axes in (curves, rates, points))
+    assert points.get_title() == "Validation: predicted against measured"
+    assert (points.get_xlabel(), points.get_ylabel()) == ("measured y", "predicted y")
 
     with data.open(newline="", encoding="utf-8") as file:
         y = torch.tensor([float(r["y"]) for r in csv.DictReader(file)], dtype=torch.float64)
@@ -493,6 +518,7 @@ def test_the_picture_shows_every_epoch_and_every_row_held_out(
             axis.get_ticklocs(), (t.get_text() for t in axis.get_ticklabels()), strict=True
         )
         assert limits[0] < first[0] < low < high < last[0] < limits[1]
+        assert limits[1] - limits[0] < 2 * (high - low)
         assert (first[1], last[1]) == words
         assert len(between) > 1
         for place, text in between:
@@ -601,3 +627,81 @@ def test_without_singular_targets_no_row_held_out_is_bottom(tmp_path: Path) -> N
     out = tmp_path / "run"
     assert main(["train", str(path), "--target", "y", "--out", str(out), "--epochs", "1"]) == 0
     assert "(false bottom) | 0.00 %" in (out / "report.md").read_text()
+
+
+def test_the_smallest_and_large_numbers_are_options() -> None:
+    given = _parser().parse_args(["train", "--batch-size", "1", "--seed", "0", "--amp", "off"])
+    assert (given.batch_size, given.seed, given.amp) == (1, 0, "off")
+    assert given.out == Path("zeroproof-run")
+    given = _parser().parse_args(["train", "some.csv", "--seed", "123456"])
+    assert (given.data, given.seed) == (Path("some.csv"), 123456)
+
+
+def test_what_a_terminal_cannot_write_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(written, encoding="ascii"))
+    assert main(["predict", "⊥", "data.csv", "--out", "out.csv"]) == 2
+    sys.stderr.flush()
+    assert written.getvalue().startswith(b"zeroproof: ? holds no run")
+
+
+def test_a_table_keeps_its_cells_and_loses_its_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "data.csv"
+    path.write_bytes('\ufeffa,y\r\n"1\r\n2",3\r\n'.encode())
+    table = read_table(path)
+    assert table.header == ["a", "y"]
+    assert table.rows == [["1\r\n2", "3"]]
+
+
+def described(data: Path, **options: Any) -> tuple[Run, tuple[torch.Tensor, torch.Tensor]]:
+    chosen: dict[str, Any] = {"epochs": 2, "batch_size": 50, "lr": 0.5, "seed": 3, "device": "cpu"}
+    chosen |= {"data": str(data), "target": "y", "amp": "off", "head": "free"} | options
+    table = read_table(data)
+    y = table.numbers("y", finite=False)
+    run = train.describe(Options(**chosen), table, y, torch.arange(len(y)))
+    return run, (run.scale.features(table.matrix(run.features)), run.scale.targets(y))
+
+
+@pytest.mark.parametrize(("amp", "mixed"), [("off", False), ("bf16", True), ("fp16", True)])
+def test_a_trainer_has_the_options_of_its_run(
+    data: Path, tmp_path: Path, amp: str, mixed: bool
+) -> None:
+    run, part = described(data, amp=amp)
+    trainer = train.new_trainer(run, part, part, train.Keeper(tmp_path, 2))
+    assert trainer.config.mixed_precision == mixed
+    assert trainer.config.amp_dtype in ((amp,) if mixed else ("fp16", "bf16"))
+    assert (trainer.config.seed, trainer.config.max_epochs) == (3, 2)
+    schedule = trainer.cadence.scheduler
+    assert isinstance(schedule, torch.optim.lr_scheduler.CosineAnnealingLR)
+    assert schedule.T_max == 2 * 3, "120 rows in batches of 50"
+
+
+def test_the_threshold_is_chosen_among_all_predictions(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Predictions] = []
+
+    def choose(predictions: Predictions, y: torch.Tensor, unit: float) -> float:
+        seen.append(predictions)
+        return 0.25
+
+    monkeypatch.setattr(train, "choose_threshold", choose)
+    run, _ = described(data, epochs=1)
+    train.train(run.options, tmp_path / "new" / "folder", resume=False)
+    assert not seen[0].decoded.bottom.any()
+    assert Run.read(tmp_path / "new" / "folder").tau_infer == 0.25
+
+
+def test_a_run_goes_on_with_its_data_under_another_name_in_a_folder_that_is_there(
+    data: Path, tmp_path: Path
+) -> None:
+    run, _ = described(data, epochs=1)
+    out = tmp_path / "empty"
+    out.mkdir()
+    train.train(run.options, out, resume=False)
+    moved = data.rename(tmp_path / "moved.csv")
+    elsewhere, _ = described(moved, epochs=1)
+    before = model_of(out)
+    train.train(elsewhere.options, out, resume=True)
+    assert Run.read(out).options.data == str(moved)
+    assert all(torch.equal(value, before[name]) for name, value in model_of(out).items())

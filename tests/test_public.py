@@ -202,6 +202,22 @@ def test_a_clause_finds_it(
     assert complaint in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("version", "finding", "id", "complaint"),
+    [
+        (version, finding.__name__, id, TOLD.get(finding.__name__, complaint))
+        for version, findings in OF.items()
+        for finding in findings
+        for id, complaint, *_ in FOUND_BY[finding.__name__]
+    ],
+)
+def test_the_committed_report_tells_it(version: str, finding: str, id: str, complaint: str) -> None:
+    (verdict,) = (v for v in reports()[f"zeroproofml-{version}"].verdicts if v.id == id)
+    assert verdict.verdict == "fails"
+    told = [" ".join(f"{c.found} {c.snippet}".split()) for c in verdict.shown]
+    assert any(re.search(complaint, text) for text in told), told
+
+
 def test_what_is_local_to_a_thread_or_a_task_here_is_so_there() -> None:
     fetched("0.6.1")
     check("POL-8", version_0_6_1(), ["reject"], None, None, "project")
