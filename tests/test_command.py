@@ -406,6 +406,12 @@ def test_the_threshold_has_the_smallest_cost_of_all(seed: int) -> None:
     assert middles[chosen] == widest
 
 
+def test_one_singular_measurement_weighs_as_much_as_all_finite_ones() -> None:
+    some = predictions([0.2, 0.2, 0.2, 9.0], [0.2, 0.3, 0.9, 0.5])
+    y = torch.tensor([0.0, 0.0, 0.0, math.inf], dtype=torch.float64)
+    assert choose_threshold(some, y, 1.0) == pytest.approx(0.7)
+
+
 def test_without_singular_measurements_the_threshold_lies_below_every_denominator() -> None:
     some = predictions([1.0, 2.0], [0.5, 0.25])
     assert choose_threshold(some, torch.zeros(2, dtype=torch.float64), 1.0) == 0.125
