@@ -28,12 +28,13 @@ VARIED = Plan(
 
 
 def shared_by(plan: Plan, ranks: int) -> Plan:
-    """Return a plan with samples for every rank in every micro-batch."""
-    epochs = tuple(
-        tuple(replace(b, samples=b.samples * ranks) for b in epoch) for epoch in plan.epochs
-    )
-    validation = tuple(replace(b, samples=b.samples * ranks) for b in plan.validation)
-    return replace(plan, epochs=epochs, validation=validation)
+    """Return a plan with samples for every rank in every micro-batch, for one some more."""
+
+    def enough(batch: MicroBatch) -> MicroBatch:
+        return replace(batch, samples=batch.samples * ranks + batch.samples[: ranks - 1])
+
+    epochs = tuple(tuple(map(enough, epoch)) for epoch in plan.epochs)
+    return replace(plan, epochs=epochs, validation=tuple(map(enough, plan.validation)))
 
 
 def micro_batches(*, faulty: bool = False) -> st.SearchStrategy[MicroBatch]:

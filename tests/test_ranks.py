@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,12 @@ from zeroproof.training import records
 from zeroproof.training.ranks import Ranks, whole
 from zeroproof.training.trainer import CheckpointError, SCMTrainer
 
+SIZES = (8, 6, 4, 8)
 
-def shared(rank: int, ranks: int, **options: Any) -> SCMTrainer:
-    """Return a rank's trainer, on its share of the samples of 2 epochs of 4 micro-batches."""
-    batches = [(x[rank::ranks], y[rank::ranks]) for x, y in pole_batches((8, 6, 4, 8))]
+
+def shared(rank: int, ranks: int, sizes: Sequence[int] = SIZES, **options: Any) -> SCMTrainer:
+    """Return a rank's trainer, on its share of the samples of 2 epochs of some micro-batches."""
+    batches = [(x[rank::ranks], y[rank::ranks]) for x, y in pole_batches(sizes)]
     return make_trainer(small_model(rank), batches, fit_loss, max_epochs=2, **options)
 
 
@@ -181,23 +185,113 @@ def test_loaders_and_samplers_learn_the_epoch() -> None:
         assert list(dict.fromkeys(part.epochs)) == [0, 1, 2]
 
 
-def test_a_signal_to_one_rank_stops_all_at_one_update(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("sent", "raised"),
+    [
+        ([signal.SIGTERM], "SystemExit"),
+        ([signal.SIGINT], "KeyboardInterrupt"),
+        ([signal.SIGINT, signal.SIGTERM], "SystemExit"),
+    ],
+)
+def test_a_signal_to_one_rank_stops_all_at_one_update(
+    tmp_path: Path, sent: list[signal.Signals], raised: str
+) -> None:
     def task(rank: int) -> Any:
-        trainer = shared(rank, 2, checkpoint_dir=tmp_path)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        trainer = shared(rank, len(sent) + 1, (6,) * 9, checkpoint_dir=tmp_path)
 
         def end(*_: object) -> None:
-            if trainer.global_step == 2 and rank == 1:
-                os.kill(os.getpid(), signal.SIGTERM)
+            if trainer.global_step == 2 and rank > 0:
+                os.kill(os.getpid(), sent[rank - 1])
 
         trainer.window.optimizer.register_step_post_hook(end)
-        with pytest.raises(SystemExit):
+        try:
             trainer.fit()
-        return trainer.global_step, [w.tolist() for w in weights(trainer.model)]
+        except (KeyboardInterrupt, SystemExit) as error:
+            return type(error).__name__, trainer.global_step, summed(trainer)
+        return "nothing", trainer.global_step, summed(trainer)
+
+    first, *others = on_ranks(task, len(sent) + 1)
+    assert others == [first] * len(sent)
+    assert first[0] == raised
+    assert 3 <= first[1] <= 4
+    first = first[1:]
+    assert [path.name for path in tmp_path.iterdir()] == [f"step-{first[0]:010d}.pt"]
+
+
+def summed(trainer: SCMTrainer) -> list[Any]:
+    return [w.tolist() for w in weights(trainer.model)]
+
+
+def test_ranks_with_unequal_shares_train_as_one() -> None:
+    def task(rank: int) -> Any:
+        trainer = shared(rank, 2, (9, 7, 5, 9), gradient_accumulation_steps=2)
+        trainer.fit()
+        return summed(trainer)
+
+    alone = shared(0, 1, (9, 7, 5, 9), gradient_accumulation_steps=2)
+    alone.fit()
+    for found in on_ranks(task, 2):
+        for ours, theirs in zip(found, summed(alone), strict=True):
+            assert torch.allclose(torch.tensor(ours), torch.tensor(theirs), atol=1e-6)
+
+
+def test_a_fault_of_one_rank_skips_the_update_of_all() -> None:
+    def task(rank: int) -> Any:
+        calls = []
+
+        def loss(outputs: Any, lifted: Any) -> Tensor:
+            calls.append(1)
+            return fit_loss(outputs, lifted) + (math.inf if len(calls) == 2 and rank else 0.0)
+
+        batches = [(x[rank::2], y[rank::2]) for x, y in pole_batches(SIZES)]
+        trainer = make_trainer(small_model(), batches, loss)
+        trainer.fit()
+        return trainer.global_step, trainer.window.skipped, summed(trainer)
 
     first, second = on_ranks(task, 2)
     assert first == second
-    assert 3 <= first[0] <= 4
-    assert [path.name for path in tmp_path.iterdir()] == [f"step-{first[0]:010d}.pt"]
+    assert first[:2] == (3, 1)
+
+
+class Offset(nn.Module):
+    """A fit whose own parameter only the first rank reaches."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.v, self.rank = nn.Parameter(torch.tensor(1.0 + rank)), rank
+
+    def forward(self, outputs: Any, lifted: Any) -> Tensor:
+        return fit_loss(outputs, lifted) + (self.v if self.rank == 0 else 0.0)
+
+
+def test_a_losss_own_parameter_is_that_of_rank_0_and_averaged() -> None:
+    def task(rank: int) -> float:
+        model, loss = small_model(), Offset(rank)
+        optimizer = torch.optim.SGD([*model.parameters(), *loss.parameters()], lr=0.5)
+        batches = [(x[rank::2], y[rank::2]) for x, y in pole_batches((8,))]
+        make_trainer(model, batches, loss, optimizer=optimizer).fit()
+        return loss.v.item()
+
+    assert on_ranks(task, 2) == [0.75, 0.75], "the slope is 1 for half of the samples"
+
+
+def test_an_optimizer_with_a_closure_trains_on_ranks_as_on_one() -> None:
+    def task(rank: int, ranks: int = 2) -> Any:
+        model = small_model(dtype=torch.float64)
+        batches = pole_batches((9, 7, 8), dtype=torch.float64)
+        mine = [(x[rank::ranks], y[rank::ranks]) for x, y in batches]
+        optimizer = torch.optim.LBFGS(model.parameters(), lr=0.5, max_iter=4)
+        trainer = make_trainer(
+            model, mine, fit_loss, optimizer=optimizer, gradient_accumulation_steps=3
+        )
+        trainer.fit()
+        return summed(trainer)
+
+    expected = task(0, 1)
+    for found in on_ranks(task, 2):
+        for ours, theirs in zip(found, expected, strict=True):
+            assert torch.allclose(torch.tensor(ours), torch.tensor(theirs), atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["train_loader", "val_loader"])
