@@ -74,6 +74,7 @@ def test_LOSS_2_chordal(subject: Losses, case: Case) -> None:
 @example(DENOMINATORS, 1e38)
 @example(DENOMINATORS, 1e300)
 @example(problem([(0.0, 0.0, 0.0, 1.0)]), 1e300)
+@example(problem([(1.0, 0.25, 1.0, 1.0), (1.0, 0.25, 1.0, 0.0)]), 0.5)
 def test_LOSS_3_margin(subject: Losses, case: Case, tau: float) -> None:
     hold("LOSS-3", subject, case, tau)
 
@@ -189,6 +190,7 @@ def test_LOSS_12_of_columns(subject: Losses, name: str) -> None:
 @given(names, several(4, wide_dtypes, shapes.filter(len), singular=False))
 @example("chordal", [Array((1.0,), ())] * 4)
 @example("rejection", [Array((), (3, 0))] * 4)
+@example("sign", [Array((), (0,))] * 4)
 def test_LOSS_13_nothing_counts(subject: Losses, name: str, parts: list[Array]) -> None:
     P, Q, Y_n, Y_d = parts
     hold("LOSS-13", subject, name, (P, Q, Y_n, Y_d))

@@ -205,7 +205,7 @@ def _tried(id: str, chosen: Chosen, options: Options) -> Trial:
             # Each search gets its share of the time, so that a slow one leaves some to others.
             left = (end - time.monotonic()) / (len(runs) - place if phases == SEARCH else 1)
             trial.deadline = time.monotonic() + left
-            trial.explicit = phases != SEARCH and hasattr(test, "hypothesis")
+            trial.explicit = phases != SEARCH
             with searching(test, f"{id} {test.__name__} {arguments}", options, phases):
                 trial.run(test, arguments, subject)
         if "fails" in trial.found or "error" not in trial.found:
