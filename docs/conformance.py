@@ -46,7 +46,7 @@ def conformance_pages() -> Iterator[tuple[str, str]]:
     verdicts = {name: {v.id: v.verdict for v in report.verdicts} for name, report in found.items()}
     for id in CLAUSES:
         cells = [_cell(name, id, verdicts[name][id]) for name in found]
-        parts.append(f"| [{id}]({id}.md) | {' | '.join(cells)} |")
+        parts.append(f"| {{clause}}`{id}` | {' | '.join(cells)} |")
     parts += ["", "```{toctree}", ":hidden:", *(f"{name} <{page_of(name)}>" for name in found)]
     yield "spec/conformance", "\n".join([*parts, "```\n"])
     for name, report in found.items():

@@ -43,6 +43,39 @@ def test_lbfgs_trains_as_by_hand_on_the_whole_window(
     assert records[-1]["loss"] < records[0]["loss"] / 2
 
 
+def test_a_window_evaluates_its_own_micro_batches_alone() -> None:
+    batches, models = pole_batches((4, 8, 6, 2), dtype=torch.float64), []
+    joined = [
+        tuple(torch.cat(parts) for parts in zip(*batches[i : i + 2], strict=True)) for i in (0, 2)
+    ]
+    for loader, n in ((batches, 2), (joined, 1)):
+        models.append(small_model(dtype=torch.float64))
+        options = {"gradient_accumulation_steps": n, "max_epochs": 2}
+        make_trainer(models[-1], loader, fit_loss, optimizer=lbfgs(models[-1]), **options).fit()
+    for a, b in zip(*map(weights, models), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9)
+
+
+def test_a_search_that_is_undone_leaves_the_optimizers_state() -> None:
+    model, calls = small_model(), [0]
+    optimizer = lbfgs(model)
+
+    def loss(outputs: Any, lifted: Any) -> Tensor:
+        calls[0] += 1
+        return fit_loss(outputs, lifted) * (torch.nan if calls[0] > 8 else 1.0)
+
+    states: list[str] = []
+
+    def note(record: dict[str, float]) -> None:
+        states.append(repr(optimizer.state_dict()["state"]))
+
+    options = {"gradient_accumulation_steps": 1, "max_epochs": 2, "log_hook": note}
+    trainer = make_trainer(model, pole_batches((16,)), loss, optimizer=optimizer, **options)
+    trainer.fit()
+    assert (trainer.global_step, trainer.skipped_steps) == (1, 1)
+    assert states[0] == states[1]
+
+
 @pytest.mark.parametrize("first_bad", [1, 2, 3])
 def test_a_search_that_is_not_finite_changes_nothing(first_bad: int) -> None:
     model, calls = small_model(), [0]

@@ -220,7 +220,16 @@ def test_an_interrupted_run_goes_on_exactly(
     )
     assert main(["predict", str(out), str(data), "--out", str(out / "p.csv")]) == 2
     assert "is not finished; go on with train --resume" in capsys.readouterr().err
-    assert main(["train", "--resume", "--out", str(out)]) == 0
+    trained: list[float] = []
+
+    def note(self: Any, metrics: dict[str, float]) -> None:
+        trained.append(metrics["epoch"])
+        keep(self, metrics)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Keeper, "__call__", note)
+        assert main(["train", "--resume", "--out", str(out)]) == 0
+    assert min(trained) == (4 if saves == "always" else 1), "what is done is not done again"
     assert same_model(out, whole)
     for name in ("metrics.jsonl", "config.json"):
         assert (out / name).read_text() == (whole / name).read_text()

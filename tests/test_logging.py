@@ -22,6 +22,7 @@ def test_records_survive_the_round_trip_as_strict_json(tmp_path: Path) -> None:
     assert len(records) == 3
     assert math.isnan(records[0]["bottom_recall"])
     assert records[2] == {"a": math.inf, "b": -math.inf, "c": 0.1}
+    assert '"c": 0.1' in path.read_text(), "a number, not a text"
     for line in path.read_text().splitlines():
         json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
 
@@ -58,6 +59,18 @@ def test_tensorboard_gets_every_scalar_at_its_step(tmp_path: Path) -> None:
     logged = [(e.step, e.value) for e in events.Scalars("loss")]
     assert logged == [(i, pytest.approx(r["loss"])) for i, r in enumerate(records)]
     assert [e.step for e in events.Scalars("val_loss")] == [3]
+
+
+def test_a_record_without_a_step_stands_at_the_first(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = TensorBoardLogger(tmp_path)
+    log({"loss": 2.0})
+    log.close()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert [(e.step, e.value) for e in events.Scalars("loss")] == [(0, 2.0)]
 
 
 def test_without_tensorboard_the_remedy_is_named(

@@ -281,7 +281,9 @@ def test_an_optimizer_with_a_closure_trains_on_ranks_as_on_one() -> None:
         model = small_model(dtype=torch.float64)
         batches = pole_batches((9, 7, 8), dtype=torch.float64)
         mine = [(x[rank::ranks], y[rank::ranks]) for x, y in batches]
-        optimizer = torch.optim.LBFGS(model.parameters(), lr=0.5, max_iter=4)
+        optimizer = torch.optim.LBFGS(
+            model.parameters(), lr=20.0, max_iter=4, line_search_fn="strong_wolfe"
+        )
         trainer = make_trainer(
             model, mine, fit_loss, optimizer=optimizer, gradient_accumulation_steps=3
         )
