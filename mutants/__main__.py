@@ -54,6 +54,7 @@ class Campaign:
             mutant
             for file, source in self.sources.items()
             for mutant in mutants(file, source, config["looks"])
+            if not mutant.place.startswith(tuple(config["skip_places"]))
         ]
         self._results = STATE / "results.json"
         self.results: dict[str, str] = _read(self._results) or {}

@@ -190,7 +190,9 @@ def _without_context(node: cst.With) -> Iterable[cst.CSTNode]:
 
 
 def _without_decorator(node: cst.FunctionDef) -> Iterable[cst.CSTNode]:
-    for index in range(len(node.decorators)):
+    for index, decorator in enumerate(node.decorators):
+        if matchers.matches(decorator, matchers.Decorator(matchers.Name("staticmethod"))):
+            continue  # what is called on its class is static without it
         yield node.with_changes(
             decorators=[*node.decorators[:index], *node.decorators[index + 1 :]]
         )

@@ -12,8 +12,20 @@ from tests.loops import fit_loss, make_trainer, pole_batches, same, small_model,
 from zeroproof.training.targets import lift_targets
 
 
-def lbfgs(model: Any, **options: Any) -> torch.optim.LBFGS:
-    return torch.optim.LBFGS(model.parameters(), lr=0.5, max_iter=5, **options)
+def lbfgs(model: Any, search: str | None = None) -> torch.optim.LBFGS:
+    """Return an optimizer whose first step, if it searches, is much too long."""
+    lr = 20.0 if search else 0.5
+    return torch.optim.LBFGS(model.parameters(), lr=lr, max_iter=5, line_search_fn=search)
+
+
+def step_by_hand(optimizer: torch.optim.LBFGS, model: Any, x: Tensor, y: Tensor) -> None:
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        loss = fit_loss(model(x), lift_targets(y))
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("search", [None, "strong_wolfe"])
@@ -23,20 +35,14 @@ def test_lbfgs_trains_as_by_hand_on_the_whole_window(
 ) -> None:
     batches = pole_batches(sizes, dtype=torch.float64)
     ours, theirs = (small_model(dtype=torch.float64) for _ in range(2))
-    optimizer = lbfgs(ours, line_search_fn=search)
+    optimizer = lbfgs(ours, search)
     options = {"gradient_accumulation_steps": len(sizes), "max_epochs": 6}
     records = make_trainer(ours, batches, fit_loss, optimizer=optimizer, **options).fit()
     x, y = (torch.cat(parts) for parts in zip(*batches, strict=True))
-    by_hand = lbfgs(theirs, line_search_fn=search)
-
-    def closure() -> Tensor:
-        by_hand.zero_grad()
-        loss = fit_loss(theirs(x), lift_targets(y))
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss
+    by_hand = lbfgs(theirs, search)
 
     for _ in range(6):
-        by_hand.step(closure)
+        step_by_hand(by_hand, theirs, x, y)
     for a, b in zip(weights(ours), weights(theirs), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9)
     assert len(records) == 6 * len(sizes), "one record a micro-batch, not one an evaluation"
@@ -44,15 +50,15 @@ def test_lbfgs_trains_as_by_hand_on_the_whole_window(
 
 
 def test_a_window_evaluates_its_own_micro_batches_alone() -> None:
-    batches, models = pole_batches((4, 8, 6, 2), dtype=torch.float64), []
-    joined = [
-        tuple(torch.cat(parts) for parts in zip(*batches[i : i + 2], strict=True)) for i in (0, 2)
-    ]
-    for loader, n in ((batches, 2), (joined, 1)):
-        models.append(small_model(dtype=torch.float64))
-        options = {"gradient_accumulation_steps": n, "max_epochs": 2}
-        make_trainer(models[-1], loader, fit_loss, optimizer=lbfgs(models[-1]), **options).fit()
-    for a, b in zip(*map(weights, models), strict=True):
+    batches = pole_batches((4, 8, 6, 2), dtype=torch.float64)
+    ours, theirs = (small_model(dtype=torch.float64) for _ in range(2))
+    options = {"gradient_accumulation_steps": 2, "max_epochs": 2}
+    make_trainer(ours, batches, fit_loss, optimizer=lbfgs(ours), **options).fit()
+    optimizer = lbfgs(theirs)
+    for first in (0, 2, 0, 2):
+        x, y = (torch.cat(parts) for parts in zip(*batches[first : first + 2], strict=True))
+        step_by_hand(optimizer, theirs, x, y)
+    for a, b in zip(weights(ours), weights(theirs), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-9)
 
 

@@ -25,6 +25,8 @@ from tests.loops import (
     small_model,
 )
 from zeroproof.training.interrupts import Interrupts
+from zeroproof.training.position import Position
+from zeroproof.training.ranks import Ranks
 from zeroproof.training.trainer import CheckpointError, SCMTrainer
 
 CONFIGURATIONS, STOPS = 40, 5
@@ -236,3 +238,12 @@ def test_ctrl_c_is_honoured_once_and_then_training_goes_on(when: str, tmp_path: 
     if when != "last validation":
         trainer.fit()
         assert trainer.epoch == 2
+
+
+def test_a_place_that_is_resumed_is_saved_again_as_it_was() -> None:
+    position, other = (Position(pole_batches((4, 4)), Ranks(None)) for _ in range(2))
+    batches = position.walk(0)
+    for exhausted in (False, True):
+        assert len([*batches] if exhausted else [next(batches)]) == 1
+        other.load_state_dict(position.state_dict(), inside=True)
+        assert other.state_dict()["ranks"][0]["exhausted"] == exhausted

@@ -220,6 +220,25 @@ def test_training_with_validation_is_bitwise_training_without(raises: bool) -> N
     assert same(runs[0], runs[1])
 
 
+class Counting(nn.Module):
+    """Counts its calls in a buffer, whatever its mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = small_model()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Any:
+        self.calls += 1
+        return self.inner(x)
+
+
+def test_validation_leaves_buffers_that_a_forward_counts_in() -> None:
+    model = Counting()
+    make_trainer(model, pole_batches((4, 4)), val_loader=pole_batches((4,) * 5)).fit()
+    assert model.calls == 2
+
+
 def test_validation_restores_each_submodules_mode_and_needs_no_graph() -> None:
     model = Restless()
     model.register_buffer("leaf", torch.zeros((), requires_grad=True))

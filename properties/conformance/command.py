@@ -120,7 +120,8 @@ def summary(report: Report) -> str:
     for verdict in report.verdicts:
         found = verdict.counterexample
         if found and verdict.verdict in ("fails", "error"):
-            lines += ["", f"{verdict.id} {verdict.verdict}: {verdict.reason or found.found}"]
+            why = f" ({verdict.reason})" if verdict.reason else ""
+            lines += ["", f"{verdict.id} {verdict.verdict}{why}: {found.found}"]
             lines += [found.snippet] if found.snippet else []
     return "\n".join(lines)
 

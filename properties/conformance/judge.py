@@ -103,13 +103,13 @@ class Trial:
 
     def verdict(self, seconds: float) -> Verdict:
         """Return the verdict on all that was tried: a failure counts more than an error."""
+        reason = f"not tried in part: {self.absent}" if self.absent else ""
         for kind in ("fails", "error"):
             if kind in self.found:
                 shown = sorted(self.found[kind].values(), key=lambda found: len(found.snippet))
-                told = self.id, kind, self.tried, seconds, self.cut_short, "", shown[0]
+                told = self.id, kind, self.tried, seconds, self.cut_short, reason, shown[0]
                 return Verdict(*told, tuple(shown[1:MOST]))
         if self.tried:
-            reason = f"not tried in part: {self.absent}" if self.absent else ""
             return Verdict(self.id, "holds", self.tried, seconds, self.cut_short, reason)
         reason = self.absent or "none of its inputs could be tried"
         return Verdict(self.id, "absent", 0, seconds, self.cut_short, reason)
