@@ -119,11 +119,8 @@ def as_markdown(report: Report) -> str:
     for verdict in report.verdicts:
         lines += ["", f"## {verdict.id}: {verdict.verdict}", ""]
         lines += [_plain(CLAUSES[verdict.id].sentence), "", f"Tried: {note(verdict)}."]
-        lines += (
-            ["", f"{_plain(verdict.reason[:1].upper() + verdict.reason[1:])}."]
-            if verdict.reason
-            else []
-        )
+        reason = _plain(verdict.reason[:1].upper() + verdict.reason[1:])
+        lines += ["", f"{reason}."] if reason else []
         for found in verdict.shown:
             lines += ["", _fenced(found.found)]
             lines += ["", _fenced(found.snippet, "python")] if found.snippet else []
