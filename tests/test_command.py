@@ -495,6 +495,14 @@ def test_the_picture_shows_every_epoch_and_every_row_held_out(
     assert points.get_title() == "Validation: predicted against measured"
     assert (points.get_xlabel(), points.get_ylabel()) == ("measured y", "predicted y")
 
+    cells = []
+    for axes in (curves, rates, points):
+        spec = axes.get_subplotspec()
+        cells += list(itertools.product(spec.rowspan, spec.colspan))
+    grid = points.get_subplotspec().get_gridspec()
+    assert sorted(cells) == list(itertools.product(range(grid.nrows), range(grid.ncols)))
+    assert len(curves.get_subplotspec().colspan) < len(points.get_subplotspec().colspan)
+
     with data.open(newline="", encoding="utf-8") as file:
         y = torch.tensor([float(r["y"]) for r in csv.DictReader(file)], dtype=torch.float64)
     held_out = y[train.split(y, seed=0)[1]]
@@ -536,6 +544,17 @@ def test_the_picture_shows_every_epoch_and_every_row_held_out(
         assert limits[1] - limits[0] < 2 * (high - low)
         assert (first[1], last[1]) == words
         assert len(between) > 1
+        spans = {
+            (patch.get_x(), patch.get_width())
+            if axis is points.xaxis
+            else (patch.get_y(), patch.get_height())
+            for patch in points.patches
+        } - {(0.0, 1.0)}  # of those across the other axis
+        assert sorted(x + width / 2 for x, width in spans) == pytest.approx([first[0], last[0]])
+        for x, width in spans:
+            assert x + width < low or high < x
+        outside = [n for n in numbers.tolist() if not low - 1e-6 <= n <= high + 1e-6]
+        assert all(any(x <= n <= x + width for x, width in spans) for n in outside)
         for place, text in between:
             assert float(text.replace("−", "-")) == pytest.approx(place)
             assert low <= place <= high
