@@ -82,6 +82,7 @@ def test_training_leaves_a_folder_that_says_what_was_done(
     assert config["version"] == zeroproof.__version__
     assert config["features"] == ["a", "b", "constant"]
     assert config["options"]["batch_size"] == 32
+    assert '\n  "features": [\n    "a"' in (out / "config.json").read_text(), "for people, too"
     assert 0 < config["tau_infer"] < 1
     records = read_jsonl(out / "metrics.jsonl")
     assert sum("val_loss" in r for r in records) == 3
@@ -490,7 +491,7 @@ def test_the_picture_shows_every_epoch_and_every_row_held_out(
         assert list(line.get_ydata()) == [r[name] for r in validation]
     for line in (losses, val_losses, *rates.lines):
         assert list(line.get_xdata()) == list(range(1, 21))
-    assert -0.1 < rates.get_ylim()[0] < 0.0 < 1.0 < rates.get_ylim()[1] < 1.1
+    assert rates.get_ylim() == (-0.03, 1.03)
     assert all(axes.get_legend() for axes in (curves, rates, points))
     assert points.get_title() == "Validation: predicted against measured"
     assert (points.get_xlabel(), points.get_ylabel()) == ("measured y", "predicted y")
@@ -541,7 +542,9 @@ def test_the_picture_shows_every_epoch_and_every_row_held_out(
             axis.get_ticklocs(), (t.get_text() for t in axis.get_ticklabels()), strict=True
         )
         assert limits[0] < first[0] < low < high < last[0] < limits[1]
-        assert limits[1] - limits[0] < 2 * (high - low)
+        band = last[0] - high
+        assert band == pytest.approx(0.12 * (high - low))
+        assert limits == pytest.approx((low - 1.6 * band, high + 1.6 * band))
         assert (first[1], last[1]) == words
         assert len(between) > 1
         spans = {
@@ -661,6 +664,14 @@ def test_without_singular_targets_no_row_held_out_is_bottom(tmp_path: Path) -> N
     out = tmp_path / "run"
     assert main(["train", str(path), "--target", "y", "--out", str(out), "--epochs", "1"]) == 0
     assert "(false bottom) | 0.00 %" in (out / "report.md").read_text()
+
+
+def test_the_help_names_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["train", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "passes over the data (500)" in shown
+    assert "rows a step (128)" in shown
 
 
 def test_the_smallest_and_large_numbers_are_options() -> None:

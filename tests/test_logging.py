@@ -14,7 +14,7 @@ from zeroproof.utils.logging import JsonlLogger, TensorBoardLogger, read_jsonl
 
 
 def test_records_survive_the_round_trip_as_strict_json(tmp_path: Path) -> None:
-    path = tmp_path / "logs" / "metrics.jsonl"
+    path = tmp_path / "run" / "logs" / "metrics.jsonl"
     with JsonlLogger(path) as log:
         make_trainer(small_model(), pole_batches((4, 4)), log_hook=log).fit()
         log({"a": math.inf, "b": -math.inf, "c": 0.1})
@@ -25,6 +25,14 @@ def test_records_survive_the_round_trip_as_strict_json(tmp_path: Path) -> None:
     assert '"c": 0.1' in path.read_text(), "a number, not a text"
     for line in path.read_text().splitlines():
         json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+
+
+def test_half_a_record_is_passed_over_only_if_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"loss": 1.0}\n{"loss": 0.')
+    assert read_jsonl(path, partial=True) == [{"loss": 1.0}]
+    with pytest.raises(ValueError, match="line 2: not a record"):
+        read_jsonl(path)
 
 
 def test_a_log_is_replaced_or_appended_to(tmp_path: Path) -> None:
