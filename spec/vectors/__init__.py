@@ -47,6 +47,7 @@ WITHOUT: Final = {
     "AMP-4": "it leaves open which dtypes there are",
     "STEP-4": "it is about when the host waits",
     "STEP-6": "it compares two ways to run one implementation",
+    "STEP-7": "it is about a scheduler, which is the host library's own",
     "VAL-2": "it is about a state that must stay as it is, whatever that is",
     "RES-2": "it is about a file while it is written",
     "RES-3": "it is about files whose form is an implementation's own",
