@@ -18,7 +18,7 @@ from properties.subjects.ours.ranks import on_ranks, share
 from properties.subjects.ours.reads import HostReads
 from properties.subjects.ours.scripted import Batch, Pause, Scripted, Session, numbered, tensors
 from properties.subjects.ours.unchecked import unchecked
-from properties.subjects.plateau import Plateau
+from properties.subjects.tasks import Disturbed, Plateau, Window
 from spec.epochs import OFFERED, Hooked
 from spec.runs import Event, MicroBatch, Plan, Trace
 from spec.update import Phases, Precision
@@ -114,40 +114,12 @@ class OursTraining:
         return Precision(forward[0], tuple(seen), scaled=trainer.state_dict()["scale"] is not None)
 
     def phases(self, micro_batches: int) -> Phases:
-        """Train one window with a watcher at every public place."""
-        seen, modes = list[str](), list[bool]()
-        layer = nn.Linear(2, 1).eval()
-
-        def forward(module: nn.Module, inputs: Any) -> None:
-            seen.append("forward")
-            modes.append(module.training)
-
-        layer.register_forward_pre_hook(forward)
-        weight: Any = layer.weight
-        weight.register_post_accumulate_grad_hook(lambda p: seen.append("backward"))
-        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
-        optimizer.register_step_post_hook(lambda *_: seen.append("step"))
-        clear, scheduler = optimizer.zero_grad, torch.optim.lr_scheduler.LambdaLR(optimizer, float)
-        step = scheduler.step
-
-        def zero_grad(set_to_none: bool = True) -> None:
-            seen.append("zero")
-            clear(set_to_none)
-
-        def schedule(epoch: int | None = None) -> None:
-            seen.append("schedule")
-            step(epoch)
-
-        def loss(outputs: Tensor, lifted: Batch) -> Tensor:
-            seen.append("loss")
-            return outputs.square().mean()
-
-        optimizer.zero_grad, scheduler.step = zero_grad, schedule  # type: ignore[method-assign]
-        batches = [(torch.ones(3, 2), torch.ones(3, 1))] * micro_batches
+        """Train one window."""
+        task = Window(micro_batches)
         config = TrainingConfig(max_epochs=1, gradient_accumulation_steps=micro_batches)
-        SCMTrainer(layer, optimizer, loss, batches, scheduler=scheduler, config=config).fit()
-        first = seen.index("forward")
-        return Phases(tuple(seen[first:]), tuple(modes))
+        given = task.layer, task.optimizer, task.loss, task.loader
+        SCMTrainer(*given, scheduler=task.scheduler, config=config).fit()
+        return task.phases()
 
     def watched(self, losses: Sequence[float]) -> list[float]:
         """Train under a scheduler that steps after validations."""
@@ -210,48 +182,11 @@ class OursTraining:
         return reads.count
 
     def validation_traces(self, fails: bool) -> tuple[str, ...]:
-        """Validate a model that a validation could change in many ways."""
-        norm, still = nn.BatchNorm1d(2), nn.Linear(2, 1)
-        model = nn.Sequential(norm, nn.Dropout(0.5), still)
-        still.eval()
-        loader = torch.utils.data.DataLoader(
-            torch.utils.data.TensorDataset(torch.randn(6, 2), torch.randn(6, 1)),
-            batch_size=3,
-            shuffle=True,
-        )
-
-        def loss(outputs: Tensor, lifted: Batch) -> Tensor:
-            torch.rand(3)
-            if fails:
-                raise KeyError("validation fails")
-            return outputs.square().mean()
-
-        trainer = SCMTrainer(
-            model,
-            torch.optim.SGD(model.parameters(), lr=0.1),
-            loss,
-            loader,
-            config=TrainingConfig(val_loader=loader),
-        )
-        for parameter in model.parameters():
-            parameter.grad = torch.ones_like(parameter)
-
-        def state() -> dict[str, str]:
-            return {
-                "parameters": repr([p.tolist() for p in model.parameters()]),
-                "gradients": repr([p.grad for p in model.parameters()]),
-                "buffers": repr([b.tolist() for b in model.buffers()]),
-                "random state": repr(torch.get_rng_state().tolist()),
-                "modes": repr([m.training for m in model.modules()]),
-            }
-
-        before, raised = state(), False
-        try:
-            trainer.validate()
-        except KeyError:
-            raised = True
-        after = state() | ({} if raised == fails else {"error": "swallowed"})
-        return tuple(name for name, value in after.items() if before.get(name) != value)
+        """Validate."""
+        task = Disturbed(fails)
+        config = TrainingConfig(val_loader=task.loader)
+        trainer = SCMTrainer(task.model, task.optimizer, task.loss, task.loader, config=config)
+        return task.traces(trainer.validate)
 
     def hook_types(self, plan: Plan) -> list[Mapping[str, type]]:
         """Fit, and look at what the hook gets."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from properties.hold import Absent
 from properties.subjects.public.theirs.training import PublicTraining
+from properties.subjects.tasks import Disturbed
 from spec.epochs import OFFERED, Hooked
 from spec.runs import Plan
 
@@ -33,42 +34,12 @@ class PublicReports(PublicTraining):
     """``log_hook``, ``validate`` and the arguments of the loss."""
 
     def validation_traces(self, fails: bool) -> tuple[str, ...]:
-        """Validate a model that a validation could change in many ways."""
+        """Validate."""
         torch.manual_seed(0)
-        norm, still = nn.BatchNorm1d(2), nn.Linear(2, 1)
-        model = nn.Sequential(norm, nn.Dropout(0.5), still)
-        still.eval()
-        data = torch.utils.data.TensorDataset(torch.randn(6, 2), torch.randn(6, 1))
-        loader = torch.utils.data.DataLoader(data, batch_size=3, shuffle=True)
-
-        def loss(outputs: Tensor, lifted: tuple[Tensor, Tensor]) -> Tensor:
-            torch.rand(3)
-            if fails:
-                raise KeyError("validation fails")
-            return outputs.square().mean()
-
-        config = training.TrainingConfig(val_loader=loader)
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        trainer = training.SCMTrainer(model, optimizer, loss, loader, config=config)
-        for parameter in model.parameters():
-            parameter.grad = torch.ones_like(parameter)
-
-        def state() -> dict[str, str]:
-            return {
-                "parameters": repr([p.tolist() for p in model.parameters()]),
-                "gradients": repr([p.grad for p in model.parameters()]),
-                "buffers": repr([b.tolist() for b in model.buffers()]),
-                "random state": repr(torch.get_rng_state().tolist()),
-                "modes": repr([m.training for m in model.modules()]),
-            }
-
-        before, raised = state(), False
-        try:
-            trainer.validate()
-        except KeyError:
-            raised = True
-        after = state() | ({} if raised == fails else {"error": "swallowed"})
-        return tuple(name for name, value in after.items() if before.get(name) != value)
+        task = Disturbed(fails)
+        config = training.TrainingConfig(val_loader=task.loader)
+        given = task.model, task.optimizer, task.loss, task.loader
+        return task.traces(training.SCMTrainer(*given, config=config).validate)
 
     def hook_types(self, plan: Plan) -> list[Mapping[str, type]]:
         """Fit, and look at what the hook gets."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from properties.hold import Absent
-from properties.subjects.plateau import Plateau
+from properties.subjects.tasks import Plateau, Window
 from spec.update import Phases, Precision
 
 training: Any = import_module("zeroproof.training")
@@ -69,39 +69,12 @@ class PublicUpdates:
         return Precision(forward[0], tuple(seen), scaled=trainer.scaler.is_enabled())
 
     def phases(self, micro_batches: int) -> Phases:
-        """Train one window with a watcher at every public place."""
-        seen, modes = list[str](), list[bool]()
-        layer = nn.Linear(2, 1).eval()
-
-        def forward(module: nn.Module, inputs: Any) -> None:
-            seen.append("forward")
-            modes.append(module.training)
-
-        layer.register_forward_pre_hook(forward)
-        weight: Any = layer.weight
-        weight.register_post_accumulate_grad_hook(lambda p: seen.append("backward"))
-        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
-        optimizer.register_step_post_hook(lambda *_: seen.append("step"))
-        clear, scheduler = optimizer.zero_grad, torch.optim.lr_scheduler.LambdaLR(optimizer, float)
-        step = scheduler.step
-
-        def zero_grad(set_to_none: bool = True) -> None:
-            seen.append("zero")
-            clear(set_to_none)
-
-        def schedule(epoch: int | None = None) -> None:
-            seen.append("schedule")
-            step(epoch)
-
-        def loss(outputs: Tensor, lifted: Batch) -> Tensor:
-            seen.append("loss")
-            return mean_square(outputs, lifted)
-
-        optimizer.zero_grad, scheduler.step = zero_grad, schedule  # type: ignore[method-assign]
+        """Train one window."""
+        task = Window(micro_batches)
         config = training.TrainingConfig(gradient_accumulation_steps=micro_batches)
-        given = layer, optimizer, loss, ones(micro_batches)
-        training.SCMTrainer(*given, scheduler=scheduler, config=config).fit()
-        return Phases(tuple(seen[seen.index("forward") :]), tuple(modes))
+        given = task.layer, task.optimizer, task.loss, task.loader
+        training.SCMTrainer(*given, scheduler=task.scheduler, config=config).fit()
+        return task.phases()
 
     def watched(self, losses: Sequence[float]) -> list[float]:
         """Train under a scheduler that steps by what validations measure."""
