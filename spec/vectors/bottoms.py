@@ -11,7 +11,6 @@ from typing import Any, Final
 from ..algebra import Bottom
 from ..arrays import Array
 from ..bottom import (
-    APPROXIMATE,
     ARITY,
     NEAR_LARGEST,
     broadcast,
@@ -23,9 +22,7 @@ from ..formats import FORMATS, from_ieee, nearest
 from .cases import ANYTHING, ZERO, Case, Within, filled, operation
 from .numbers import SINGULAR, edges, some, uniform
 
-HOST: Final[dict[str, Callable[..., float]]] = {
-    "sqrt": math.sqrt, "exp": math.exp, "log": math.log, "power": math.pow,
-}  # fmt: skip
+HOST: Final[dict[str, Callable[..., float]]] = {"exp": math.exp, "log": math.log, "power": math.pow}
 
 
 def _zero(name: str, x: float, y: float) -> Any:
@@ -56,7 +53,7 @@ def element(name: str, dtype: str, row: Sequence[float]) -> Any:
     """Return what an operation makes of numbers, NaN for ⊥; open where libraries differ."""
     numbers = [from_ieee(x) for x in row]
     host = 0.0
-    if name in APPROXIMATE and all(map(math.isfinite, row)):
+    if name in HOST and all(map(math.isfinite, row)):
         known = [x for x in numbers if not isinstance(x, Bottom)]
         found = _approximate(name, dtype, row) if in_real_domain(name, *known) else math.nan
         if found is None:
@@ -67,7 +64,7 @@ def element(name: str, dtype: str, row: Sequence[float]) -> Any:
         return math.nan
     if name == "sqrt" and value:
         return Within.around(Fraction(value), FORMATS[dtype].epsilon * Fraction(value))
-    if name in APPROXIMATE and name != "sqrt":
+    if name in HOST:
         return ANYTHING
     return value if value else _zero(name, row[0], row[-1])
 
