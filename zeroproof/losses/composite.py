@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from zeroproof.losses.coverage import rejection_term
+from zeroproof.losses.coverage import all_reach, rejection_term
 from zeroproof.losses.projective import chordal_term, implicit_term, margin_term, sign_term
-from zeroproof.losses.slopes import Angle, Number, add, alike, check_mask, count, with_slopes
+from zeroproof.losses.slopes import Angle, add, alike, check_mask, count, with_slopes
 from zeroproof.scm.outputs import Outputs, as_tuple
 from zeroproof.training.gap import check_thresholds
+from zeroproof.training.transfer import Number
 
 
 @dataclass(frozen=True)
@@ -122,10 +123,10 @@ class SCMTrainingLoss:
         tau = self.config.tau_train if tau is None else tau
         P, Q, Y_n, Y_d = alike(P, Q, Y_n, Y_d)
         numbers = (w.to(P.dtype) if isinstance(w, Tensor) else w for w in weights.values())
-        finite = Y_d != 0
-        oriented = ~finite if targets is None else targets.isinf()
+        singular = Y_d.logical_not()
+        oriented = singular if targets is None else targets.isinf()
         check_mask(oriented, P)
-        total, *terms = with_slopes(self._rule, (P, Q), Y_n, Y_d, finite, oriented, tau, *numbers)
+        total, *terms = with_slopes(self._rule, (P, Q), Y_n, Y_d, singular, oriented, tau, *numbers)
         return total, dict(zip(weights, terms, strict=True))
 
     def _rule(
@@ -134,36 +135,53 @@ class SCMTrainingLoss:
         Q: Tensor,
         Y_n: Tensor,
         Y_d: Tensor,
-        finite: Tensor,
+        singular: Tensor,
         oriented: Tensor,
         tau: Number,
         *weights: Number,
-    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
-        config, (w_fit, w_margin, w_sign, w_rejection) = self.config, weights
+    ) -> tuple[tuple[Number, ...], tuple[Tensor, Tensor]]:
+        config, (w_fit, _, w_sign, _) = self.config, weights
         angle, n = Angle.between(P, Q, Y_n, Y_d), max(P.numel(), 1)
-        n_finite, n_oriented = count(finite, P), count(oriented, P)
-        speed = oriented * (w_sign / n_oriented)
+        sign, speed = sign_term(angle, oriented)
+        turning = oriented.to(P.dtype) * (w_sign * speed)
         if config.fit == "chordal":
             fit = chordal_term(angle, n)
-            in_P, fall = angle.turn(add(speed, w_fit * (2.0 / n), angle.cosine))
+            in_P, fall = angle.turn(add(turning, w_fit * (2.0 / n), angle.cosine))
         else:
             fit, slopes = implicit_term(P, Q, Y_n, Y_d, config.gamma, None)
-            in_P, fall = angle.turn(speed)
+            in_P, fall = angle.turn(turning)
             in_P, fall = add(in_P, w_fit, slopes[0]), add(fall, w_fit, -slopes[1])
         if _is_zero(w_fit):  # then NaN counts at most among the oriented
             counts = oriented & (not _is_zero(w_sign))
             in_P, fall = (torch.where(counts, slope, 0.0) for slope in (in_P, fall))
-        margin, lack = margin_term(angle.size, tau, finite, n_finite)
-        fall = add(fall, 2.0 * w_margin, lack * Q.sgn() / n_finite)
+        margin, rejection, lack = self._of_denominators(Q, angle, singular, tau, fit, weights)
+        fall = fall if lack is None else fall + lack
+        terms = fit, margin, sign, rejection
+        parts = zip(weights, terms, strict=True)
+        total = sum(weight * term for weight, term in parts if not _is_zero(weight))
+        return (total, *terms), (in_P, -fall)
+
+    def _of_denominators(
+        self,
+        Q: Tensor,
+        angle: Angle,
+        singular: Tensor,
+        tau: Number,
+        fit: Number,
+        weights: Sequence[Number],
+    ) -> tuple[Number, Number, Tensor | None]:
+        """Return margin, rejection, and by how much their part falls with ``Q``; None for 0."""
+        # A fit that is a number tells that there is no wait, and that all tuples are finite.
+        if not isinstance(fit, Tensor) and fit == fit and all_reach(angle.size, tau, singular):
+            return 0.0, 0.0, None
+        finite = ~singular
+        n = count(finite, Q)
+        margin, lack = margin_term(angle.size, tau, finite, n)
         rejection, low, rise = rejection_term(
-            angle.size, angle.larger, tau, config.target_coverage, finite, n_finite
+            angle.size, angle.larger, tau, self.config.target_coverage, finite, n
         )
-        in_Q = -(fall + torch.copysign(low * (w_rejection * rise), Q))
-        terms = fit, margin, sign_term(angle, oriented, n_oriented), rejection
-        total = w_rejection * rejection
-        for weight, term in zip(weights[:3], terms[:3], strict=True):
-            total = add(total, weight, term)
-        return (total, *terms), (in_P, in_Q)
+        push = low.to(Q.dtype) * (weights[3] * rise)
+        return margin, rejection, add(torch.copysign(push, Q), 2.0 * weights[1], lack * Q.sgn() / n)
 
 
 def _is_zero(weight: Number) -> bool:

@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.slopes import Number, alike, check_mask, count, with_slopes
+from zeroproof.losses.slopes import alike, bounded, check_mask, count, with_slopes
 from zeroproof.scm.outputs import Outputs, bottom_mask, reaches
+from zeroproof.training.transfer import Number, number
 
 
 def per_sample(mask: Bool[Tensor, "batch *outputs"]) -> Bool[Tensor, " batch"]:
@@ -44,9 +45,19 @@ def coverage(
     return covered.float().mean()
 
 
+def all_reach(size: Tensor, tau: Number, spared: Tensor) -> bool:
+    """Tell whether all sizes but the spared ones reach ``tau``; a wait for their device."""
+    if not size.numel():
+        return False
+    least = size.amin().item()
+    if not least >= tau:
+        least = size.masked_fill(spared, torch.inf).amin().item()
+    return bool(0 < least >= tau)
+
+
 def rejection_term(
     size: Tensor, larger: Tensor, tau: Number, target: float, finite: Tensor, n: Number
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Number, Tensor, Number]:
     """Return the rejection loss, the elements that it pushes, and how it falls with their size.
 
     ``size`` is ``|Q|``, ``larger`` is not finite where ``P`` or ``Q`` is not, and ``n`` is the
@@ -61,19 +72,19 @@ def rejection_term(
         counted = counted.view(-1, *(1,) * (size.dim() - 1))
     lost = counted > (reaches(size, tau) & sound)
     uncovered = lost.flatten(1).any(dim=1) if size.dim() > 1 else lost
-    gap = (uncovered.count_nonzero() / n - (1.0 - target)).relu()
+    gap = bounded(number(uncovered.count_nonzero()) / n - (1.0 - target), 0.0, torch.inf)
     # The soft coverage is the mean of |Q| over the ⊥ elements: constant slopes, whatever τ.
-    return gap.square(), lost & sound, gap * (2.0 / outputs) / n
+    return gap * gap, lost & sound, gap * (2.0 / outputs) / n
 
 
 def _rejection(
     Q: Tensor, P: Tensor, tau: Number, target: float, mask: Tensor | None
-) -> tuple[tuple[Tensor], tuple[Tensor]]:
+) -> tuple[tuple[Number], tuple[Tensor]]:
     size = Q.abs()
     finite = torch.ones_like(size, dtype=torch.bool) if mask is None else mask
     larger = torch.maximum(P.abs(), size)
     value, low, fall = rejection_term(size, larger, tau, target, finite, count(finite, size))
-    return (value,), (torch.copysign(low * fall, Q).neg(),)
+    return (value,), (torch.copysign(low.to(Q.dtype) * fall, Q).neg(),)
 
 
 def rejection_loss(

@@ -16,14 +16,22 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.slopes import Angle, Number, alike, check_mask, count, with_slopes
+from zeroproof.losses.slopes import (
+    Angle,
+    alike,
+    bounded,
+    check_mask,
+    count,
+    with_slopes,
+)
+from zeroproof.training.transfer import Number, number
 
 Slopes: TypeAlias = tuple[Tensor, Tensor]
 
 
 def implicit_term(
     P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, gamma: float, mask: Tensor | None
-) -> tuple[Tensor, Slopes]:
+) -> tuple[Number, Slopes]:
     """Return the implicit loss and its slopes."""
     target = torch.maximum(Y_n.abs(), Y_d.abs())
     target = target + (target == 0)
@@ -38,22 +46,24 @@ def implicit_term(
     cross, n = p * y_d - q * y_n, count(mask, P)
     terms = (cross.square() / weight).clamp(max=limits.max / 4 / max(P.numel(), 1))
     push = cross / weight * (2.0 / n)
-    return terms.sum() / n, (push * y_d / size, push * y_n / -size)
+    return number(terms.sum()) / n, (push * y_d / size, push * y_n / -size)
 
 
-def chordal_term(angle: Angle, n: Number) -> Tensor:
+def chordal_term(angle: Angle, n: Number) -> Number:
     """Return the chordal loss; ``2/n`` times sine and cosine is its slope in the angle."""
     terms = torch.addcmul(angle.missing, angle.sine, angle.sine)
-    return (terms.sum() / n).clamp(max=1.0)
+    return bounded(number(terms.sum()) / n, 0.0, 1.0)
 
 
-def sign_term(angle: Angle, oriented: Tensor, n: Number) -> Tensor:
-    """Return the sign loss; where oriented, ``1/n`` times the sine is its slope in the angle."""
-    terms = torch.where(oriented, 1.0 - angle.cosine, 0.0)
-    return (terms.sum() / n).clamp(0.0, 2.0)
+def sign_term(angle: Angle, oriented: Tensor) -> tuple[Number, Number]:
+    """Return the sign loss, and ``1/n``: where oriented, times the sine it is the slope."""
+    kept = number(oriented.count_nonzero())
+    n = bounded(kept, 1, torch.inf)
+    cosines = number(torch.where(oriented, angle.cosine, 0.0).sum())
+    return bounded((kept - cosines) / n, 0.0, 2.0), 1 / n
 
 
-def margin_term(size: Tensor, tau: Number, mask: Tensor | None, n: Number) -> tuple[Tensor, Tensor]:
+def margin_term(size: Tensor, tau: Number, mask: Tensor | None, n: Number) -> tuple[Number, Tensor]:
     """Return the margin loss, and what ``size`` lacks: ``−2/n`` times that is its slope there."""
     largest = torch.finfo(size.dtype).max
     bound = (largest / 4 / max(size.numel(), 1)) ** 0.5
@@ -64,8 +74,8 @@ def margin_term(size: Tensor, tau: Number, mask: Tensor | None, n: Number) -> tu
     if mask is not None:
         lack = torch.where(mask, lack, 0.0)
     # The value is bounded, not the slope, which must still lead down from there.
-    bounded = lack if not isinstance(tau, Tensor) and tau <= bound else lack.clamp(max=bound)
-    return bounded.square().sum() / n, lack
+    most = lack if not isinstance(tau, Tensor) and tau <= bound else lack.clamp(max=bound)
+    return number(most.square().sum()) / n, lack
 
 
 def lines(mask: Tensor | None, *parts: Tensor) -> list[Tensor]:
@@ -87,7 +97,7 @@ def lines(mask: Tensor | None, *parts: Tensor) -> list[Tensor]:
     return [P, Q, (Y_n * factor).masked_fill(nothing, 1.0), Y_d * factor]
 
 
-Ruled: TypeAlias = tuple[tuple[Tensor], tuple[Tensor, ...]]
+Ruled: TypeAlias = tuple[tuple[Number], tuple[Tensor, ...]]
 
 
 def _implicit(
@@ -104,9 +114,10 @@ def _chordal(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, mask: Tensor | None
 
 
 def _sign(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, mask: Tensor) -> Ruled:
-    angle, n = Angle.between(P, Q, Y_n, Y_d), count(mask, P)
-    in_P, fall = angle.turn(mask / n)
-    return (sign_term(angle, mask, n),), (in_P, -fall)
+    angle = Angle.between(P, Q, Y_n, Y_d)
+    value, speed = sign_term(angle, mask)
+    in_P, fall = angle.turn(mask.to(P.dtype) * speed)
+    return (value,), (in_P, -fall)
 
 
 def _margin(Q: Tensor, tau: Number, mask: Tensor | None) -> Ruled:

@@ -1,8 +1,11 @@
 """Losses that are computed together with their slopes, and what they have in common.
 
 A *rule* takes tensors and returns a tuple of scalars and a tuple of slopes: those of the first
-scalar in the first tensors. It is made of differentiable operations, so that its slopes can be
+scalar in the first tensors. Its slopes are made of differentiable operations, so that they can be
 differentiated again.
+
+What costs is the number of operations, not the number of elements. So scalars are Python's numbers
+where they can be had without a wait, which is on the CPU, and tensors elsewhere.
 """
 
 from __future__ import annotations
@@ -14,29 +17,32 @@ import torch
 from torch import Tensor
 
 from zeroproof.scm.outputs import widen
+from zeroproof.training.transfer import Number, number, to_vector
 
-Number: TypeAlias = float | Tensor
-Rule: TypeAlias = Callable[..., tuple[tuple[Tensor, ...], tuple[Tensor, ...]]]
+Rule: TypeAlias = Callable[..., tuple[tuple[Number, ...], tuple[Tensor, ...]]]
 
 
 class _WithSlopes(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rule: Rule, *arguments: Any) -> tuple[Tensor, ...]:
-        values, slopes = rule(*arguments)
+        (number, *others), slopes = rule(*arguments)
         inputs, constants = arguments[: len(slopes)], arguments[len(slopes) :]
         ctx.rule, ctx.constants = rule, constants
         ctx.save_for_backward(*inputs, *slopes)
         ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(*values[1:])
-        return values
+        like = slopes[0]
+        value = torch.as_tensor(number, dtype=like.dtype, device=like.device)
+        rest = to_vector(others, like)
+        ctx.mark_non_differentiable(rest)
+        return value, rest
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
-        half = len(ctx.saved_tensors) // 2
-        inputs, slopes = ctx.saved_tensors[:half], ctx.saved_tensors[half:]
+        saved, gradient = ctx.saved_tensors, gradients[0]
+        half = len(saved) // 2
+        inputs, slopes = saved[:half], saved[half:]
         if torch.is_grad_enabled():  # what was saved is a constant, and this is differentiated
             _, slopes = ctx.rule(*inputs, *ctx.constants)
-        gradient = gradients[0]
         own = [None if gradient is None else gradient * slope for slope in slopes]
         return None, *own, *[None] * len(ctx.constants)
 
@@ -53,13 +59,14 @@ def with_slopes(
             "targets, tau and weights must not require a gradient, which a loss has only in its "
             "predictions; detach them"
         )
-    values: tuple[Tensor, ...] = _WithSlopes.apply(rule, *inputs, *constants)  # type: ignore[no-untyped-call]
-    return values
+    value, rest = _WithSlopes.apply(rule, *inputs, *constants)  # type: ignore[no-untyped-call]
+    return value, *rest.unbind()
 
 
 def alike(*tensors: Tensor) -> list[Tensor]:
     """Return the tensors in float32 or wider, after checking that their shapes are equal."""
-    if any(t.shape != tensors[0].shape for t in tensors):
+    shape = tensors[0].shape
+    if any(t.shape != shape for t in tensors):
         raise ValueError(
             f"shapes {[tuple(t.shape) for t in tensors]} must all be equal; broadcasting would "
             "pair every prediction with every target. Reshape one side, as in "
@@ -77,11 +84,16 @@ def check_mask(mask: Tensor, like: Tensor) -> None:
         )
 
 
+def bounded(x: Number, lower: float, upper: float) -> Number:
+    """Return the number within the bounds; NaN stays NaN."""
+    return x.clamp(lower, upper) if isinstance(x, Tensor) else min(max(x, lower), upper)
+
+
 def count(mask: Tensor | None, like: Tensor) -> Number:
     """Return how many elements the mask keeps, at least 1; of ``like`` where there is none."""
     if mask is None:
-        return float(max(like.numel(), 1))
-    return mask.count_nonzero().to(like.dtype).clamp(min=1.0)
+        return max(like.numel(), 1)
+    return bounded(number(mask.count_nonzero()), 1, torch.inf)
 
 
 class Angle(NamedTuple):
@@ -91,8 +103,8 @@ class Angle(NamedTuple):
     """``|Q|``."""
     larger: Tensor
     """``max(|P|, |Q|)``, held constant; 1 at ``(0, 0)``."""
-    norm: Tensor
-    """``‖(P, Q)‖ / larger``; 1 at ``(0, 0)``."""
+    shrink: Tensor
+    """``larger / ‖(P, Q)‖``; 1 at ``(0, 0)``."""
     p: Tensor
     q: Tensor
     """The predicted tuple at norm 1; ``(0, 0)`` stays there, at a right angle to everything."""
@@ -106,24 +118,24 @@ class Angle(NamedTuple):
         """Measure; a target must not be ``(0, 0)``, nor so near 0 or ∞ that its norm is."""
         size = Q.abs()
         larger = torch.maximum(P.abs(), size).detach()
-        missing = (larger == 0).to(larger.dtype)
+        missing = larger.logical_not().to(larger.dtype)
         # No square can overflow, or lose both components to underflow.
         larger = larger + missing
         p, q = P / larger, Q / larger
-        norm = torch.addcmul(torch.addcmul(missing, p, p), q, q).sqrt()
-        p, q = p / norm, q / norm
+        shrink = torch.addcmul(torch.addcmul(missing, p, p), q, q).rsqrt()
+        p, q = p * shrink, q * shrink
         target = torch.hypot(Y_n, Y_d)
         n, d = Y_n / target, Y_d / target
         sine = p * d - q * n  # not fused, so that it is 0 for equal ones
         cosine = torch.addcmul(p * n, q, d)
-        return cls(size, larger, norm, p, q, missing, sine, cosine)
+        return cls(size, larger, shrink, p, q, missing, sine, cosine)
 
     def turn(self, speed: Tensor) -> tuple[Tensor, Tensor]:
         """Return by how much a term rises with ``P`` and falls with ``Q``.
 
         ``speed`` times the sine is its slope in the angle.
         """
-        push = self.sine * speed / self.norm
+        push = self.sine * speed * self.shrink
         return push * self.q / self.larger, push * self.p / self.larger
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zeroproof.autodiff.policies import GradientPolicy, gradient_policy
 from zeroproof.scm.outputs import gate_outputs, widen_outputs
 from zeroproof.training.config import TrainingConfig
-from zeroproof.training.metrics import Seen, rows
+from zeroproof.training.metrics import Seen
 from zeroproof.training.objective import Objective
 from zeroproof.training.ranks import Ranks
 from zeroproof.training.targets import lift_targets
@@ -95,7 +95,7 @@ class Evaluation:
         self, inputs: Any, targets: Tensor, tau: Tensor, offered: dict[str, Any]
     ) -> tuple[Tensor, tuple[str, ...], Tensor]:
         loss, seen = self._run(inputs, targets, tau, offered)
-        return loss, seen.names, rows([seen])[0]
+        return loss, seen.names, seen.row()
 
     def _as_tensors(self, offered: Mapping[str, Any]) -> dict[str, Any]:
         """Return numbers as tensors on the device; no one waits for a fill."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import groupby
+from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, tuple_bottom
-from zeroproof.training.transfer import from_host
+from zeroproof.training.transfer import Number, number, to_vector
 
 _COUNTS = ("samples", "covered", "finite", "covered_finite", "rejected_singular")
 
@@ -71,49 +71,78 @@ class Seen(NamedTuple):
 
     names: tuple[str, ...]
     """The names of the scalars, which are the loss and what else is to be logged."""
-    tau: float | Tensor
+    tau: Number
     """The threshold on ``|Q|``."""
     arrays: tuple[Tensor, ...]
-    """``P``, ``Q`` and ``Y_d``, none of them with its graph; or a row of :func:`rows`."""
-    scalars: tuple[Tensor, ...]
+    """``P``, ``Q`` and ``Y_d`` of one shape, none of them with its graph; or a row of values."""
+    scalars: tuple[Number, ...]
 
     @classmethod
-    def of(
-        cls, outputs: Outputs, Y_d: Tensor, tau: float | Tensor, scalars: Mapping[str, Tensor]
-    ) -> Seen:
+    def of(cls, outputs: Outputs, Y_d: Tensor, tau: Number, scalars: Mapping[str, Number]) -> Seen:
         """Look at a model's outputs, whose ``Y_d`` are the lifted targets' denominators."""
         P, Q = as_tuple(outputs)
         tau = tau if is_projective(outputs) else 0.0
-        parts = (torch.as_tensor(x).detach() for x in scalars.values())
+        if Y_d.shape != P.shape:  # what counts is which samples have a singular target
+            finite = Y_d.reshape(len(P), -1).all(1)
+            Y_d = finite.view(-1, *[1] * (P.dim() - 1)).expand_as(P)
+        parts = (number(x.detach()) if isinstance(x, Tensor) else x for x in scalars.values())
         return cls(tuple(scalars), tau, (P.detach(), Q.detach(), Y_d), tuple(parts))
 
     @property
     def kind(self) -> Any:
         """Return what is alike for all that can be measured together, beside the names."""
-        return [(x.shape, x.dtype) for x in self.arrays]
+        return self.arrays[0].shape, [x.dtype for x in self.arrays]
+
+    def row(self) -> Float[Tensor, " values"]:
+        """Measure, and return ``MEASURES`` and scalars."""
+        return _rows(torch.stack(self.arrays)[None], [self.tau], self.scalars)[0]
 
 
-def rows(seen: Sequence[Seen]) -> Float[Tensor, "block values"]:
-    """Return ``MEASURES`` and scalars of micro-batches whose scalars have the same names."""
-    found = []
-    for _, group in groupby(seen, key=lambda one: one.kind):
-        alike = list(group)
-        arrays = [torch.stack(parts) for parts in zip(*(x.arrays for x in alike), strict=True)]
-        if len(arrays) == 1:
-            found.append(arrays[0])
-            continue
-        P, Q, Y_d = arrays
-        tau = alike[0].tau
-        if isinstance(tau, Tensor):
-            taus = tau[None]  # of a compiled step, which measures one
-        else:
-            taus = from_host([float(one.tau) for one in alike], P.device)
-        scalars = torch.stack([x for one in alike for x in one.scalars])
-        # Counts stay exact.
-        dtype = torch.promote_types(scalars.dtype, torch.float32)
-        parts = measure(P, Q, Y_d, taus), scalars.view(len(alike), -1)
-        found.append(torch.cat([part.to(dtype) for part in parts], dim=1))
-    return torch.cat(found)
+def _rows(
+    arrays: Float[Tensor, "block 3 *outputs"], taus: Sequence[Number], scalars: Sequence[Number]
+) -> Float[Tensor, "block values"]:
+    P, Q, Y_d = arrays.unbind(1)
+    exact = Q.new_empty((), dtype=torch.float64)
+    measured = measure(P, Q, Y_d, to_vector(taus, exact))
+    rest = to_vector(scalars, exact).view(len(arrays), -1)
+    return torch.cat([measured.to(rest.dtype), rest], dim=1)
+
+
+class Block:
+    """Micro-batches that are alike, to be measured together.
+
+    They are copied here. To hold what their forwards made would scatter the memory that the next
+    ones get, which costs more.
+
+    Args:
+        seen: the first of them.
+        capacity: how many there may be.
+    """
+
+    def __init__(self, seen: Seen, capacity: int) -> None:
+        dtype = reduce(torch.promote_types, (x.dtype for x in seen.arrays))
+        shape = capacity, len(seen.arrays), *seen.arrays[0].shape
+        self.kind = seen.kind
+        self._arrays = torch.empty(shape, dtype=dtype, device=seen.arrays[0].device)
+        self.clear()
+
+    def clear(self) -> None:
+        """Make room."""
+        self._taus, self._scalars = list[Number](), list[Number]()
+
+    def __len__(self) -> int:
+        return len(self._taus)
+
+    def add(self, seen: Seen) -> None:
+        """Take another one."""
+        torch.stack(seen.arrays, out=self._arrays[len(self)])
+        self._taus.append(seen.tau)
+        self._scalars += seen.scalars
+
+    def rows(self) -> Float[Tensor, "block values"]:
+        """Return ``MEASURES`` and scalars of each."""
+        arrays = self._arrays[: len(self)]
+        return _rows(arrays, self._taus, self._scalars) if self._scalars else arrays[:, 0]
 
 
 def pooled(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

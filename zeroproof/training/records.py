@@ -9,11 +9,11 @@ from collections.abc import Mapping
 import torch
 
 from zeroproof.training.config import LogHook
-from zeroproof.training.metrics import MEASURES, EpochTotals, Seen, as_record, pooled, rows
+from zeroproof.training.metrics import MEASURES, Block, EpochTotals, Seen, as_record, pooled
 from zeroproof.training.ranks import Ranks
 from zeroproof.training.transfer import Transfer, from_host
 
-COUNT, ELEMENTS, SECONDS = 128, 2**16, 0.2
+COUNT, ELEMENTS, SECONDS = 128, 2**14, 0.2
 
 
 class RecordLog:
@@ -36,25 +36,37 @@ class RecordLog:
         self.records: deque[dict[str, float]] = deque(maxlen=limit)
         self.totals = EpochTotals()
         self._open: list[dict[str, float]] = []
-        self._held: list[tuple[dict[str, float], Seen]] = []
+        self._held: list[dict[str, float]] = []
+        self._names: tuple[str, ...] = ()
+        self._blocks: list[Block] = []
         self._since = 0.0
         self._measured: deque[tuple[list[dict[str, float]], tuple[str, ...], Transfer]] = deque()
 
     def add(self, known: dict[str, float], seen: Seen) -> None:
         """Take a micro-batch, with what the host knows of it: ``samples`` at least."""
-        if self._held and self._held[0][1].names != seen.names:
+        if self._held and self._names != seen.names:
             self._measure()
         now = time.monotonic()
         if not self._held:
-            self._since = now
-        self._open.append(known)
-        self._held.append((known, seen))
+            self._since, self._names = now, seen.names
         most = min(COUNT, ELEMENTS // max(seen.arrays[0].numel(), 1))
         if self._ranks.size > 1:  # who measures meets the others there
             self._most = most = self._most or self._ranks.share(max(most, 1))[0]
+        self._block(seen, most).add(seen)
+        self._open.append(known)
+        self._held.append(known)
         waited = self._ranks.size == 1 and now - self._since > SECONDS
         if waited or len(self._held) >= most:
             self._measure()
+
+    def _block(self, seen: Seen, most: int) -> Block:
+        if self._blocks:
+            if self._blocks[-1].kind == seen.kind:
+                return self._blocks[-1]
+            if not self._blocks[-1]:
+                self._blocks.pop()
+        self._blocks.append(Block(seen, max(most, 1)))
+        return self._blocks[-1]
 
     def complete(self, progress: Mapping[str, float], but: int = 0) -> None:
         """Add to the micro-batches what is now known of their updates, to all but the latest."""
@@ -64,13 +76,14 @@ class RecordLog:
         del self._open[:count]
 
     def _measure(self) -> None:
-        knowns, seen = map(list, zip(*self._held, strict=True))
-        self._held = []
-        values = rows(seen)
+        knowns, self._held = self._held, []
+        values = torch.cat([block.rows() for block in self._blocks])
         samples = from_host([known["samples"] for known in knowns], values.device)
         values = torch.cat([values, samples[:, None].to(values.dtype)], dim=1)
-        names = (*MEASURES, *seen[0].names, "samples")
+        names = (*MEASURES, *self._names, "samples")
         self._measured.append((knowns, names, Transfer(self._ranks.stack(values))))
+        del self._blocks[:-1]
+        self._blocks[-1].clear()
 
     def deliver_complete(self) -> None:
         """Deliver what is measured and complete; an exception of the hook passes through."""

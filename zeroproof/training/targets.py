@@ -38,9 +38,8 @@ def lift_targets(
         (tensor([ 2., -1.]), tensor([1., 0.]))
     """
     values = _as_float(y)
-    finite = torch.isfinite(values)
-    side = values.clamp(-1.0, 1.0).nan_to_num(1.0)
-    return torch.where(finite, values, side), finite.to(values.dtype)
+    Y_n = values.nan_to_num(1.0, 1.0, -1.0)
+    return Y_n, (values == Y_n).to(values.dtype)
 
 
 def orientation(y: Shaped[Tensor, "*shape"]) -> Int8[Tensor, "*shape"]:

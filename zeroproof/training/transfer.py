@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+
+Number: TypeAlias = float | Tensor
+"""Python's number, or a scalar."""
 
 
 class Transfer:
@@ -39,9 +42,24 @@ def to_host(scalars: Sequence[Tensor]) -> list[float]:
     return numbers
 
 
+def number(x: Tensor) -> Number:
+    """Return a scalar as Python's number if that takes no wait, and otherwise as it is."""
+    return x.item() if x.is_cpu and not torch.compiler.is_compiling() else x
+
+
 def from_host(values: Sequence[float], device: torch.device) -> Tensor:
     """Return numbers as a float64 vector on a device, again without a wait."""
     vector = torch.tensor(values, dtype=torch.float64)
     if device.type == "cuda":
         vector = vector.pin_memory()
     return vector.to(device, non_blocking=True)
+
+
+def to_vector(numbers: Sequence[Number], like: Tensor) -> Tensor:
+    """Return numbers as a vector, of a tensor's dtype and on its device."""
+    if any(isinstance(x, Tensor) for x in numbers):
+        parts = [torch.as_tensor(x, dtype=like.dtype, device=like.device) for x in numbers]
+        return torch.stack(parts)
+    if like.is_cpu:
+        return torch.tensor(numbers, dtype=like.dtype)
+    return from_host(numbers, like.device).to(like.dtype)  # type: ignore[arg-type]
