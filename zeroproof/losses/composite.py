@@ -124,7 +124,7 @@ class SCMTrainingLoss:
         P, Q, Y_n, Y_d = alike(P, Q, Y_n, Y_d)
         numbers = (w.to(P.dtype) if isinstance(w, Tensor) else w for w in weights.values())
         singular = Y_d.logical_not()
-        oriented = singular if targets is None else targets.isinf()
+        oriented = singular if targets is None else targets.abs() == torch.inf
         check_mask(oriented, P)
         total, *terms = with_slopes(self._rule, (P, Q), Y_n, Y_d, singular, oriented, tau, *numbers)
         return total, dict(zip(weights, terms, strict=True))
@@ -142,14 +142,14 @@ class SCMTrainingLoss:
     ) -> tuple[tuple[Number, ...], tuple[Tensor, Tensor]]:
         config, (w_fit, _, w_sign, _) = self.config, weights
         angle, n = Angle.between(P, Q, Y_n, Y_d), max(P.numel(), 1)
-        sign, speed = sign_term(angle, oriented)
-        turning = oriented.to(P.dtype) * (w_sign * speed)
+        sign, share = sign_term(angle, oriented)
+        speed = oriented.to(P.dtype) * (w_sign * share)
         if config.fit == "chordal":
             fit = chordal_term(angle, n)
-            in_P, fall = angle.turn(add(turning, w_fit * (2.0 / n), angle.cosine))
+            in_P, fall = angle.turn(add(speed, w_fit * (2.0 / n), angle.cosine))
         else:
             fit, slopes = implicit_term(P, Q, Y_n, Y_d, config.gamma, None)
-            in_P, fall = angle.turn(turning)
+            in_P, fall = angle.turn(speed)
             in_P, fall = add(in_P, w_fit, slopes[0]), add(fall, w_fit, -slopes[1])
         if _is_zero(w_fit):  # then NaN counts at most among the oriented
             counts = oriented & (not _is_zero(w_sign))
@@ -172,7 +172,7 @@ class SCMTrainingLoss:
     ) -> tuple[Number, Number, Tensor | None]:
         """Return margin, rejection, and by how much their part falls with ``Q``; None for 0."""
         # A fit that is a number tells that there is no wait, and that all tuples are finite.
-        if not isinstance(fit, Tensor) and fit == fit and all_reach(angle.size, tau, singular):
+        if not isinstance(fit, Tensor) and fit == fit and all_reach(angle, tau, singular):
             return 0.0, 0.0, None
         finite = ~singular
         n = count(finite, Q)

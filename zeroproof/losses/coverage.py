@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.slopes import alike, bounded, check_mask, count, with_slopes
+from zeroproof.losses.slopes import Angle, alike, bounded, check_mask, count, with_slopes
 from zeroproof.scm.outputs import Outputs, bottom_mask, reaches
 from zeroproof.training.transfer import Number, number
 
@@ -45,13 +45,11 @@ def coverage(
     return covered.float().mean()
 
 
-def all_reach(size: Tensor, tau: Number, spared: Tensor) -> bool:
-    """Tell whether all sizes but the spared ones reach ``tau``; a wait for their device."""
-    if not size.numel():
-        return False
-    least = size.amin().item()
+def all_reach(angle: Angle, tau: Number, spared: Tensor) -> bool:
+    """Tell whether ``|Q|`` reaches ``tau`` but where it is spared; a wait for the device."""
+    least = angle.least
     if not least >= tau:
-        least = size.masked_fill(spared, torch.inf).amin().item()
+        least = angle.size.masked_fill(spared, torch.inf).amin().item()
     return bool(0 < least >= tau)
 
 

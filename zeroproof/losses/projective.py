@@ -51,13 +51,16 @@ def implicit_term(
 
 def chordal_term(angle: Angle, n: Number) -> Number:
     """Return the chordal loss; ``2/n`` times sine and cosine is its slope in the angle."""
-    terms = torch.addcmul(angle.missing, angle.sine, angle.sine)
+    sine, missing = angle.sine, angle.missing
+    terms = sine * sine if missing is None else torch.addcmul(missing, sine, sine)
     return bounded(number(terms.sum()) / n, 0.0, 1.0)
 
 
 def sign_term(angle: Angle, oriented: Tensor) -> tuple[Number, Number]:
     """Return the sign loss, and ``1/n``: where oriented, times the sine it is the slope."""
     kept = number(oriented.count_nonzero())
+    if not isinstance(kept, Tensor) and not kept:
+        return 0.0, 0.0
     n = bounded(kept, 1, torch.inf)
     cosines = number(torch.where(oriented, angle.cosine, 0.0).sum())
     return bounded((kept - cosines) / n, 0.0, 2.0), 1 / n

@@ -17,24 +17,26 @@ import torch
 from torch import Tensor
 
 from zeroproof.scm.outputs import widen
-from zeroproof.training.transfer import Number, number, to_vector
+from zeroproof.training.transfer import Number, as_scalar, number, waits
 
 Rule: TypeAlias = Callable[..., tuple[tuple[Number, ...], tuple[Tensor, ...]]]
 
 
-class _WithSlopes(torch.autograd.Function):
+class _Attach(torch.autograd.Function):
+    """Gives a number the slopes of a rule for its gradient in the inputs."""
+
     @staticmethod
-    def forward(ctx: Any, rule: Rule, *arguments: Any) -> tuple[Tensor, ...]:
-        (number, *others), slopes = rule(*arguments)
-        inputs, constants = arguments[: len(slopes)], arguments[len(slopes) :]
+    def forward(
+        ctx: Any,
+        value: Number,
+        slopes: tuple[Tensor, ...],
+        rule: Rule,
+        constants: tuple[Any, ...],
+        *inputs: Tensor,
+    ) -> Tensor:
         ctx.rule, ctx.constants = rule, constants
         ctx.save_for_backward(*inputs, *slopes)
-        ctx.set_materialize_grads(False)
-        like = slopes[0]
-        value = torch.as_tensor(number, dtype=like.dtype, device=like.device)
-        rest = to_vector(others, like)
-        ctx.mark_non_differentiable(rest)
-        return value, rest
+        return as_scalar(value, slopes[0])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
@@ -43,8 +45,7 @@ class _WithSlopes(torch.autograd.Function):
         inputs, slopes = saved[:half], saved[half:]
         if torch.is_grad_enabled():  # what was saved is a constant, and this is differentiated
             _, slopes = ctx.rule(*inputs, *ctx.constants)
-        own = [None if gradient is None else gradient * slope for slope in slopes]
-        return None, *own, *[None] * len(ctx.constants)
+        return None, None, None, None, *(gradient * slope for slope in slopes)
 
 
 def with_slopes(
@@ -59,8 +60,10 @@ def with_slopes(
             "targets, tau and weights must not require a gradient, which a loss has only in its "
             "predictions; detach them"
         )
-    value, rest = _WithSlopes.apply(rule, *inputs, *constants)  # type: ignore[no-untyped-call]
-    return value, *rest.unbind()
+    with torch.no_grad():
+        (value, *others), slopes = rule(*inputs, *constants)
+        terms = [as_scalar(x, slopes[0]) for x in others]
+    return _Attach.apply(value, slopes, rule, constants, *inputs), *terms  # type: ignore[no-untyped-call]
 
 
 def alike(*tensors: Tensor) -> list[Tensor]:
@@ -101,6 +104,8 @@ class Angle(NamedTuple):
 
     size: Tensor
     """``|Q|``."""
+    least: float
+    """The least ``|Q|``; 0 where that is not known without a wait."""
     larger: Tensor
     """``max(|P|, |Q|)``, held constant; 1 at ``(0, 0)``."""
     shrink: Tensor
@@ -108,27 +113,30 @@ class Angle(NamedTuple):
     p: Tensor
     q: Tensor
     """The predicted tuple at norm 1; ``(0, 0)`` stays there, at a right angle to everything."""
-    missing: Tensor
-    """1 at ``(0, 0)``, else 0."""
+    missing: Tensor | None
+    """1 at ``(0, 0)``, else 0; None where there is none."""
     sine: Tensor
     cosine: Tensor
 
     @classmethod
     def between(cls, P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor) -> Angle:
         """Measure; a target must not be ``(0, 0)``, nor so near 0 or ∞ that its norm is."""
-        size = Q.abs()
-        larger = torch.maximum(P.abs(), size).detach()
-        missing = larger.logical_not().to(larger.dtype)
+        size, missing = Q.abs(), None
+        least = 0.0 if waits(size) or not size.numel() else size.amin().item()
         # No square can overflow, or lose both components to underflow.
-        larger = larger + missing
+        larger = torch.maximum(P.abs(), size).detach()
+        if not least > 0:
+            missing = larger.logical_not().to(larger.dtype)
+            larger = larger + missing
         p, q = P / larger, Q / larger
-        shrink = torch.addcmul(torch.addcmul(missing, p, p), q, q).rsqrt()
+        square = p * p if missing is None else torch.addcmul(missing, p, p)
+        shrink = torch.addcmul(square, q, q).rsqrt()
         p, q = p * shrink, q * shrink
         target = torch.hypot(Y_n, Y_d)
         n, d = Y_n / target, Y_d / target
         sine = p * d - q * n  # not fused, so that it is 0 for equal ones
         cosine = torch.addcmul(p * n, q, d)
-        return cls(size, larger, shrink, p, q, missing, sine, cosine)
+        return cls(size, least, larger, shrink, p, q, missing, sine, cosine)
 
     def turn(self, speed: Tensor) -> tuple[Tensor, Tensor]:
         """Return by how much a term rises with ``P`` and falls with ``Q``.

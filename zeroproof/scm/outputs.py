@@ -57,6 +57,13 @@ def _carrier(outputs: Outputs) -> SCMTensor:
     return SCMTensor(*pair)
 
 
+def least_size(tau: float, dtype: torch.dtype) -> float:
+    """Return the least number above 0 of a dtype that is at least ``tau``."""
+    limits, (_, exponent) = torch.finfo(dtype), math.frexp(tau)
+    unit = limits.eps * max(2.0 ** (exponent - 1), limits.tiny)
+    return max(math.ceil(tau / unit), 1) * unit
+
+
 def reaches(
     size: Float[Tensor, "*shape"], tau: float | Float[Tensor, "..."]
 ) -> Bool[Tensor, "*shape"]:
@@ -67,11 +74,7 @@ def reaches(
     """
     if isinstance(tau, Tensor) or torch.compiler.is_compiling():
         return (size.double() >= tau) & (size > 0)
-    if tau == 0:
-        return size > 0
-    limits, (_, exponent) = torch.finfo(size.dtype), math.frexp(tau)
-    unit = limits.eps * max(2.0 ** (exponent - 1), limits.tiny)
-    return size >= math.ceil(tau / unit) * unit
+    return size >= least_size(tau, size.dtype)
 
 
 def tuple_bottom(

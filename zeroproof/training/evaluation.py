@@ -62,6 +62,7 @@ class Evaluation:
         self._model, self._objective, self._policy = model, objective, config.policy
         self._amp, self._dtype, self._device = config.amp, config.autocast_dtype, device
         self._compiled = torch.compile(self._measured) if config.compile else None
+        self._constants = dict[str, tuple[float, Tensor]]()
 
     def __call__(
         self, inputs: Any, targets: Tensor, tau: float, offered: dict[str, Any]
@@ -85,9 +86,11 @@ class Evaluation:
         with autocast:
             outputs = self._model(inputs)
         outputs = gate_outputs(widen_outputs(outputs), self._policy or GradientPolicy.PASSTHROUGH)
-        given = {"inputs": inputs, "targets": targets}
-        given = {name: x for name, x in given.items() if name in self._objective.accepted}
-        loss, terms = self._objective(outputs, lifted, **given, **offered)
+        given = dict(offered)
+        for name, x in (("inputs", inputs), ("targets", targets)):
+            if name in self._objective.accepted:
+                given[name] = x
+        loss, terms = self._objective(outputs, lifted, **given)
         scalars = {"loss": loss} | {f"loss_{name}": term for name, term in terms.items()}
         return loss, Seen.of(outputs, lifted[1], tau, scalars)
 
@@ -97,11 +100,17 @@ class Evaluation:
         loss, seen = self._run(inputs, targets, tau, offered)
         return loss, seen.names, seen.row()
 
-    def _as_tensors(self, offered: Mapping[str, Any]) -> dict[str, Any]:
-        """Return numbers as tensors on the device; no one waits for a fill."""
-        return {
-            name: self._as_tensors(value)
-            if isinstance(value, Mapping)
-            else torch.full((), value, dtype=torch.float64, device=self._device)
-            for name, value in offered.items()
-        }
+    def _as_tensors(self, offered: Mapping[str, Any], place: str = "") -> dict[str, Any]:
+        """Return numbers as tensors on the device, new ones where they changed; without a wait."""
+        found = dict[str, Any]()
+        for name, value in offered.items():
+            path = f"{place}.{name}"
+            if isinstance(value, Mapping):
+                found[name] = self._as_tensors(value, path)
+                continue
+            last = self._constants.get(path)
+            if last is None or last[0] != value:
+                tensor = torch.full((), value, dtype=torch.float64, device=self._device)
+                last = self._constants[path] = value, tensor
+            found[name] = last[1]
+        return found

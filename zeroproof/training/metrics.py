@@ -8,10 +8,10 @@ from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, tuple_bottom
+from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, least_size, reaches
 from zeroproof.training.transfer import Number, number, to_vector
 
 _COUNTS = ("samples", "covered", "finite", "covered_finite", "rejected_singular")
@@ -32,38 +32,50 @@ MEASURES = (
 def measure(
     P: Float[Tensor, "block batch *outputs"],
     Q: Float[Tensor, "block batch *outputs"],
-    Y_d: Float[Tensor, "block batch *targets"],
-    taus: Float[Tensor, " block"],
+    Y_d: Float[Tensor, "block batch *outputs"],
+    taus: Sequence[Number],
 ) -> Float[Tensor, "block measures"]:
     """Count and measure the outputs of several micro-batches, on their device.
 
     Args:
         P, Q: outputs as tuples.
         Y_d: lifted denominators of the targets; 0 marks a singular one.
-        taus: each micro-batch's threshold on ``|Q|``.
+        taus: each micro-batch's threshold on ``|Q|``; a tensor only where there is one.
 
     Returns:
-        A row of ``MEASURES`` for each micro-batch: the counts of covered samples, of those
-        whose targets are all finite, of the covered and of the ⊥ ones among either kind; of ⊥ and
-        of all elements; and number, sum and minimum of the finite ``|Q|``, ∞ where there is none.
+        A row of ``MEASURES`` for each micro-batch, in float64: the counts of covered samples, of
+        those whose targets are all finite, of the covered and of the ⊥ ones among either kind; of
+        ⊥ and of all elements; and number, sum and minimum of the finite ``|Q|``, ∞ where there is
+        none.
 
     Meets: COV-1, COV-2, STOP-6.
     """
-    block, samples = P.shape[:2]
-    size = Q.abs().reshape(block, samples, -1)
-    tau = taus.reshape(-1, *[1] * (Q.dim() - 1))
-    bottom = tuple_bottom(P, Q, tau).reshape(size.shape)
-    covered = ~bottom.any(2)
-    finite = (Y_d.reshape(block, samples, -1) != 0).all(2)
-    counts = [covered, finite, covered & finite, ~(covered | finite)]
-    known = torch.isfinite(size)
-    finite_size = torch.where(known, size, 0.0).sum((1, 2))
-    least = torch.where(known, size, torch.inf).flatten(1)
+    size = Q.abs()
+    alike = len(set(taus)) == 1
+    reached = reaches(size, taus[0]) if alike else size >= _thresholds(taus, size)
+    sound = reached & (torch.maximum(P.abs(), size) < torch.inf)
+    covered, finite = _of_samples(sound), _of_samples(Y_d.bool())
+    both, known = covered & finite, size < torch.inf
+    found = [flags.flatten(1).sum(1) for flags in (covered, finite, both, sound, known)]
+    n_covered, n_finite, n_both, n_sound, n_known = found
+    neither = covered.shape[1] - n_covered - n_finite + n_both
+    all_of = torch.full_like(n_sound, size[0].numel())
+    counts = n_covered, n_finite, n_both, neither, all_of - n_sound, all_of, n_known
+    total = size.nan_to_num(0.0, 0.0).flatten(1).sum(1)
+    least = size.nan_to_num(torch.inf).flatten(1)
     if not least.shape[1]:  # samples without outputs
-        least = least.new_full((block, 1), torch.inf)
-    number = torch.full_like(finite_size, size[0].numel())
-    columns = [*(flags.sum(1) for flags in counts), bottom.sum((1, 2)), number, known.sum((1, 2))]
-    return torch.stack([*columns, finite_size, least.amin(1)], dim=1)
+        least = least.new_full((len(least), 1), torch.inf)
+    parts = torch.stack(counts, dim=1), torch.stack([total, least.amin(1)], dim=1)
+    return torch.cat([part.double() for part in parts], dim=1)
+
+
+def _of_samples(flags: Bool[Tensor, "block batch *outputs"]) -> Bool[Tensor, "block batch"]:
+    return flags.flatten(2).all(2) if flags.dim() > 2 else flags
+
+
+def _thresholds(taus: Sequence[Number], like: Tensor) -> Tensor:
+    least = [least_size(float(tau), like.dtype) for tau in taus]
+    return to_vector(least, like).view(-1, *[1] * (like.dim() - 1))
 
 
 class Seen(NamedTuple):
@@ -85,8 +97,8 @@ class Seen(NamedTuple):
         if Y_d.shape != P.shape:  # what counts is which samples have a singular target
             finite = Y_d.reshape(len(P), -1).all(1)
             Y_d = finite.view(-1, *[1] * (P.dim() - 1)).expand_as(P)
-        parts = (number(x.detach()) if isinstance(x, Tensor) else x for x in scalars.values())
-        return cls(tuple(scalars), tau, (P.detach(), Q.detach(), Y_d), tuple(parts))
+        parts = tuple(number(x) if isinstance(x, Tensor) else x for x in scalars.values())
+        return cls(tuple(scalars), tau, (P.detach(), Q.detach(), Y_d), parts)
 
     @property
     def kind(self) -> Any:
@@ -94,18 +106,16 @@ class Seen(NamedTuple):
         return self.arrays[0].shape, [x.dtype for x in self.arrays]
 
     def row(self) -> Float[Tensor, " values"]:
-        """Measure, and return ``MEASURES`` and scalars."""
-        return _rows(torch.stack(self.arrays)[None], [self.tau], self.scalars)[0]
+        """Measure, and return ``MEASURES`` and scalars, in float64."""
+        return _rows([x[None] for x in self.arrays], [self.tau], self.scalars)[0]
 
 
 def _rows(
-    arrays: Float[Tensor, "block 3 *outputs"], taus: Sequence[Number], scalars: Sequence[Number]
+    arrays: Sequence[Tensor], taus: Sequence[Number], scalars: Sequence[Number]
 ) -> Float[Tensor, "block values"]:
-    P, Q, Y_d = arrays.unbind(1)
-    exact = Q.new_empty((), dtype=torch.float64)
-    measured = measure(P, Q, Y_d, to_vector(taus, exact))
-    rest = to_vector(scalars, exact).view(len(arrays), -1)
-    return torch.cat([measured.to(rest.dtype), rest], dim=1)
+    P, Q, Y_d = arrays
+    measured = measure(P, Q, Y_d, taus)
+    return torch.cat([measured, to_vector(scalars, measured).view(len(taus), -1)], dim=1)
 
 
 class Block:
@@ -121,8 +131,9 @@ class Block:
 
     def __init__(self, seen: Seen, capacity: int) -> None:
         dtype = reduce(torch.promote_types, (x.dtype for x in seen.arrays))
-        shape = capacity, len(seen.arrays), *seen.arrays[0].shape
-        self.kind = seen.kind
+        samples, *outputs = seen.arrays[0].shape
+        self.kind, self._samples = seen.kind, samples
+        shape = capacity, len(seen.arrays) * samples, *outputs
         self._arrays = torch.empty(shape, dtype=dtype, device=seen.arrays[0].device)
         self.clear()
 
@@ -135,14 +146,17 @@ class Block:
 
     def add(self, seen: Seen) -> None:
         """Take another one."""
-        torch.stack(seen.arrays, out=self._arrays[len(self)])
+        torch.cat(seen.arrays, out=self._arrays[len(self)])
         self._taus.append(seen.tau)
         self._scalars += seen.scalars
 
     def rows(self) -> Float[Tensor, "block values"]:
         """Return ``MEASURES`` and scalars of each."""
         arrays = self._arrays[: len(self)]
-        return _rows(arrays, self._taus, self._scalars) if self._scalars else arrays[:, 0]
+        if not self._scalars:
+            return arrays  # which are rows
+        parts = arrays.view(len(self), 3, self._samples, *arrays.shape[2:])
+        return _rows(parts.unbind(1), self._taus, self._scalars)
 
 
 def pooled(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

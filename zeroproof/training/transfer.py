@@ -42,9 +42,21 @@ def to_host(scalars: Sequence[Tensor]) -> list[float]:
     return numbers
 
 
+def waits(x: Tensor) -> bool:
+    """Tell whether to read a tensor would take a wait, or break a graph."""
+    return not x.is_cpu or torch.compiler.is_compiling()
+
+
 def number(x: Tensor) -> Number:
-    """Return a scalar as Python's number if that takes no wait, and otherwise as it is."""
-    return x.item() if x.is_cpu and not torch.compiler.is_compiling() else x
+    """Return a scalar as Python's number if that takes no wait, and otherwise without its graph."""
+    return x.detach() if waits(x) else x.item()
+
+
+def as_scalar(x: Number, like: Tensor) -> Tensor:
+    """Return a number as a scalar, of a tensor's dtype and on its device, without a wait."""
+    if isinstance(x, Tensor):
+        return x.to(like.dtype)
+    return torch.full((), x, dtype=like.dtype, device=like.device)
 
 
 def from_host(values: Sequence[float], device: torch.device) -> Tensor:
