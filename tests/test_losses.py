@@ -375,6 +375,43 @@ def test_thresholds_and_weights_may_be_tensors() -> None:
         assert torch.allclose(one, other, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("fit", ["chordal", "implicit"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("shape", [(20,), (7, 3), (2, 2, 3), (1,), (0,)])
+@pytest.mark.parametrize("scale", [0.0, 1e-3, 1.0, 1e30])
+def test_where_reading_a_number_takes_a_wait_the_losses_are_the_same(
+    monkeypatch: pytest.MonkeyPatch, fit: str, dtype: torch.dtype, shape: Any, scale: float
+) -> None:
+    """As on a GPU: there counts and sums stay tensors, and nothing is left out for being 0."""
+    P, Q, y = torch.randn(3, *shape, dtype=dtype)
+    P, Q = (scale * x for x in (P, Q))
+    for x in (P, Q):
+        x.requires_grad_()
+    y.view(-1)[:3] = INF
+    y.view(-1)[3:4] = NAN
+    lifted, losses = lift_targets(y), SCMTrainingLoss(LossConfig(fit=fit))
+
+    def everything() -> list[Tensor]:
+        found = []
+        for tau in (0.0, 0.5 * scale, torch.tensor(0.3)):
+            total, terms = losses((P, Q), lifted, tau=tau, targets=y)
+            found += [total, *terms.values(), *torch.autograd.grad(total, (P, Q))]
+        for loss in (chordal_loss, sign_consistency_loss):
+            total = loss(P, Q, *lifted)  # type: ignore[operator]
+            found += [total, *torch.autograd.grad(total, (P, Q))]
+        for total in (margin_loss(Q, 0.5, mask=y.isfinite()), rejection_loss(P, Q, 0.5)):
+            found += [total, *torch.autograd.grad(total, (Q,))]
+        return found
+
+    here = everything()
+    for module in ("losses.slopes", "training.transfer"):
+        monkeypatch.setattr(f"zeroproof.{module}.waits", lambda x: True)
+    rtol = 2e-6 if dtype == torch.float32 else 1e-12
+    for one, other in zip(here, everything(), strict=True):
+        assert one.dtype == other.dtype == dtype
+        torch.testing.assert_close(one, other, rtol=rtol, atol=0.0)
+
+
 COMPILED = """
 import torch
 from zeroproof.losses import LossConfig, SCMTrainingLoss

@@ -40,7 +40,7 @@ def test_a_micro_batch_measured_by_hand() -> None:
     P = torch.tensor([1.0, 1.0, 1.0, 1.0, nan])
     Q = torch.tensor([-0.5, 0.25, 0.01, 0.0, inf])
     Y_d = torch.tensor([1.0, 0.0, 1.0, 0.0, 1.0])
-    rows = measure(P[None], Q[None], Y_d[None], torch.tensor([0.1])).tolist()
+    rows = measure(P[None], Q[None], Y_d[None], [0.1]).tolist()
     values = dict(zip(MEASURES, rows[0], strict=True))
     assert values == {
         "covered": 2,
@@ -65,7 +65,7 @@ def test_parts_of_a_micro_batch_make_it_whole() -> None:
     Q[0, 3], Y_d = torch.nan, (torch.rand(1, 7, 2, generator=generator) > 0.3).float()
     rows = []
     for part in (slice(0, 7), slice(0, 3), slice(3, 4), slice(4, 7)):
-        row = measure(P[:, part], Q[:, part], Y_d[:, part], torch.tensor([0.2]))[0].tolist()
+        row = measure(P[:, part], Q[:, part], Y_d[:, part], [0.2])[0].tolist()
         counts = {"samples": part.stop - part.start, "loss": float(part.start)}
         rows.append(dict(zip(MEASURES, row, strict=True)) | counts)
     assert math.isnan(pooled(rows[2:3])["denom_abs_mean"])
@@ -80,7 +80,7 @@ def test_micro_batches_measured_together_are_measured_as_each_alone() -> None:
     Q[::2].mul_(1e-2)
     Q[0, 0], P[1] = 0.0, math.inf
     Y_d = (torch.rand(6, 3, 2, generator=generator) > 0.3).float()
-    taus = torch.tensor([0.0, 1e-3, 1e-2, 0.1, 1.0, 2.0])
+    taus = [0.0, 1e-3, 1e-2, 0.1, 1.0, 2.0]
     alone = [measure(*(x[k : k + 1] for x in (P, Q, Y_d)), taus[k : k + 1])[0] for k in range(6)]
     together = measure(P, Q, Y_d, taus)
     torch.testing.assert_close(together, torch.stack(alone), equal_nan=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zeroproof.losses.coverage import all_reach, rejection_term
 from zeroproof.losses.projective import chordal_term, implicit_term, margin_term, sign_term
-from zeroproof.losses.slopes import Angle, add, alike, check_mask, count, with_slopes
+from zeroproof.losses.slopes import Angle, add, alike, check_mask, count, some, with_slopes
 from zeroproof.scm.outputs import Outputs, as_tuple
 from zeroproof.training.gap import check_thresholds
 from zeroproof.training.transfer import Number
@@ -175,7 +175,7 @@ class SCMTrainingLoss:
         if not isinstance(fit, Tensor) and fit == fit and all_reach(angle, tau, singular):
             return 0.0, 0.0, None
         finite = ~singular
-        n = count(finite, Q)
+        n = some(count(finite, Q))
         margin, lack = margin_term(angle.size, tau, finite, n)
         rejection, low, rise = rejection_term(
             angle.size, angle.larger, tau, self.config.target_coverage, finite, n

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.slopes import Angle, alike, bounded, check_mask, count, with_slopes
+from zeroproof.losses.slopes import Angle, alike, bounded, check_mask, count, some, with_slopes
 from zeroproof.scm.outputs import Outputs, bottom_mask, reaches
-from zeroproof.training.transfer import Number, number
+from zeroproof.training.transfer import Number
 
 
 def per_sample(mask: Bool[Tensor, "batch *outputs"]) -> Bool[Tensor, " batch"]:
@@ -66,11 +66,11 @@ def rejection_term(
     if size.dim() > 1:
         outputs = max(size.shape[1:].numel(), 1)
         counted = per_sample(finite)
-        n = count(counted, size)
+        n = some(count(counted, size))
         counted = counted.view(-1, *(1,) * (size.dim() - 1))
     lost = counted > (reaches(size, tau) & sound)
     uncovered = lost.flatten(1).any(dim=1) if size.dim() > 1 else lost
-    gap = bounded(number(uncovered.count_nonzero()) / n - (1.0 - target), 0.0, torch.inf)
+    gap = bounded(count(uncovered, size) / n - (1.0 - target), 0.0, torch.inf)
     # The soft coverage is the mean of |Q| over the ⊥ elements: constant slopes, whatever τ.
     return gap * gap, lost & sound, gap * (2.0 / outputs) / n
 
@@ -81,7 +81,8 @@ def _rejection(
     size = Q.abs()
     finite = torch.ones_like(size, dtype=torch.bool) if mask is None else mask
     larger = torch.maximum(P.abs(), size)
-    value, low, fall = rejection_term(size, larger, tau, target, finite, count(finite, size))
+    n = some(count(finite, size))
+    value, low, fall = rejection_term(size, larger, tau, target, finite, n)
     return (value,), (torch.copysign(low.to(Q.dtype) * fall, Q).neg(),)
 
 

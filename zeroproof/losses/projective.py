@@ -22,6 +22,7 @@ from zeroproof.losses.slopes import (
     bounded,
     check_mask,
     count,
+    some,
     with_slopes,
 )
 from zeroproof.training.transfer import Number, number
@@ -43,7 +44,7 @@ def implicit_term(
     p, q = P / size, Q / size
     guard = (root / size / target).square()
     weight = ((q * y_d).square() + (p * y_n).square() + guard).clamp(min=limits.tiny).detach()
-    cross, n = p * y_d - q * y_n, count(mask, P)
+    cross, n = p * y_d - q * y_n, some(count(mask, P))
     terms = (cross.square() / weight).clamp(max=limits.max / 4 / max(P.numel(), 1))
     push = cross / weight * (2.0 / n)
     return number(terms.sum()) / n, (push * y_d / size, push * y_n / -size)
@@ -58,10 +59,10 @@ def chordal_term(angle: Angle, n: Number) -> Number:
 
 def sign_term(angle: Angle, oriented: Tensor) -> tuple[Number, Number]:
     """Return the sign loss, and ``1/n``: where oriented, times the sine it is the slope."""
-    kept = number(oriented.count_nonzero())
+    kept = count(oriented, angle.cosine)
     if not isinstance(kept, Tensor) and not kept:
         return 0.0, 0.0
-    n = bounded(kept, 1, torch.inf)
+    n = some(kept)
     cosines = number(torch.where(oriented, angle.cosine, 0.0).sum())
     return bounded((kept - cosines) / n, 0.0, 2.0), 1 / n
 
@@ -111,7 +112,7 @@ def _implicit(
 
 
 def _chordal(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, mask: Tensor | None) -> Ruled:
-    angle, n = Angle.between(P, Q, Y_n, Y_d), count(mask, P)
+    angle, n = Angle.between(P, Q, Y_n, Y_d), some(count(mask, P))
     in_P, fall = angle.turn(angle.cosine * (2.0 / n))
     return (chordal_term(angle, n),), (in_P, -fall)
 
@@ -124,7 +125,7 @@ def _sign(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, mask: Tensor) -> Ruled
 
 
 def _margin(Q: Tensor, tau: Number, mask: Tensor | None) -> Ruled:
-    n = count(mask, Q)
+    n = some(count(mask, Q))
     value, lack = margin_term(Q.abs(), tau, mask, n)
     return (value,), (lack * Q.sgn() * (-2.0 / n),)
 

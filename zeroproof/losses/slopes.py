@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from zeroproof.scm.outputs import widen
-from zeroproof.training.transfer import Number, as_scalar, number, waits
+from zeroproof.training.transfer import Number, as_scalar, waits
 
 Rule: TypeAlias = Callable[..., tuple[tuple[Number, ...], tuple[Tensor, ...]]]
 
@@ -93,10 +93,16 @@ def bounded(x: Number, lower: float, upper: float) -> Number:
 
 
 def count(mask: Tensor | None, like: Tensor) -> Number:
-    """Return how many elements the mask keeps, at least 1; of ``like`` where there is none."""
+    """Return how many elements the mask keeps; of ``like`` where there is none."""
     if mask is None:
-        return max(like.numel(), 1)
-    return bounded(number(mask.count_nonzero()), 1, torch.inf)
+        return like.numel()
+    found = mask.count_nonzero()
+    return found.to(like.dtype) if waits(found) else found.item()
+
+
+def some(count: Number) -> Number:
+    """Return the count, but at least 1, to divide by."""
+    return bounded(count, 1, torch.inf)
 
 
 class Angle(NamedTuple):
@@ -122,7 +128,9 @@ class Angle(NamedTuple):
     def between(cls, P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor) -> Angle:
         """Measure; a target must not be ``(0, 0)``, nor so near 0 or ∞ that its norm is."""
         size, missing = Q.abs(), None
-        least = 0.0 if waits(size) or not size.numel() else size.amin().item()
+        least = 0.0
+        if not waits(size):
+            least = size.amin().item() if size.numel() else torch.inf
         # No square can overflow, or lose both components to underflow.
         larger = torch.maximum(P.abs(), size).detach()
         if not least > 0:

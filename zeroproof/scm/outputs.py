@@ -58,10 +58,10 @@ def _carrier(outputs: Outputs) -> SCMTensor:
 
 
 def least_size(tau: float, dtype: torch.dtype) -> float:
-    """Return the least number above 0 of a dtype that is at least ``tau``."""
+    """Return the least number of a dtype that is at least ``tau``."""
     limits, (_, exponent) = torch.finfo(dtype), math.frexp(tau)
     unit = limits.eps * max(2.0 ** (exponent - 1), limits.tiny)
-    return max(math.ceil(tau / unit), 1) * unit
+    return math.ceil(tau / unit) * unit
 
 
 def reaches(
@@ -74,7 +74,7 @@ def reaches(
     """
     if isinstance(tau, Tensor) or torch.compiler.is_compiling():
         return (size.double() >= tau) & (size > 0)
-    return size >= least_size(tau, size.dtype)
+    return size >= least_size(tau, size.dtype) if tau else size > 0
 
 
 def tuple_bottom(

@@ -52,7 +52,7 @@ def measure(
     """
     size = Q.abs()
     alike = len(set(taus)) == 1
-    reached = reaches(size, taus[0]) if alike else size >= _thresholds(taus, size)
+    reached = reaches(size, taus[0]) if alike else (size >= _thresholds(taus, size)) & (size > 0)
     sound = reached & (torch.maximum(P.abs(), size) < torch.inf)
     covered, finite = _of_samples(sound), _of_samples(Y_d.bool())
     both, known = covered & finite, size < torch.inf

@@ -263,8 +263,7 @@ class SCMTrainer:
         return window or self.micro_batches + 1 == self._length
 
     def _update(self) -> None:
-        if self.window.skips_on_device:
-            self._settle(but=1)
+        self._settle(but=1)
         try:
             again = self._again if self.window.needs_closure else None
             self.window.step(self._interrupts.received or 0, again)

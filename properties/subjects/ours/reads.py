@@ -13,21 +13,23 @@ from zeroproof.training.transfer import Transfer
 
 
 class HostReads(TorchFunctionMode):
-    """Counts what makes the host wait, until the epoch ends.
+    """Counts what makes the host wait, until the epoch ends; within, the CPU counts as a device.
 
     These are calls by which Python reads a tensor's elements, but for those of a transfer that
     began before the latest forward of the model.
     """
 
+    ASKED = "zeroproof.training.transfer", "zeroproof.losses.slopes"
     READS = frozenset({"item", "tolist", "__bool__", "__float__", "__int__", "__index__", "cpu"})
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.count, self._forwards, self._old, self._ended = 0, 0, False, False
         model.register_forward_hook(lambda *_: self._forward())
-        self._patches = [
+        self._patches: list[Any] = [
             mock.patch.object(Transfer, "__init__", self._begun(Transfer.__init__)),
             mock.patch.object(Transfer, "read", self._read(Transfer.read)),
+            *(mock.patch(f"{module}.waits", return_value=True) for module in self.ASKED),
         ]
 
     def __enter__(self) -> HostReads:

@@ -22,6 +22,7 @@ from properties.subjects.tasks import Disturbed, Plateau, Window
 from spec.epochs import OFFERED, Hooked
 from spec.runs import Event, MicroBatch, Plan, Trace
 from spec.update import Phases, Precision
+from zeroproof.losses import SCMTrainingLoss
 from zeroproof.training.stopping import CoverageStop
 from zeroproof.training.trainer import SCMTrainer, TrainingConfig
 
@@ -154,7 +155,7 @@ class OursTraining:
         """Count what makes the host wait, with a fused optimizer and float16's loss scale."""
         layer = nn.Linear(2, 2)
         optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, fused=True)
-        reads = HostReads(layer)
+        reads, losses = HostReads(layer), SCMTrainingLoss()
         config = TrainingConfig(
             max_epochs=1,
             mixed_precision=True,
@@ -171,7 +172,7 @@ class OursTraining:
         trainer = SCMTrainer(
             layer,
             optimizer,
-            lambda outputs, lifted: outputs.square().mean(),
+            lambda outputs, lifted, tau: losses((outputs, 2 * outputs), lifted, tau=tau),
             Ends([(torch.ones(3, 2), torch.ones(3, 2))] * updates),
             scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: 0.5**k),
             config=config,
