@@ -143,13 +143,13 @@ class SCMTrainingLoss:
         config, (w_fit, _, w_sign, _) = self.config, weights
         angle, n = Angle.between(P, Q, Y_n, Y_d), max(P.numel(), 1)
         sign, share = sign_term(angle, oriented)
-        speed = oriented.to(P.dtype) * (w_sign * share)
-        if config.fit == "chordal":
+        chordal = config.fit == "chordal"
+        speed = angle.cosine * (w_fit * (2.0 / n) if chordal else 0.0)
+        in_P, fall = angle.turn(add(speed, w_sign * share, oriented))
+        if chordal:
             fit = chordal_term(angle, n)
-            in_P, fall = angle.turn(add(speed, w_fit * (2.0 / n), angle.cosine))
         else:
             fit, slopes = implicit_term(P, Q, Y_n, Y_d, config.gamma, None)
-            in_P, fall = angle.turn(speed)
             in_P, fall = add(in_P, w_fit, slopes[0]), add(fall, w_fit, -slopes[1])
         if _is_zero(w_fit):  # then NaN counts at most among the oriented
             counts = oriented & (not _is_zero(w_sign))

@@ -14,7 +14,9 @@ from torch import Tensor
 from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, least_size, reaches
 from zeroproof.training.transfer import Number, number, to_vector
 
-_COUNTS = ("samples", "covered", "finite", "covered_finite", "rejected_singular")
+_COUNTS = dict.fromkeys(
+    ("samples", "covered", "finite", "covered_finite", "rejected_singular")
+)  # in order, and quick to look up
 
 MEASURES = (
     "covered",
@@ -135,6 +137,7 @@ class Block:
         self.kind, self._samples = seen.kind, samples
         shape = capacity, len(seen.arrays) * samples, *outputs
         self._arrays = torch.empty(shape, dtype=dtype, device=seen.arrays[0].device)
+        self._places = self._arrays.unbind()
         self.clear()
 
     def clear(self) -> None:
@@ -146,7 +149,7 @@ class Block:
 
     def add(self, seen: Seen) -> None:
         """Take another one."""
-        torch.cat(seen.arrays, out=self._arrays[len(self)])
+        torch.cat(seen.arrays, out=self._places[len(self._taus)])
         self._taus.append(seen.tau)
         self._scalars += seen.scalars
 

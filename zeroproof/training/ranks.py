@@ -106,7 +106,8 @@ class Ranks:
 
 def whole(x: Tensor) -> Tensor:
     """Return a tensor that is spread over ranks, as those of a sharded model are, in one piece."""
-    gather: Callable[[], Tensor] | None = getattr(x, "full_tensor", None)
+    gather: Callable[[], Tensor] | None
+    gather = None if type(x) is Tensor else getattr(x, "full_tensor", None)
     return x if gather is None else gather()
 
 

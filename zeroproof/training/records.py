@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 
@@ -68,12 +68,14 @@ class RecordLog:
         self._blocks.append(Block(seen, max(most, 1)))
         return self._blocks[-1]
 
-    def complete(self, progress: Mapping[str, float], but: int = 0) -> None:
+    def complete(self, progress: Callable[[], Mapping[str, float]], but: int = 0) -> None:
         """Add to the micro-batches what is now known of their updates, to all but the latest."""
         count = len(self._open) - but
-        for known in self._open[:count]:
-            known.update(progress)
-        del self._open[:count]
+        if count > 0:
+            now = progress()
+            for known in self._open[:count]:
+                known.update(now)
+            del self._open[:count]
 
     def _measure(self) -> None:
         knowns, self._held = self._held, []

@@ -107,9 +107,8 @@ class UpdateWindow:
     def _stepped(self) -> list[nn.Parameter]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
-    @property
     def progress(self) -> dict[str, float]:
-        """The counters, and the learning rate, as records give them."""
+        """Return the counters, and the learning rate, as records give them."""
         lr = self.optimizer.param_groups[0]["lr"]
         return {"global_step": self.global_step, "skipped": self.skipped, "lr": lr}
 
