@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 import time
@@ -160,9 +161,8 @@ class Arena:
         for number in range(effort.rounds if len(turns) > 1 else 0):
             if number >= effort.least and time.perf_counter() - start > effort.case:
                 break
-            # Nobody is always first, nor always after the same one.
-            order = names[number % len(names) :] + names[: number % len(names)]
-            for name in order if number % 2 else reversed(order):
+            # A turn after one of another process is slower, so everyone gets every predecessor.
+            for name in random.Random(number).sample(names, len(names)):
                 outcome.seconds[name].append(turns[name].run())
             tick()
 
