@@ -123,10 +123,9 @@ class SCMTrainingLoss:
         tau = self.config.tau_train if tau is None else tau
         P, Q, Y_n, Y_d = alike(P, Q, Y_n, Y_d)
         numbers = (w.to(P.dtype) if isinstance(w, Tensor) else w for w in weights.values())
-        singular = Y_d.logical_not()
-        oriented = singular if targets is None else targets.abs() == torch.inf
+        oriented = Y_d == 0 if targets is None else targets.isinf()
         check_mask(oriented, P)
-        total, *terms = with_slopes(self._rule, (P, Q), Y_n, Y_d, singular, oriented, tau, *numbers)
+        total, *terms = with_slopes(self._rule, (P, Q), Y_n, Y_d, oriented, tau, *numbers)
         return total, dict(zip(weights, terms, strict=True))
 
     def _rule(
@@ -135,7 +134,6 @@ class SCMTrainingLoss:
         Q: Tensor,
         Y_n: Tensor,
         Y_d: Tensor,
-        singular: Tensor,
         oriented: Tensor,
         tau: Number,
         *weights: Number,
@@ -154,7 +152,7 @@ class SCMTrainingLoss:
         if _is_zero(w_fit):  # then NaN counts at most among the oriented
             counts = oriented & (not _is_zero(w_sign))
             in_P, fall = (torch.where(counts, slope, 0.0) for slope in (in_P, fall))
-        margin, rejection, lack = self._of_denominators(Q, angle, singular, tau, fit, weights)
+        margin, rejection, lack = self._of_denominators(Q, Y_d, angle, tau, fit, weights)
         fall = fall if lack is None else fall + lack
         terms = fit, margin, sign, rejection
         parts = zip(weights, terms, strict=True)
@@ -164,17 +162,17 @@ class SCMTrainingLoss:
     def _of_denominators(
         self,
         Q: Tensor,
+        Y_d: Tensor,
         angle: Angle,
-        singular: Tensor,
         tau: Number,
         fit: Number,
         weights: Sequence[Number],
     ) -> tuple[Number, Number, Tensor | None]:
         """Return margin, rejection, and by how much their part falls with ``Q``; None for 0."""
         # A fit that is a number tells that there is no wait, and that all tuples are finite.
-        if not isinstance(fit, Tensor) and fit == fit and all_reach(angle, tau, singular):
+        if not isinstance(fit, Tensor) and fit == fit and all_reach(angle, tau, Y_d):
             return 0.0, 0.0, None
-        finite = ~singular
+        finite = Y_d != 0
         n = some(count(finite, Q))
         margin, lack = margin_term(angle.size, tau, finite, n)
         rejection, low, rise = rejection_term(

@@ -45,11 +45,11 @@ def coverage(
     return covered.float().mean()
 
 
-def all_reach(angle: Angle, tau: Number, spared: Tensor) -> bool:
-    """Tell whether ``|Q|`` reaches ``tau`` but where it is spared; a wait for the device."""
+def all_reach(angle: Angle, tau: Number, Y_d: Tensor) -> bool:
+    """Tell whether ``|Q|`` reaches ``tau`` for all finite targets; a wait for the device."""
     least = angle.least
     if not least >= tau:
-        least = angle.size.masked_fill(spared, torch.inf).amin().item()
+        least = angle.size.masked_fill(Y_d == 0, torch.inf).amin().item()
     return bool(0 < least >= tau)
 
 

@@ -140,7 +140,10 @@ def widen_outputs(outputs: Outputs) -> Outputs:
     if isinstance(outputs, SCMTensor):
         return SCMTensor(widen(outputs.payload)[0], outputs.bottom)
     pair = _pair(outputs)
-    return outputs if pair is None else (widen(pair[0])[0], widen(pair[1])[0])
+    if pair is None:
+        return outputs
+    first, second = widen(*pair)
+    return first, second
 
 
 def gate_outputs(outputs: Outputs, policy: GradientPolicy) -> Outputs:

@@ -134,7 +134,7 @@ class Block:
     def __init__(self, seen: Seen, capacity: int) -> None:
         dtype = reduce(torch.promote_types, (x.dtype for x in seen.arrays))
         samples, *outputs = seen.arrays[0].shape
-        self.kind, self._samples = seen.kind, samples
+        self.kind, self.capacity, self._samples = seen.kind, capacity, samples
         shape = capacity, len(seen.arrays) * samples, *outputs
         self._arrays = torch.empty(shape, dtype=dtype, device=seen.arrays[0].device)
         self._places = self._arrays.unbind()

@@ -49,24 +49,25 @@ class RecordLog:
         now = time.monotonic()
         if not self._held:
             self._since, self._names = now, seen.names
-        most = min(COUNT, ELEMENTS // max(seen.arrays[0].numel(), 1))
-        if self._ranks.size > 1:  # who measures meets the others there
-            self._most = most = self._most or self._ranks.share(max(most, 1))[0]
-        self._block(seen, most).add(seen)
+        block = self._block(seen)
+        block.add(seen)
         self._open.append(known)
         self._held.append(known)
         waited = self._ranks.size == 1 and now - self._since > SECONDS
-        if waited or len(self._held) >= most:
+        if waited or len(self._held) >= block.capacity:
             self._measure()
 
-    def _block(self, seen: Seen, most: int) -> Block:
-        if self._blocks:
-            if self._blocks[-1].kind == seen.kind:
-                return self._blocks[-1]
-            if not self._blocks[-1]:
-                self._blocks.pop()
-        self._blocks.append(Block(seen, max(most, 1)))
-        return self._blocks[-1]
+    def _block(self, seen: Seen) -> Block:
+        blocks = self._blocks
+        if blocks and blocks[-1].kind == seen.kind:
+            return blocks[-1]
+        if blocks and not blocks[-1]:
+            blocks.pop()
+        most = self._most or max(min(COUNT, ELEMENTS // max(seen.arrays[0].numel(), 1)), 1)
+        if self._ranks.size > 1:  # who measures meets the others there
+            self._most = most = self._most or self._ranks.share(most)[0]
+        blocks.append(Block(seen, most))
+        return blocks[-1]
 
     def complete(self, progress: Callable[[], Mapping[str, float]], but: int = 0) -> None:
         """Add to the micro-batches what is now known of their updates, to all but the latest."""
