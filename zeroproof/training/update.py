@@ -88,9 +88,15 @@ class UpdateWindow:
 
     def start(self) -> None:
         """Forget the window, and all gradients of model and loss."""
-        stepped = {id(p) for p in self._stepped()}
-        parameters = [p for module in self._modules for p in module.parameters()]
-        self._others = [p for p in parameters if id(p) not in stepped]
+        optimizer, stepped = self.optimizer, self._stepped()
+        # Only what an optimizer has of its own need be called; torch's would be profiled, too.
+        inherited = type(optimizer).zero_grad is Optimizer.zero_grad
+        self._zero_grad = None
+        if not inherited or "zero_grad" in vars(optimizer):
+            self._zero_grad = optimizer.zero_grad
+        known = {id(p) for p in stepped}
+        others = [p for module in self._modules for p in module.parameters() if id(p) not in known]
+        self._cleared = others if self._zero_grad else [*stepped, *others]
         self._clear()
 
     def _clear(self) -> None:
@@ -100,8 +106,9 @@ class UpdateWindow:
         self._weighted: list[Tensor] = []
         if self._ranks.size == 1:
             self.base_samples = 0
-        self.optimizer.zero_grad(set_to_none=True)
-        for parameter in self._others:
+        if self._zero_grad:
+            self._zero_grad(set_to_none=True)
+        for parameter in self._cleared:
             parameter.grad = None
 
     def _stepped(self) -> list[nn.Parameter]:
