@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from zeroproof.autodiff.policies import GradientPolicy, gradient_policy
@@ -16,8 +17,11 @@ from zeroproof.training.metrics import Seen
 from zeroproof.training.objective import Objective
 from zeroproof.training.ranks import Ranks
 from zeroproof.training.targets import lift_targets
+from zeroproof.training.transfer import from_host
 
 _NOTHING = nullcontext()
+Places: TypeAlias = tuple[tuple[str, tuple[str, ...] | None], ...]
+"""Names of numbers, with those of the numbers within where there are several."""
 
 
 def training_device(model: nn.Module, config: TrainingConfig, ranks: Ranks) -> torch.device:
@@ -62,7 +66,7 @@ class Evaluation:
         self._model, self._objective, self._policy = model, objective, config.policy
         self._amp, self._dtype, self._device = config.amp, config.autocast_dtype, device
         self._compiled = torch.compile(self._measured) if config.compile else None
-        self._constants = dict[str, tuple[float, Tensor]]()
+        self._values, self._vector = list[float](), torch.empty(0)
 
     def __call__(
         self, inputs: Any, targets: Tensor, tau: float, offered: dict[str, Any]
@@ -74,8 +78,7 @@ class Evaluation:
         with gradient_policy(self._policy) if self._policy else _NOTHING:
             if self._compiled is None:
                 return self._run(inputs, targets, tau, offered)
-            numbers = self._as_tensors({"tau": tau, "offered": offered})
-            loss, names, row = self._compiled(inputs, targets, **numbers)
+            loss, names, row = self._compiled(inputs, targets, *self._packed(tau, offered))
             return loss, Seen(names, tau, (row,), ())
 
     def _run(
@@ -95,22 +98,26 @@ class Evaluation:
         return loss, Seen.of(outputs, lifted[1], tau, scalars)
 
     def _measured(
-        self, inputs: Any, targets: Tensor, tau: Tensor, offered: dict[str, Any]
+        self, inputs: Any, targets: Tensor, numbers: Float[Tensor, " n"], places: Places
     ) -> tuple[Tensor, tuple[str, ...], Tensor]:
+        tau, *left = numbers.unbind()
+        offered = {
+            name: left.pop(0) if keys is None else {key: left.pop(0) for key in keys}
+            for name, keys in places
+        }
         loss, seen = self._run(inputs, targets, tau, offered)
         return loss, seen.names, seen.row()
 
-    def _as_tensors(self, offered: Mapping[str, Any], place: str = "") -> dict[str, Any]:
-        """Return numbers as tensors on the device, new ones where they changed; without a wait."""
-        found = dict[str, Any]()
+    def _packed(self, tau: float, offered: Mapping[str, Any]) -> tuple[Tensor, Places]:
+        """Return all numbers as a vector on the device, and where they belong.
+
+        It is the same one as long as they are the same, and a new one comes without a wait.
+        """
+        values, places = [tau], list[tuple[str, tuple[str, ...] | None]]()
         for name, value in offered.items():
-            path = f"{place}.{name}"
-            if isinstance(value, Mapping):
-                found[name] = self._as_tensors(value, path)
-                continue
-            last = self._constants.get(path)
-            if last is None or last[0] != value:
-                tensor = torch.full((), value, dtype=torch.float64, device=self._device)
-                last = self._constants[path] = value, tensor
-            found[name] = last[1]
-        return found
+            nested = isinstance(value, Mapping)
+            values += value.values() if nested else [value]
+            places.append((name, tuple(value) if nested else None))
+        if values != self._values:
+            self._values, self._vector = values, from_host(values, self._device)
+        return self._vector, tuple(places)
