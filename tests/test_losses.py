@@ -280,6 +280,14 @@ def test_the_composite_is_the_weighted_sum_of_its_terms() -> None:
     assert only.item() == pytest.approx(2 * margin_loss(Q, 0.9, mask=y.isfinite()).item())
 
 
+def test_a_total_beyond_the_largest_number_is_infinite() -> None:
+    P, Q = torch.ones(2), torch.full((2,), 0.5)
+    given = {"fit": 0.0, "margin": 1e30}
+    total, terms = SCMTrainingLoss()((P, Q), (P, P), tau=1e10, loss_weights=given)
+    assert total.item() == INF
+    assert terms["margin"].item() == pytest.approx(1e20)
+
+
 def test_the_configured_threshold_counts_until_a_call_gives_one() -> None:
     inputs = (torch.randn(8), torch.randn(8)), lift_targets(torch.randn(8))
     _, given = SCMTrainingLoss(LossConfig(tau_train=1e-4))(*inputs, tau=0.5)

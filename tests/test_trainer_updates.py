@@ -284,6 +284,22 @@ def test_max_grad_norm_clips_the_update() -> None:
     assert steps[1] == pytest.approx(1e-3, rel=1e-3)
 
 
+def test_an_optimizers_own_way_to_clear_gradients_is_its_own() -> None:
+    class Own(torch.optim.SGD):
+        cleared = 0
+
+        def zero_grad(self, set_to_none: bool = True) -> None:
+            self.cleared += 1
+            super().zero_grad(set_to_none)
+
+    model = small_model()
+    optimizer = Own(model.parameters(), lr=0.1)
+    trainer = make_trainer(model, pole_batches((4, 4, 4)), optimizer=optimizer)
+    optimizer.cleared = 0
+    trainer.fit()
+    assert optimizer.cleared == 1 + 3, "before the first window, and after each"
+
+
 def test_the_scheduler_and_global_step_advance_only_on_applied_updates() -> None:
     x, y = pole_batches((8,))[0]
     model = small_model()

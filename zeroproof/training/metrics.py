@@ -14,9 +14,8 @@ from torch import Tensor
 from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, least_size, reaches
 from zeroproof.training.transfer import Number, number, to_vector
 
-_COUNTS = dict.fromkeys(
-    ("samples", "covered", "finite", "covered_finite", "rejected_singular")
-)  # in order, and quick to look up
+# Keys of a mapping, which are in order and quick to look up.
+_COUNTS = dict.fromkeys(("samples", "covered", "finite", "covered_finite", "rejected_singular"))
 
 MEASURES = (
     "covered",
@@ -64,7 +63,7 @@ def measure(
     all_of = torch.full_like(n_sound, size[0].numel())
     counts = n_covered, n_finite, n_both, neither, all_of - n_sound, all_of, n_known
     total = size.nan_to_num(0.0, 0.0).flatten(1).sum(1)
-    least = size.nan_to_num(torch.inf).flatten(1)
+    least = size.nan_to_num(torch.inf, torch.inf).flatten(1)
     if not least.shape[1]:  # samples without outputs
         least = least.new_full((len(least), 1), torch.inf)
     parts = torch.stack(counts, dim=1), torch.stack([total, least.amin(1)], dim=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -56,7 +57,10 @@ def as_scalar(x: Number, like: Tensor) -> Tensor:
     """Return a number as a scalar, of a tensor's dtype and on its device, without a wait."""
     if isinstance(x, Tensor):
         return x.to(like.dtype)
-    return torch.full((), x, dtype=like.dtype, device=like.device)
+    try:
+        return torch.full((), x, dtype=like.dtype, device=like.device)
+    except RuntimeError:  # it is beyond the dtype's largest number
+        return torch.full((), math.copysign(math.inf, x), dtype=like.dtype, device=like.device)
 
 
 def from_host(values: Sequence[float], device: torch.device) -> Tensor:
@@ -70,8 +74,7 @@ def from_host(values: Sequence[float], device: torch.device) -> Tensor:
 def to_vector(numbers: Sequence[Number], like: Tensor) -> Tensor:
     """Return numbers as a vector, of a tensor's dtype and on its device."""
     if any(isinstance(x, Tensor) for x in numbers):
-        parts = [torch.as_tensor(x, dtype=like.dtype, device=like.device) for x in numbers]
-        return torch.stack(parts)
+        return torch.stack([as_scalar(x, like) for x in numbers])
     if like.is_cpu:
         return torch.tensor(numbers, dtype=like.dtype)
     return from_host(numbers, like.device).to(like.dtype)  # type: ignore[arg-type]
