@@ -32,6 +32,12 @@ def tensors(*values: list[float]) -> list[Tensor]:
     return [torch.tensor(v) for v in values]
 
 
+def reading_takes_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the CPU look like a device."""
+    for module in ("losses.slopes", "training.transfer"):
+        monkeypatch.setattr(f"zeroproof.{module}.waits", lambda x: True)
+
+
 def exact_gradients(P: float, Q: float, y: float) -> tuple[Fraction, tuple[Fraction, Fraction]]:
     """The chordal loss against finite y, and its gradient, in rational arithmetic."""
     p, q, t = Fraction(P), Fraction(Q), Fraction(y)
@@ -80,7 +86,10 @@ def test_the_chordal_loss_is_a_squared_sine() -> None:
         assert loss.item() == pytest.approx(angle.sin().item() ** 2, abs=1e-12)
 
 
-def test_a_right_angle_is_not_rounded_to_more() -> None:
+@pytest.mark.parametrize("waits", [False, True])
+def test_a_right_angle_is_not_rounded_to_more(monkeypatch: pytest.MonkeyPatch, waits: bool) -> None:
+    if waits:
+        reading_takes_a_wait(monkeypatch)
     assert chordal_loss(*tensors([1.0], [4.0], [-4.0], [1.0])).item() == 1.0
 
 
@@ -280,6 +289,13 @@ def test_the_composite_is_the_weighted_sum_of_its_terms() -> None:
     assert only.item() == pytest.approx(2 * margin_loss(Q, 0.9, mask=y.isfinite()).item())
 
 
+@pytest.mark.parametrize("bad", [NAN, INF])
+def test_a_numerator_alone_can_lose_a_sample(bad: float) -> None:
+    P, Q = tensors([bad, 1.0, 1.0, 1.0], [1.0] * 4)
+    _, terms = SCMTrainingLoss()((P, Q), lift_targets(torch.ones(4)), tau=0.1)
+    assert terms["rejection"].item() == pytest.approx((0.95 - 0.75) ** 2)
+
+
 def test_a_total_beyond_the_largest_number_is_infinite() -> None:
     P, Q = torch.ones(2), torch.full((2,), 0.5)
     given = {"fit": 0.0, "margin": 1e30}
@@ -412,8 +428,7 @@ def test_where_reading_a_number_takes_a_wait_the_losses_are_the_same(
         return found
 
     here = everything()
-    for module in ("losses.slopes", "training.transfer"):
-        monkeypatch.setattr(f"zeroproof.{module}.waits", lambda x: True)
+    reading_takes_a_wait(monkeypatch)
     rtol = 2e-6 if dtype == torch.float32 else 1e-12
     for one, other in zip(here, everything(), strict=True):
         assert one.dtype == other.dtype == dtype
