@@ -16,15 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.slopes import (
-    Angle,
-    alike,
-    bounded,
-    check_mask,
-    count,
-    some,
-    with_slopes,
-)
+from zeroproof.losses.slopes import Angle, alike, bounded, check_mask, count, some, with_slopes
 from zeroproof.training.transfer import Number, number
 
 Slopes: TypeAlias = tuple[Tensor, Tensor]

@@ -75,6 +75,4 @@ def to_vector(numbers: Sequence[Number], like: Tensor) -> Tensor:
     """Return numbers as a vector, of a tensor's dtype and on its device."""
     if any(isinstance(x, Tensor) for x in numbers):
         return torch.stack([as_scalar(x, like) for x in numbers])
-    if like.is_cpu:
-        return torch.tensor(numbers, dtype=like.dtype)
     return from_host(numbers, like.device).to(like.dtype)  # type: ignore[arg-type]
