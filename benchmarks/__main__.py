@@ -31,6 +31,9 @@ def main() -> None:
     listed = "; ".join(f"{part}: {title}" for part, title in PARTS.items())
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__, epilog=listed)
     parser.add_argument("--only", type=_parts, default="".join(PARTS), help="parts, as in a,d")
+    parser.add_argument(
+        "--device", choices=["cpu", "cuda"], help="measure on one alone, not on all there are"
+    )
     parser.add_argument("--quick", action="store_true", help="a smoke test; its ratios say little")
     parser.add_argument("--rounds", type=int, default=Effort.rounds, help="rounds at most")
     parser.add_argument("--threads", type=int, default=1, help="of each contestant on the CPU")
@@ -42,6 +45,8 @@ def main() -> None:
     try:
         about = machine(arena.found, options.threads)
         devices = ["cpu", *(["cuda"] if about["gpu"] else [])]
+        if options.device:
+            devices = [options.device]
         chosen = [
             case
             for case in cases(devices, quick=options.quick)

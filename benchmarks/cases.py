@@ -60,9 +60,11 @@ TRAINER, HOOKED = "SCMTrainer", "SCMTrainer with log hook"
 BY_HAND, UNGUARDED = "loop by hand", "loop by hand that a NaN destroys"
 
 
-def _training(device: str, batch: int, amp: str | None, compile: bool) -> Case:
-    """Parts a and b, which share the measurements of the trainer."""
-    options: dict[str, Any] = {"device": device, "batch": batch, "amp": amp, "compile": compile}
+def _training(device: str, batch: int, amp: str | None, mode: str = "") -> Case:
+    """Parts a and b, which share the measurements of the trainer; "fused" is the optimizer."""
+    compile, fused = mode == "compiled", mode == "fused"
+    options: dict[str, Any] = {"device": device, "batch": batch, "amp": amp}
+    options |= {"compile": compile, "fused": fused}
     contestants = {
         TRAINER: Contestant("training:trainer", options),
         HOOKED: Contestant("training:trainer", options | {"hook": True}),
@@ -75,14 +77,14 @@ def _training(device: str, batch: int, amp: str | None, compile: bool) -> Case:
         Ratio("a", HOOKED, BY_HAND, 1.10 if aimed and device == "cpu" else None),
         Ratio("a", TRAINER, UNGUARDED),
     ]
-    if amp is None:
+    if amp is None and not fused:
         aims = {THEIRS[0]: 0.45 if compile else 0.70} if batch <= 1024 and device == "cpu" else {}
         for package in THEIRS:
             theirs = {"device": device, "batch": batch}
             contestants[package] = Contestant("zeroproofml:trainer", theirs, package)
             ratios.append(Ratio("b", TRAINER, package, aims.get(package)))
     kind = amp or "float32"
-    setting = f"batch {batch}, {kind}" + (", compiled" if compile else "")
+    setting = f"batch {batch}, {kind}" + (mode and f", {mode}")
     return Case(setting, device, contestants, tuple(ratios))
 
 
@@ -130,8 +132,10 @@ def cases(devices: list[str], *, quick: bool) -> list[Case]:
         amps = [None, "bf16", *(["fp16"] if device == "cuda" else [])]
         batches = [64] if quick else [64, 1024, 16384]
         for batch in batches:
-            found += [_training(device, batch, amp, False) for amp in amps]
-        found += [_training(device, batch, None, True) for batch in batches if not quick]
+            found += [_training(device, batch, amp) for amp in amps]
+            if device == "cuda":
+                found += [_training(device, batch, amp, "fused") for amp in (None, "fp16")]
+        found += [_training(device, batch, None, "compiled") for batch in batches if not quick]
         powers = [12] if quick else [12, 16, 20, 24]
         found += [_composite(device, power, not quick, power == 24) for power in powers]
         found.append(_rational(device, 12 if quick else 20))

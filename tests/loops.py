@@ -106,8 +106,9 @@ def coverage_run(bottoms: list[int], form: str = "nan", **options: Any) -> Any:
 
 def set_scale(trainer: SCMTrainer, scale: float) -> None:
     """Set float16's loss scale; without one, do nothing."""
-    if trainer.window.scale is not None:
-        trainer.window.scale.value.fill_(scale)
+    own = trainer.window.scale
+    if own is not None:
+        own.load_state_dict(own.state_dict() | {"scale": scale})
 
 
 class Noisy(nn.Module):

@@ -252,13 +252,15 @@ def test_a_nan_loss_does_not_lower_a_float16_scalers_scale() -> None:
     assert trainer.window.scale.value == 8.0
 
 
-def test_the_loss_scale_grows_after_2000_updates_and_falls_at_once() -> None:
-    scale, yes, no = LossScale(torch.device("cpu")), torch.tensor(True), torch.tensor(False)
+@pytest.mark.parametrize("where", ["host", "device", "both"])
+def test_the_loss_scale_grows_after_2000_updates_and_falls_at_once(where: str) -> None:
+    scale = LossScale(None if where == "host" else torch.device("cpu"))
+    yes, no = (True, False) if where != "device" else (torch.tensor(True), torch.tensor(False))
 
     def apply(count: int) -> float:
         for _ in range(count):
             assert not scale.update(yes, no)
-        return scale.value.item()
+        return float(scale.value)
 
     assert apply(1999) == 2.0**16
     assert scale.update(no, yes)
@@ -268,6 +270,12 @@ def test_the_loss_scale_grows_after_2000_updates_and_falls_at_once() -> None:
     assert apply(1) == 2.0**16
     assert apply(1999) == 2.0**16
     assert apply(1) == 2.0**17
+    for number, after in ((2.0**127, 2.0**127), (1.0, 2.0)):
+        scale.load_state_dict({"scale": number, "streak": 1999})
+        assert apply(1) == after
+    scale.load_state_dict({"scale": 1.0, "streak": 7})
+    assert not scale.update(no, yes), "it cannot fall any further"
+    assert scale.state_dict() == {"scale": 1.0, "streak": 7}
 
 
 def test_max_grad_norm_clips_the_update() -> None:

@@ -13,8 +13,11 @@ from zeroproof.layers import SCMRationalLayer
 from zeroproof.losses import SCMTrainingLoss
 from zeroproof.training.targets import lift_targets
 
-# Read: P, Q, Y_n, Y_d and the raw targets. Written: the gradients of P and Q.
-TENSORS_MOVED = 7
+# The forward reads P, Q, Y_n, Y_d and the raw targets. How steep the loss is depends on how many
+# targets there are of each kind, and on the gradient that arrives, so no gradient can be written
+# before the last element is read: the backward reads all five again (to keep two slopes would be to
+# write and read four), and writes the gradients of P and Q.
+TENSORS_MOVED = 12
 
 
 def _repeat(once: Callable[[], object]) -> Job:

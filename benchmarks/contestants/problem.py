@@ -50,8 +50,10 @@ def targets(x: Tensor) -> Tensor:
     return y.masked_fill(x.abs() < 0.01, torch.nan)
 
 
-def start(width: int, device: str) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """Return a model, the same for all, and its optimizer with the settings of a default."""
+def start(
+    width: int, device: str, *, fused: bool = False
+) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """Return a model, the same for all, and its optimizer, with default settings or fused."""
     torch.manual_seed(0)
     model = MLP(width).to(device)
-    return model, torch.optim.Adam(model.parameters(), lr=1e-3)
+    return model, torch.optim.Adam(model.parameters(), lr=1e-3, fused=fused or None)

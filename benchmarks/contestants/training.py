@@ -26,6 +26,7 @@ def trainer(
     width: int = 64,
     amp: str | None = None,
     compile: bool = False,
+    fused: bool = False,
     hook: bool = False,
     accumulation: int = 1,
 ) -> Job:
@@ -36,7 +37,7 @@ def trainer(
     if hook:
         options["log_hook"] = lambda record: None
     options["compile"] = compile
-    model, optimizer = start(width, device)
+    model, optimizer = start(width, device, fused=fused)
     feed = Feed(batch, device)
     config = TrainingConfig(max_epochs=1, **options)
     fitted = SCMTrainer(model, optimizer, SCMTrainingLoss(), feed, config=config)
@@ -58,13 +59,15 @@ def by_hand(
     width: int = 64,
     amp: str | None = None,
     compile: bool = False,
+    fused: bool = False,
     guarded: bool = True,
 ) -> Job:
     """The same arithmetic without metrics, records, checks or windows.
 
-    It skips an update that is not finite, as the trainer does (STEP-3), unless it is not guarded.
+    It skips an update that is not finite, as the trainer does (STEP-3), unless it is not guarded;
+    a fused optimizer does so without a wait.
     """
-    model, optimizer = start(width, device)
+    model, optimizer = start(width, device, fused=fused)
     feed, loss_fn = Feed(batch, device), SCMTrainingLoss()
     scaler = torch.amp.GradScaler(device) if amp == "fp16" else None
 
@@ -90,7 +93,10 @@ def by_hand(
             loss.backward()  # type: ignore[no-untyped-call]
             if guarded:
                 gradients = [p.grad for p in model.parameters() if p.grad is not None]
-                if not torch.isfinite(get_total_norm(gradients) + loss.detach()):
+                finite = torch.isfinite(get_total_norm(gradients) + loss.detach())
+                if fused:
+                    optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]
+                elif not finite:
                     continue
             step()
 

@@ -130,6 +130,7 @@ class SCMTrainingLoss:
 
     def _rule(
         self,
+        gradient: Number,
         P: Tensor,
         Q: Tensor,
         Y_n: Tensor,
@@ -139,20 +140,22 @@ class SCMTrainingLoss:
         *weights: Number,
     ) -> tuple[tuple[Number, ...], tuple[Tensor, Tensor]]:
         config, (w_fit, _, w_sign, _) = self.config, weights
+        # What a float 0 weighs must not become a product, in which NaN counts.
+        pulls = [0.0 if _is_zero(weight) else weight * gradient for weight in weights]
         angle, n = Angle.between(P, Q, Y_n, Y_d), max(P.numel(), 1)
         sign, share = sign_term(angle, oriented)
         chordal = config.fit == "chordal"
-        speed = angle.cosine * (w_fit * (2.0 / n) if chordal else 0.0)
-        in_P, fall = angle.turn(add(speed, w_sign * share, oriented))
+        speed = angle.cosine * (pulls[0] * (2.0 / n) if chordal else 0.0)
+        in_P, fall = angle.turn(add(speed, pulls[2] * share, oriented))
         if chordal:
             fit = chordal_term(angle, n)
         else:
             fit, slopes = implicit_term(P, Q, Y_n, Y_d, config.gamma, None)
-            in_P, fall = add(in_P, w_fit, slopes[0]), add(fall, w_fit, -slopes[1])
+            in_P, fall = add(in_P, pulls[0], slopes[0]), add(fall, pulls[0], -slopes[1])
         if _is_zero(w_fit):  # then NaN counts at most among the oriented
             counts = oriented & (not _is_zero(w_sign))
             in_P, fall = (torch.where(counts, slope, 0.0) for slope in (in_P, fall))
-        margin, rejection, lack = self._of_denominators(Q, Y_d, angle, tau, fit, weights)
+        margin, rejection, lack = self._of_denominators(Q, Y_d, angle, tau, fit, pulls)
         fall = fall if lack is None else fall + lack
         terms = fit, margin, sign, rejection
         parts = zip(weights, terms, strict=True)
@@ -166,7 +169,7 @@ class SCMTrainingLoss:
         angle: Angle,
         tau: Number,
         fit: Number,
-        weights: Sequence[Number],
+        pulls: Sequence[Number],
     ) -> tuple[Number, Number, Tensor | None]:
         """Return margin, rejection, and by how much their part falls with ``Q``; None for 0."""
         # A fit that is a number tells that there is no wait, and that all tuples are finite.
@@ -178,8 +181,9 @@ class SCMTrainingLoss:
         rejection, low, rise = rejection_term(
             angle.size, angle.larger, tau, self.config.target_coverage, finite, n
         )
-        push = low.to(Q.dtype) * (weights[3] * rise)
-        return margin, rejection, add(torch.copysign(push, Q), 2.0 * weights[1], lack * Q.sgn() / n)
+        push = torch.copysign(low.to(Q.dtype), Q) * (pulls[3] * rise)
+        steep = pulls[1] if _is_zero(pulls[1]) else 2.0 * pulls[1] / n
+        return margin, rejection, add(push, steep, lack * Q.sgn())
 
 
 def _is_zero(weight: Number) -> bool:

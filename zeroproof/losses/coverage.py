@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.slopes import Angle, alike, bounded, check_mask, count, some, with_slopes
+from zeroproof.losses.slopes import Angle, alike, check_mask, count, some, with_slopes
 from zeroproof.scm.outputs import Outputs, bottom_mask, reaches
-from zeroproof.training.transfer import Number
+from zeroproof.training.transfer import Number, bounded
 
 
 def per_sample(mask: Bool[Tensor, "batch *outputs"]) -> Bool[Tensor, " batch"]:
@@ -76,14 +76,14 @@ def rejection_term(
 
 
 def _rejection(
-    Q: Tensor, P: Tensor, tau: Number, target: float, mask: Tensor | None
+    gradient: Number, Q: Tensor, P: Tensor, tau: Number, target: float, mask: Tensor | None
 ) -> tuple[tuple[Number], tuple[Tensor]]:
     size = Q.abs()
     finite = torch.ones_like(size, dtype=torch.bool) if mask is None else mask
     larger = torch.maximum(P.abs(), size)
     n = some(count(finite, size))
     value, low, fall = rejection_term(size, larger, tau, target, finite, n)
-    return (value,), (torch.copysign(low.to(Q.dtype) * fall, Q).neg(),)
+    return (value,), (torch.copysign(low.to(Q.dtype), Q) * (gradient * -fall),)
 
 
 def rejection_loss(

@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.slopes import Angle, alike, bounded, check_mask, count, some, with_slopes
-from zeroproof.training.transfer import Number, number
+from zeroproof.losses.slopes import Angle, alike, check_mask, count, some, with_slopes
+from zeroproof.training.transfer import Number, bounded, number
 
 Slopes: TypeAlias = tuple[Tensor, Tensor]
 
@@ -97,29 +97,39 @@ Ruled: TypeAlias = tuple[tuple[Number], tuple[Tensor, ...]]
 
 
 def _implicit(
-    P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, gamma: float, mask: Tensor | None
+    gradient: Number,
+    P: Tensor,
+    Q: Tensor,
+    Y_n: Tensor,
+    Y_d: Tensor,
+    gamma: float,
+    mask: Tensor | None,
 ) -> Ruled:
     value, slopes = implicit_term(P, Q, Y_n, Y_d, gamma, mask)
-    return (value,), slopes
+    return (value,), tuple(slope * gradient for slope in slopes)
 
 
-def _chordal(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, mask: Tensor | None) -> Ruled:
+def _chordal(
+    gradient: Number, P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, mask: Tensor | None
+) -> Ruled:
     angle, n = Angle.between(P, Q, Y_n, Y_d), some(count(mask, P))
-    in_P, fall = angle.turn(angle.cosine * (2.0 / n))
+    in_P, fall = angle.turn(angle.cosine * (gradient * (2.0 / n)))
     return (chordal_term(angle, n),), (in_P, -fall)
 
 
-def _sign(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, mask: Tensor) -> Ruled:
+def _sign(
+    gradient: Number, P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, mask: Tensor
+) -> Ruled:
     angle = Angle.between(P, Q, Y_n, Y_d)
     value, speed = sign_term(angle, mask)
-    in_P, fall = angle.turn(mask.to(P.dtype) * speed)
+    in_P, fall = angle.turn(mask.to(P.dtype) * (gradient * speed))
     return (value,), (in_P, -fall)
 
 
-def _margin(Q: Tensor, tau: Number, mask: Tensor | None) -> Ruled:
+def _margin(gradient: Number, Q: Tensor, tau: Number, mask: Tensor | None) -> Ruled:
     n = some(count(mask, Q))
     value, lack = margin_term(Q.abs(), tau, mask, n)
-    return (value,), (lack * Q.sgn() * (-2.0 / n),)
+    return (value,), (lack * Q.sgn() * (gradient * (-2.0 / n)),)
 
 
 def implicit_loss(

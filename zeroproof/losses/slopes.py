@@ -1,8 +1,8 @@
 """Losses that are computed together with their slopes, and what they have in common.
 
-A *rule* takes tensors and returns a tuple of scalars and a tuple of slopes: those of the first
-scalar in the first tensors. Its slopes are made of differentiable operations, so that they can be
-differentiated again.
+A *rule* takes the gradient that arrives at its first scalar, and tensors; it returns a tuple of
+scalars and a tuple of slopes: those of the first scalar in the first tensors, times that gradient.
+Its slopes are made of differentiable operations, so that they can be differentiated again.
 
 What costs is the number of operations, not the number of elements. So scalars are Python's numbers
 where they can be had without a wait, which is on the CPU, and tensors elsewhere.
@@ -17,13 +17,17 @@ import torch
 from torch import Tensor
 
 from zeroproof.scm.outputs import widen
-from zeroproof.training.transfer import Number, as_scalar, waits
+from zeroproof.training.transfer import Number, as_scalar, bounded, waits
 
 Rule: TypeAlias = Callable[..., tuple[tuple[Number, ...], tuple[Tensor, ...]]]
 
 
 class _Attach(torch.autograd.Function):
-    """Gives a number the slopes of a rule for its gradient in the inputs."""
+    """Gives a number the slopes of a rule for its gradient in the inputs.
+
+    They are kept, except in a loss compiled for a GPU, which waits for memory and for nothing
+    else: there they are computed in the backward, in one pass over the inputs.
+    """
 
     @staticmethod
     def forward(
@@ -35,7 +39,8 @@ class _Attach(torch.autograd.Function):
         *inputs: Tensor,
     ) -> Tensor:
         ctx.rule, ctx.constants = rule, constants
-        ctx.save_for_backward(*inputs, *slopes)
+        ctx.anew = torch.compiler.is_compiling() and not slopes[0].is_cpu
+        ctx.save_for_backward(*inputs, *(inputs if ctx.anew else slopes))
         return as_scalar(value, slopes[0])
 
     @staticmethod
@@ -43,8 +48,11 @@ class _Attach(torch.autograd.Function):
         saved, gradient = ctx.saved_tensors, gradients[0]
         half = len(saved) // 2
         inputs, slopes = saved[:half], saved[half:]
-        if torch.is_grad_enabled():  # what was saved is a constant, and this is differentiated
-            _, slopes = ctx.rule(*inputs, *ctx.constants)
+        # What was kept is a constant, of no use where this is to be differentiated.
+        if ctx.anew or torch.is_grad_enabled():
+            # The gradient goes in, so that no part of it can be computed ahead, and kept.
+            _, slopes = ctx.rule(gradient, *inputs, *ctx.constants)
+            return None, None, None, None, *slopes
         return None, None, None, None, *(gradient * slope for slope in slopes)
 
 
@@ -61,7 +69,7 @@ def with_slopes(
             "predictions; detach them"
         )
     with torch.no_grad():
-        (value, *others), slopes = rule(*inputs, *constants)
+        (value, *others), slopes = rule(1.0, *inputs, *constants)
         terms = [as_scalar(x, slopes[0]) for x in others]
     return _Attach.apply(value, slopes, rule, constants, *inputs), *terms  # type: ignore[no-untyped-call]
 
@@ -85,11 +93,6 @@ def check_mask(mask: Tensor, like: Tensor) -> None:
             f"mask has shape {tuple(mask.shape)}, the tensors {tuple(like.shape)}; "
             "they must be equal"
         )
-
-
-def bounded(x: Number, lower: float, upper: float) -> Number:
-    """Return the number within the bounds; NaN stays NaN."""
-    return x.clamp(lower, upper) if isinstance(x, Tensor) else min(max(x, lower), upper)
 
 
 def count(mask: Tensor | None, like: Tensor) -> Number:

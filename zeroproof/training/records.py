@@ -14,6 +14,7 @@ from zeroproof.training.ranks import Ranks
 from zeroproof.training.transfer import Transfer, from_host
 
 COUNT, ELEMENTS, SECONDS = 128, 2**14, 0.2
+ELEMENTS_ON_GPU = 2**20  # which has no cache to be kept in, and waits longer for each operation
 
 
 class RecordLog:
@@ -63,7 +64,9 @@ class RecordLog:
             return blocks[-1]
         if blocks and not blocks[-1]:
             blocks.pop()
-        most = self._most or max(min(COUNT, ELEMENTS // max(seen.arrays[0].numel(), 1)), 1)
+        first = seen.arrays[0]
+        elements = ELEMENTS if first.is_cpu else ELEMENTS_ON_GPU
+        most = self._most or max(min(COUNT, elements // max(first.numel(), 1)), 1)
         if self._ranks.size > 1:  # who measures meets the others there
             self._most = most = self._most or self._ranks.share(most)[0]
         blocks.append(Block(seen, most))

@@ -53,6 +53,11 @@ def number(x: Tensor) -> Number:
     return x.detach() if waits(x) else x.item()
 
 
+def bounded(x: Number, lower: float, upper: float) -> Number:
+    """Return the number within the bounds; NaN stays NaN."""
+    return x.clamp(lower, upper) if isinstance(x, Tensor) else min(max(x, lower), upper)
+
+
 def as_scalar(x: Number, like: Tensor) -> Tensor:
     """Return a number as a scalar, of a tensor's dtype and on its device, without a wait."""
     if isinstance(x, Tensor):
@@ -73,6 +78,9 @@ def from_host(values: Sequence[float], device: torch.device) -> Tensor:
 
 def to_vector(numbers: Sequence[Number], like: Tensor) -> Tensor:
     """Return numbers as a vector, of a tensor's dtype and on its device."""
-    if any(isinstance(x, Tensor) for x in numbers):
+    scalars = [x for x in numbers if isinstance(x, Tensor)]
+    if scalars and len(scalars) == len(numbers) and len({x.dtype for x in scalars}) == 1:
+        return torch.stack(scalars).to(like.dtype)
+    if scalars:
         return torch.stack([as_scalar(x, like) for x in numbers])
     return from_host(numbers, like.device).to(like.dtype)  # type: ignore[arg-type]

@@ -61,11 +61,13 @@ class UpdateWindow:
     ) -> None:
         self.optimizer, self._applied, self._config = optimizer, applied, config
         self._modules, self._unreduced, self._ranks = list(modules), list(unreduced), ranks
-        needs_scale = config.amp and config.autocast_dtype == torch.float16
-        self.scale = LossScale(device) if needs_scale else None
         # What GradScaler asks of an optimizer that takes ``found_inf``.
         fused = getattr(optimizer, "_step_supports_amp_scaling", False)
         self.skips_on_device = device.type == "cuda" and fused
+        # A number would be compiled in.
+        tensor = self.skips_on_device or config.compile
+        needs_scale = config.amp and config.autocast_dtype == torch.float16
+        self.scale = LossScale(device if tensor else None) if needs_scale else None
         # Such as LBFGS, which evaluates a window several times.
         closure = inspect.signature(optimizer.step).parameters.get("closure")
         self.needs_closure = closure is not None and closure.default is closure.empty
@@ -167,13 +169,14 @@ class UpdateWindow:
         if self.skips_on_device:
             finite = torch.isfinite(torch.stack(results))
             applied = finite.all()
-            self.optimizer.found_inf = (~applied).float()  # type: ignore[attr-defined]
+            skipped = applied.logical_not().float()
+            self.optimizer.found_inf = skipped  # type: ignore[attr-defined]
             self.optimizer.step()
             del self.optimizer.found_inf  # type: ignore[attr-defined]
-            fell = torch.zeros_like(applied)
+            outcome = [skipped, *pooled]
             if self.scale is not None:
-                fell = self.scale.update(applied, finite[losses].all() & ~applied)
-            self._outcome = Transfer(torch.stack([applied.int(), fell.int(), *pooled]))
+                outcome.append(self.scale.update(applied, finite[losses].all() & ~applied))
+            self._outcome = Transfer(torch.stack([x.float() for x in outcome]))
             self._clear()
             return
         known = [math.isfinite(x) for x in to_host(results)]
@@ -183,8 +186,7 @@ class UpdateWindow:
         elif good:
             self._step()
         if self.scale is not None:
-            flags = torch.tensor([good, all(known[losses]) and not good])
-            scale_fell = bool(self.scale.update(*flags.to(self.scale.value.device)))
+            scale_fell = bool(self.scale.update(good, all(known[losses]) and not good))
         self._clear()
         self._count(good, scale_fell, *(int(x) for x in pooled))
 
@@ -248,8 +250,7 @@ class UpdateWindow:
             )
         divisor = self.unit(self._samples)
         if isinstance(divisor, Tensor) or divisor != 1:
-            for gradient in gradients:
-                gradient.div_(divisor)
+            torch._foreach_div_(gradients, divisor)
         limit = self._config.max_grad_norm
         if limit is None:
             return [whole(norm) for norm in torch._foreach_norm(gradients)]
@@ -265,8 +266,9 @@ class UpdateWindow:
         """
         outcome, self._outcome = self._outcome, None
         if outcome is not None:
-            applied, scale_fell, *signal = outcome.read()
-            self._count(bool(applied), bool(scale_fell), *signal)
+            skipped, *left = outcome.read()
+            scale_fell = self.scale is not None and bool(left.pop())
+            self._count(not skipped, scale_fell, *map(int, left))
 
     def _count(self, applied: bool, scale_fell: bool, signal: int = 0) -> None:
         self.signal = signal
