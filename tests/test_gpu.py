@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,9 @@ import pytest
 import torch
 
 from tests.loops import make_trainer, pole_batches, same, small_model, weights
+from zeroproof.command.main import main
+from zeroproof.losses import SCMTrainingLoss
+from zeroproof.training.targets import lift_targets
 
 pytestmark = [
     pytest.mark.gpu,
@@ -62,6 +66,58 @@ def test_resume_on_the_device(tmp_path: Path) -> None:
     assert same(weights(rest.model), weights(whole.model))
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_compiled_steps_are_the_eager_ones(fused: bool) -> None:
+    def run(compile: bool) -> list[dict[str, float]]:
+        model = small_model()
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=fused)
+        return make_trainer(
+            model,
+            pole_batches((64,) * 8),
+            optimizer=optimizer,
+            device="cuda",
+            compile=compile,
+            loss_weights={"fit": 2.0, "rejection": 1.0},
+            coverage_threshold=0.99,
+        ).fit()
+
+    compiled, eager = run(True), run(False)
+    assert [r["global_step"] for r in compiled] == [r["global_step"] for r in eager]
+    for name in ("loss", "coverage", "denom_abs_mean", "loss_sign"):
+        expected = pytest.approx([r[name] for r in eager], rel=1e-3, abs=1e-5)
+        assert [r[name] for r in compiled] == expected
+
+
+@pytest.mark.parametrize("shape", [(2**14,), (2**12, 3)])
+def test_a_compiled_loss_has_the_eager_gradients(shape: tuple[int, ...]) -> None:
+    y = 1 / torch.where(torch.rand(shape) < 0.1, 0.0, torch.randn(shape))
+    y = y.masked_fill(torch.rand(shape) < 0.1, torch.nan).cuda()
+    outputs = [torch.randn(shape).cuda().requires_grad_() for _ in "PQ"]
+    with torch.no_grad():
+        outputs[0][0], outputs[1][:2] = 0.0, 0.0  # (0, 0), and a pole
+
+    def found(loss_fn: Any) -> list[torch.Tensor]:
+        loss, terms = loss_fn(outputs, lift_targets(y), tau=0.1, targets=y)
+        return [loss, *terms.values(), *torch.autograd.grad(3 * loss, outputs)]
+
+    torch.testing.assert_close(found(torch.compile(SCMTrainingLoss())), found(SCMTrainingLoss()))
+
+
+@pytest.mark.parametrize("amp", ["bf16", "fp16"])
+def test_half_precision_reaches_the_result_of_float32(
+    amp: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def error(precision: str) -> float:
+        out = str(tmp_path / precision)
+        assert main(["train", "--device", "cuda", "--amp", precision, "--out", out]) == 0
+        found = re.search(r"mean absolute error of \w+ +([\d.]+)", capsys.readouterr().out)
+        assert found
+        return float(found[1])
+
+    assert error(amp) <= 1.05 * error("off")
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 @pytest.mark.parametrize("amp", [None, "bf16", "fp16"])
 def test_no_call_of_an_epoch_makes_the_host_wait(amp: str | None) -> None:
     options: dict[str, Any] = {"use_amp": True, "amp_dtype": amp} if amp else {}
@@ -72,10 +128,8 @@ def test_no_call_of_an_epoch_makes_the_host_wait(amp: str | None) -> None:
     class Watched(list[Any]):
         def __iter__(self) -> Any:
             torch.cuda.set_sync_debug_mode("error")
-            try:
-                yield from super().__iter__()
-            finally:
-                torch.cuda.set_sync_debug_mode("default")
+            yield from super().__iter__()
+            torch.cuda.set_sync_debug_mode("default")
 
     seen: list[Any] = []
     trainer = make_trainer(
@@ -87,6 +141,9 @@ def test_no_call_of_an_epoch_makes_the_host_wait(amp: str | None) -> None:
         log_hook=seen.append,
         **options,
     )
-    trainer.fit()
+    try:
+        trainer.fit()
+    finally:  # an error leaves the generator where it was
+        torch.cuda.set_sync_debug_mode("default")
     assert len(seen) == 300
     assert trainer.global_step + trainer.skipped_steps == 300

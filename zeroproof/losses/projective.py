@@ -117,9 +117,7 @@ def _chordal(
     return (chordal_term(angle, n),), (in_P, -fall)
 
 
-def _sign(
-    gradient: Number, P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, mask: Tensor
-) -> Ruled:
+def _sign(gradient: Number, P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, mask: Tensor) -> Ruled:
     angle = Angle.between(P, Q, Y_n, Y_d)
     value, speed = sign_term(angle, mask)
     in_P, fall = angle.turn(mask.to(P.dtype) * (gradient * speed))

@@ -100,11 +100,15 @@ class Evaluation:
     def _measured(
         self, inputs: Any, targets: Tensor, numbers: Float[Tensor, " n"], places: Places
     ) -> tuple[Tensor, tuple[str, ...], Tensor]:
-        tau, *left = numbers.unbind()
-        offered = {
-            name: left.pop(0) if keys is None else {key: left.pop(0) for key in keys}
-            for name, keys in places
-        }
+        tau, *given = numbers.unbind()
+        offered: dict[str, Any] = {}
+        start = 0
+        for name, keys in places:
+            if keys is None:
+                offered[name], start = given[start], start + 1
+            else:
+                stop = start + len(keys)
+                offered[name], start = dict(zip(keys, given[start:stop], strict=True)), stop
         loss, seen = self._run(inputs, targets, tau, offered)
         return loss, seen.names, seen.row()
 

@@ -28,7 +28,7 @@ class LossScale:
 
     def __init__(self, device: torch.device | None) -> None:
         self.value: Number = INITIAL
-        self._streak: Tensor | int = 0
+        self._streak: Any = 0
         if device is not None:
             self.value = torch.full((), INITIAL, device=device)
             self._streak = torch.zeros((), dtype=torch.int32, device=device)
@@ -36,7 +36,7 @@ class LossScale:
     def update(self, applied: Any, overflowed: Any) -> Any:
         """Take an update's outcome, bools or tensors; return whether it made the scale fall."""
         falls = overflowed & (self.value > 1)
-        streak = _where(applied, self._streak + 1, _where(falls, 0, self._streak))
+        streak = _where(falls, 0, self._streak + applied)
         grown = _where(streak >= INTERVAL, self.value * GROWTH, self.value)
         self.value = bounded(_where(falls, self.value * BACKOFF, grown), 1.0, LARGEST)
         self._streak = streak % INTERVAL
@@ -48,11 +48,11 @@ class LossScale:
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Put back what :meth:`state_dict` returned."""
-        scale, streak = state["scale"], int(state["streak"])
+        scale: Number = state["scale"]
+        streak: Any = int(state["streak"])
         if isinstance(self.value, Tensor):
-            self.value, self._streak = self.value.new_tensor(scale), self._streak.new_tensor(streak)
-        else:
-            self.value, self._streak = scale, streak
+            scale, streak = self.value.new_tensor(scale), self._streak.new_tensor(streak)
+        self.value, self._streak = scale, streak
 
 
 def _where(condition: Tensor | bool, chosen: Any, other: Any) -> Any:

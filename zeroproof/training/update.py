@@ -135,8 +135,12 @@ class UpdateWindow:
         """Return the factor by which a micro-batch's loss will be scaled in the backward."""
         if not self.base_samples:
             self.base_samples = self._ranks.share(samples)[0]
-        weight = samples / self.base_samples
-        return weight if self.scale is None else weight * self.scale.value
+        weight: Tensor | float = samples / self.base_samples
+        if self.scale is None:
+            return weight
+        # On a GPU each product is one more launch.
+        usual = not isinstance(weight, Tensor) and weight == 1
+        return self.scale.value if usual else weight * self.scale.value
 
     def backward(self, loss: Tensor, samples: int) -> None:
         """Add a micro-batch's gradient; ValueError for a loss that has none."""
