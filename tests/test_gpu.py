@@ -66,6 +66,7 @@ def test_resume_on_the_device(tmp_path: Path) -> None:
     assert same(weights(rest.model), weights(whole.model))
 
 
+@pytest.mark.filterwarnings("ignore")  # of tracing itself
 @pytest.mark.parametrize("fused", [False, True])
 def test_compiled_steps_are_the_eager_ones(fused: bool) -> None:
     def run(compile: bool) -> list[dict[str, float]]:
@@ -88,6 +89,7 @@ def test_compiled_steps_are_the_eager_ones(fused: bool) -> None:
         assert [r[name] for r in compiled] == expected
 
 
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("shape", [(2**14,), (2**12, 3)])
 def test_a_compiled_loss_has_the_eager_gradients(shape: tuple[int, ...]) -> None:
     y = 1 / torch.where(torch.rand(shape) < 0.1, 0.0, torch.randn(shape))
@@ -103,9 +105,8 @@ def test_a_compiled_loss_has_the_eager_gradients(shape: tuple[int, ...]) -> None
     torch.testing.assert_close(found(torch.compile(SCMTrainingLoss())), found(SCMTrainingLoss()))
 
 
-@pytest.mark.parametrize("amp", ["bf16", "fp16"])
 def test_half_precision_reaches_the_result_of_float32(
-    amp: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def error(precision: str) -> float:
         out = str(tmp_path / precision)
@@ -114,7 +115,8 @@ def test_half_precision_reaches_the_result_of_float32(
         assert found
         return float(found[1])
 
-    assert error(amp) <= 1.05 * error("off")
+    single = error("off")
+    assert max(error("bf16"), error("fp16")) <= 1.05 * single
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode")

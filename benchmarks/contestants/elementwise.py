@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.contestants.problem import targets
-from benchmarks.job import Job, compiled
+from benchmarks.contestants.training import compiled
+from benchmarks.job import Job
 from zeroproof.layers import SCMRationalLayer
 from zeroproof.losses import SCMTrainingLoss
 from zeroproof.training.targets import lift_targets
@@ -47,7 +48,7 @@ def composite(device: str, elements: int, *, compile: bool = False) -> Job:
         loss, _ = loss_fn((P, Q), (Y_n, Y_d), targets=y)
         return loss
 
-    function = compiled(total) if compile else total
+    function = compiled(total, device) if compile else total
 
     def once() -> None:
         torch.autograd.grad(function(P, Q, Y_n, Y_d, y), (P, Q))

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from benchmarks.contestants.problem import Batch, Feed, start
-from benchmarks.job import Job, Work, compiled
+from benchmarks.job import Job, Work
 from zeroproof.losses import SCMTrainingLoss
+from zeroproof.training.evaluation import compile_options
 from zeroproof.training.targets import lift_targets
 from zeroproof.training.trainer import SCMTrainer, TrainingConfig
 
 TAU = TrainingConfig().tau_train_min
 AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+Taken = ParamSpec("Taken")
+Given = TypeVar("Given")
+
+
+def compiled(function: Callable[Taken, Given], device: str) -> Callable[Taken, Given]:
+    """Compile a function as the trainer does, for the very shapes that it is called with."""
+    return torch.compile(function, dynamic=False, options=compile_options(torch.device(device)))
 
 
 def trainer(
@@ -78,8 +88,8 @@ def by_hand(
         loss, _ = loss_fn((P.float(), Q.float()), lift_targets(y), tau=TAU, targets=y)
         return loss
 
-    evaluate = compiled(objective) if compile else objective
-    step = compiled(optimizer.step) if compile else optimizer.step
+    evaluate = compiled(objective, device) if compile else objective
+    step = torch.compile(optimizer.step, dynamic=False) if compile else optimizer.step
 
     def epoch() -> None:
         for batch in feed:

@@ -45,6 +45,17 @@ def training_device(model: nn.Module, config: TrainingConfig, ranks: Ranks) -> t
     return device
 
 
+def compile_options(device: torch.device) -> dict[str, Any] | None:
+    """Return options of ``torch.compile`` for a loss, beside the default ones.
+
+    Its six sums are taken of much the same expression, which the compiler would write to the GPU's
+    memory for being long, and read again.
+    """
+    if device.type != "cuda":
+        return None
+    return {"realize_opcount_threshold": 1000, "realize_reads_threshold": 100}
+
+
 class Evaluation:
     """Lifts targets, runs the model under autocast and policy, and its outputs through the loss.
 
@@ -65,7 +76,9 @@ class Evaluation:
     ) -> None:
         self._model, self._objective, self._policy = model, objective, config.policy
         self._amp, self._dtype, self._device = config.amp, config.autocast_dtype, device
-        self._compiled = torch.compile(self._measured) if config.compile else None
+        self._compiled = None
+        if config.compile:
+            self._compiled = torch.compile(self._measured, options=compile_options(device))
         self._values, self._vector = list[float](), torch.empty(0)
 
     def __call__(

@@ -28,19 +28,17 @@ class LossScale:
 
     def __init__(self, device: torch.device | None) -> None:
         self.value: Number = INITIAL
-        self._streak: Any = 0
         if device is not None:
             self.value = torch.full((), INITIAL, device=device)
-            self._streak = torch.zeros((), dtype=torch.int32, device=device)
+        self._streak: Any = 0  # a tensor, once it is added to one
 
     def update(self, applied: Any, overflowed: Any) -> Any:
         """Take an update's outcome, bools or tensors; return whether it made the scale fall."""
-        falls = overflowed & (self.value > 1)
-        streak = _where(falls, 0, self._streak + applied)
-        grown = _where(streak >= INTERVAL, self.value * GROWTH, self.value)
-        self.value = bounded(_where(falls, self.value * BACKOFF, grown), 1.0, LARGEST)
+        before, streak = self.value, _where(overflowed, 0, self._streak + applied)
+        grown = _where(streak >= INTERVAL, before * GROWTH, before)
+        self.value = bounded(_where(overflowed, before * BACKOFF, grown), 1.0, LARGEST)
         self._streak = streak % INTERVAL
-        return falls
+        return self.value < before
 
     def state_dict(self) -> dict[str, float]:
         """Return scale and streak as numbers."""
@@ -48,11 +46,8 @@ class LossScale:
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Put back what :meth:`state_dict` returned."""
-        scale: Number = state["scale"]
-        streak: Any = int(state["streak"])
-        if isinstance(self.value, Tensor):
-            scale, streak = self.value.new_tensor(scale), self._streak.new_tensor(streak)
-        self.value, self._streak = scale, streak
+        scale, self._streak = state["scale"], int(state["streak"])
+        self.value = self.value.new_tensor(scale) if isinstance(self.value, Tensor) else scale
 
 
 def _where(condition: Tensor | bool, chosen: Any, other: Any) -> Any:

@@ -24,8 +24,15 @@ class Transfer:
         self._host, self._arrived = x, None
         if x.device.type == "cuda":
             self._host = torch.empty(x.shape, dtype=x.dtype, pin_memory=True)
-            self._host.copy_(x, non_blocking=True)
             self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        self.send(x)
+
+    def send(self, x: Tensor) -> None:
+        """Copy another tensor of that shape and device; the one before has been read."""
+        if self._arrived is None:
+            self._host = x
+        else:
+            self._host.copy_(x, non_blocking=True)
             self._arrived.record()
 
     def read(self) -> Any:

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.ranks import Ranks, whole
 from zeroproof.training.scale import LossScale
-from zeroproof.training.transfer import Transfer, from_host, to_host
+from zeroproof.training.transfer import Transfer, as_scalar, from_host, to_host
 
 
 class NonFiniteError(RuntimeError):
@@ -82,6 +82,8 @@ class UpdateWindow:
         self.base_samples = 0
         self.signal: int = 0
         self._outcome: Transfer | None = None
+        self._pending = False
+        self._roots: dict[tuple[float, torch.dtype], Tensor] = {}
         # With rates that change, its first step would be compiled otherwise than the later ones, so
         # that a resumed run could differ in the last bits.
         compiles = config.compile and constant_rate and not self.needs_closure
@@ -124,7 +126,7 @@ class UpdateWindow:
     @property
     def closed(self) -> int:
         """Number of windows closed, applied or skipped."""
-        return self.global_step + self.skipped + (self._outcome is not None)
+        return self.global_step + self.skipped + self._pending
 
     @property
     def full(self) -> bool:
@@ -154,10 +156,16 @@ class UpdateWindow:
         self._losses.append(loss.detach())
         if self.needs_closure:
             self._weighted.append(samples * loss.detach())
-        unit = self.unit(samples)
-        if isinstance(unit, Tensor) or unit != 1:
-            loss = loss * unit
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward(self._root(self.unit(samples), loss))  # type: ignore[no-untyped-call]
+
+    def _root(self, unit: Tensor | float, loss: Tensor) -> Tensor:
+        """Return the gradient to begin with, which takes no operation of its own if it is usual."""
+        if isinstance(unit, Tensor):
+            return unit.to(loss.dtype)
+        key = unit, loss.dtype
+        if key not in self._roots:
+            self._roots = {key: as_scalar(unit, loss)}
+        return self._roots[key]
 
     def step(self, signal: int = 0, again: Callable[[], None] | None = None) -> None:
         """Close the window: apply its update, or skip it where something is not finite.
@@ -171,16 +179,7 @@ class UpdateWindow:
         pooled = [self._pool(signal)] if self._ranks.size > 1 else []
         results, losses = [*self._normalise(), *self._losses], slice(-len(self._losses), None)
         if self.skips_on_device:
-            finite = torch.isfinite(torch.stack(results))
-            applied = finite.all()
-            skipped = applied.logical_not().float()
-            self.optimizer.found_inf = skipped  # type: ignore[attr-defined]
-            self.optimizer.step()
-            del self.optimizer.found_inf  # type: ignore[attr-defined]
-            outcome = [skipped, *pooled]
-            if self.scale is not None:
-                outcome.append(self.scale.update(applied, finite[losses].all() & ~applied))
-            self._outcome = Transfer(torch.stack([x.float() for x in outcome]))
+            self._step_on_device(torch.stack(results).abs(), losses, pooled)
             self._clear()
             return
         known = [math.isfinite(x) for x in to_host(results)]
@@ -193,6 +192,23 @@ class UpdateWindow:
             scale_fell = bool(self.scale.update(good, all(known[losses]) and not good))
         self._clear()
         self._count(good, scale_fell, *(int(x) for x in pooled))
+
+    def _step_on_device(self, sizes: Tensor, losses: slice, pooled: list[Tensor]) -> None:
+        """Step, or skip, without telling the host before it asks; in few launches."""
+        applied = sizes.amax() < torch.inf
+        skipped = torch.logical_not(applied, out=torch.empty((), device=sizes.device))
+        self.optimizer.found_inf = skipped  # type: ignore[attr-defined]
+        self.optimizer.step()
+        del self.optimizer.found_inf  # type: ignore[attr-defined]
+        outcome = [skipped, *pooled]
+        if self.scale is not None:
+            outcome.append(self.scale.update(applied, (sizes[losses].amax() < torch.inf) > applied))
+        told = torch.stack([x.float() for x in outcome]) if len(outcome) > 1 else skipped.view(1)
+        if self._outcome is None:
+            self._outcome = Transfer(told)
+        else:
+            self._outcome.send(told)
+        self._pending = True
 
     def _search(self, again: Callable[[], None]) -> bool:
         """Let the optimizer evaluate the window as often as it likes; undo what is not finite."""
@@ -268,9 +284,9 @@ class UpdateWindow:
         Raises :class:`NonFiniteError` after ``max_nonfinite_steps`` skips in a row; one that made
         the float16 scale fall does not count. Meets: STEP-2, STEP-3.
         """
-        outcome, self._outcome = self._outcome, None
-        if outcome is not None:
-            skipped, *left = outcome.read()
+        if self._pending and self._outcome is not None:
+            self._pending = False
+            skipped, *left = self._outcome.read()
             scale_fell = self.scale is not None and bool(left.pop())
             self._count(not skipped, scale_fell, *map(int, left))
 
