@@ -106,7 +106,7 @@ def mutants(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def gpu(session: nox.Session) -> None:
-    """Run the tests that need CUDA, and train under fp16 and bf16; skip where there is none.
+    """Run the tests that need CUDA; skip where there is none.
 
     Uses the Python that runs nox: its torch, unlike CI's, may know the machine's GPU.
     """
@@ -115,7 +115,3 @@ def gpu(session: nox.Session) -> None:
     if str(found).strip() != "True":
         session.skip("torch finds no CUDA device beside nox; nothing was tested")
     session.run(sys.executable, "-m", "pytest", "-m", "gpu", *session.posargs)
-    for dtype in ("fp16", "bf16"):
-        options = ["--epochs", "5", "--device", "cuda", "--amp", dtype]
-        out = f"{session.create_tmp()}/{dtype}"
-        session.run(sys.executable, "-m", "zeroproof", "train", *options, "--out", out)

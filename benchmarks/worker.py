@@ -54,7 +54,7 @@ def peak_memory(work: Work, device: str) -> int:
         work()
         return torch.cuda.max_memory_allocated() - before
     cpu = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=cpu, profile_memory=True) as profiler:
+    with torch.profiler.profile(activities=cpu, profile_memory=True, acc_events=True) as profiler:
         work()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"

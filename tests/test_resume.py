@@ -203,7 +203,15 @@ def test_signals_that_others_take_are_left_alone(where: str) -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def test_a_second_ctrl_c_does_not_wait() -> None:
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C interrupt, which shells switch off for what they start in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_a_second_ctrl_c_does_not_wait(ctrl_c: None) -> None:
     with Interrupts() as interrupts:
         signal.raise_signal(signal.SIGINT)
         assert interrupts.received == signal.SIGINT
@@ -214,7 +222,9 @@ def test_a_second_ctrl_c_does_not_wait() -> None:
 
 
 @pytest.mark.parametrize("when", ["update", "validation", "last validation"])
-def test_ctrl_c_is_honoured_once_and_then_training_goes_on(when: str, tmp_path: Path) -> None:
+def test_ctrl_c_is_honoured_once_and_then_training_goes_on(
+    when: str, tmp_path: Path, ctrl_c: None
+) -> None:
     trainer: SCMTrainer
 
     def loss(outputs: Any, lifted: Any) -> Any:

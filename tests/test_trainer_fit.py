@@ -274,7 +274,7 @@ def test_outputs_and_losses_of_the_wrong_form_are_named(unchecked: None) -> None
 @pytest.mark.parametrize("rated", ["constant", "scheduled", "closure"])
 def test_what_is_compiled(rated: str, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[str] = []
-    monkeypatch.setattr(torch, "compile", lambda f: compiled.append(f.__name__) or f)
+    monkeypatch.setattr(torch, "compile", lambda f, **_: compiled.append(f.__name__) or f)
     model = small_model()
     optimizer: Any = torch.optim.SGD(model.parameters(), lr=0.5)
     if rated == "closure":

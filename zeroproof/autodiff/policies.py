@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from zeroproof.training.transfer import waits
+
 
 class GradientPolicy(Enum):
     """The four rules for a gradient ``g`` at an element with bottom flag ``b``."""
@@ -107,14 +109,14 @@ def _select(
     if policy is GradientPolicy.REJECT:
         return torch.zeros_like(gradient)
     if policy is GradientPolicy.CLAMP:
-        bottom = bottom | torch.isnan(gradient)
+        gradient = gradient.nan_to_num(0.0)
         if isinstance(unit, Tensor):
             bound = unit.to(gradient.device, gradient.dtype)
             gradient = gradient.clamp(-bound, bound)
         else:
             gradient = gradient.clamp(-unit, unit)
     # A select, never a product: 0 · NaN is NaN. Meets: POL-5.
-    return gradient.masked_fill(bottom, 0.0)
+    return gradient.masked_fill(bottom, 0.0) if waits(bottom) or bottom.any() else gradient
 
 
 class _PolicyGate(torch.autograd.Function):

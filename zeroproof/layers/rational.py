@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from zeroproof.autodiff.policies import GradientPolicy, apply_policy, get_policy, register_policy
 from zeroproof.scm.outputs import as_tuple, gate_outputs, reaches
 from zeroproof.training.gap import check_thresholds
+from zeroproof.training.transfer import waits
 
 _PIECE = 2**15
 
@@ -25,10 +27,11 @@ class _Polynomials(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
         ctx.save_for_backward(x, *rows)
-        return tuple(
-            torch.cat([_horner(row, piece) for (piece,) in _pieces(x)]).view(x.shape)
-            for row in rows
-        )
+        found = tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for _ in rows)
+        for piece, *outs in _pieces(x, *found):
+            for row, out in zip(rows, outs, strict=True):
+                _horner(row, piece, out)
+        return found
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -39,18 +42,18 @@ class _Polynomials(torch.autograd.Function):
             again = {"create_graph": True, "materialize_grads": True}
             found = iter(torch.autograd.grad(values, wanted, gradients, **again))
             return tuple(next(found) if t.requires_grad else None for t in inputs)
+        in_x = torch.zeros_like(x, memory_format=torch.contiguous_format)
         needed = ctx.needs_input_grad[0]
-        pieces = (
-            _slopes(_defined(piece), rows, own, needed) for piece, *own in _pieces(x, *gradients)
-        )
-        in_x, *in_rows = zip(*pieces, strict=True)
-        sums = [torch.stack(parts).sum(dim=0) for parts in in_rows]
-        return torch.cat(in_x).view(x.shape) if needed else None, *sums
+        parts = [
+            _slopes(_defined(piece), rows, own, out if needed else None)
+            for piece, out, *own in _pieces(x, in_x, *gradients)
+        ]
+        sums = [torch.stack(part).sum(dim=0) for part in zip(*parts, strict=True)]
+        return in_x if needed else None, *sums
 
 
 def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    whole = torch.compiler.is_compiling() or not tensors[0].is_cpu
-    size = max(tensors[0].numel(), 1) if whole else _PIECE
+    size = max(tensors[0].numel(), 1) if waits(tensors[0]) else _PIECE
     return zip(*(torch.split(t.flatten(), size) for t in tensors), strict=True)
 
 
@@ -59,45 +62,54 @@ def _defined(x: Tensor) -> Tensor:
     return x.nan_to_num(0.0, 0.0, 0.0)
 
 
-def _horner(row: Tensor, x: Tensor) -> Tensor:
+def _horner(row: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
     if len(row) == 1:
-        return row[0].expand_as(x).clone()
+        value = row[0].expand_as(x)
+        return value.clone() if out is None else out.copy_(value)
     *lower, last, highest = row.unbind()
-    result = torch.addcmul(last, highest, x)
+    result = torch.addcmul(last, highest, x, out=out)
     for coefficient in reversed(lower):
-        out = None if torch.is_grad_enabled() else result
         result = torch.addcmul(coefficient, result, x, out=out)
     return result
 
 
 def _slopes(
-    x: Tensor, rows: Sequence[Tensor], gradients: Sequence[Tensor], needed: bool
+    x: Tensor, rows: Sequence[Tensor], gradients: Sequence[Tensor], in_x: Tensor | None
 ) -> list[Tensor]:
-    """Return the gradient in ``x``, if needed, and those in the rows of coefficients."""
-    in_x, in_rows = torch.zeros_like(x), []
+    """Add the gradient in ``x``, if wanted; return those in the rows of coefficients."""
+    in_rows = []
     for row, gradient in zip(rows, gradients, strict=True):
-        if needed and len(row) > 1:
+        if in_x is not None and len(row) > 1:
             slopes = row[1:] * torch.arange(1, len(row), device=row.device)
-            # A gradient of 0 stays 0, also where the slope is too large a number.
-            part = _horner(slopes, x).mul_(gradient)
-            in_x.add_(part.masked_fill_(gradient == 0, 0.0))
-        product, sums = gradient, [gradient.sum()]
-        for _ in range(1, len(row)):
-            product = product * x
-            sums.append(product.sum())
+            part = _horner(slopes, x, torch.empty_like(x)).mul_(gradient)
+            if waits(part) or not math.isfinite(part.sum().item()):
+                # A gradient of 0 stays 0, also where the slope is too large a number.
+                part.masked_fill_(gradient == 0, 0.0)
+            in_x.add_(part)
+        product, sums = gradient.clone(), [gradient.sum()]
+        sums += [product.mul_(x).sum() for _ in range(1, len(row))]
         in_rows.append(torch.stack(sums))
-    return [in_x, *in_rows]
+    return in_rows
 
 
 class _Quotient(torch.autograd.Function):
-    """``P / Q`` where it and ``x`` are not ⊥; elsewhere 0, with a gradient of 0."""
+    """``P / Q`` where it and ``x`` are not ⊥; elsewhere 0, with a gradient of 0.
+
+    A mask costs more than the arithmetic, so one is made only where there may be a ⊥.
+    """
 
     @staticmethod
     def forward(ctx: Any, P: Tensor, Q: Tensor, x: Tensor, tau: float) -> tuple[Tensor, Tensor]:
-        value, size = P / Q, Q.abs()
-        known = torch.maximum(value.abs(), size) < torch.inf
-        bottom = ~(known & reaches(size, tau) & (x.abs() < torch.inf))
-        value.masked_fill_(bottom, 0.0)
+        value, ctx.masked = torch.empty_like(P), False
+        bottom = torch.zeros_like(P, dtype=torch.bool)
+        for p, q, given, v, b in _pieces(P, Q, x, value, bottom):
+            torch.div(p, q, out=v)
+            size = q.abs()
+            largest = torch.maximum(torch.maximum(v.abs(), size), given.abs())
+            if waits(v) or not _sound(largest, size, tau):
+                torch.logical_not((largest < torch.inf) & reaches(size, tau), out=b)
+                v.masked_fill_(b, 0.0)
+                ctx.masked = True
         ctx.save_for_backward(Q, value, bottom)
         ctx.mark_non_differentiable(bottom)
         return value, bottom
@@ -105,8 +117,18 @@ class _Quotient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None]:
         Q, value, bottom = ctx.saved_tensors
-        in_P = (gradient / Q.masked_fill(bottom, 1.0)).masked_fill_(bottom, 0.0)
+        if ctx.masked:
+            in_P = (gradient / Q.masked_fill(bottom, 1.0)).masked_fill_(bottom, 0.0)
+        else:
+            in_P = gradient / Q
         return in_P, (in_P * value).neg_(), None, None
+
+
+def _sound(largest: Tensor, size: Tensor, tau: float) -> bool:
+    """Tell whether all are numbers, of which ``size`` reaches ``tau``."""
+    if not size.numel():
+        return True
+    return largest.amax().item() < torch.inf and 0 < size.amin().item() >= tau
 
 
 class ProjectiveRationalHead(nn.Module):
