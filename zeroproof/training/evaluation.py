@@ -108,7 +108,7 @@ class Evaluation:
             if name in self._objective.accepted:
                 given[name] = x
         loss, terms = self._objective(outputs, lifted, **given)
-        scalars = {"loss": loss} | {f"loss_{name}": term for name, term in terms.items()}
+        scalars = {"loss": loss, **{f"loss_{name}": term for name, term in terms.items()}}
         return loss, Seen.of(outputs, lifted[1], tau, scalars)
 
     def _measured(
