@@ -196,7 +196,8 @@ class UpdateWindow:
     def _step_on_device(self, sizes: Tensor, losses: slice, pooled: list[Tensor]) -> None:
         """Step, or skip, without telling the host before it asks; in few launches."""
         applied = sizes.amax() < torch.inf
-        skipped = torch.logical_not(applied, out=torch.empty((), device=sizes.device))
+        skipped = torch.empty((), dtype=torch.float32, device=sizes.device)
+        torch.logical_not(applied, out=skipped)
         self.optimizer.found_inf = skipped  # type: ignore[attr-defined]
         self.optimizer.step()
         del self.optimizer.found_inf  # type: ignore[attr-defined]
