@@ -84,16 +84,18 @@ class Worker:
 class _Turn:
     worker: Worker
     key: int
-    steps: int = 1
+    unit: int
+    steps: int
 
     def run(self) -> float:
+        # The first steps after a turn of another process are slower.
+        self.worker.ask(run=self.key, steps=max(self.steps // 8 // self.unit, 1) * self.unit)
         seconds: float = self.worker.ask(run=self.key, steps=self.steps)["seconds"]
         return seconds / self.steps
 
-    def calibrate(self, seconds: float, unit: int) -> None:
-        """Set the steps of a turn of about so many seconds, in multiples of a unit."""
-        self.steps = unit
-        self.steps = max(round(seconds / self.run() / unit), 1) * unit
+    def calibrate(self, seconds: float) -> None:
+        """Set the steps of a turn of about so many seconds, in multiples of the unit."""
+        self.steps = max(round(seconds / self.run() / self.unit), 1) * self.unit
 
 
 class Arena:
@@ -126,7 +128,10 @@ class Arena:
             return str(error)
         options = dict(contestant.options)
         answer = worker.ask(make=contestant.factory, options=options, threads=self._threads)
-        return _Turn(worker, answer["key"]) if "key" in answer else str(answer["unavailable"])
+        if "key" not in answer:
+            return str(answer["unavailable"])
+        unit = options.get("accumulation", 1)
+        return _Turn(worker, answer["key"], unit, unit)
 
     def compare(
         self, case: Case, parts: str, effort: Effort, tick: Callable[[], object]
@@ -143,8 +148,8 @@ class Arena:
                         outcome.left_out[name] = entered
                     else:
                         turns[name] = entered
-        for name, turn in turns.items():
-            turn.calibrate(effort.turn, case.contestants[name].options.get("accumulation", 1))
+        for turn in turns.values():
+            turn.calibrate(effort.turn)
         for peak in (p for p in case.peaks if p.part in parts and p.of in turns):
             turn = turns[peak.of]
             outcome.peaks[peak.of] = turn.worker.ask(memory=turn.key)["bytes"]
@@ -161,7 +166,7 @@ class Arena:
         for number in range(effort.rounds if len(turns) > 1 else 0):
             if number >= effort.least and time.perf_counter() - start > effort.case:
                 break
-            # A turn after one of another process is slower, so everyone gets every predecessor.
+            # Everyone gets every predecessor.
             for name in random.Random(number).sample(names, len(names)):
                 outcome.seconds[name].append(turns[name].run())
             tick()

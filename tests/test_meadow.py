@@ -449,6 +449,32 @@ def test_a_rational_head_evaluated_in_pieces_keeps_nothing_but_its_input() -> No
         assert torch.allclose(one, other)
 
 
+@pytest.mark.parametrize("tau", [0.0, 0.3])
+@pytest.mark.parametrize("bad", [None, INF, NAN, 1.0, 1e30])
+def test_a_rational_layer_does_in_pieces_what_it_does_at_once(
+    bad: float | None, tau: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One piece may have a ⊥, or a gradient of 0 beside a slope too large, and others not."""
+    layer = SCMRationalLayer(3, 2, tau=tau)
+    with torch.no_grad():
+        layer.head.numerator.copy_(torch.tensor([0.5, 1.0, -0.25, 1e10]))
+        layer.head.denominator.copy_(torch.tensor([1.0, 0.0, -1.0]))  # a pole at ±1
+    x = torch.linspace(-0.5, 0.5, 40)
+    if bad is not None:
+        x[25] = bad
+    x.requires_grad_()
+    results = []
+    for piece in (100, 8):
+        monkeypatch.setattr("zeroproof.layers.rational._PIECE", piece)
+        value, bottom = layer(x)
+        weights = torch.linspace(-1.0, 1.0, 39)  # one of them is 0
+        total = (value[1:] * weights).sum()
+        results.append([value, bottom, *torch.autograd.grad(total, [x, *layer.parameters()])])
+    assert results[0][1].tolist() == [n == 25 and bad is not None for n in range(40)]
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 def test_a_power_that_overflows_spoils_no_gradient_in_x() -> None:
     x = torch.tensor([1e30, 2.0, INF, 1e38], requires_grad=True)
     layer = SCMRationalLayer(3, 2)

@@ -100,8 +100,8 @@ class _Quotient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, P: Tensor, Q: Tensor, x: Tensor, tau: float) -> tuple[Tensor, Tensor]:
-        value, ctx.masked = torch.empty_like(P), False
-        bottom = torch.zeros_like(P, dtype=torch.bool)
+        value, ctx.masked = torch.empty_like(P, memory_format=torch.contiguous_format), False
+        bottom = torch.zeros_like(value, dtype=torch.bool)
         for p, q, given, v, b in _pieces(P, Q, x, value, bottom):
             torch.div(p, q, out=v)
             size = q.abs()
