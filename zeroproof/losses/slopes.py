@@ -137,7 +137,7 @@ class Angle(NamedTuple):
         # No square can overflow, or lose both components to underflow.
         larger = torch.maximum(P.abs(), size).detach()
         if not least > 0:
-            missing = larger.logical_not().to(larger.dtype)
+            missing = (larger == 0).to(larger.dtype)
             larger = larger + missing
         p, q = P / larger, Q / larger
         square = p * p if missing is None else torch.addcmul(missing, p, p)
