@@ -473,6 +473,14 @@ def test_a_rational_layer_does_in_pieces_what_it_does_at_once(
     assert results[0][1].tolist() == [n == 25 and bad is not None for n in range(40)]
     for one, other in zip(*results, strict=True):
         torch.testing.assert_close(one, other)
+    sound = ~results[0][1]
+    z = x.detach()[sound].requires_grad_()
+    powers = torch.stack([z**0, z, z**2, z**3])
+    plain = (layer.head.numerator @ powers) / (layer.head.denominator @ powers[:3])
+    arriving = torch.cat([torch.zeros(1), weights])[sound]
+    inputs = [z, *layer.parameters()]
+    (in_x, *others), expected = results[0][2:], torch.autograd.grad(plain, inputs, arriving)
+    torch.testing.assert_close([in_x[sound], *others], list(expected), rtol=1e-4, atol=1e-5)
 
 
 def test_a_power_that_overflows_spoils_no_gradient_in_x() -> None:

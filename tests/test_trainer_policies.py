@@ -18,7 +18,7 @@ from tests.loops import (
     small_model,
     weights,
 )
-from zeroproof.autodiff.policies import GradientPolicy, apply_policy
+from zeroproof.autodiff.policies import GradientPolicy, apply_policy, gradient_unit
 from zeroproof.layers import ProjectiveRationalHead, SCMRationalLayer
 from zeroproof.scm.outputs import gate_outputs
 
@@ -102,6 +102,16 @@ def test_the_unit_of_a_window_ends_with_the_forward() -> None:
     x = torch.zeros(1, requires_grad=True)
     (9 * apply_policy(x, torch.tensor([False]), "clamp")).sum().backward()
     assert x.grad == 1.0
+
+
+@pytest.mark.parametrize("unit", [4.0, torch.tensor(4.0)])
+def test_clamp_bounds_by_the_unit_on_either_side(unit: Any) -> None:
+    x = torch.zeros(6, requires_grad=True)
+    with gradient_unit(unit):
+        gated = apply_policy(x, torch.tensor([False] * 5 + [True]), GradientPolicy.CLAMP)
+    nan, inf = torch.nan, torch.inf
+    (found,) = torch.autograd.grad(gated, x, torch.tensor([5.0, -9.0, -3.0, nan, -inf, 2.0]))
+    assert found.tolist() == [4.0, -4.0, -3.0, 0.0, -4.0, 0.0]
 
 
 def test_the_policy_in_force_ends_with_the_forward() -> None:

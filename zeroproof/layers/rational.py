@@ -100,7 +100,7 @@ class _Quotient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, P: Tensor, Q: Tensor, x: Tensor, tau: float) -> tuple[Tensor, Tensor]:
-        value, ctx.masked = torch.empty_like(P, memory_format=torch.contiguous_format), False
+        value, ctx.masked = torch.empty_like(P), False
         bottom = torch.zeros_like(value, dtype=torch.bool)
         for p, q, given, v, b in _pieces(P, Q, x, value, bottom):
             torch.div(p, q, out=v)
@@ -125,10 +125,11 @@ class _Quotient(torch.autograd.Function):
 
 
 def _sound(largest: Tensor, size: Tensor, tau: float) -> bool:
-    """Tell whether all are numbers, of which ``size`` reaches ``tau``."""
-    if not size.numel():
-        return True
-    return largest.amax().item() < torch.inf and 0 < size.amin().item() >= tau
+    """Tell whether all are numbers, of which ``size`` reaches ``tau``; False for none at all.
+
+    No quotient by 0 is a number.
+    """
+    return size.numel() > 0 and largest.amax().item() < torch.inf and size.amin().item() >= tau
 
 
 class ProjectiveRationalHead(nn.Module):
