@@ -22,7 +22,7 @@ from tests.loops import (
 )
 from zeroproof.losses import SCMTrainingLoss
 from zeroproof.scm import SCMTensor
-from zeroproof.training.metrics import MEASURES, EpochTotals, measure, pooled
+from zeroproof.training.metrics import MEASURES, EpochTotals, Seen, measure, pooled
 
 
 @pytest.mark.parametrize("form", ["nan", "mask"])
@@ -37,24 +37,24 @@ def test_nine_good_batches_and_a_bad_last_one_do_not_stop_a_run(form: str) -> No
 
 def test_a_micro_batch_measured_by_hand() -> None:
     nan, inf = math.nan, math.inf
-    P = torch.tensor([1.0, 1.0, 1.0, 1.0, nan])
-    Q = torch.tensor([-0.5, 0.25, 0.01, 0.0, inf])
-    Y_d = torch.tensor([1.0, 0.0, 1.0, 0.0, 1.0])
+    P = torch.tensor([1.0, 1.0, 1.0, 1.0, nan, 1.0])
+    Q = torch.tensor([-0.5, 0.25, 0.01, 0.0, inf, nan])
+    Y_d = torch.tensor([1.0, 0.0, 1.0, 0.0, 1.0, 1.0])
     rows = measure(P[None], Q[None], Y_d[None], [0.1]).tolist()
     values = dict(zip(MEASURES, rows[0], strict=True))
     assert values == {
         "covered": 2,
-        "finite": 3,
+        "finite": 4,
         "covered_finite": 1,
         "rejected_singular": 1,
-        "bottoms": 3,
-        "elements": 5,
+        "bottoms": 4,
+        "elements": 6,
         "known": 4,
         "denom_sum": pytest.approx(0.76),
         "denom_abs_min": 0.0,
     }
     found = pooled([values])
-    assert found["bottom_frac"] == 3 / 5
+    assert found["bottom_frac"] == 4 / 6
     assert found["denom_abs_mean"] == pytest.approx(0.76 / 4)
     assert found["denom_abs_min"] == 0.0
 
@@ -79,11 +79,18 @@ def test_micro_batches_measured_together_are_measured_as_each_alone() -> None:
     P, Q = torch.randn(2, 6, 3, 2, generator=generator)
     Q[::2].mul_(1e-2)
     Q[0, 0], P[1] = 0.0, math.inf
+    Q[4, 1] = -1.0  # just as large as its threshold
     Y_d = (torch.rand(6, 3, 2, generator=generator) > 0.3).float()
     taus = [0.0, 1e-3, 1e-2, 0.1, 1.0, 2.0]
     alone = [measure(*(x[k : k + 1] for x in (P, Q, Y_d)), taus[k : k + 1])[0] for k in range(6)]
     together = measure(P, Q, Y_d, taus)
     torch.testing.assert_close(together, torch.stack(alone), equal_nan=True)
+
+
+def test_a_sample_is_finite_if_all_of_its_targets_are() -> None:
+    P, Y_d = torch.ones(2), torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 1.0]])
+    row = Seen.of((P, P), Y_d, 0.5, {"loss": 3.0}).row().tolist()
+    assert dict(zip([*MEASURES, "loss"], row, strict=True))["finite"] == 1.0
 
 
 def test_an_epochs_least_denominator_passes_over_batches_without_one() -> None:

@@ -96,7 +96,7 @@ class Seen(NamedTuple):
         P, Q = as_tuple(outputs)
         tau = tau if is_projective(outputs) else 0.0
         if Y_d.shape != P.shape:  # what counts is which samples have a singular target
-            finite = Y_d.reshape(len(P), -1).all(1)
+            finite = Y_d.reshape(len(P), -1).all(1).to(P.dtype)
             Y_d = finite.view(-1, *[1] * (P.dim() - 1)).expand_as(P)
         parts = tuple(number(x) if isinstance(x, Tensor) else x for x in scalars.values())
         return cls(tuple(scalars), tau, (P.detach(), Q.detach(), Y_d), parts)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from zeroproof.training.config import TrainingConfig
+from zeroproof.training.transfer import Number
 
 OFFERED = ("loss_weights", "epoch", "global_step", "tau", "inputs", "targets")
 
@@ -68,7 +69,7 @@ class Objective:
 
     def __call__(
         self, outputs: object, lifted: tuple[Tensor, Tensor], **offered: object
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    ) -> tuple[Tensor, dict[str, Number]]:
         """Return the loss and its terms.
 
         Raises TypeError for anything but a scalar tensor, alone or with a dict of terms.
