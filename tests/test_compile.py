@@ -1,13 +1,16 @@
-"""The compiled step: one compilation for all thresholds, weights and epochs."""
+"""What is compiled: one compilation for all thresholds, weights and epochs; eager gradients."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+import torch
 
 from tests.loops import make_trainer, pole_batches, small_model
+from zeroproof.layers import SCMRationalLayer
 
 # In a process of its own: the tests' checks of shapes and dtypes are no code to compile.
 SCRIPT = """
@@ -73,3 +76,18 @@ def test_a_compiled_run_saves_the_plain_model(unchecked: None) -> None:
     trainer = make_trainer(small_model(), pole_batches([4]), compile=True, gradient_policy="clamp")
     trainer.fit()
     make_trainer(small_model(1), pole_batches([4])).load_state_dict(trainer.state_dict())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_rational_layer_has_the_eager_gradients(unchecked: None) -> None:
+    layer = SCMRationalLayer(3, 2, tau=0.3)
+    x = torch.tensor([0.5, -1.0, 2.0, torch.inf, 0.1, torch.nan], requires_grad=True)
+
+    def found(function: Any) -> list[Any]:
+        value, bottom = function(x)
+        return [value, bottom, *torch.autograd.grad((3 * value).sum(), [x, *layer.parameters()])]
+
+    compiled = torch.compile(lambda x: layer(x), backend="aot_eager")
+    for one, other in zip(found(layer), found(compiled), strict=True):
+        torch.testing.assert_close(one, other)
+    assert found(layer)[2].abs().sum() > 0

@@ -22,6 +22,9 @@ class _Polynomials(torch.autograd.Function):
     """Polynomials of the same ``x`` by Horner's rule; keeps ``x`` and the coefficients only.
 
     On a CPU they are evaluated, and differentiated, in pieces that stay in its cache.
+
+    What calls this must not be compiled: traced, torch 2.11 loses the gradient of what is written
+    in place, and torch 2.13 every policy behind functions of several outputs.
     """
 
     @staticmethod
@@ -100,16 +103,18 @@ class _Quotient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, P: Tensor, Q: Tensor, x: Tensor, tau: float) -> tuple[Tensor, Tensor]:
-        value, ctx.masked = torch.empty_like(P), False
-        bottom = torch.zeros_like(value, dtype=torch.bool)
-        for p, q, given, v, b in _pieces(P, Q, x, value, bottom):
-            torch.div(p, q, out=v)
-            size = q.abs()
-            largest = torch.maximum(torch.maximum(v.abs(), size), given.abs())
-            if waits(v) or not _sound(largest, size, tau):
-                torch.logical_not((largest < torch.inf) & reaches(size, tau), out=b)
-                v.masked_fill_(b, 0.0)
-                ctx.masked = True
+        ctx.masked = waits(P)
+        if ctx.masked:
+            value, bottom = _masked(P / Q, Q.abs(), x, tau)
+        else:
+            value, bottom = torch.empty_like(P), torch.zeros_like(P, dtype=torch.bool)
+            for p, q, given, v, b in _pieces(P, Q, x, value, bottom):
+                torch.div(p, q, out=v)
+                size = q.abs()
+                if not _sound(v, size, given, tau):
+                    for out, part in zip((v, b), _masked(v, size, given, tau), strict=True):
+                        out.copy_(part)
+                    ctx.masked = True
         ctx.save_for_backward(Q, value, bottom)
         ctx.mark_non_differentiable(bottom)
         return value, bottom
@@ -124,12 +129,24 @@ class _Quotient(torch.autograd.Function):
         return in_P, (in_P * value).neg_(), None, None
 
 
-def _sound(largest: Tensor, size: Tensor, tau: float) -> bool:
+def _largest(value: Tensor, size: Tensor, x: Tensor) -> Tensor:
+    return torch.maximum(torch.maximum(value.abs(), size), x.abs())
+
+
+def _sound(value: Tensor, size: Tensor, x: Tensor, tau: float) -> bool:
     """Tell whether all are numbers, of which ``size`` reaches ``tau``; False for none at all.
 
     No quotient by 0 is a number.
     """
-    return size.numel() > 0 and largest.amax().item() < torch.inf and size.amin().item() >= tau
+    if not size.numel() or not size.amin().item() >= tau:
+        return False
+    return _largest(value, size, x).amax().item() < torch.inf
+
+
+def _masked(value: Tensor, size: Tensor, x: Tensor, tau: float) -> tuple[Tensor, Tensor]:
+    """Return the value, 0 where it is ⊥, and where that is."""
+    bottom = ~((_largest(value, size, x) < torch.inf) & reaches(size, tau))
+    return value.masked_fill(bottom, 0.0), bottom
 
 
 class ProjectiveRationalHead(nn.Module):
@@ -168,6 +185,7 @@ class ProjectiveRationalHead(nn.Module):
                 self.numerator[1] = 1.0
             self.denominator[0] = 1.0
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(
         self, x: Float[Tensor, "*shape"]
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
@@ -205,6 +223,7 @@ class SCMRationalLayer(nn.Module):
         self.head = ProjectiveRationalHead(numerator_degree, denominator_degree)
         self.tau = tau
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(
         self, x: Float[Tensor, "*shape"]
     ) -> tuple[Float[Tensor, "*shape"], Bool[Tensor, "*shape"]]:
