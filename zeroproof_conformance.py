@@ -1,16 +1,16 @@
 """The conformance suite under one name, in a checkout and where it is installed.
 
 A subject takes from here what it needs of the specification, :data:`spec`, and says by
-:class:`Absent` what it does not offer.
+:class:`Unsupported` what it does not offer.
 """
 
 import sys
 from collections.abc import Sequence
 
 import spec
-from properties.hold import Absent
+from properties.assertions import Unsupported
 
-__all__ = ["Absent", "main", "spec"]
+__all__ = ["Unsupported", "main", "spec"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

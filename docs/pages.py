@@ -108,7 +108,7 @@ def clause_page(clause: Clause, evidence: Evidence, broken: Iterable[type] = ())
 
 def sources(clause: Clause) -> Iterator[tuple[str, str]]:
     """Walk where a clause comes from: the kind of source, and what it says."""
-    for part in re.split(r"; (?=(?:Guide|Paper|Ours): )", clause.source):
+    for part in re.split(r"; (?=(?:Guide|Paper|ZeroProof): )", clause.source):
         kind, _, reason = part.partition(": ")
         yield kind, reason
 

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import properties.torch_random  # noqa: F401
-from properties.hold import unshrunk
+from properties.assertions import unshrunk
 from properties.subjects.exact import Exact
-from properties.subjects.ours import Ours
+from properties.subjects.zeroproof import ZeroProof
 from properties.trace import Recorder
 
 # Adapters of other packages, which are not here.
-collect_ignore = ["subjects/public/theirs"]
+collect_ignore = ["subjects/third_party/adapters"]
 
 _EXAMPLES = 100
 
@@ -55,7 +55,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         return
     unmet = metafunc.definition.get_closest_marker("unmet")
     marks = [pytest.mark.xfail(strict=True, reason=unmet.args[0])] if unmet else []
-    subjects = [pytest.param(Exact(), id="exact"), pytest.param(Ours(), id="ours", marks=marks)]
+    subjects = [
+        pytest.param(Exact(), id="exact"),
+        pytest.param(ZeroProof(), id="zeroproof", marks=marks),
+    ]
     metafunc.parametrize("subject", subjects)
 
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from properties.hold import hold
+from properties.assertions import assert_clause
 from properties.strategies import numbers, rounded, singular_numbers
 from spec import BOTTOM, CLAUSES
 from spec.algebra import Bottom, Number
@@ -55,7 +55,7 @@ def property_of(id: str) -> Callable[[Computes], None]:
     @given(st.data())
     def test(subject: Computes, data: st.DataObject) -> None:
         kind = data.draw(st.sampled_from(subject.kinds), label="kind")
-        hold(id, subject, kind, *data.draw(assignments(id, kind), label="elements"))
+        assert_clause(id, subject, kind, *data.draw(assignments(id, kind), label="elements"))
 
     return test
 
@@ -114,7 +114,7 @@ def test_ALG_among_a_few_numbers(subject: Computes, id: str) -> None:
     """All assignments of ⊥, 0 and a few other numbers to the variables of a law."""
     if "rational" in subject.kinds and not CLAUSES[id].must_fail:
         for values in itertools.product(FEW, repeat=LAWS[id].arity):
-            hold(id, subject, "rational", *values)
+            assert_clause(id, subject, "rational", *values)
 
 
 @pytest.mark.exhaustive

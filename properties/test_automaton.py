@@ -14,7 +14,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from properties.hold import HELD, citing
+from properties.assertions import HELD, citing
 from properties.plans import epochs, patiences, thresholds
 from spec.automaton import Automaton, require_alike
 from spec.runs import Epoch, Event, MicroBatch, Plan

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from properties.assertions import assert_clause
 from properties.formats import every, pairs
-from properties.hold import hold
 from properties.strategies import (
     FLAGS,
     TELLING,
@@ -72,20 +72,20 @@ def fitted(draw: st.DrawFn) -> tuple[Carrier, Carrier]:
 @example(MANY)
 def test_BOT_1_absorption(subject: Bottoms, drawn: tuple[Carrier, Carrier]) -> None:
     for operation, arity in ARITY.items():
-        hold("BOT-1", subject, operation, *drawn[:arity])
+        assert_clause("BOT-1", subject, operation, *drawn[:arity])
 
 
 @given(fitted())
 def test_BOT_1_broadcasting(subject: Bottoms, drawn: tuple[Carrier, Carrier]) -> None:
     for operation in BINARY:
-        hold("BOT-1", subject, operation, *drawn)
+        assert_clause("BOT-1", subject, operation, *drawn)
 
 
 @given(operands())
 @example(MANY)
 def test_BOT_2_total(subject: Bottoms, drawn: tuple[Carrier, Carrier]) -> None:
     for operation, arity in ARITY.items():
-        hold("BOT-2", subject, operation, *drawn[:arity])
+        assert_clause("BOT-2", subject, operation, *drawn[:arity])
 
 
 @given(operands())
@@ -93,25 +93,25 @@ def test_BOT_2_total(subject: Bottoms, drawn: tuple[Carrier, Carrier]) -> None:
 @example((HALVES_OF_ONE, HALVES_OF_ONE))
 def test_BOT_3_exactly_when(subject: Bottoms, drawn: tuple[Carrier, Carrier]) -> None:
     for operation, arity in ARITY.items():
-        hold("BOT-3", subject, operation, *drawn[:arity])
+        assert_clause("BOT-3", subject, operation, *drawn[:arity])
 
 
 @given(fitted())
 def test_BOT_3_broadcasting(subject: Bottoms, drawn: tuple[Carrier, Carrier]) -> None:
     for operation in BINARY:
-        hold("BOT-3", subject, operation, *drawn)
+        assert_clause("BOT-3", subject, operation, *drawn)
 
 
 @given(arrays(), st.data())
 def test_BOT_4_boundary(subject: Bottoms, x: Array, data: st.DataObject) -> None:
     marked = data.draw(masks(x.shape) | st.just((False,) * len(x.values)), label="flags")
-    hold("BOT-4", subject, x, marked)
+    assert_clause("BOT-4", subject, x, marked)
 
 
 @given(operands(), poisons)
 def test_BOT_5_isolation(subject: Bottoms, drawn: tuple[Carrier, Carrier], poison: float) -> None:
     for operation, arity in ARITY.items():
-        hold("BOT-5", subject, operation, poison, *drawn[:arity])
+        assert_clause("BOT-5", subject, operation, poison, *drawn[:arity])
 
 
 @given(operands(), st.data())
@@ -120,25 +120,25 @@ def test_BOT_6_elementwise(
 ) -> None:
     chosen = data.draw(picks(drawn[0].payload), label="chosen")
     for operation, arity in ARITY.items():
-        hold("BOT-6", subject, operation, chosen, *drawn[:arity])
+        assert_clause("BOT-6", subject, operation, chosen, *drawn[:arity])
 
 
 def test_BOT_6_one_of_many(subject: Bottoms) -> None:
     for operation, arity in ARITY.items():
-        hold("BOT-6", subject, operation, [2, 3], *MANY[:arity])
+        assert_clause("BOT-6", subject, operation, [2, 3], *MANY[:arity])
 
 
 @given(operands())
 @example(MANY)
 def test_BOT_7_tracked(subject: Bottoms, drawn: tuple[Carrier, Carrier]) -> None:
     for operation, arity in ARITY.items():
-        hold("BOT-7", subject, operation, *drawn[:arity])
+        assert_clause("BOT-7", subject, operation, *drawn[:arity])
 
 
 @given(fitted())
 def test_BOT_7_broadcasting(subject: Bottoms, drawn: tuple[Carrier, Carrier]) -> None:
     for operation in BINARY:
-        hold("BOT-7", subject, operation, *drawn)
+        assert_clause("BOT-7", subject, operation, *drawn)
 
 
 @given(dtypes, st.integers(0, 2**63 - 1))
@@ -151,7 +151,7 @@ def test_BOT_7_beyond_one_vector(subject: Bottoms, dtype: str, seed: int) -> Non
         for size, shape in ((7, (7, 1)), (19, (1, 19)))
     )
     for operation in BINARY:
-        hold("BOT-7", subject, operation, *plain(column, row))
+        assert_clause("BOT-7", subject, operation, *plain(column, row))
 
 
 @given(arrays(), written)
@@ -160,7 +160,7 @@ def test_BOT_7_beyond_one_vector(subject: Bottoms, dtype: str, seed: int) -> Non
 @example(Array.of([1.0, math.nan, math.inf, -math.inf, 0.0], "bfloat16"), math.nan)
 def test_BOT_8_operands(subject: Bottoms, x: Array, number: float) -> None:
     for operation in ARITY:
-        hold("BOT-8", subject, operation, x, number)
+        assert_clause("BOT-8", subject, operation, x, number)
 
 
 @pytest.mark.exhaustive
@@ -169,7 +169,7 @@ def test_BOT_8_operands(subject: Bottoms, x: Array, number: float) -> None:
 def test_BOT_2_and_3_of_every_half(subject: Bottoms, operation: str, dtype: str) -> None:
     """Over all values of the half-precision formats, under every operation of one operand."""
     for clause in ("BOT-2", "BOT-3"):
-        hold(clause, subject, operation, *plain(every(dtype)))
+        assert_clause(clause, subject, operation, *plain(every(dtype)))
 
 
 @pytest.mark.exhaustive
@@ -181,4 +181,4 @@ def test_BOT_3_of_every_pair(subject: Bottoms, operation: str, format: str, dtyp
 
     They are computed in wider formats, since torch, as most libraries, has no arithmetic in these.
     """
-    hold("BOT-3", subject, operation, *plain(*pairs(format, dtype)))
+    assert_clause("BOT-3", subject, operation, *plain(*pairs(format, dtype)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import example, given
 
-from properties.hold import hold
+from properties.assertions import assert_clause
 from properties.plans import LOW, interrupted, plans
 from spec.checkpoints import UNREADABLE, Resumes
 from spec.runs import Plan, Trains
@@ -14,23 +14,23 @@ from spec.runs import Plan, Trains
 @given(interrupted(plans(faulty=True, stops=True), at_ends=True))
 @example(LOW)
 def test_RES_1_at_the_ends_of_epochs(subject: Trains, plan: Plan) -> None:
-    hold("RES-1", subject, plan)
+    assert_clause("RES-1", subject, plan)
 
 
 @given(interrupted(plans(faulty=True, stops=True, least=3), at_ends=False))
 def test_RES_1_at_any_update(subject: Trains, plan: Plan) -> None:
-    hold("RES-1", subject, plan)
+    assert_clause("RES-1", subject, plan)
 
 
 def test_RES_2_atomic(subject: Resumes) -> None:
-    hold("RES-2", subject)
+    assert_clause("RES-2", subject)
 
 
 @pytest.mark.parametrize("what", ["good", *UNREADABLE])
 def test_RES_3_safe(subject: Resumes, what: str) -> None:
-    hold("RES-3", subject, what)
+    assert_clause("RES-3", subject, what)
 
 
 @pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
 def test_RES_4_signals(subject: Resumes, signal: str) -> None:
-    hold("RES-4", subject, signal)
+    assert_clause("RES-4", subject, signal)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from properties.assertions import assert_clause
 from properties.formats import every, pairs
-from properties.hold import hold
 from properties.strategies import (
     TELLING,
     batch_shapes,
@@ -59,38 +59,38 @@ epochs = st.lists(batches(), min_size=1, max_size=4)
 @example(Predicted("value", TELLING, TELLING, TELLING), 1e-4)
 @example(Predicted("tuple", TELLING, Array.full(1.0, like=TELLING), TELLING), 1e-4)
 def test_COV_1_what_is_bottom(subject: Covers, batch: Predicted, tau: float) -> None:
-    hold("COV-1", subject, batch, tau)
+    assert_clause("COV-1", subject, batch, tau)
 
 
 @given(batches(st.just("value")))
 def test_COV_1_of_values(subject: Covers, batch: Predicted) -> None:
-    hold("COV-1", subject, batch, 0.5)
+    assert_clause("COV-1", subject, batch, 0.5)
 
 
 @given(st.lists(st.one_of(st.just(1.0), singular_numbers), min_size=1, max_size=4))
 def test_COV_1_of_numerators(subject: Covers, numerators: list[float]) -> None:
     P = Array.of(numerators, "float32")
     ones = Array.full(1.0, like=P)
-    hold("COV-1", subject, Predicted("tuple", P, ones, ones), 0.5)
+    assert_clause("COV-1", subject, Predicted("tuple", P, ones, ones), 0.5)
 
 
 @given(batches(), taus())
 @example(NO_OUTPUTS, 1e-4)
 @example(Predicted("value", ROWS, ROWS, ROWS), 1e-4)
 def test_COV_2_by_sample(subject: Covers, batch: Predicted, tau: float) -> None:
-    hold("COV-2", subject, batch, tau)
+    assert_clause("COV-2", subject, batch, tau)
 
 
 @given(epochs, taus())
 @example(UNEQUAL, 1e-4)
 @example([*UNEQUAL, NO_OUTPUTS], 1e-4)
 def test_COV_3_pooled(subject: Covers, epoch: list[Predicted], tau: float) -> None:
-    hold("COV-3", subject, epoch, tau)
+    assert_clause("COV-3", subject, epoch, tau)
 
 
 @given(epochs, taus())
 def test_COV_4_in_range(subject: Covers, epoch: list[Predicted], tau: float) -> None:
-    hold("COV-4", subject, epoch, tau)
+    assert_clause("COV-4", subject, epoch, tau)
 
 
 @given(epochs, taus())
@@ -99,7 +99,7 @@ def test_COV_4_in_range(subject: Covers, epoch: list[Predicted], tau: float) -> 
 @example(SINGULAR_ONLY, 1e-4)
 @example([*SINGULAR, NO_OUTPUTS], 1e-4)
 def test_STOP_6_monitored(subject: Covers, epoch: list[Predicted], tau: float) -> None:
-    hold("STOP-6", subject, epoch, tau)
+    assert_clause("STOP-6", subject, epoch, tau)
 
 
 @pytest.mark.exhaustive
@@ -115,7 +115,7 @@ def test_COV_1_everywhere(subject: Covers, form: str, dtype: str) -> None:
         parts = [(constant, x), (x, constant)]
     for tau in (0.0, 2.0**-24, 6e-8, 0.1, 1.0):
         for first, second in parts:
-            hold("COV-1", subject, Predicted(form, first, second, x), tau)
+            assert_clause("COV-1", subject, Predicted(form, first, second, x), tau)
 
 
 @pytest.mark.exhaustive
@@ -124,4 +124,4 @@ def test_COV_1_everywhere(subject: Covers, form: str, dtype: str) -> None:
 def test_COV_1_at_every_pair(subject: Covers, format: str, dtype: str) -> None:
     """All pairs of 8-bit numbers, held in wider dtypes: no library computes with 8 bits."""
     P, Q = pairs(format, dtype)
-    hold("COV-1", subject, Predicted("tuple", P, Q, Q), 0.0625)
+    assert_clause("COV-1", subject, Predicted("tuple", P, Q, Q), 0.0625)

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from properties.assertions import assert_clause
 from properties.formats import every, pairs
-from properties.hold import hold
 from properties.strategies import DTYPES, several, taus
 from properties.subjects.exact import Exact
 from spec import Array
@@ -58,25 +58,25 @@ TRIANGLE = Tuples(Array.of([3.0], "float32"), Array.of([4.0], "float32"), 0.1, 0
 @example(NO_TUPLE)
 @example(TRIANGLE)
 def test_DEC_1_value_or_bottom(subject: Decodes, case: Tuples) -> None:
-    hold("DEC-1", subject, case)
+    assert_clause("DEC-1", subject, case)
 
 
 @given(st.sampled_from(DTYPES), st.sampled_from([0.0, 1e-9, 1e-300, 5e-324]))
 def test_DEC_1_threshold_below_the_dtype(subject: Decodes, dtype: str, tau: float) -> None:
     step = float(FORMATS[dtype].epsilon * FORMATS[dtype].smallest_normal)
     Q = Array.of([0.0, -0.0, step, -step, 1.0], dtype)
-    hold("DEC-1", subject, Tuples(Q, Q, tau, tau))
+    assert_clause("DEC-1", subject, Tuples(Q, Q, tau, tau))
 
 
 @given(cases())
 @example(Tuples(Array.of([1.0] * 2, "float32"), Array.of([0.5, 0.75], "float32"), 0.5, 0.75))
 def test_DEC_2_gap(subject: Decodes, case: Tuples) -> None:
-    hold("DEC-2", subject, case)
+    assert_clause("DEC-2", subject, case)
 
 
 @given(cases())
 def test_DEC_3_antipodal(subject: Decodes, case: Tuples) -> None:
-    hold("DEC-3", subject, case)
+    assert_clause("DEC-3", subject, case)
 
 
 def scalable(case: Tuples, factor: float) -> bool:
@@ -101,7 +101,7 @@ def in_float64(case: Tuples) -> Tuples:
 @example(SHORT_ZERO, 16.0, -1.0)
 def test_DEC_4_by_powers_of_two(subject: Decodes, case: Tuples, power: float, sign: float) -> None:
     assume(scalable(case, power * sign))
-    hold("DEC-4", subject, case, power * sign)
+    assert_clause("DEC-4", subject, case, power * sign)
 
 
 @given(cases(), st.integers(-40, 40).filter(bool))
@@ -109,7 +109,7 @@ def test_DEC_4_by_powers_of_two(subject: Decodes, case: Tuples, power: float, si
 def test_DEC_4_by_any_number(subject: Decodes, case: Tuples, factor: int) -> None:
     wide = in_float64(case)
     assume(scalable(wide, float(factor)))
-    hold("DEC-4", subject, wide, float(factor))
+    assert_clause("DEC-4", subject, wide, float(factor))
 
 
 @given(st.sampled_from(DTYPES), st.floats(0.01, 0.9), st.sampled_from([2.0, -0.5]))
@@ -117,21 +117,23 @@ def test_DEC_4_gauges_differ(subject: Decodes, dtype: str, tau: float, factor: f
     """A short tuple of the value 0 lies below any raw threshold, and below no unit one."""
     Q = Array.of([nearest(dtype, tau / 8)], dtype)
     case = Tuples(Array.full(0.0, like=Q), Q, tau, tau)
-    hold("DEC-4", subject, case, factor)
+    assert_clause("DEC-4", subject, case, factor)
     for gauge in get_args(Gauge):
-        hold("DEC-1", subject, replace(case, gauge=gauge))
+        assert_clause("DEC-1", subject, replace(case, gauge=gauge))
 
 
 @given(cases(), taus())
 @example(Tuples(Array.of([1.0]), Array.of([0.5]), 0.9, 2.0), 1.5)
 def test_DEC_5_monotone(subject: Decodes, case: Tuples, other: float) -> None:
     low, high = sorted((case.tau_infer, other))
-    hold("DEC-5", subject, Tuples(case.P, case.Q, low, max(high, case.tau_train), case.gauge), high)
+    assert_clause(
+        "DEC-5", subject, Tuples(case.P, case.Q, low, max(high, case.tau_train), case.gauge), high
+    )
 
 
 @given(cases())
 def test_DEC_6_shapes(subject: Decodes, case: Tuples) -> None:
-    hold("DEC-6", subject, case)
+    assert_clause("DEC-6", subject, case)
 
 
 SHORT = Tuples(Array.of([0.125]), Array.of([0.25]), 0.5, 0.5, "unit")
@@ -141,7 +143,7 @@ SHORT = Tuples(Array.of([0.125]), Array.of([0.25]), 0.5, 0.5, "unit")
 @example(ZEROS)
 @example(SHORT)
 def test_POL_10_bounded(subject: Decodes, case: Tuples) -> None:
-    hold("POL-10", subject, case)
+    assert_clause("POL-10", subject, case)
 
 
 def everywhere(x: Array) -> Iterator[Tuples]:
@@ -168,8 +170,8 @@ def test_DEC_1_to_5_at_every_number(subject: Decodes, dtype: str) -> None:
     for whole in everywhere(every(dtype)):
         case = thinned(subject, whole)
         for clause in ("DEC-1", "DEC-2", "DEC-3"):
-            hold(clause, subject, case)
-        hold("DEC-5", subject, case, 2 * case.tau_train)
+            assert_clause(clause, subject, case)
+        assert_clause("DEC-5", subject, case, 2 * case.tau_train)
 
 
 @pytest.mark.exhaustive
@@ -178,7 +180,7 @@ def test_POL_10_at_every_denominator(subject: Decodes, dtype: str) -> None:
     """All values of the half-precision formats as denominators."""
     Q = every(dtype)
     case = Tuples(Array.full(-3.0, like=Q), Q, 0.0625, 0.5)
-    hold("POL-10", subject, thinned(subject, case))
+    assert_clause("POL-10", subject, thinned(subject, case))
 
 
 @pytest.mark.exhaustive
@@ -188,4 +190,4 @@ def test_DEC_1_to_3_at_every_pair(subject: Decodes, format: str, dtype: str) -> 
     """All pairs of 8-bit numbers, held in wider dtypes: no library computes with 8 bits."""
     case = thinned(subject, Tuples(*pairs(format, dtype), 0.0625, 0.5))
     for clause in ("DEC-1", "DEC-2", "DEC-3"):
-        hold(clause, subject, case)
+        assert_clause(clause, subject, case)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from properties.hold import hold
+from properties.assertions import assert_clause
 from properties.plans import plans
 from spec.epochs import OFFERED, Reports
 from spec.runs import MicroBatch, Plan, Trains
@@ -18,39 +18,39 @@ weights = st.dictionaries(names, st.floats(0.0, 2.0), min_size=1)
 
 @given(plans())
 def test_TAU_7_last_thresholds(subject: Trains, plan: Plan) -> None:
-    hold("TAU-7", subject, plan)
+    assert_clause("TAU-7", subject, plan)
 
 
 @given(plans(validated=True))
 def test_TAU_8_fixed_threshold(subject: Trains, plan: Plan) -> None:
-    hold("TAU-8", subject, plan)
+    assert_clause("TAU-8", subject, plan)
 
 
 @given(plans(validated=True))
 def test_VAL_1_validates(subject: Trains, plan: Plan) -> None:
-    hold("VAL-1", subject, plan)
+    assert_clause("VAL-1", subject, plan)
 
 
 def test_VAL_1_of_unequal_micro_batches(subject: Trains) -> None:
     validation = (MicroBatch("vvv"), MicroBatch("b"))
-    hold("VAL-1", subject, Plan(((MicroBatch("v"),),), validation=validation))
+    assert_clause("VAL-1", subject, Plan(((MicroBatch("v"),),), validation=validation))
 
 
 @given(plans(validated=True, faulty=True), st.booleans())
 @settings(max_examples=50)
 def test_VAL_2_no_trace(subject: Reports, plan: Plan, fails: bool) -> None:
-    hold("VAL-2", subject, plan, fails)
+    assert_clause("VAL-2", subject, plan, fails)
 
 
 @given(plans())
 @settings(max_examples=50)
 def test_LOG_1_every_record(subject: Reports, plan: Plan) -> None:
-    hold("LOG-1", subject, plan)
+    assert_clause("LOG-1", subject, plan)
 
 
 @given(plans())
 def test_LOG_2_bounded(subject: Trains, plan: Plan) -> None:
-    hold("LOG-2", subject, plan)
+    assert_clause("LOG-2", subject, plan)
 
 
 @st.composite
@@ -67,4 +67,4 @@ def signatures(draw: st.DrawFn) -> tuple[tuple[str, ...], list[dict[str, float]]
 def test_CUR_1_arguments(
     subject: Reports, signature: tuple[Sequence[str], Sequence[dict[str, float]]]
 ) -> None:
-    hold("CUR-1", subject, *signature)
+    assert_clause("CUR-1", subject, *signature)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from properties.assertions import assert_clause
 from properties.formats import values_of
-from properties.hold import hold
 from properties.problems import (
     batches,
     extreme_problems,
@@ -57,7 +57,7 @@ thresholds = st.one_of(taus(), st.floats(0.0, 1e18), st.sampled_from([1e18, 1e20
 @example(BEYOND, GAMMA)
 @example(LOPSIDED, GAMMA)
 def test_LOSS_1_implicit(subject: Losses, case: Case, gamma: float) -> None:
-    hold("LOSS-1", subject, case, gamma)
+    assert_clause("LOSS-1", subject, case, gamma)
 
 
 @given(problems())
@@ -65,7 +65,7 @@ def test_LOSS_1_implicit(subject: Losses, case: Case, gamma: float) -> None:
 @example(NEARLY_ORTHOGONAL)
 @example(SAME_LINE)
 def test_LOSS_2_chordal(subject: Losses, case: Case) -> None:
-    hold("LOSS-2", subject, case)
+    assert_clause("LOSS-2", subject, case)
 
 
 @given(problems(), thresholds)
@@ -76,16 +76,16 @@ def test_LOSS_2_chordal(subject: Losses, case: Case) -> None:
 @example(problem([(0.0, 0.0, 0.0, 1.0)]), 1e300)
 @example(problem([(1.0, 0.25, 1.0, 1.0), (1.0, 0.25, 1.0, 0.0)]), 0.5)
 def test_LOSS_3_margin(subject: Losses, case: Case, tau: float) -> None:
-    hold("LOSS-3", subject, case, tau)
+    assert_clause("LOSS-3", subject, case, tau)
 
 
 @given(problems(), st.data())
 def test_LOSS_4_sign(subject: Losses, case: Case, data: st.DataObject) -> None:
-    hold("LOSS-4", subject, case, data.draw(flags(case), label="oriented"))
+    assert_clause("LOSS-4", subject, case, data.draw(flags(case), label="oriented"))
 
 
 def test_LOSS_4_nearly_opposite(subject: Losses) -> None:
-    hold("LOSS-4", subject, NEARLY_OPPOSITE, Array.of([True] * 3, "bool"))
+    assert_clause("LOSS-4", subject, NEARLY_OPPOSITE, Array.of([True] * 3, "bool"))
 
 
 def _tuples(P: list[float], Q: list[float], shape: tuple[int, ...]) -> Case:
@@ -103,7 +103,7 @@ def _tuples(P: list[float], Q: list[float], shape: tuple[int, ...]) -> Case:
 @example(_tuples([1.0] * 4, [0.0, 1.0, 1.0, 1.0], (2, 2)), 0.1, 1.0)
 @example(_tuples([1.0] * 4, [0.0, 0.0, 1.0, 1.0], (2, 2)), 0.1, 1.0)
 def test_LOSS_5_rejection(subject: Losses, case: Case, tau: float, goal: float) -> None:
-    hold("LOSS-5", subject, case, tau, goal)
+    assert_clause("LOSS-5", subject, case, tau, goal)
 
 
 UNORIENTED = Array.of([1.0, -1.0]), Array.of([1.0, 0.25]), Array.of([1.0, math.nan])
@@ -112,7 +112,7 @@ UNORIENTED = Array.of([1.0, -1.0]), Array.of([1.0, 0.25]), Array.of([1.0, math.n
 @given(batches(), options())
 @example(UNORIENTED, {"fit": "chordal", "tau": 0.5, "goal": 0.5, "weights": None, "given": {}})
 def test_LOSS_6_training_loss(subject: TrainingLosses, batch: Batch, made: Options) -> None:
-    hold("LOSS-6", subject, batch, made)
+    assert_clause("LOSS-6", subject, batch, made)
 
 
 POISONS = (math.nan, math.inf, -math.inf, 1e38, 0.0)
@@ -122,24 +122,28 @@ POISONS = (math.nan, math.inf, -math.inf, 1e38, 0.0)
 def test_LOSS_7_masks_select(
     subject: Losses, name: str, case: Case, data: st.DataObject, poison: float
 ) -> None:
-    hold("LOSS-7", subject, name, case, data.draw(flags(case), label="mask"), poison)
+    assert_clause("LOSS-7", subject, name, case, data.draw(flags(case), label="mask"), poison)
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_LOSS_7_each_poison(subject: Losses, name: str) -> None:
     for poison in POISONS:
-        hold("LOSS-7", subject, name, DENOMINATORS, Array.of([1.0, 0.0, 1.0], "bool"), poison)
+        assert_clause(
+            "LOSS-7", subject, name, DENOMINATORS, Array.of([1.0, 0.0, 1.0], "bool"), poison
+        )
 
 
 @given(samples(), st.data(), st.sampled_from(POISONS))
 def test_LOSS_7_samples(subject: Losses, case: Case, data: st.DataObject, poison: float) -> None:
-    hold("LOSS-7", subject, "rejection", case, data.draw(flags(case), label="mask"), poison)
+    assert_clause(
+        "LOSS-7", subject, "rejection", case, data.draw(flags(case), label="mask"), poison
+    )
 
 
 @given(names, problems(dtypes))
 @example("implicit", problem([(1e-4, 1.0, 0.0, 1.0)], "float16"))
 def test_LOSS_8_wide(subject: Losses, name: str, case: Case) -> None:
-    hold("LOSS-8", subject, name, case)
+    assert_clause("LOSS-8", subject, name, case)
 
 
 @given(names, st.one_of(problems(dtypes), extreme_problems()), thresholds)
@@ -148,19 +152,19 @@ def test_LOSS_8_wide(subject: Losses, name: str, case: Case) -> None:
 @example("chordal", BEYOND, 0.5)
 @example("margin", DENOMINATORS, 1e300)
 def test_LOSS_9_finite(subject: Losses, name: str, case: Case, tau: float) -> None:
-    hold("LOSS-9", subject, name, case, tau)
+    assert_clause("LOSS-9", subject, name, case, tau)
 
 
 @given(st.integers(0, 38))
 def test_LOSS_9_of_large_targets(subject: Losses, exponent: int) -> None:
-    hold("LOSS-9", subject, "implicit", problem([(1.0, 1.0, 10.0**exponent, 1.0)]), 0.5)
+    assert_clause("LOSS-9", subject, "implicit", problem([(1.0, 1.0, 10.0**exponent, 1.0)]), 0.5)
 
 
 @given(fits_and_sign, problems_without_tuples())
 @example("chordal", problem([(0.0, -0.0, 1.0, 0.0)]))
 @example("sign", problem([(0.0, -0.0, 1.0, 0.0)]))
 def test_LOSS_10_no_tuple(subject: Losses, name: str, case: Case) -> None:
-    hold("LOSS-10", subject, name, case)
+    assert_clause("LOSS-10", subject, name, case)
 
 
 @given(names, st.one_of(problems(), problems(lifted=True)), st.data(), taus())
@@ -168,23 +172,23 @@ def test_LOSS_11_precise(
     subject: Losses, name: str, case: Case, data: st.DataObject, tau: float
 ) -> None:
     mask = data.draw(st.none() | flags(case), label="mask")
-    hold("LOSS-11", subject, name, case, mask, tau)
+    assert_clause("LOSS-11", subject, name, case, mask, tau)
 
 
 @pytest.mark.parametrize("case", HARD)
 @pytest.mark.parametrize("name", LOSSES)
 def test_LOSS_11_precise_where_it_is_hard(subject: Losses, name: str, case: Case) -> None:
-    hold("LOSS-11", subject, name, case, None, 0.5)
+    assert_clause("LOSS-11", subject, name, case, None, 0.5)
 
 
 @given(names, st.one_of(problems(), samples()), st.data())
 def test_LOSS_12_shapes(subject: Losses, name: str, case: Case, data: st.DataObject) -> None:
-    hold("LOSS-12", subject, name, case, data.draw(other_shapes(case), label="shape"))
+    assert_clause("LOSS-12", subject, name, case, data.draw(other_shapes(case), label="shape"))
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_LOSS_12_of_columns(subject: Losses, name: str) -> None:
-    hold("LOSS-12", subject, name, problem([(1.0, 1.0, 2.0, 1.0)] * 3), (3, 1))
+    assert_clause("LOSS-12", subject, name, problem([(1.0, 1.0, 2.0, 1.0)] * 3), (3, 1))
 
 
 @given(names, several(4, wide_dtypes, shapes.filter(len), singular=False))
@@ -193,20 +197,20 @@ def test_LOSS_12_of_columns(subject: Losses, name: str) -> None:
 @example("sign", [Array((), (0,))] * 4)
 def test_LOSS_13_nothing_counts(subject: Losses, name: str, parts: list[Array]) -> None:
     P, Q, Y_n, Y_d = parts
-    hold("LOSS-13", subject, name, (P, Q, Y_n, Y_d))
+    assert_clause("LOSS-13", subject, name, (P, Q, Y_n, Y_d))
 
 
 @given(middling_problems(), st.integers(-3, 3), st.integers(-3, 3), *[st.sampled_from([1, -1])] * 2)
 def test_LOSS_14_invariant(
     subject: Losses, case: Case, k: int, m: int, ours: int, theirs: int
 ) -> None:
-    hold("LOSS-14", subject, case, ours * 2.0**k, theirs * 2.0**m)
+    assert_clause("LOSS-14", subject, case, ours * 2.0**k, theirs * 2.0**m)
 
 
 @given(problems())
 @example(FAR)
 def test_LOSS_15_turns(subject: Losses, case: Case) -> None:
-    hold("LOSS-15", subject, case)
+    assert_clause("LOSS-15", subject, case)
 
 
 @given(batches(), options(), st.text(max_size=6).filter(lambda name: name not in TERMS))
@@ -214,7 +218,7 @@ def test_LOSS_16_known_names(
     subject: TrainingLosses, batch: Batch, made: Options, name: str
 ) -> None:
     made["given"] = {**made["given"], name: 1.0}
-    hold("LOSS-16", subject, batch, made)
+    assert_clause("LOSS-16", subject, batch, made)
 
 
 def _everywhere(subject: object, part: int, others: tuple[float, float, float]) -> Iterator[Case]:
@@ -246,7 +250,7 @@ def test_LOSS_11_everywhere(
 ) -> None:
     """Value and gradient, over all values of float16 of one part."""
     for case in _everywhere(subject, part, others):
-        hold("LOSS-11", subject, name, case, None, 0.5)
+        assert_clause("LOSS-11", subject, name, case, None, 0.5)
 
 
 @pytest.mark.exhaustive
@@ -257,7 +261,9 @@ def test_LOSS_11_orientations_everywhere(subject: Losses) -> None:
         targets = [(-1.0, 0.0, 1.0, 3.0, 1.0)[i % 5] for i in turns]
         finite = Y_d.with_values([float(target not in (1.0, -1.0)) for target in targets])
         oriented = Array.of([i % 5 != 4 for i in turns], "bool")
-        hold("LOSS-11", subject, "sign", (P, Q, Y_n.with_values(targets), finite), oriented, 0.5)
+        assert_clause(
+            "LOSS-11", subject, "sign", (P, Q, Y_n.with_values(targets), finite), oriented, 0.5
+        )
 
 
 @pytest.mark.exhaustive
@@ -265,4 +271,4 @@ def test_LOSS_8_everywhere(subject: Losses) -> None:
     """Half precision counts as its float32, over all values of float16 of one part."""
     for case in _everywhere(subject, 1, (-0.75, 3.0, 1.0)):
         P, Q, Y_n, Y_d = (Array.of(x.values, "float16") for x in case)
-        hold("LOSS-8", subject, "margin", (P, Q, Y_n, Y_d))
+        assert_clause("LOSS-8", subject, "margin", (P, Q, Y_n, Y_d))

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from properties.assertions import HELD
 from properties.compare import assert_same
-from properties.hold import HELD
 from spec import update
 from spec.epochs import validation_mean, validation_minimum
 from spec.thresholds import midpoint

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from properties.assertions import assert_clause
 from properties.formats import every
-from properties.hold import hold
 from properties.strategies import FLAGS, TELLING, masks, several, singular_numbers
 from spec import Array
 from spec.policies import FORMS, POLICIES, SELECTING, Policies
@@ -31,38 +31,38 @@ def cases(draw: st.DrawFn) -> Case:
 @given(cases())
 @example((TELLING, FLAGS))
 def test_POL_1_clamps(subject: Policies, case: Case) -> None:
-    hold("POL-1", subject, *case)
+    assert_clause("POL-1", subject, *case)
 
 
 @given(cases())
 @example((TELLING, FLAGS))
 def test_POL_2_projects(subject: Policies, case: Case) -> None:
-    hold("POL-2", subject, *case)
+    assert_clause("POL-2", subject, *case)
 
 
 @given(cases())
 @example((TELLING, FLAGS))
 def test_POL_3_rejects(subject: Policies, case: Case) -> None:
-    hold("POL-3", subject, *case)
+    assert_clause("POL-3", subject, *case)
 
 
 @given(cases())
 @example((TELLING, FLAGS))
 def test_POL_4_passes(subject: Policies, case: Case) -> None:
-    hold("POL-4", subject, *case)
+    assert_clause("POL-4", subject, *case)
 
 
 @given(st.sampled_from(SELECTING), cases(), singular_numbers)
 def test_POL_5_selects(subject: Policies, policy: str, case: Case, incoming: float) -> None:
     g, bottom = case
     poisoned = [incoming if b else x for x, b in zip(g.values, bottom, strict=True)]
-    hold("POL-5", subject, policy, g.with_values(poisoned), bottom)
+    assert_clause("POL-5", subject, policy, g.with_values(poisoned), bottom)
 
 
 @given(names, cases())
 @example("clamp", (TELLING, FLAGS))
 def test_POL_6_idempotent(subject: Policies, policy: str, case: Case) -> None:
-    hold("POL-6", subject, policy, *case)
+    assert_clause("POL-6", subject, policy, *case)
 
 
 @given(names, several(2), st.data())
@@ -71,13 +71,13 @@ def test_POL_7_independent(
 ) -> None:
     g, other = arrays
     bottom, kept = (data.draw(masks(g.shape), label=name) for name in ("bottom", "kept"))
-    hold("POL-7", subject, policy, g, other, bottom, kept)
+    assert_clause("POL-7", subject, policy, g, other, bottom, kept)
 
 
 @pytest.mark.parametrize("policy", sorted(POLICIES))
 def test_POL_7_beside_larger(subject: Policies, policy: str) -> None:
     g, other = Array.of([0.5, 0.75]), Array.of([0.5, 8.0])
-    hold("POL-7", subject, policy, g, other, (False, True), (True, False))
+    assert_clause("POL-7", subject, policy, g, other, (False, True), (True, False))
 
 
 # Names may be spelt in any case.
@@ -96,19 +96,19 @@ def test_POL_8_scope(
     later: str,
     unknown: str,
 ) -> None:
-    hold("POL-8", subject, scopes, default, explicit, later, unknown)
+    assert_clause("POL-8", subject, scopes, default, explicit, later, unknown)
 
 
 @given(names, st.sampled_from(FORMS), several(3, shapes=st.sampled_from([(1,), (5,), (3, 2)])))
 @example("project", "pair", [Array.of(x) for x in ([1.0, 1.0], [1.0, 0.0], [3.0, 3.0])])
 @example("project", "tuple", [Array.of(x) for x in ([1.0, 0.0, 1.0], [0.0] * 3, [3.0] * 3)])
 def test_POL_9_reach(subject: Policies, policy: str, form: str, arrays: list[Array]) -> None:
-    hold("POL-9", subject, policy, form, *arrays)
+    assert_clause("POL-9", subject, policy, form, *arrays)
 
 
 @given(names, cases())
 def test_POL_11_keeps_values(subject: Policies, policy: str, case: Case) -> None:
-    hold("POL-11", subject, policy, *case)
+    assert_clause("POL-11", subject, policy, *case)
 
 
 @pytest.mark.exhaustive
@@ -118,7 +118,7 @@ def test_POL_1_to_4_everywhere(subject: Policies, clause: str, dtype: str) -> No
     """All values of the half-precision formats, ⊥ and not."""
     g = every(dtype)
     for flag in (False, True):
-        hold(clause, subject, g, [flag] * len(g.values))
+        assert_clause(clause, subject, g, [flag] * len(g.values))
 
 
 @pytest.mark.exhaustive
@@ -128,10 +128,10 @@ def test_POL_5_and_6_everywhere(subject: Policies, policy: str, dtype: str) -> N
     """All values of the half-precision formats, every other one ⊥."""
     g = every(dtype)
     bottom = [index % 2 == 0 for index in range(len(g.values))]
-    hold("POL-6", subject, policy, g, bottom)
-    hold("POL-11", subject, policy, g, bottom)
+    assert_clause("POL-6", subject, policy, g, bottom)
+    assert_clause("POL-11", subject, policy, g, bottom)
     if policy in SELECTING:
-        hold("POL-5", subject, policy, g, bottom)
+        assert_clause("POL-5", subject, policy, g, bottom)
 
 
 @pytest.mark.exhaustive
@@ -143,4 +143,4 @@ def test_POL_9_everywhere(subject: Policies, form: str, dtype: str) -> None:
     flags = x.with_values([float(index % 3 == 0) for index in range(len(x.values))])
     for other in (0.0, 1.0, math.nan):
         second = Array.full(other, like=x) if form == "tuple" else flags
-        hold("POL-9", subject, "project", form, x, second, x)
+        assert_clause("POL-9", subject, "project", form, x, second, x)

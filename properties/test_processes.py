@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from properties.hold import hold
+from properties.assertions import assert_clause
 from properties.plans import VARIED, plans, shared_by
 from spec.processes import Distributes
 from spec.runs import Plan
@@ -17,4 +17,4 @@ from spec.runs import Plan
 @example(VARIED, 2)
 @example(VARIED, 3)
 def test_DDP_1_as_one(subject: Distributes, plan: Plan, ranks: int) -> None:
-    hold("DDP-1", subject, shared_by(plan, ranks), ranks)
+    assert_clause("DDP-1", subject, shared_by(plan, ranks), ranks)

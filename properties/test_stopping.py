@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from properties.hold import hold
+from properties.assertions import assert_clause
 from properties.plans import LOW, interrupted, patiences, plans, shared_by, thresholds
 from spec.runs import MicroBatch, Plan, Trains
 from spec.stopping import Stops
@@ -27,12 +27,12 @@ def runs(draw: st.DrawFn) -> tuple[Coverages, float]:
 @example(([0.5, 0.5], 0.5), 1)
 @example(([0.4, None, 0.4], 0.5), 2)
 def test_STOP_1_counter(subject: Stops, run: tuple[Coverages, float], patience: int) -> None:
-    hold("STOP-1", subject, *run, patience)
+    assert_clause("STOP-1", subject, *run, patience)
 
 
 @given(st.floats(0.1, 1.0), st.integers(2, 5), st.integers(1, 4))
 def test_STOP_2_consecutive(subject: Stops, threshold: float, patience: int, rounds: int) -> None:
-    hold("STOP-2", subject, threshold, patience, rounds)
+    assert_clause("STOP-2", subject, threshold, patience, rounds)
 
 
 BATCHES = tuple((MicroBatch(kinds),) for kinds in ("vvb", "bbv", "bvb", "BVb"))
@@ -41,7 +41,7 @@ BATCHES = tuple((MicroBatch(kinds),) for kinds in ("vvb", "bbv", "bvb", "BVb"))
 @given(plans(faulty=True, stops=True))
 @example(Plan(BATCHES, threshold=0.5, patience=2, max_nonfinite=1))
 def test_STOP_3_like_the_automaton(subject: Trains, plan: Plan) -> None:
-    hold("STOP-3", subject, plan)
+    assert_clause("STOP-3", subject, plan)
 
 
 @settings(max_examples=15)
@@ -49,10 +49,10 @@ def test_STOP_3_like_the_automaton(subject: Trains, plan: Plan) -> None:
 @example(Plan(((MicroBatch("vb"),),) * 3, threshold=0.75, patience=1), 2)
 @example(Plan(((MicroBatch("bv"),),) * 3, threshold=0.25, patience=1), 2)
 def test_STOP_4_every_rank(subject: Trains, plan: Plan, ranks: int) -> None:
-    hold("STOP-4", subject, shared_by(plan, ranks), ranks)
+    assert_clause("STOP-4", subject, shared_by(plan, ranks), ranks)
 
 
 @given(interrupted(plans(stops=True), at_ends=True))
 @example(LOW)
 def test_STOP_5_survives(subject: Trains, plan: Plan) -> None:
-    hold("STOP-5", subject, plan)
+    assert_clause("STOP-5", subject, plan)

@@ -8,8 +8,8 @@ from contextvars import copy_context
 
 import pytest
 
+from properties.assertions import ClauseError, unshrunk
 from properties.conformance.suite import Property, arguments_of, properties_of
-from properties.hold import ClauseError, unshrunk
 from properties.subjects.broken import BROKEN, Broken
 from spec import CLAUSES
 

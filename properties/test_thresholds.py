@@ -7,7 +7,7 @@ import math
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from properties.hold import hold
+from properties.assertions import assert_clause
 from spec.thresholds import Draws
 
 ends = st.one_of(
@@ -24,31 +24,31 @@ widths = st.sampled_from([(0.0, 1.0), (1e-6, 1e-4), (1e-4, 1e-3), (1.0, 5.0)])
 
 @given(intervals, seeds)
 def test_TAU_1_between(subject: Draws, interval: list[float], seed: int) -> None:
-    hold("TAU-1", subject, *interval, seed)
+    assert_clause("TAU-1", subject, *interval, seed)
 
 
 @given(ends, seeds)
 def test_TAU_2_equal_ends(subject: Draws, end: float, seed: int) -> None:
-    hold("TAU-2", subject, end, seed)
+    assert_clause("TAU-2", subject, end, seed)
 
 
 @given(st.one_of(ends, bad_ends), st.one_of(ends, bad_ends))
 @example(0.0, math.nan)
 def test_TAU_3_bad_ends(subject: Draws, low: float, high: float) -> None:
-    hold("TAU-3", subject, low, high)
+    assert_clause("TAU-3", subject, low, high)
 
 
 @given(seeds)
 def test_TAU_4_own_generator(subject: Draws, seed: int) -> None:
-    hold("TAU-4", subject, seed)
+    assert_clause("TAU-4", subject, seed)
 
 
 @given(intervals, seeds)
 def test_TAU_5_repeatable(subject: Draws, interval: list[float], seed: int) -> None:
-    hold("TAU-5", subject, *interval, seed)
+    assert_clause("TAU-5", subject, *interval, seed)
 
 
 @given(widths, seeds)
 @settings(max_examples=30)  # of a thousand draws each
 def test_TAU_6_uniform(subject: Draws, interval: tuple[float, float], seed: int) -> None:
-    hold("TAU-6", subject, *interval, seed)
+    assert_clause("TAU-6", subject, *interval, seed)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from properties.hold import hold
+from properties.assertions import assert_clause
 from properties.plans import VARIED, plans
 from spec.runs import MicroBatch, Plan, Trains
 from spec.update import PRECISIONS, UNTRAINABLE, Updates
@@ -31,69 +31,69 @@ def faulted(*kinds: str) -> tuple[MicroBatch, ...]:
 @example(Plan((sized(5, 1, 1, 3, 2),) * 2, accumulation=4, own_parameter=True))
 @example(Plan((sized(5, 1, 1),), accumulation=2))
 def test_ACC_1_equivalence(subject: Trains, plan: Plan) -> None:
-    hold("ACC-1", subject, plan)
+    assert_clause("ACC-1", subject, plan)
 
 
 @given(st.lists(st.integers(1, 6), min_size=2, max_size=4))
 def test_ACC_1_of_one_window(subject: Trains, sizes: list[int]) -> None:
-    hold("ACC-1", subject, Plan((sized(*sizes),), accumulation=len(sizes)))
+    assert_clause("ACC-1", subject, Plan((sized(*sizes),), accumulation=len(sizes)))
 
 
 @given(st.integers(1, 6), st.integers(1, 4))
 def test_ACC_1_of_equal_micro_batches(subject: Trains, size: int, count: int) -> None:
     epoch = sized(*[size] * count)
-    hold("ACC-1", subject, Plan((epoch,), accumulation=count, own_parameter=True))
+    assert_clause("ACC-1", subject, Plan((epoch,), accumulation=count, own_parameter=True))
 
 
 @given(plans())
 @example(Plan((sized(1, 1, 1),) * 2, accumulation=2))
 def test_ACC_2_whole_epochs(subject: Trains, plan: Plan) -> None:
-    hold("ACC-2", subject, plan)
+    assert_clause("ACC-2", subject, plan)
 
 
 @given(st.integers(1, 5))
 def test_ACC_2_of_short_windows(subject: Trains, count: int) -> None:
-    hold("ACC-2", subject, Plan((sized(*[1] * count),) * 2, accumulation=2))
+    assert_clause("ACC-2", subject, Plan((sized(*[1] * count),) * 2, accumulation=2))
 
 
 @given(plans())
 @example(Plan((sized(3, 1, 1),), accumulation=3))
 def test_ACC_3_own_losses(subject: Trains, plan: Plan) -> None:
-    hold("ACC-3", subject, plan)
+    assert_clause("ACC-3", subject, plan)
 
 
 @pytest.mark.parametrize("dtype", HALVES)
 def test_AMP_1_autocast(subject: Updates, dtype: str) -> None:
-    hold("AMP-1", subject, dtype)
+    assert_clause("AMP-1", subject, dtype)
 
 
 @pytest.mark.parametrize("dtype", HALVES)
 def test_AMP_2_scaler(subject: Updates, dtype: str) -> None:
-    hold("AMP-2", subject, dtype)
+    assert_clause("AMP-2", subject, dtype)
 
 
 @given(plans(faulty=True), st.sampled_from(HALVES))
 @settings(max_examples=50)
 def test_AMP_3_off(subject: Trains, plan: Plan, dtype: str) -> None:
-    hold("AMP-3", subject, plan, dtype)
+    assert_clause("AMP-3", subject, plan, dtype)
 
 
 @pytest.mark.parametrize("dtype", PRECISIONS)
 def test_AMP_4_no_swap(subject: Updates, dtype: str) -> None:
-    hold("AMP-4", subject, dtype)
+    assert_clause("AMP-4", subject, dtype)
 
 
 @given(plans(clipped=True), st.integers(1, 3))
 @example(Plan((sized(5, 1, 1, 3, 2),) * 2, accumulation=4, max_norm=0.5), 2)
 @settings(max_examples=50)
 def test_STEP_1_order(subject: Updates, plan: Plan, micro_batches: int) -> None:
-    hold("STEP-1", subject, plan, micro_batches)
+    assert_clause("STEP-1", subject, plan, micro_batches)
 
 
 @given(plans(faulty=True))
 @example(Plan((faulted("", "loss", "", "gradient"),) * 2))
 def test_STEP_2_applied(subject: Trains, plan: Plan) -> None:
-    hold("STEP-2", subject, plan)
+    assert_clause("STEP-2", subject, plan)
 
 
 @given(plans(faulty=True))
@@ -101,21 +101,21 @@ def test_STEP_2_applied(subject: Trains, plan: Plan) -> None:
 @example(Plan((faulted("", "gradient", "loss", ""),), max_nonfinite=3))
 @example(Plan((faulted("", "loss"), faulted("gradient", "")), max_nonfinite=2))
 def test_STEP_3_faults(subject: Trains, plan: Plan) -> None:
-    hold("STEP-3", subject, plan)
+    assert_clause("STEP-3", subject, plan)
 
 
 @pytest.mark.parametrize("fault", ["loss", "gradient"])
 def test_STEP_3_of_one_micro_batch(subject: Trains, fault: str) -> None:
-    hold("STEP-3", subject, Plan((faulted(fault),), max_nonfinite=2))
+    assert_clause("STEP-3", subject, Plan((faulted(fault),), max_nonfinite=2))
 
 
 def test_STEP_4_no_wait(subject: Updates) -> None:
-    hold("STEP-4", subject, 100)
+    assert_clause("STEP-4", subject, 100)
 
 
 @pytest.mark.parametrize("case", UNTRAINABLE)
 def test_STEP_5_trains(subject: Updates, case: str) -> None:
-    hold("STEP-5", subject, case)
+    assert_clause("STEP-5", subject, case)
 
 
 @given(st.lists(st.integers(-8, 8).map(lambda k: k / 4), min_size=1, max_size=6))
@@ -123,10 +123,10 @@ def test_STEP_5_trains(subject: Updates, case: str) -> None:
 @example([0.5, 0.5, 1.0])
 @settings(max_examples=30)
 def test_STEP_7_watched(subject: Updates, losses: list[float]) -> None:
-    hold("STEP-7", subject, losses)
+    assert_clause("STEP-7", subject, losses)
 
 
 # Few, since each is compiled anew.
 @pytest.mark.parametrize("plan", [VARIED, replace(VARIED, accumulation=2, max_norm=0.25)])
 def test_STEP_6_compiled(subject: Updates, plan: Plan) -> None:
-    hold("STEP-6", subject, plan)
+    assert_clause("STEP-6", subject, plan)

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from properties.hold import HELD
+from properties.assertions import HELD
 from spec import CHAPTERS, CLAUSES
 from spec.evidence import KINDS, read_trace
 
@@ -82,6 +82,7 @@ def problems(
     claimed: Mapping[str, Sequence[str]],
     properties: Mapping[str, Sequence[str]],
     mentioned: Mapping[str, Sequence[str]],
+    faults: Mapping[str, Sequence[str]],
 ) -> Iterator[str]:
     """Walk the broken ends between clauses, properties and the docstrings that claim them.
 
@@ -91,8 +92,9 @@ def problems(
         claimed: who claims each id by a "Meets:".
         properties: the ids in each property's name.
         mentioned: the ids in each docstring.
+        faults: what the wrong subjects do that each claim has to catch.
     """
-    remedy = "run 'nox -s properties prove', which record it"
+    remedy = "run 'nox -s properties prove faults', which record it"
     for id, digest in digests.items():
         entry = trace.get(id, {})
         recorded = {name for names in entry.get("evidence", {}).values() for name in names}
@@ -100,6 +102,9 @@ def problems(
             yield f"{id} changed since its evidence was recorded; {remedy}"
         if not recorded:
             yield f"{id} has no property; write one that holds it"
+        known = {c: sorted(wrong) for c, wrong in faults.items() if c.rpartition(".")[0] == id}
+        if known != entry.get("faults"):
+            yield f"{id} has other faults than were recorded; {remedy}"
         for name in recorded - properties.keys():
             yield f"{id} is said to be held by {name}, which is not there; {remedy}"
         if not claimed.get(id) and not entry.get("unmet"):
@@ -127,6 +132,7 @@ class Recorder:
     writes: bool
     held: dict[str, dict[str, set[str]]] = field(default_factory=dict)
     unmet: dict[str, set[str]] = field(default_factory=dict)
+    caught: set[tuple[str, str]] = field(default_factory=set)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
@@ -139,12 +145,14 @@ class Recorder:
             function = getattr(item, "function", None)
             sampled = "sampled" if hasattr(function, "hypothesis") else "example"
             kind = next((kind for kind in KINDS if kind in marks), sampled)
-            if "broken" not in getattr(item, "fixturenames", ()):
+            if "fault" not in getattr(item, "fixturenames", ()):
                 item.user_properties.append(("held", (kind, sorted(HELD))))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note what a report says."""
         for name, value in report.user_properties:
+            if name == "fault" and report.passed:
+                self.caught.add(cast(tuple[str, str], value))
             if name == "held" and report.when == "call":
                 kind, ids = cast(tuple[str, list[str]], value)
                 for id in ids:
@@ -157,16 +165,25 @@ class Recorder:
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         """Write the trace, keeping what a run of the other properties recorded."""
         if self.writes and exitstatus == pytest.ExitCode.OK:
-            write_trace(self.held, self.unmet)
+            caught: dict[str, dict[str, list[str]]] = {}
+            for claim, wrong in sorted(self.caught):
+                clause = caught.setdefault(claim.rpartition(".")[0], {})
+                clause.setdefault(claim, []).append(wrong)
+            write_trace(self.held, self.unmet, caught)
 
 
-def write_trace(held: Mapping[str, Mapping[str, set[str]]], unmet: Mapping[str, set[str]]) -> None:
+def write_trace(
+    held: Mapping[str, Mapping[str, set[str]]],
+    unmet: Mapping[str, set[str]],
+    caught: Mapping[str, Mapping[str, Sequence[str]]],
+) -> None:
     """Bring ``spec/trace.json`` to what ran: whole kinds are replaced, others kept."""
     ran = {kind for kinds in held.values() for kind in kinds}
     before, claimed, trace = read_trace(), claims(ROOT / "zeroproof"), dict[str, Any]()
     for id, clause in CLAUSES.items():
         known = before.get(id, {})
-        kept = known.get("evidence", {}) if known.get("digest") == clause.digest else {}
+        same = known.get("digest") == clause.digest
+        kept = known.get("evidence", {}) if same else {}
         now = {kind: sorted(names) for kind, names in held.get(id, {}).items()}
         evidence = {kind: kept[kind] for kind in kept if kind not in ran} | now
         reasons = (
@@ -176,5 +193,6 @@ def write_trace(held: Mapping[str, Mapping[str, set[str]]], unmet: Mapping[str, 
             "digest": clause.digest,
             "evidence": {kind: evidence[kind] for kind in KINDS if kind in evidence},
             "met_by": claimed.get(id, []),
+            "faults": caught.get(id) or (known.get("faults", {}) if same else {}),
         } | ({"unmet": reasons} if reasons else {})
     TRACE.write_text(json.dumps(trace, indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -8,8 +8,9 @@ import json
 import shutil
 import sys
 import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, get_type_hints
 
 from . import CLAUSES, SPEC_VERSION
 from .clause import Clause
@@ -23,6 +24,10 @@ def as_json(clause: Clause, evidence: Evidence) -> dict[str, Any]:
     return {
         "id": clause.id,
         "sentence": clause.sentence,
+        "claims": [
+            {"id": claim.id, "text": claim.text, "faults": evidence.faults.get(claim.id, [])}
+            for claim in clause.claims
+        ],
         "why": clause.why,
         "source": clause.source,
         "since": clause.since,
@@ -48,14 +53,30 @@ def table(rows: list[tuple[Clause, Evidence]], width: int) -> str:
 def whole(clause: Clause, evidence: Evidence) -> str:
     """Return all that there is to say of a clause."""
     parts = [f"{clause.id}\n{clause.sentence}"]
+    for claim in clause.claims:
+        faults = [f"  catches: {wrong}" for wrong in evidence.faults.get(claim.id, [])]
+        parts.append("\n".join([f"Claim {claim.id}\n{claim.text}", *faults]))
     parts += [f"Why\n{clause.why}"] if clause.why else []
     parts += [f"Source\n{clause.source}", f"Since\n{clause.since}"]
     for kind in evidence.kinds:
         parts.append("\n".join([kind.capitalize(), *evidence.properties[kind]]))
     parts += ["\n".join(["Met by", *evidence.met_by])] if evidence.met_by else []
     parts += [f"Not yet met\n{evidence.unmet}"] if evidence.unmet else []
+    parts.append("\n".join(["A subject offers", *offered(clause.predicate)]))
     parts.append(f"Predicate\n{inspect.getsource(clause.predicate).rstrip()}")
     return "\n\n".join(parts)
+
+
+def offered(predicate: Callable[..., None]) -> Iterator[str]:
+    """Walk what a subject has to offer for a predicate: signatures, and what they return."""
+    protocol = get_type_hints(predicate)["subject"]
+    for kind in reversed(protocol.__mro__):
+        for name, member in vars(kind).items() if kind is not Protocol else ():
+            function = member.fget if isinstance(member, property) else member
+            if not name.startswith("_") and inspect.isfunction(function):
+                signature = str(inspect.signature(function)).replace("'", "")
+                yield f"  {name}{signature}"
+                yield textwrap.indent(inspect.getdoc(function) or "", " " * 6)
 
 
 def main(arguments: list[str] | None = None) -> int:

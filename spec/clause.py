@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,28 +15,65 @@ from typing import Any, Final, TypeVar
 Predicate = TypeVar("Predicate", bound=Callable[..., None])
 
 
+FRACTION: Final = re.compile(r"Fraction\((-?\d+), (\d+)\)")
+ITEM: Final = re.compile(r"^(\d+)\. ", re.MULTILINE)
+
+
 class Violation(AssertionError):
-    """A subject breaks a clause at the inputs that the predicate was given."""
+    """A subject breaks a claim of a clause at the inputs that the predicate was given."""
+
+    def __init__(self, complaint: str, claim: int = 1) -> None:
+        super().__init__(complaint)
+        self.claim = claim
 
 
-def require(holds: bool, complaint: str, *parts: object) -> None:
-    """Raise :class:`Violation` unless ``holds``.
+def require(holds: bool, complaint: str, *parts: object, claim: int = 1) -> None:
+    """Raise :class:`Violation` of a claim, given by its number, unless ``holds``.
 
     The complaint, a format of the parts, says what came and what should have.
     """
     if not holds:
-        raise Violation(complaint.format(*parts))
+        raise Violation(complaint.format(*map(readable, parts)), claim)
 
 
-def refused(error: type[Exception], call: Callable[[], object]) -> bool:
-    """Tell whether a call is refused with this type of error; one with another type is none."""
+def readable(part: object) -> object:
+    """Return what a person is shown of a value: floats in place of fractions.
+
+    Example:
+        >>> from fractions import Fraction
+        >>> readable([Fraction(1, 3), (Fraction(2), "b")])
+        "[0.3333333333333333, (2.0, 'b')]"
+    """
+    if isinstance(part, (str, int, float)):
+        return part
+    text = str(part) if isinstance(part, BaseException) else repr(part)
+    return FRACTION.sub(lambda found: str(_as_float(*map(int, found.groups()))), text)
+
+
+def _as_float(numerator: int, denominator: int) -> float:
+    try:
+        return numerator / denominator
+    except OverflowError:
+        return float("inf") if numerator > 0 else -float("inf")
+
+
+def refused(error: type[Exception], call: Callable[[], object], *, claim: int = 1) -> bool:
+    """Tell whether a call raises this type of error; another type violates the claim."""
     try:
         call()
     except error:
         return True
     except Exception as other:
-        raise Violation(f"raised {other!r}, not a {error.__name__}") from other
+        raise Violation(f"raised {other!r}, not {error.__name__}", claim) from other
     return False
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One thing that a clause says, and that could be false alone."""
+
+    id: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -50,6 +88,7 @@ class Clause:
 
     id: str
     sentence: str
+    claims: tuple[Claim, ...]
     why: str
     source: str
     since: str
@@ -82,7 +121,9 @@ def clause(
 ) -> Callable[[Predicate], Predicate]:
     """Register a predicate as a clause.
 
-    The first paragraph of its docstring is the clause's sentence, the rest says why.
+    The first paragraph of its docstring is the clause's sentence, or a numbered list of its
+    claims, which a line may introduce; the rest says why. The predicate names the claim that
+    it finds broken by its number; a sentence without a list is claim 1.
 
     Args:
         id: chapter and number, never reused.
@@ -95,14 +136,28 @@ def clause(
     """
 
     def register(predicate: Predicate) -> Predicate:
-        paragraphs = (inspect.getdoc(predicate) or "").split("\n\n")
-        sentence, *why = (" ".join(paragraph.split()) for paragraph in paragraphs)
+        introduction, texts, why = _parts(inspect.getdoc(predicate) or "")
+        sentence = " ".join([*introduction, *texts])
         if id in CLAUSES or not sentence:
             raise ValueError(f"clause {id} is registered twice, or says nothing")
-        CLAUSES[id] = Clause(id, sentence, " ".join(why), source, since, predicate, must_fail)
+        claims = tuple(Claim(f"{id}.{i}", text) for i, text in enumerate(texts, 1))
+        CLAUSES[id] = Clause(id, sentence, claims, why, source, since, predicate, must_fail)
         return predicate
 
     return register
+
+
+def _parts(doc: str) -> tuple[list[str], list[str], str]:
+    """Return a docstring's introduction, if it has one, its claims, and why they are made."""
+    first, *rest = doc.split("\n\n")
+    introduction = []
+    if rest and ITEM.match(rest[0]):
+        introduction, first, rest = [first], rest[0], rest[1:]
+    texts = ITEM.split(first)[2::2] or [first]
+    introduction, texts, why = (
+        [" ".join(t.split()) for t in p] for p in (introduction, texts, rest)
+    )
+    return introduction, texts, " ".join(why)
 
 
 def check(id: str, subject: object, *inputs: Any) -> None:

@@ -1,4 +1,4 @@
-"""What is known of each clause: the properties that held it when they last ran, and who claims it.
+"""What is known of each clause: its properties, its faults, and who claims to meet it.
 
 ``trace.json`` beside this file is written by those runs, never by hand. An entry counts only for
 the clause that it was recorded for: with the sentence or the predicate changes the digest.
@@ -21,12 +21,14 @@ class Evidence:
     """Properties by the kind of evidence that they give, and where an implementation stands.
 
     ``met_by`` names the functions and classes of ``zeroproof`` whose docstrings claim the clause;
-    ``unmet`` says what it is known not to do of it, empty if nothing.
+    ``unmet`` says what it is known not to do of it, empty if nothing. ``faults`` says for each
+    claim what the wrong subjects do that it caught.
     """
 
     properties: dict[str, list[str]] = field(default_factory=dict)
     met_by: list[str] = field(default_factory=list)
     unmet: str = ""
+    faults: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def kinds(self) -> list[str]:
@@ -51,4 +53,5 @@ def evidence_of(clause: Clause, trace: dict[str, Any]) -> Evidence:
     entry = trace.get(clause.id, {})
     if entry.get("digest") != clause.digest:
         return Evidence()
-    return Evidence(entry["evidence"], entry["met_by"], entry.get("unmet", ""))
+    faults = entry.get("faults", {})
+    return Evidence(entry["evidence"], entry["met_by"], entry.get("unmet", ""), faults)

@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.loops import (
+from tests.helpers import (
     Noisy,
     ScaledLoss,
     make_trainer,

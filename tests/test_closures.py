@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.loops import fit_loss, make_trainer, pole_batches, same, small_model, weights
+from tests.helpers import fit_loss, make_trainer, pole_batches, same, small_model, weights
 from zeroproof.training.targets import lift_targets
 
 

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from tests.loops import make_trainer, pole_batches, small_model
+from tests.helpers import make_trainer, pole_batches, small_model
 from zeroproof.layers import SCMRationalLayer
 
 # In a process of its own: the tests' checks of shapes and dtypes are no code to compile.
 SCRIPT = """
 import torch
 from torch._dynamo.utils import counters
-from tests.loops import Pair, make_trainer, pole_batches
+from tests.helpers import Pair, make_trainer, pole_batches
 
 runs = []
 for compile in (False, True):
@@ -45,7 +45,7 @@ def test_what_changes_from_step_to_step_compiles_nothing_anew() -> None:
 
 RESUMED = """
 import torch
-from tests.loops import Pair, make_trainer, pole_batches
+from tests.helpers import Pair, make_trainer, pole_batches
 
 def trainer(epochs):
     torch.manual_seed(0)

@@ -217,7 +217,7 @@ def test_ramps_are_checked() -> None:
 
 
 def test_precision_that_the_device_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.loops import make_trainer, small_model
+    from tests.helpers import make_trainer, small_model
 
     monkeypatch.setattr(torch.amp.autocast_mode, "is_autocast_available", lambda device: False)
     with pytest.raises(RuntimeError, match=r"amp_dtype bf16 is not available on .*cpu"):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.loops import Batch, fit_loss, make_trainer, pole_batches, same, small_model, weights
+from tests.helpers import Batch, fit_loss, make_trainer, pole_batches, same, small_model, weights
 
 STAGES = ("input", "P", "Q", "loss", "gradient")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.loops import make_trainer, pole_batches, same, small_model, weights
+from tests.helpers import make_trainer, pole_batches, same, small_model, weights
 from zeroproof.command.main import main
 from zeroproof.losses import SCMTrainingLoss
 from zeroproof.training.targets import lift_targets

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.loops import make_trainer, pole_batches, small_model
+from tests.helpers import make_trainer, pole_batches, small_model
 from zeroproof.utils.logging import JsonlLogger, TensorBoardLogger, read_jsonl
 
 

@@ -17,18 +17,18 @@ import pytest
 
 from benchmarks.packages import FetchError, environment, fetch
 from docs.conformance import reports
-from properties.hold import Absent
+from properties.assertions import Unsupported
 from properties.plans import LOW
 from properties.problems import problem
-from properties.subjects.public import version_0_4_3, version_0_6_1
-from properties.subjects.public.remote import FOLDER, Worker
+from properties.subjects.third_party import version_0_4_3, version_0_6_1
+from properties.subjects.third_party.remote import FOLDER, Worker
 from spec import Array, Violation, check
 from spec.bottom import Carrier
 from spec.coverage import Predicted
 from spec.decoding import Tuples
 from spec.losses import TAU, Case
 from spec.runs import MicroBatch, Plan
-from tests.findings import OF, functions, trainer
+from tests.upstream_bugs import OF, functions, trainer
 
 MODULES = functions, trainer  # which register what they find
 SUBJECTS = {"0.4.3": version_0_4_3, "0.6.1": version_0_6_1}
@@ -189,7 +189,7 @@ def fetched(version: str) -> Path:
 def test_findings_show_by_the_package_alone(version: str) -> None:
     package = fetched(version)
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "tests.findings", version],
+        [sys.executable, "-W", "ignore", "-m", "tests.upstream_bugs", version],
         cwd=package,
         env=environment(package),
         capture_output=True,
@@ -259,7 +259,7 @@ UNIT = Tuples(ONE, ONE, 0.5, 0.5, "unit")
 @pytest.mark.parametrize("version", SUBJECTS)
 def test_what_is_not_claimed_is_absent(version: str, id: str, inputs: tuple[Any, ...]) -> None:
     fetched(version)
-    with pytest.raises(Absent):
+    with pytest.raises(Unsupported):
         check(id, SUBJECTS[version](), *inputs)
 
 

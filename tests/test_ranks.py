@@ -16,8 +16,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from properties.subjects.ours.ranks import on_ranks
-from tests.loops import fit_loss, make_trainer, pole_batches, small_model, weights
+from properties.subjects.zeroproof.ranks import on_ranks
+from tests.helpers import fit_loss, make_trainer, pole_batches, small_model, weights
 from zeroproof.training import ranks as module
 from zeroproof.training import records
 from zeroproof.training.ranks import Ranks, whole

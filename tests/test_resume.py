@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
-from tests.loops import (
+from tests.helpers import (
     Noisy,
     ScaledLoss,
     fit_loss,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
-from tests.loops import finite_batches, make_trainer, pole_batches, same, small_model, weights
+from tests.helpers import finite_batches, make_trainer, pole_batches, same, small_model, weights
 
 
 def halving(step: str, **options: Any) -> list[float]:

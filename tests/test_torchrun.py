@@ -21,7 +21,7 @@ import json, os, sys
 import torch
 import torch.distributed as dist
 from torch import nn
-from tests.loops import fit_loss, make_trainer, pole_batches, small_model
+from tests.helpers import fit_loss, make_trainer, pole_batches, small_model
 
 task, out = sys.argv[1:]
 rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])

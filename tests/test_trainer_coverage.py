@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.loops import (
+from tests.helpers import (
     ValueModel,
     coverage_run,
     finite_batches,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.loops import (
+from tests.helpers import (
     ValueModel,
     make_trainer,
     pole_batches,

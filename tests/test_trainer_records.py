@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.loops import (
+from tests.helpers import (
     ValueModel,
     finite_batches,
     fit_loss,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.loops import (
+from tests.helpers import (
     fit_loss,
     make_trainer,
     pole_batches,

@@ -67,7 +67,7 @@ def numbers(x: Any) -> Any:
     return {name: numbers(value) for name, value in x.items()} if isinstance(x, dict) else x
 
 
-def hold(clause: str, inside: object, outside: object, *inputs: object) -> None:
+def assert_clause(clause: str, inside: object, outside: object, *inputs: object) -> None:
     check(clause, inside, *inputs)
     with pytest.raises(Violation):
         check(clause, outside, *inputs)
@@ -93,7 +93,7 @@ def test_losses(clause: str) -> None:
         exact = Exact().loss(name, *tuples, **own)
         for pair in _variants(exact, case["result"]):
             inside, outside = (Stub(loss=lambda *_, m=m, **__: m) for m in pair)
-            hold(clause, inside, outside, *inputs)
+            assert_clause(clause, inside, outside, *inputs)
             tried += 1
     assert tried > 30
 
@@ -121,7 +121,7 @@ def test_gradients_of_decodes() -> None:
                 changed = [with_one(exact[part], index, value) for value in pair]
                 both = [(x, exact[1]) if part == 0 else (exact[0], x) for x in changed]
                 stubs = [Stub(decode_gradients=lambda _, b=b: b) for b in both]
-                hold("POL-10", *stubs, tuples)
+                assert_clause("POL-10", *stubs, tuples)
                 tried += 1
     assert tried > 100
 
@@ -135,7 +135,7 @@ def test_coverage_of_micro_batches() -> None:
         for pair in ends(case["result"]["coverage"]):
             if 0 <= pair[1] <= 1:
                 stubs = [Stub(batch_coverage=lambda b, t, v=v: _value(b, v)) for v in pair]
-                hold("COV-2", *stubs, batch, tau)
+                assert_clause("COV-2", *stubs, batch, tau)
                 tried += 1
     assert tried > 30
 
@@ -155,7 +155,7 @@ def test_midpoints() -> None:
         for pair in ends(case["result"]["tau"]):
             events = [(Event("validate", {"val_tau": value}),) for value in pair]
             traces = [Trace(e, (), (), 0, 0.0) for e in events]
-            hold("TAU-8", *[Stub(train=lambda _, t=t: t) for t in traces], plan)
+            assert_clause("TAU-8", *[Stub(train=lambda _, t=t: t) for t in traces], plan)
 
 
 def test_totals_of_the_training_loss() -> None:
@@ -176,6 +176,6 @@ def test_totals_of_the_training_loss() -> None:
 
         # Terms are at ends that are rounded inwards, so the total's end is not the very last.
         beyond = most * (1 + 2.0**-50) + 2.0**-1074
-        hold("LOSS-6", stub(most * (1 - 2.0**-50)), stub(beyond), batch, arguments)
+        assert_clause("LOSS-6", stub(most * (1 - 2.0**-50)), stub(beyond), batch, arguments)
         tried += 1
     assert tried > 20

@@ -3,13 +3,13 @@
 import numpy as np
 import poles
 
-from zeroproof_conformance import Absent, spec
+from zeroproof_conformance import Unsupported, spec
 
 
 def to_numpy(x):
     """Return an array of the specification as one of NumPy."""
     if x.dtype == "bfloat16":
-        raise Absent("NumPy has no bfloat16")
+        raise Unsupported("NumPy has no bfloat16")
     return np.array(x.values, dtype=x.dtype).reshape(x.shape)
 
 
@@ -41,7 +41,7 @@ class Poles:
 
     def decode(self, case):
         if case.gauge != "raw":
-            raise Absent("thresholds apply to |Q| itself only")
+            raise Unsupported("thresholds apply to |Q| itself only")
         P, Q = to_numpy(case.P), to_numpy(case.Q)
         value = poles.decode(P, Q, case.tau_infer)
         trusted = poles.decode(P, Q, case.tau_train)

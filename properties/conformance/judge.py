@@ -16,11 +16,11 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import Unsatisfiable
 
 import properties.torch_random  # noqa: F401
+from properties.assertions import JUDGE, Reference, Unsupported, snippet
 from properties.conformance.smaller import smaller
 from properties.conformance.subjects import Chosen
 from properties.conformance.suite import Property, trials_of
 from properties.conformance.verdicts import Counterexample, Options, Verdict, VerdictName
-from properties.hold import JUDGE, Absent, Reference, snippet
 from spec import CLAUSES, Violation, check
 
 # The packages of predicates and of properties: what fails in them fails outside of the subject.
@@ -59,7 +59,7 @@ class Trial:
             raise Enough
         try:
             check(id, subject, *inputs)
-        except Absent as absent:
+        except Unsupported as absent:
             self.absent = self.absent or str(absent)
             return
         except KeyboardInterrupt:
@@ -91,7 +91,7 @@ class Trial:
             test(subject=subject, **arguments)
         except (Enough, Unsatisfiable):
             pass
-        except Absent as absent:
+        except Unsupported as absent:
             self.absent = self.absent or str(absent)
         except KeyboardInterrupt:
             raise

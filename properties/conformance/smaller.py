@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, Final
 
-from properties.hold import Absent
+from properties.assertions import Unsupported
 from spec import Array, Violation, check
 
 MANY: Final = 32  # elements, more than which only an exhaustive property has
@@ -24,7 +24,7 @@ def smaller(
             except Violation as violation:
                 error, inputs, size = violation, part, _elements(part)
                 break
-            except (Exception, Absent):
+            except (Exception, Unsupported):
                 continue
         else:
             break

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Final
 
-from properties.hold import Reference
+from properties.assertions import Reference
 
 _SUBJECTS: Final = f"{__name__.partition('.')[0]}.subjects"
 BUILT_IN: Final = {
     "exact": f"{_SUBJECTS}.exact:Exact",
-    "zeroproof": f"{_SUBJECTS}.ours:Ours",
+    "zeroproof": f"{_SUBJECTS}.ours:ZeroProof",
     "zeroproof-compiled": f"{_SUBJECTS}.variants:Compiled",
     "zeroproof-cuda": f"{_SUBJECTS}.variants:Cuda",
     "zeroproofml-0.4.3": f"{_SUBJECTS}.public:version_0_4_3",

@@ -6,7 +6,7 @@ from typing import Final
 
 import z3
 
-from properties.hold import HELD
+from properties.assertions import HELD
 
 PATIENCE_MS: Final = 20_000
 

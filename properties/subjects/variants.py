@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from properties.hold import Absent
-from properties.subjects.ours import Ours
-from properties.subjects.ours.bottom import OursBottom
-from properties.subjects.ours.coverage import OursCoverage
-from properties.subjects.ours.decoding import OursDecoding
-from properties.subjects.ours.lifting import OursLifting
-from properties.subjects.ours.losses import OursLosses
-from properties.subjects.ours.policies import OursPolicies
+from properties.assertions import Unsupported
+from properties.subjects.zeroproof import ZeroProof
+from properties.subjects.zeroproof.bottom import ZeroProofBottom
+from properties.subjects.zeroproof.coverage import ZeroProofCoverage
+from properties.subjects.zeroproof.decoding import ZeroProofDecoding
+from properties.subjects.zeroproof.lifting import ZeroProofLifting
+from properties.subjects.zeroproof.losses import ZeroProofLosses
+from properties.subjects.zeroproof.policies import ZeroProofPolicies
 from spec.runs import Plan, Trace
 
 
@@ -27,11 +27,11 @@ class Compiled:
     def train(self, plan: Plan) -> Trace:
         """Carry out a plan in compiled code."""
         if plan.ranks > 1:
-            raise Absent("compiled code is tried in one process")
-        return Ours().train_compiled(plan)
+            raise Unsupported("compiled code is tried in one process")
+        return ZeroProof().train_compiled(plan)
 
 
-class Cuda(Ours):
+class Cuda(ZeroProof):
     """``zeroproof`` with tensors on a CUDA device, and plans that its trainer carries out there."""
 
     def __init__(self) -> None:
@@ -57,7 +57,14 @@ def _on_device(method: Callable[..., Any]) -> Callable[..., Any]:
     return on_device
 
 
-for part in (OursBottom, OursCoverage, OursDecoding, OursLifting, OursLosses, OursPolicies):
+for part in (
+    ZeroProofBottom,
+    ZeroProofCoverage,
+    ZeroProofDecoding,
+    ZeroProofLifting,
+    ZeroProofLosses,
+    ZeroProofPolicies,
+):
     for name, member in vars(part).items():
         if isfunction(member) and not name.startswith("_") and name not in vars(Cuda):
             setattr(Cuda, name, _on_device(member))

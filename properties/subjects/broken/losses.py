@@ -12,7 +12,7 @@ from torch import Tensor
 
 from properties.subjects.broken.register import breaks
 from properties.subjects.exact import Exact
-from properties.subjects.ours import Ours
+from properties.subjects.zeroproof import ZeroProof
 from properties.tensors import measured, to_tensor
 from spec import Array
 from spec.formats import FORMATS
@@ -232,7 +232,7 @@ class ShortMantissa(Exact):
         return Fraction(cast(exact, "float16")) if name in ("chordal", "sign") else exact
 
 
-class Naive(Ours):
+class Naive(ZeroProof):
     """A loss as one would write it down; the others are ``zeroproof``'s."""
 
     name = "chordal"

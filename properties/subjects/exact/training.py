@@ -16,8 +16,8 @@ from spec.update import Phases, Precision, watched_rates
 class Session:
     """The automaton, an epoch at a time."""
 
-    def __init__(self, plan: Plan) -> None:
-        self.automaton = Automaton(plan)
+    def __init__(self, automaton: Automaton) -> None:
+        self.automaton = automaton
 
     def epoch(self, batches: Epoch) -> list[Event]:
         """Train one more epoch."""
@@ -45,7 +45,9 @@ class Session:
 
 
 class ExactTraining:
-    """Carries out plans by the automaton."""
+    """Carries out plans by the automaton, or by a variant of it."""
+
+    automaton: type[Automaton] = Automaton
 
     def watch(
         self, coverages: Sequence[float | None], threshold: float, patience: int
@@ -63,11 +65,11 @@ class ExactTraining:
 
     def begin(self, plan: Plan) -> Session:
         """Return an automaton with no epoch to train on yet."""
-        return Session(plan)
+        return Session(self.automaton(plan))
 
     def train(self, plan: Plan) -> Trace:
         """Run the automaton."""
-        return run(plan)
+        return run(plan, self.automaton)
 
     def train_compiled(self, plan: Plan) -> Trace:
         """Run the automaton, which nothing compiles."""

@@ -1,0 +1,126 @@
+"""Hold a subject to a clause, and keep account of which clauses a test held."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from hypothesis import Phase, settings
+
+from spec import CLAUSES, SPEC_VERSION, Violation, check
+
+HELD: set[str] = set()
+
+
+class Unsupported(BaseException):
+    """A subject does not offer what a clause needs; the message says what.
+
+    It is no ``Exception``, so that no clause takes it for a refusal.
+    """
+
+
+class ClauseError(AssertionError):
+    """A subject breaks a clause; the message cites it and ends in a snippet to paste."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """How a program gets a subject: from which module, and by which expression."""
+
+    module: str
+    expression: str
+
+    @property
+    def line(self) -> str:
+        """The import that the expression needs."""
+        name = self.expression.partition("(")[0].partition(".")[0]
+        return f"from {self.module} import {name}"
+
+
+def reference_to(subject: object) -> Reference:
+    """Return the reference to a subject whose class takes no arguments."""
+    return Reference(type(subject).__module__, f"{type(subject).__qualname__}()")
+
+
+def _types(value: object) -> Iterator[type]:
+    yield type(value)
+    parts: list[object] = []
+    if is_dataclass(value):
+        parts = [getattr(value, field.name) for field in fields(value)]
+    elif isinstance(value, dict):
+        parts = [*value.keys(), *value.values()]
+    elif isinstance(value, (tuple, list)):
+        parts = list(value)
+    for part in parts:
+        yield from _types(part)
+
+
+def snippet(id: str, reference: Reference, *inputs: object) -> str:
+    """Return lines that show the failure again, against the subject alone."""
+    names: dict[str, set[str]] = {}
+    for kind in (kind for value in inputs for kind in _types(value)):
+        if kind.__module__ != "builtins":
+            names.setdefault(kind.__module__, set()).add(kind.__name__)
+    arguments = "".join(f",\n    {value!r}" for value in inputs)
+    return (
+        "from math import inf, nan\n"
+        f"from {check.__module__} import check\n"
+        + "".join(f"from {m} import {', '.join(sorted(names[m]))}\n" for m in sorted(names))
+        + f"{reference.line}\n"
+        f'check("{id}", {reference.expression}{arguments})'
+    )
+
+
+@contextmanager
+def citing(id: str, reproduction: str = "") -> Iterator[None]:
+    """Turn a violation into a failure that cites the clause and shows how to see it again."""
+    try:
+        yield
+    except Violation as violation:
+        clause = CLAUSES[id]
+        cited = f"{id} (specification {SPEC_VERSION}): {clause.sentence}"
+        raise ClauseError(f"{cited}\n{violation}\n\n{reproduction}\n") from None
+
+
+def _cite(id: str, subject: object, inputs: tuple[object, ...]) -> None:
+    try:
+        check(id, subject, *inputs)
+    except Violation:
+        with citing(id, snippet(id, reference_to(subject), *inputs)):
+            raise
+
+
+# Who is asked for a verdict at each input; the conformance suite puts its own in this place.
+JUDGE: ContextVar[Callable[[str, object, tuple[object, ...]], None]] = ContextVar(
+    "JUDGE", default=_cite
+)
+
+
+def assert_clause(id: str, subject: object, *inputs: object) -> None:
+    """Fail, citing the clause, unless the subject meets it at these inputs.
+
+    Raises:
+        ClauseError: the clause is broken.
+        KeyError: there is no such clause.
+    """
+    HELD.add(id)
+    JUDGE.get()(id, subject, inputs)
+
+
+@contextmanager
+def unshrunk(test: Any) -> Iterator[None]:
+    """Let a property that is bound to fail do so at once: its example need not be pretty."""
+    own, profile = getattr(test, "_hypothesis_internal_use_settings", None), settings()
+    quick = settings(own, phases=[Phase.explicit, Phase.generate], report_multiple_bugs=False)
+    settings.register_profile("unshrunk", quick)
+    settings.load_profile("unshrunk")
+    test._hypothesis_internal_use_settings = quick
+    try:
+        yield
+    finally:
+        test._hypothesis_internal_use_settings = own
+        settings.register_profile("shrunk", profile)
+        settings.load_profile("shrunk")

@@ -1,0 +1,9 @@
+"""Faults: for each claim of the specification, the wrong subjects that it has to catch.
+
+A module for each chapter; ``nox -s faults`` shows that every claim catches its own.
+"""
+
+from properties.faults import thresholds
+from properties.faults.register import FAULTS, Fault
+
+__all__ = ["FAULTS", "Fault", "thresholds"]

@@ -1,0 +1,97 @@
+"""BOT and ALG by ``zeroproof.scm`` and the bridge to IEEE numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from properties.assertions import Unsupported
+from properties.tensors import flags, to_array, to_tensor
+from spec import Array
+from spec.bottom import ARITY, Carrier, Operand
+from spec.formats import FORMATS
+
+scm: Any = import_module("zeroproof.scm")
+values: Any = import_module("zeroproof.scm.value")
+bridge: Any = import_module("zeroproof.utils.ieee_bridge")
+
+IEEE: Final[dict[str, Callable[..., Tensor]]] = {
+    "inv": torch.reciprocal,
+    "absolute": torch.abs,
+    "power": torch.pow,
+}
+
+
+def compute(operation: str, operands: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Return values and mask of an operation on values with masks."""
+    name = f"scm_{'pow' if operation == 'power' else operation}_torch"
+    if not hasattr(scm, name):
+        raise Unsupported(f"the operation {operation} on tensors")
+    (x, mask_x), (y, mask_y) = operands[0], operands[-1]
+    if ARITY[operation] == 1:
+        found = getattr(scm, name)(x, mask_x)
+    elif operation != "power":
+        found = getattr(scm, name)(x, y, mask_x=mask_x, mask_y=mask_y)
+    elif mask_y.any():
+        raise Unsupported("exponents with a mask")
+    else:
+        found = getattr(scm, name)(x, y, mask_x)
+    return found[0], found[1]
+
+
+class PublicBottom:
+    """Vectorized operations with masks; what is no number enters and leaves by the bridge."""
+
+    kinds = tuple(FORMATS)
+
+    def enter(self, x: Array, bottom: tuple[bool, ...]) -> Carrier:
+        """Return an array as a carrier."""
+        entered = [
+            values.scm_bottom() if flag else value
+            for value, flag in zip(bridge.batch_from_ieee(x.values), bottom, strict=True)
+        ]
+        payload = x.with_values([0.0 if v.is_bottom else v.payload for v in entered])
+        return Carrier(payload, tuple(v.is_bottom for v in entered))
+
+    def leave(self, x: Carrier) -> Array:
+        """Return a carrier as a plain array."""
+        pairs = zip(x.payload.values, x.bottom, strict=True)
+        left = [values.scm_bottom() if flag else values.scm_real(value) for value, flag in pairs]
+        return x.payload.with_values(bridge.batch_to_ieee(left))
+
+    def _given(self, x: Operand) -> tuple[Tensor, Tensor]:
+        if isinstance(x, Array):
+            x = self.enter(x, (False,) * len(x.values))
+        elif isinstance(x, Carrier):
+            x = self.enter(x.payload, x.bottom)
+        else:
+            raise Unsupported("a number among tensors")
+        tensor = to_tensor(x.payload)
+        return tensor, torch.tensor(x.bottom, dtype=torch.bool).reshape(tensor.shape)
+
+    def apply(self, operation: str, *operands: Operand) -> Carrier:
+        """Apply an operation."""
+        value, mask = compute(operation, [self._given(x) for x in operands])
+        return Carrier(to_array(value), flags(mask))
+
+    def ieee(self, operation: str, *operands: Array) -> Array:
+        """Apply torch's operation."""
+        function = IEEE.get(operation) or getattr(torch, operation)
+        return to_array(function(*map(to_tensor, operands)))
+
+    def gradients(
+        self, operation: str, incoming: Array, *operands: Carrier
+    ) -> tuple[Carrier, tuple[Array, ...]]:
+        """Apply an operation to leaves, and run its backward."""
+        given = [self._given(x) for x in operands]
+        leaves = [value.detach().requires_grad_() for value, _ in given]
+        masks = [mask for _, mask in given]
+        value, mask = compute(operation, list(zip(leaves, masks, strict=True)))
+        value.backward(to_tensor(incoming))  # type: ignore[no-untyped-call]
+        gradients = [leaf.grad for leaf in leaves]
+        arrays = tuple(to_array(g) for g in gradients if g is not None)
+        return Carrier(to_array(value), flags(mask)), arrays

@@ -1,0 +1,144 @@
+"""POL by ``zeroproof.autodiff.policies``, the rational layer and the trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from properties.assertions import Unsupported
+from properties.subjects.third_party.adapters.coverage import Outputs
+from properties.tensors import Incoming, to_array, to_tensor
+from spec import Array
+
+autodiff: Any = import_module("zeroproof.autodiff.policies")
+layers: Any = import_module("zeroproof.layers.scm_rational")
+training: Any = import_module("zeroproof.training")
+
+LAYER = "scm_rational"
+"""The one name under which the layer looks for a default; every layer of a clause is this one."""
+
+
+def member(policy: str | None) -> Any:
+    """Return a policy by the name that the package gives it; ValueError for an unknown one."""
+    if policy is None:
+        return None
+    return autodiff.GradientPolicy("pass" if policy == "passthrough" else policy)
+
+
+class Leaves(nn.Module):
+    """A model whose parameters are its outputs."""
+
+    def __init__(self, parts: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.parts = nn.ParameterList(parts)
+
+    def forward(self, x: Tensor) -> Outputs:
+        """Return them."""
+        parts = [part * 1 for part in self.parts]
+        return (parts[0], parts[1]) if len(parts) > 1 else parts[0]
+
+
+def quotient(policy: str | None, g: Array, bottom: Sequence[bool]) -> tuple[Tensor, Tensor]:
+    """Return numerators, and what a rational layer makes of them; it has poles where ⊥ is.
+
+    Of its two features one is the denominator, 1 or 0, and the other the numerator.
+    """
+    Q = to_tensor(g.with_values([float(not flag) for flag in bottom]))
+    P = torch.zeros_like(Q).requires_grad_()
+    basis = layers.CustomBasis(lambda x, degree: torch.stack([Q, x], dim=-1))
+    layer = layers.SCMRationalLayer(1, 0, basis=basis, gradient_policy=member(policy))
+    layer.to(Q.dtype)
+    with torch.no_grad():
+        layer.numerator.copy_(torch.tensor([0.0, 1.0]))
+        layer.denominator.copy_(torch.tensor([1.0]))
+    output: Tensor = layer(P)[0]
+    output.retain_grad()
+    return P, output
+
+
+def gradient_at(x: Tensor) -> Tensor:
+    """Return the gradient that has come to a tensor."""
+    assert x.grad is not None
+    return x.grad
+
+
+class PublicPolicies:
+    """Policies where they meet gradients: in the rational layer."""
+
+    def policy_gradient(
+        self, policy: str, g: Array, bottom: Sequence[bool], layer: str | None = None
+    ) -> Array:
+        """Return what the layer's policy makes of a gradient, and at a pole what passes it.
+
+        A pole's own derivative, ∞, is no matter of PASSTHROUGH.
+        """
+        if policy == "passthrough":
+            return self.forward(policy, layer, g, bottom)()
+        P, output = quotient(policy, g, bottom)
+        output.backward(to_tensor(g))  # type: ignore[no-untyped-call]
+        at_pole = torch.tensor(bottom, dtype=torch.bool).reshape(g.shape)
+        return to_array(torch.where(at_pole, gradient_at(P), gradient_at(output)))
+
+    def forward(
+        self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool]
+    ) -> Callable[[], Array]:
+        """Run the layer; the backward tells what its policy makes of the gradient.
+
+        Which policy that is, is asked here; what CLAMP makes of NaN is for POL-1 to judge.
+        """
+        clamps = (member(policy) or autodiff.get_policy(LAYER)) is autodiff.GradientPolicy.CLAMP
+        _, output = quotient(policy, g, bottom)
+
+        def backward() -> Array:
+            output.backward(to_tensor(g))  # type: ignore[no-untyped-call]
+            found = gradient_at(output)
+            return to_array(torch.where(found.isnan() & clamps, 0.0, found))
+
+        return backward
+
+    def policy_scope(self, policy: str) -> AbstractContextManager[object]:
+        """Open a scope."""
+        scope: AbstractContextManager[object] = autodiff.gradient_policy(member(policy))
+        return scope
+
+    def policy_in_force(self, layer: str | None = None) -> str:
+        """Ask."""
+        found = autodiff.get_policy(layer and LAYER).name
+        return str(found).lower()
+
+    def set_default(self, layer: str, policy: str | None) -> None:
+        """Register."""
+        if policy is None:
+            self._forget_default()
+        else:
+            autodiff.register_policy(LAYER, member(policy))
+
+    def _forget_default(self) -> None:
+        """Remove the layer's default."""
+        autodiff.POLICY_REGISTRY.pop(LAYER, None)
+
+    def output_gradient(
+        self, policy: str, form: str, first: Array, second: Array, g: Array
+    ) -> list[Array]:
+        """Train one step, without learning, and look at the gradients of the outputs."""
+        if form == "pair":
+            raise Unsupported("outputs with a mask")
+        parts = [to_tensor(first), to_tensor(second)][: 2 if form == "tuple" else 1]
+        model, seen, weight = Leaves(parts), list[Array](), to_tensor(g)
+
+        def loss(outputs: Any, lifted: Any) -> Tensor:
+            pieces = outputs if form == "tuple" else (outputs,)
+            return sum((Incoming.apply(piece, weight) for piece in pieces), torch.zeros(()))  # type: ignore[no-untyped-call]
+
+        for parameter in model.parts:
+            parameter.register_hook(lambda grad: seen.append(to_array(grad)))
+        config = training.TrainingConfig(gradient_policy=member(policy))
+        y = torch.zeros(first.shape, dtype=parts[0].dtype)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        training.SCMTrainer(model, optimizer, loss, [(y, y)], config=config).fit()
+        return seen
