@@ -17,7 +17,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 PLAIN = re.compile(r"^(\s*import )(spec|properties)$", re.MULTILINE)
 NAMED = re.compile(r"(^\s*(?:from|import) |(?<=[\"'`]))(spec|properties)(?=[. ]\w)", re.MULTILINE)
 # What needs pytest's own run, or the repository around it.
-LEFT_OUT = ("conftest.py", "test_subjects.py", "test_networks.py", "trace.py", "proofs", "broken")
+LEFT_OUT = ("conftest.py", "test_faults.py", "test_networks.py", "trace.py", "proofs", "faults")
 
 
 def renamed(source: str) -> str:

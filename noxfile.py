@@ -1,4 +1,7 @@
-"""Sessions: ``nox`` runs those that gate; ``nox -s gpu`` needs a CUDA device."""
+"""Sessions: ``nox`` runs those that gate a change; ``nox --list`` shows all.
+
+All but ``lint`` and ``gpu`` share the environment that ``dev`` installs; ``nox -R`` skips that.
+"""
 
 import sys
 from pathlib import Path
@@ -7,101 +10,132 @@ import nox
 
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
-nox.options.sessions = ["lint", "types", "properties", "prove", "tests"]
+nox.options.sessions = ["lint", "types", "tests", "properties", "faults", "prove"]
+nox.options.sessions += ["third_party", "tooling", "docs"]  # which read what the former record
+
+SAMPLED = ["properties", "-m", "not faults", "--record"]
+shared = nox.session(venv_backend="none", requires=["dev"])
+scripts = Path()
 
 
-def install(session: nox.Session, *packages: str) -> None:
-    """Install packages under the pins that CI uses."""
-    session.install("-c", "constraints.txt", *packages)
+@nox.session
+def dev(session: nox.Session) -> None:
+    """Install all that the other sessions need, under the pins that CI uses, in .nox/dev."""
+    global scripts
+    session.install("-c", "constraints.txt", "-e", ".[mutants,docs]")
+    scripts = Path(session.bin).absolute()
+
+
+def run(
+    session: nox.Session, command: str, *arguments: str, success: tuple[int, ...] = (0,)
+) -> None:
+    """Run a command of the shared environment; with one thread, as tests run in parallel."""
+    environment = {"OMP_NUM_THREADS": "1"}
+    session.run(str(scripts / command), *arguments, env=environment, success_codes=success)
+
+
+def run_tests(session: nox.Session, *default: str) -> None:
+    """Run tests in parallel: those that the command line names, or these."""
+    run(session, "pytest", "-n", "auto", *(session.posargs or default))
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style and formatting."""
-    install(session, "ruff")
+    session.install("-c", "constraints.txt", "ruff")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
 
 
-@nox.session
+@shared
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
-    install(session, "-e", ".[mutants,docs]")
-    session.run("mypy", "--strict")
+    run(session, "mypy", "--strict")
 
 
-@nox.session
+@shared
+def tests(session: nox.Session) -> None:
+    """Run the tests of the package, and the examples in its docstrings."""
+    run_tests(session)
+
+
+@shared
 def properties(session: nox.Session) -> None:
     """Hold the implementation to the specification, and record the evidence in spec/trace.json."""
-    install(session, "-e", ".[dev]")
-    # What is told to run may be a part, which is no evidence for the whole.
-    arguments = session.posargs or ["properties", "--record"]
-    session.run("pytest", "-n", "auto", *arguments, env={"OMP_NUM_THREADS": "1"})
+    run_tests(session, *SAMPLED)
 
 
-@nox.session
+@shared
+def faults(session: nox.Session) -> None:
+    """Show that each claim catches its faults, and record them in spec/trace.json."""
+    run_tests(session, "properties/test_faults.py", "--record")
+
+
+@shared
 def prove(session: nox.Session) -> None:
     """Prove clauses for all inputs, with z3, and record it in spec/trace.json."""
-    install(session, "-e", ".[dev]")
     arguments = session.posargs or ["properties/proofs", "--record"]
-    session.run("pytest", "-o", "python_files=prove_*.py", *arguments)
+    run(session, "pytest", "-n", "auto", "-o", "python_files=prove_*.py", *arguments)
 
 
-@nox.session
-def tests(session: nox.Session) -> None:
-    """Run everything that shows the thing to work: tests, docstring examples, properties."""
-    install(session, "-e", ".[dev]")
-    coverage = ["--cov=zeroproof", "--cov-branch", "--cov-report=term-missing"]
-    arguments = ["-n", "auto", *coverage, *session.posargs]
-    session.run("pytest", *arguments, env={"OMP_NUM_THREADS": "1"})
+@shared
+def third_party(session: nox.Session) -> None:
+    """Show what clauses find in other people's packages, which are downloaded."""
+    run_tests(session, "tests/third_party")
 
 
-@nox.session
+@shared
+def tooling(session: nox.Session) -> None:
+    """Test what surrounds the package: specification, conformance command, book, benchmarks."""
+    run_tests(session, "tests/tooling")
+
+
+@shared
+def coverage(session: nox.Session) -> None:
+    """Measure which lines and branches of the package tests and properties run."""
+    tests = map(str, sorted(Path("tests").glob("test_*.py")))
+    run_tests(session, "--cov", *tests, "zeroproof", *SAMPLED)
+
+
+@shared
 def conformance(session: nox.Session) -> None:
     """Hold a subject to the specification, clause by clause; see ``-- --help``."""
-    install(session, "-e", ".[conformance]")
-    arguments = session.posargs or ["--subject", "zeroproof"]
-    session.run("zeroproof-conformance", *arguments, env={"OMP_NUM_THREADS": "1"})
+    run(session, "zeroproof-conformance", *(session.posargs or ["--subject", "zeroproof"]))
 
 
-@nox.session
+@shared
 def reports(session: nox.Session) -> None:
-    """Make anew the reports that the book shows of its subjects; some ten minutes."""
-    install(session, "-e", ".[conformance]")
+    """Write the reports that the book shows of its subjects; some ten minutes."""
     for report in sorted(Path("docs/reports").glob("*.json")):
-        arguments = ["--subject", report.stem, "--report", str(report)]
-        environment = {"OMP_NUM_THREADS": "1"}
         # 1 says that something fails, which is what the reports are for.
-        session.run("zeroproof-conformance", *arguments, env=environment, success_codes=[0, 1])
+        arguments = ["--subject", report.stem, "--report", str(report)]
+        run(session, "zeroproof-conformance", *arguments, success=(0, 1))
 
 
-@nox.session
+@shared
 def docs(session: nox.Session) -> None:
     """Build the book in build/book, from clauses, evidence, docstrings and the guide."""
-    install(session, "-e", ".[dev,docs]")
-    arguments = ["-a", "-E", "-n", "-W", "--keep-going", "-q", "docs", "build/book"]
-    session.run("python", "-m", "sphinx", *arguments, env={"OMP_NUM_THREADS": "1"})
+    options = ["-a", "-E", "-n", "-W", "--keep-going", "-q"]
+    run(session, "python", "-m", "sphinx", *options, "docs", "build/book")
 
 
-@nox.session
+@shared
 def bench(session: nox.Session) -> None:
     """Measure ratios, and write them to build/bench; ten minutes, on a machine left alone.
 
     For a GPU run ``python -m benchmarks`` instead, with a torch that knows it.
     """
-    install(session, "-e", ".")
-    session.run("python", "-m", "benchmarks", *session.posargs)
+    session.run(str(scripts / "python"), "-m", "benchmarks", *session.posargs)
 
 
-@nox.session
+@shared
 def mutants(session: nox.Session) -> None:
-    """Try the tests on mutants of the package; it takes hours, and what is cut short goes on.
+    """Try the tests on mutants of the package; hours, and an interrupted run can be continued.
 
-    Takes parts or globs of names of files, else all; --listed tries the listed survivors too.
+    Takes parts or globs of names of files, else all; see ``-- --help``.
     """
-    install(session, "-e", ".[mutants]")
     # More threads of torch than one would not survive the forks.
-    session.run("python", "-m", "mutants", *session.posargs, env={"OMP_NUM_THREADS": "1"})
+    run(session, "python", "-m", "mutants", *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -6,6 +6,7 @@ A subject takes from here what it needs of the specification, :data:`spec`, and 
 
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import spec
 from properties.assertions import Unsupported
@@ -15,6 +16,12 @@ __all__ = ["Unsupported", "main", "spec"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command ``zeroproof-conformance``."""
+    if missing := [name for name in ("hypothesis", "pytest") if find_spec(name) is None]:
+        sys.stderr.write(
+            f'zeroproof-conformance needs {" and ".join(missing)}: run "pip install '
+            '\'.[conformance]\'" in a checkout, or "pip install hypothesis pytest"\n'
+        )
+        return 2
     from properties.conformance.command import main as command
 
     return command(arguments)

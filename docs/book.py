@@ -15,7 +15,7 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from docs.pages import Book, write
 from docs.sources import ID, ROOT, is_tool, prose, public_modules
-from properties.subjects.broken import BROKEN
+from properties.faults import FAULTS
 from properties.trace import claims
 from spec import CLAUSES
 from spec.evidence import evidence_of, read_trace
@@ -81,11 +81,8 @@ def _field(match: re.Match[str]) -> str:
 
 def make_pages(app: Sphinx) -> None:
     """Write the made pages beside the written ones."""
-    broken: dict[str, list[type]] = {}
-    for entry in BROKEN:
-        broken.setdefault(entry.clause, []).append(entry.subject)
     modules = [import_module(name) for name in public_modules("spec") if not is_tool(name)]
-    book = Book(CLAUSES, read_trace(), claims(ROOT / "zeroproof"), broken, modules)
+    book = Book(CLAUSES, read_trace(), claims(ROOT / "zeroproof"), FAULTS, modules)
     write(Path(app.srcdir), book.pages())
 
 

@@ -34,7 +34,7 @@ def conformance_pages() -> Iterator[tuple[str, str]]:
     """Walk the pages: all subjects beside each other, and each subject's report."""
     found = reports()
     parts = ["# What implementations meet\n"]
-    parts += ["[How a subject is judged](/guide/conformance.md), and yours could be.\n"]
+    parts += ["[How to judge a subject](/guide/conformance.md) of your own.\n"]
     parts += [f"{next(iter(found.values())).how()}\n"]
     parts += [f"| subject | {' | '.join(VERDICTS)} |", "|---" * (1 + len(VERDICTS)) + "|"]
     for name, report in found.items():

@@ -7,10 +7,9 @@ no rule is written twice. Sphinx reads the result from files that git ignores.
 from __future__ import annotations
 
 import ast
-import importlib
 import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +18,9 @@ from typing import Any
 
 import properties
 import spec
+from docs.api import api_pages
 from docs.conformance import conformance_pages
+from docs.glossary import glossary_page
 from docs.sources import (
     ID,
     ROOT,
@@ -31,11 +32,12 @@ from docs.sources import (
     path_of,
     property_files,
     prose,
-    public_modules,
     summary,
+    toctree,
     used,
 )
 from docs.vectors import vectors_page
+from properties.faults import Fault
 from spec.clause import Clause
 from spec.evidence import Evidence, evidence_of
 
@@ -77,7 +79,7 @@ def bullets(lines: Iterable[str]) -> str:
     return "".join(f"- {line}\n" for line in lines)
 
 
-def clause_page(clause: Clause, evidence: Evidence, broken: Iterable[type] = ()) -> str:
+def clause_page(clause: Clause, evidence: Evidence, faults: Iterable[Fault] = ()) -> str:
     """Return the page of a clause."""
     module = module_of(clause)
     first = inspect.getsourcelines(clause.predicate)[1]
@@ -91,9 +93,10 @@ def clause_page(clause: Clause, evidence: Evidence, broken: Iterable[type] = ())
         tested = map(property_link, evidence.properties[kind])
         parts.append(bullets(f"[{kind}]{{.chip .{kind}}} {link}" for link in tested))
     parts += [] if evidence.kinds else ["Nothing was recorded for the clause as it stands.\n"]
-    wrong = [f"`{kind.__name__}`: {prose(inspect.getdoc(kind) or '')}" for kind in broken]
-    parts += ["Caught by it, among subjects that are wrong on purpose:\n"] if wrong else []
-    parts += [bullets(wrong)]
+    parts += ["## Claims\n", "Each with the faults that it catches in subjects made for it.\n"]
+    for claim in clause.claims:
+        wrong = [prose(fault.wrong) for fault in faults if fault.claim == claim.id]
+        parts += [f"**{claim.id}** {prose(claim.text)}\n", bullets(wrong)]
     parts += ["## Where in the code\n"]
     parts += [bullets(map(claim_link, evidence.met_by)) or "Nothing claims to meet it yet.\n"]
     parts += ["## The predicate\n", f"`{module.__name__}`, line {first}.\n"]
@@ -111,11 +114,6 @@ def sources(clause: Clause) -> Iterator[tuple[str, str]]:
     for part in re.split(r"; (?=(?:Guide|Paper|ZeroProof): )", clause.source):
         kind, _, reason = part.partition(": ")
         yield kind, reason
-
-
-def toctree(documents: Iterable[str]) -> str:
-    """Return the hidden table of contents that puts pages below this one."""
-    return "```{toctree}\n:hidden:\n" + "".join(f"{name}\n" for name in documents) + "```\n"
 
 
 def table(rows: Iterable[tuple[Clause, Evidence]]) -> str:
@@ -138,7 +136,7 @@ class Book:
     clauses: Mapping[str, Clause]
     trace: dict[str, Any]
     claims: Mapping[str, list[str]]
-    broken: Mapping[str, list[type]]
+    faults: Sequence[Fault]
     modules: list[ModuleType]
 
     @cached_property
@@ -189,7 +187,7 @@ class Book:
         parts += paragraphs(rest)
         stems = {name: self.rooms(name)[0].__name__.rpartition(".")[2] for name in names}
         chapters = [f"{name} · {stems[name]} <{name}>" for name in names]
-        parts += [toctree([*chapters, "common", "subject", "vectors", "conformance"])]
+        parts += [toctree(["glossary", *chapters, "common", "subject", "vectors", "conformance"])]
         for name in names:
             if rows := self.chapter(name):
                 parts += [f"## [{name}]({name}.md)\n", table(rows)]
@@ -256,14 +254,14 @@ class Book:
         yield "spec/index", self.index_page()
         yield "spec/common", self.common_page()
         yield "spec/subject", self.subject_page()
+        yield "spec/glossary", glossary_page()
         yield "spec/vectors", vectors_page()
         yield from conformance_pages()
         for name in spec.CHAPTERS:
             if self.rooms(name):
                 yield f"spec/{name}", self.chapter_page(name)
             for clause, evidence in self.chapter(name):
-                yield (f"spec/{clause.id}",
-                       clause_page(clause, evidence, self.broken.get(clause.id, ())))  # fmt: skip
+                yield f"spec/{clause.id}", clause_page(clause, evidence, self.faults)
         files = sorted(property_files(), key=self.order)
         parts = ["# Properties\n", *paragraphs(inspect.getdoc(properties) or "")]
         names = []
@@ -287,28 +285,8 @@ def _offered(protocol: type) -> Iterator[str]:
             yield f"`{name}`: {prose(' '.join(said.split()))}"
 
 
-def api_pages() -> Iterator[tuple[str, str]]:
-    """Walk the pages of the API, one a module."""
-    names = list(public_modules("zeroproof"))
-    parts = ["# API\n"]
-    for name in names:
-        module = importlib.import_module(name)
-        head = prose(summary(module)[0])
-        parts.append(f"- {{py:mod}}`{name}`: {head}\n")
-        offered = [getattr(module, n) for n in getattr(module, "__all__", ())]
-        named = [x for x in offered if inspect.isclass(x) or inspect.isfunction(x)]
-        others = [f"{x.__module__}.{x.__qualname__}" for x in named if x.__module__ != name]
-        links = [f"{{py:obj}}`~{other}`" for other in others]
-        page = [f"# `{name}`\n", "```{eval-rst}", f".. automodule:: {name}", "   :members:",
-                "   :ignore-module-all:", "```\n"]  # fmt: skip
-        page += [f"Importable from here, too: {', '.join(links)}.\n"] if links else []
-        yield f"api/{name}", "\n".join(page)
-    parts.append(toctree(f"{name.removeprefix('zeroproof.')} <{name}>" for name in names))
-    yield "api/index", "\n".join(parts)
-
-
 def write(folder: Path, pages: Iterable[tuple[str, str]]) -> None:
-    """Write pages that changed, and remove those that nothing makes any more."""
+    """Write pages that changed, and remove those that are no longer made."""
     made = {folder / f"{name}.md": text for name, text in pages}
     for path, text in made.items():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,7 +19,10 @@ from spec.clause import Clause
 
 ROOT: Final = Path(__file__).parent.parent
 # Tools around the specification, which say nothing about what is specified.
-TOOLS: Final = ("spec", "spec.evidence", "spec.lock", "spec.vectors")
+TOOLS: Final = (
+    "spec", "spec.evidence", "spec.expressions", "spec.glossary", "spec.lock", "spec.offer",
+    "spec.vectors",
+)  # fmt: skip
 ID: Final = re.compile(rf"\b(?:{'|'.join(CHAPTERS)})-\d+\b")
 TOKEN: Final = re.compile(
     r"``(?P<literal>.*?)``|:\w+:`~?(?P<role>[^`]*)`|"
@@ -44,6 +47,11 @@ def _token(match: re.Match[str]) -> str:
     if id := match["id"]:
         return f"{{clause}}`{id}`"
     return match[0] if match["emphasis"] else f"\\{match[0]}"
+
+
+def toctree(documents: Iterable[str]) -> str:
+    """Return the hidden table of contents that puts pages below this one."""
+    return "```{toctree}\n:hidden:\n" + "".join(f"{name}\n" for name in documents) + "```\n"
 
 
 def code(source: str, language: str = "python") -> str:

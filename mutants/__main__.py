@@ -28,16 +28,28 @@ from mutants.changes import Mutant, function_lines, mutants
 from mutants.trial import Tree
 
 ROOT = Path(__file__).parent.parent
-STATE = ROOT / ".mutants"  # what a later run goes on from; delete it to start anew
+STATE = ROOT / ".mutants"  # what a later run continues from; delete it to start from scratch
 SURVIVORS = ROOT / "mutants" / "survivors.toml"
 
 
 class Campaign:
-    """All mutants of the chosen files, what covers them, and what became of them."""
+    """All mutants of the chosen files, the tests that cover them, and which tests killed them.
 
-    def __init__(self, config: dict[str, Any], patterns: list[str], jobs: int, most: float) -> None:
+    Args:
+        config: the table ``tool.mutants`` of ``pyproject.toml``.
+        patterns: parts or globs of the names of the files to mutate; none for all.
+        jobs: how many mutants are tried at a time.
+        most: seconds of tests for one mutant.
+        tests: the one folder of tests to try, in a state of its own; all if empty.
+    """
+
+    def __init__(
+        self, config: dict[str, Any], patterns: list[str], jobs: int, most: float, tests: str = ""
+    ) -> None:
         self._most = most
-        STATE.mkdir(exist_ok=True)
+        folders = [tests] if tests else config["tests"]
+        self._state = STATE / tests if tests else STATE
+        self._state.mkdir(parents=True, exist_ok=True)
         self.files = [
             str(path.relative_to(ROOT))
             for path in sorted((ROOT / "zeroproof").rglob("*.py"))
@@ -46,34 +58,35 @@ class Campaign:
         if patterns:
             self.files = [f for f in self.files if any(fnmatch(f, f"*{p}*") for p in patterns)]
         self.sources = {file: (ROOT / file).read_text(encoding="utf-8") for file in self.files}
-        places = [STATE / f"tree-{job}" for job in range(jobs)]
-        self.trees = [Tree(ROOT, place, config["tests"]) for place in places]
+        places = [self._state / f"tree-{job}" for job in range(jobs)]
+        self.trees = [Tree(ROOT, place, folders) for place in places]
         self._skipped_tests, self._also = config["skip_tests"], config["also"]
-        self.seconds, self.covering = self._coverage(config["tests"])
+        self.seconds, self.covering, digest = self._coverage(folders)
         self.mutants = [
             mutant
             for file, source in self.sources.items()
             for mutant in mutants(file, source, config["looks"])
             if not mutant.place.startswith(tuple(config["skip_places"]))
         ]
-        self._results = STATE / "results.json"
+        # The score of a folder counts no kill by another state of its tests.
+        self._results = self._state / (f"results-{digest[:8]}.json" if tests else "results.json")
         self.results: dict[str, str] = _read(self._results) or {}
         self.killers: dict[str, set[str]] = defaultdict(set)
         for mutant in self.mutants:
             self._remember(mutant, self.results.get(key(mutant), ""))
 
-    def _coverage(self, tests: list[str]) -> tuple[dict[str, float], Any]:
+    def _coverage(self, tests: list[str]) -> tuple[dict[str, float], Any, str]:
         """Run the tests unchanged, once for every state of the code and the tests."""
         paths = [p for d in ("zeroproof", "spec", *tests) for p in _python_files(ROOT / d)]
         digest = hashlib.sha256(b"".join(p.read_bytes() for p in paths)).hexdigest()
-        found = _read(STATE / "coverage.json")
+        found = _read(self._state / "coverage.json")
         if not found or found["digest"] != digest:
             print("Running the tests unchanged, for who covers what …", flush=True)
             seconds: dict[str, float] = {}
             lines: dict[str, dict[str, list[str]]] = {}
             files = [str(p.relative_to(ROOT)) for d in tests for p in _python_files(ROOT / d)]
             files = [f for f in files if Path(f).match("test_*.py")]
-            files = [f for f in files if Path(f).name not in self._skipped_tests]
+            files = [f for f in files if not any(map(Path(f).match, self._skipped_tests))]
             for index, tree in enumerate(self.trees):
                 tree.measure(files[index :: len(self.trees)])
             for tree in self.trees:
@@ -86,8 +99,8 @@ class Campaign:
                     for line, names in by_line.items():
                         lines.setdefault(file, {}).setdefault(str(line), []).extend(names)
             found = {"digest": digest, "seconds": seconds, "lines": lines}
-            _write(STATE / "coverage.json", found)
-        return found["seconds"], found["lines"]
+            _write(self._state / "coverage.json", found)
+        return found["seconds"], found["lines"], digest
 
     def _remember(self, mutant: Mutant, killer: str) -> None:
         self.killers[mutant.place].add(killer)
@@ -161,15 +174,37 @@ def _write(path: Path, state: Any) -> None:
     new.replace(path)
 
 
-def report(campaign: Campaign, listed: Any, *, sampled: bool) -> None:
-    """Print the rates, and what the list lacks or has too much; leave with an error for either."""
-    survivors = [m for m in campaign.mutants if not campaign.results.get(key(m))]
-    left, made = Counter(m.file for m in survivors), Counter(m.file for m in campaign.mutants)
+def rates(campaign: Campaign) -> None:
+    """Print how many mutants of each file are killed."""
+    left = Counter(m.file for m in campaign.mutants if not campaign.results.get(key(m)))
+    made = Counter(m.file for m in campaign.mutants)
     left["all"], made["all"] = left.total(), made.total()
     print(f"\n{'file':36} {'killed':>6} {'of':>6}   rate")
     for file, count in made.items():
         killed = count - left[file]
         print(f"{file:36} {killed:6} {count:6}  {killed / max(count, 1):6.1%}")
+
+
+def score(campaign: Campaign, out: Path) -> None:
+    """Write which test killed each mutant, as JSON; empty if none did."""
+    rows = [
+        {
+            "file": mutant.file,
+            "place": mutant.place.partition(":")[2],
+            "line": mutant.lines.start,
+            "change": mutant.change,
+            "killed_by": campaign.results.get(key(mutant), ""),
+        }
+        for mutant in campaign.mutants
+    ]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def report(campaign: Campaign, listed: Any, *, sampled: bool) -> None:
+    """Print what the list of survivors lacks or has too much; exit with an error for either."""
+    made = {mutant.file for mutant in campaign.mutants}
+    survivors = [m for m in campaign.mutants if not campaign.results.get(key(m))]
     names = dict.fromkeys((m.place, m.change) for m in survivors)
     missing = [(place, change) for place, change in names if change not in listed.get(place, {})]
     gone = [
@@ -195,12 +230,21 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=40, help="of tests for one mutant")
     parser.add_argument("--every", type=int, default=1, help="try a sample: every Nth mutant")
     parser.add_argument("--listed", action="store_true", help="try the listed survivors too")
+    parser.add_argument(
+        "--tests", default="", help="try one folder of tests alone, and score it: properties"
+    )
+    parser.add_argument("--out", type=Path, default="build/mutants.json", help="of that score")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # it must end the children too
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mutants"]
-    listed = tomllib.loads(SURVIVORS.read_text(encoding="utf-8"))
-    campaign = Campaign(config, arguments.files, arguments.jobs, arguments.seconds)
+    campaign = Campaign(config, arguments.files, arguments.jobs, arguments.seconds, arguments.tests)
     campaign.mutants = campaign.mutants[:: arguments.every]
+    if arguments.tests:
+        campaign.run([m for m in campaign.mutants if key(m) not in campaign.results])
+        rates(campaign)
+        score(campaign, arguments.out)
+        return
+    listed = tomllib.loads(SURVIVORS.read_text(encoding="utf-8"))
     campaign.run(
         [
             mutant
@@ -209,6 +253,7 @@ def main() -> None:
             and (arguments.listed or mutant.change not in listed.get(mutant.place, {}))
         ]
     )
+    rates(campaign)
     report(campaign, listed, sampled=arguments.every > 1)
 
 

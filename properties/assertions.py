@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, fields, is_dataclass
-from typing import Any
-
-from hypothesis import Phase, settings
+from dataclasses import dataclass
+from textwrap import fill
+from typing import Any, Final
 
 from spec import CLAUSES, SPEC_VERSION, Violation, check
+from spec.expressions import expression
 
 HELD: set[str] = set()
+STRING: Final = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
+HARD: Final = "\N{NO-BREAK SPACE}"  # no representation holds one
 
 
 class Unsupported(BaseException):
@@ -45,43 +48,34 @@ def reference_to(subject: object) -> Reference:
     return Reference(type(subject).__module__, f"{type(subject).__qualname__}()")
 
 
-def _types(value: object) -> Iterator[type]:
-    yield type(value)
-    parts: list[object] = []
-    if is_dataclass(value):
-        parts = [getattr(value, field.name) for field in fields(value)]
-    elif isinstance(value, dict):
-        parts = [*value.keys(), *value.values()]
-    elif isinstance(value, (tuple, list)):
-        parts = list(value)
-    for part in parts:
-        yield from _types(part)
-
-
 def snippet(id: str, reference: Reference, *inputs: object) -> str:
     """Return lines that show the failure again, against the subject alone."""
+    types: set[type] = set()
+    parts = [_lines(expression(value, types)) for value in inputs]
     names: dict[str, set[str]] = {}
-    for kind in (kind for value in inputs for kind in _types(value)):
-        if kind.__module__ != "builtins":
-            names.setdefault(kind.__module__, set()).add(kind.__name__)
-    arguments = "".join(f",\n    {value!r}" for value in inputs)
-    return (
-        "from math import inf, nan\n"
-        f"from {check.__module__} import check\n"
-        + "".join(f"from {m} import {', '.join(sorted(names[m]))}\n" for m in sorted(names))
-        + f"{reference.line}\n"
-        f'check("{id}", {reference.expression}{arguments})'
-    )
+    for kind in types:
+        names.setdefault(kind.__module__, set()).add(kind.__name__)
+    imports = [f"from {m} import {', '.join(sorted(names[m]))}" for m in sorted(names)]
+    call = ",\n".join([f'check("{id}", {reference.expression}', *parts])
+    first = ["from math import inf, nan", f"from {check.__module__} import check"]
+    return "\n".join([*first, *imports, reference.line, f"{call})"])
+
+
+def _lines(text: str) -> str:
+    """Break an expression at spaces, but not at those in its strings."""
+    kept = STRING.sub(lambda found: found[0].replace(" ", HARD), text)
+    return fill(kept, 98, initial_indent=" " * 4, subsequent_indent=" " * 8,
+                break_long_words=False, break_on_hyphens=False).replace(HARD, " ")  # fmt: skip
 
 
 @contextmanager
 def citing(id: str, reproduction: str = "") -> Iterator[None]:
-    """Turn a violation into a failure that cites the clause and shows how to see it again."""
+    """Turn a violation into a failure that cites the claim and shows how to see it again."""
     try:
         yield
     except Violation as violation:
-        clause = CLAUSES[id]
-        cited = f"{id} (specification {SPEC_VERSION}): {clause.sentence}"
+        claim = CLAUSES[id].claims[violation.claim - 1]
+        cited = f"{claim.id} (specification {SPEC_VERSION}): {claim.text}"
         raise ClauseError(f"{cited}\n{violation}\n\n{reproduction}\n") from None
 
 
@@ -113,6 +107,8 @@ def assert_clause(id: str, subject: object, *inputs: object) -> None:
 @contextmanager
 def unshrunk(test: Any) -> Iterator[None]:
     """Let a property that is bound to fail do so at once: its example need not be pretty."""
+    from hypothesis import Phase, settings  # which a subject's module can do without
+
     own, profile = getattr(test, "_hypothesis_internal_use_settings", None), settings()
     quick = settings(own, phases=[Phase.explicit, Phase.generate], report_multiple_bugs=False)
     settings.register_profile("unshrunk", quick)

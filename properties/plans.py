@@ -13,18 +13,30 @@ from spec.runs import Epoch, MicroBatch, Plan
 thresholds = st.one_of(st.sampled_from([0.0, 0.1, 1 / 3, 0.5, 0.9, 1.0]), st.floats(0.0, 1.0))
 patiences = st.integers(1, 4)
 slopes = st.integers(-16, 16).map(lambda eighths: Fraction(eighths, 8))
-samples = st.text("vbVB", min_size=1, max_size=6)
 
 # Stops after three epochs, between which it is interrupted.
 LOW = Plan(((MicroBatch("bbv"),),) * 3, threshold=0.5, patience=3, interrupts=(1, 2))
 
-# Has faults, a short window, thresholds that vary, and a parameter of the loss.
+# Has faults, a short window, thresholds and weights that vary, and all kinds of state.
 VARIED = Plan(
     ((MicroBatch("vvb", Fraction(1, 2)), MicroBatch("v", fault="loss"), MicroBatch("bV")),) * 2,
     tau_min=0.25,
     tau_max=0.75,
     own_parameter=True,
+    momentum=0.5,
+    weights=(0.5, 2.0),
 )
+
+# Float16's scale falls until the gradient no longer overflows.
+FALLING = Plan(
+    ((MicroBatch("vv", fault="overflow"),) * 6,) * 2,
+    max_nonfinite=1,
+    precision="float16",
+    momentum=0.5,
+)
+
+# Draws a thousand thresholds.
+LONG = Plan(((MicroBatch("v"),) * 250,) * 4, tau_min=0.25, tau_max=0.75, accumulation=250)
 
 
 def shared_by(plan: Plan, ranks: int) -> Plan:
@@ -37,15 +49,18 @@ def shared_by(plan: Plan, ranks: int) -> Plan:
     return replace(plan, epochs=epochs, validation=tuple(map(enough, plan.validation)))
 
 
-def micro_batches(*, faulty: bool = False) -> st.SearchStrategy[MicroBatch]:
+def micro_batches(*, faulty: bool = False, letters: str = "vbVB") -> st.SearchStrategy[MicroBatch]:
     """Micro-batches, a third of them with a fault if ``faulty``."""
     faults = st.sampled_from(["", "", "", "", "loss", "gradient"]) if faulty else st.just("")
-    return st.builds(MicroBatch, samples, slopes, faults)
+    return st.builds(MicroBatch, st.text(letters, min_size=1, max_size=6), slopes, faults)
 
 
-def epochs(*, faulty: bool = False, least: int = 1) -> st.SearchStrategy[Epoch]:
+def epochs(
+    *, faulty: bool = False, least: int = 1, letters: str = "vbVB"
+) -> st.SearchStrategy[Epoch]:
     """The micro-batches of an epoch."""
-    return st.lists(micro_batches(faulty=faulty), min_size=least, max_size=5).map(tuple)
+    batches = micro_batches(faulty=faulty, letters=letters)
+    return st.lists(batches, min_size=least, max_size=5).map(tuple)
 
 
 @st.composite
@@ -56,11 +71,13 @@ def plans(
     stops: bool = False,
     validated: bool | None = None,
     clipped: bool = False,
+    random: bool = False,
     least: int = 1,
+    letters: str = "vbVB",
 ) -> Plan:
-    """Draw a plan of one to four epochs."""
+    """Draw a plan of one to three epochs, or up to six if it may stop."""
     count = draw(st.integers(1, 6 if stops else 3), label="epochs")
-    batches = [draw(epochs(faulty=faulty, least=least)) for _ in range(count)]
+    batches = [draw(epochs(faulty=faulty, least=least, letters=letters)) for _ in range(count)]
     low, high = sorted((draw(st.floats(0.0, 1.0)), draw(st.floats(0.0, 1.0))))
     options: dict[str, Any] = {
         "accumulation": draw(st.integers(1, 4)),
@@ -69,15 +86,20 @@ def plans(
         "seed": draw(st.integers(0, 2**32)),
         "max_nonfinite": draw(st.integers(1, 4)),
         "history_limit": draw(st.sampled_from([1, 2, 3, 1000])),
+        "own_parameter": draw(st.booleans()),
+        "momentum": draw(st.sampled_from([0.0, 0.5])),
+        "random": random and draw(st.booleans()),
+        "tensor_rate": draw(st.booleans()),
     }
+    if draw(st.booleans()):
+        weights = st.sampled_from([0.25, 0.5, 1.0, 2.0])
+        options["weights"] = draw(st.lists(weights, min_size=count, max_size=count).map(tuple))
     if stops:
         options |= {"threshold": draw(thresholds), "patience": draw(patiences)}
     if draw(st.booleans()) if validated is None else validated:
-        options["validation"] = draw(epochs())
+        options["validation"] = draw(epochs(letters=letters))
     if clipped:
         options["max_norm"] = draw(st.sampled_from([0.125, 0.5, 1.0]))
-    else:  # the norm of two equal gradients is no rational number
-        options["own_parameter"] = draw(st.booleans())
     return Plan(tuple(batches), **options)
 
 
@@ -91,4 +113,4 @@ def interrupted(draw: st.DrawFn, plans: st.SearchStrategy[Plan], *, at_ends: boo
         places += [done + end for end in ends]
         done += len(epoch)
     chosen = draw(st.sets(st.sampled_from(places), min_size=1)) if places else set()
-    return Plan(**{**vars(plan), "interrupts": tuple(sorted(chosen))})
+    return replace(plan, interrupts=tuple(sorted(chosen)))

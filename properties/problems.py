@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
 
 from hypothesis import strategies as st
 
@@ -16,13 +17,14 @@ from properties.strategies import (
     numbers,
     rounded,
     several,
+    singular_numbers,
     wide_dtypes,
 )
 from spec import Array
 from spec.formats import FORMATS
 from spec.lifting import lift
 from spec.losses import Case
-from spec.training_loss import TERMS, Batch, Options
+from spec.training_loss import TERMS, Batch, Options, number
 
 Floats = tuple[float, float, float, float]
 
@@ -105,8 +107,20 @@ def extreme_problems(draw: st.DrawFn) -> Case:
 
 
 @st.composite
+def singular_problems(draw: st.DrawFn) -> Case:
+    """Draw elements of which some parts of the predictions are ±∞ or NaN."""
+    P, Q, Y_n, Y_d = draw(problems(lifted=True))
+    parts = []
+    for x in (P, Q):
+        flags = draw(masks(x.shape))
+        pairs = zip(x.values, flags, strict=True)
+        parts.append(x.with_values([draw(singular_numbers) if flag else v for v, flag in pairs]))
+    return parts[0], parts[1], Y_n, Y_d
+
+
+@st.composite
 def middling_problems(draw: st.DrawFn) -> Case:
-    """Draw elements of numbers that a small power of two does not drive to an end of a format."""
+    """Draw elements of numbers that factors up to a million do not drive to an end of a format."""
     P, Q, Y_n, Y_d = (
         x.with_values([v if 1e-30 < abs(v) < 1e30 else 0.0 for v in x.values])
         for x in draw(problems())
@@ -129,8 +143,8 @@ def problems_without_tuples(draw: st.DrawFn) -> Case:
 
 @st.composite
 def samples(draw: st.DrawFn, dtypes: st.SearchStrategy[str] = wide_dtypes) -> Case:
-    """Draw finite tuples of any magnitude with lifted targets, samples first."""
-    P, Q = draw(several(2, dtypes, batch_shapes, singular=False))
+    """Draw tuples of any magnitude, ±∞ and NaN too, with lifted targets, samples first."""
+    P, Q = draw(several(2, dtypes, batch_shapes, singular=draw(st.booleans())))
     finite = draw(st.one_of(masks(P.shape), st.just((True,) * len(P.values))))
     pairs = [lift(1.0 if known else math.inf) for known in finite]
     Y_n, Y_d = (P.with_values([pair[part] for pair in pairs]) for part in (0, 1))
@@ -162,18 +176,34 @@ def batches(draw: st.DrawFn) -> Batch:
     return P, Q, Y_n.with_values(targets)
 
 
-weights = st.sampled_from([0.0, 0.01, 0.5, 1.0, 2.0])
-goals = st.integers(0, 16).map(lambda sixteenths: sixteenths / 16)
+weights = st.one_of(st.sampled_from([0.0, 0.01, 0.5, 1.0, 2.0]), st.floats(0.0, 1e3, width=32))
+goals = st.one_of(st.integers(0, 16).map(lambda n: n / 16), st.floats(0.0, 1.0), st.just(0.95))
 
 
 @st.composite
 def options(draw: st.DrawFn) -> Options:
     """Draw what a training loss is made with."""
     configured = st.fixed_dictionaries({name: weights for name in TERMS if name != "fit"})
+    given: dict[str, float | Array] = {}
+    given |= draw(st.dictionaries(st.sampled_from(TERMS), weights))
+    tau = draw(st.sampled_from([0.0, 1e-4, 0.5, 2.0]) | st.floats(0.0, 1e3))
+    if scalar := draw(st.booleans()):
+        for name, weight in given.items():
+            given[name] = Array((rounded(number(weight), "float32"),), (), "float32")
     return {
         "fit": draw(st.sampled_from(["chordal", "implicit"])),
-        "tau": draw(st.sampled_from([0.0, 1e-4, 0.5, 2.0])),
+        "tau": Array((tau,), ()) if scalar else tau,
         "goal": draw(goals),
         "weights": draw(st.none() | configured),
-        "given": draw(st.dictionaries(st.sampled_from(TERMS), weights)),
+        "given": given,
     }
+
+
+@st.composite
+def lost(draw: st.DrawFn) -> tuple[Batch, Options]:
+    """Draw a batch with ±∞ and NaN, and options that drop the terms in which these count."""
+    (P, Q, _, Y_d), made = draw(singular_problems()), draw(options())
+    y = Y_d.with_values([1.0 if d else draw(singular_numbers) for d in Y_d.values])
+    given = dict.fromkeys(draw(st.sampled_from(list(combinations(TERMS, 3)))), 0.0)
+    made["given"] = {**{k: w for k, w in made["given"].items() if k not in given}, **given}
+    return (P, Q, y), made

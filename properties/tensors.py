@@ -37,12 +37,13 @@ def flags(x: Tensor) -> tuple[bool, ...]:
     return tuple(x.flatten().tolist())
 
 
-def measured(value: Tensor, P: Tensor, Q: Tensor) -> Measured:
-    """Return a scalar with its gradients at two leaves."""
+def measured(value: Tensor, P: Tensor, Q: Tensor, *, again: bool = False) -> Measured:
+    """Return a scalar with its gradients at two leaves, ``again`` as where they have a graph."""
+    gradients: tuple[Tensor | None, ...] = (None, None)
     if value.requires_grad:
-        value.backward()  # type: ignore[no-untyped-call]
-    gradients = (torch.zeros_like(x) if x.grad is None else x.grad for x in (P, Q))
-    in_P, in_Q = map(to_array, gradients)
+        gradients = torch.autograd.grad(value, (P, Q), create_graph=again, allow_unused=True)
+    pairs = zip(gradients, (P, Q), strict=True)
+    in_P, in_Q = (to_array(torch.zeros_like(x) if g is None else g) for g, x in pairs)
     return Measured(value.item(), in_P, in_Q)
 
 

@@ -16,8 +16,9 @@ from hypothesis.stateful import (
 
 from properties.assertions import HELD, citing
 from properties.plans import epochs, patiences, thresholds
-from spec.automaton import Automaton, require_alike
+from spec.automaton import Automaton
 from spec.runs import Epoch, Event, MicroBatch, Plan
+from spec.side_by_side import require_alike
 
 HELD_HERE = ("STOP-1", "STOP-3", "STOP-5", "ACC-1", "ACC-2", "STEP-3", "VAL-1", "LOG-1")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from properties.assertions import assert_clause
 from properties.formats import every, pairs
 from properties.strategies import (
+    DTYPES,
     FLAGS,
     TELLING,
     arrays,
@@ -21,18 +23,24 @@ from properties.strategies import (
     picks,
     rounded,
     several,
+    shapes,
 )
 from spec import Array
-from spec.bottom import ARITY, Bottoms, Carrier
+from spec.bottom import OPERATORS
+from spec.carriers import ARITY, Bottoms, Carrier, Indexes, Operand, Operates
+from spec.formats import FORMATS
 
 BINARY = sorted(name for name, arity in ARITY.items() if arity == 2)
 UNARY = sorted(name for name, arity in ARITY.items() if arity == 1)
+TOTAL = ("BOT-1", "BOT-2", "BOT-3")
 HALVES = ("float16", "bfloat16")
 NARROW = ("float8_e5m2", "float8_e4m3fn")
 COMPUTED_IN = ("float16", "bfloat16", "float32")
 
 poisons = st.sampled_from((math.nan, math.inf, -math.inf))
-written = st.one_of(st.sampled_from([0.1, -3.0, 1e-9, 1e9, 7.0]), st.floats())
+written = st.one_of(
+    st.sampled_from([0.1, -3.0, 1e-9, 1e9, 7.0]), st.floats(), st.integers(-(2**53), 2**53)
+)
 
 
 def plain(*payloads: Array) -> list[Carrier]:
@@ -47,6 +55,15 @@ HALVES_OF_ONE = plain(Array.of([0.5] * 8, "float64"))[0]
 MANY = (Carrier(TELLING, FLAGS), Carrier(TELLING.with_values(TELLING.values[::-1]), FLAGS))
 
 
+def crossed(dtype: str) -> list[Carrier]:
+    """Return all pairs of the numbers where a format, or a power, has a rule of its own."""
+    form = FORMATS[dtype]
+    few = [0.0, 0.5, 1.0, 2.0, 3.0, *map(float, (form.smallest_normal, form.largest, form.epsilon))]
+    signed = [*few, *(-x for x in few), math.nan, math.inf, -math.inf]
+    columns = zip(*itertools.product(signed, repeat=2), strict=True)
+    return plain(*(Array.of(column, dtype) for column in columns))
+
+
 @st.composite
 def operands(draw: st.DrawFn) -> tuple[Carrier, Carrier]:
     """Draw two operands of one dtype and shape, some of their elements flagged."""
@@ -55,51 +72,74 @@ def operands(draw: st.DrawFn) -> tuple[Carrier, Carrier]:
 
 
 @st.composite
+def parts(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Draw a shape that broadcasts to another."""
+    start = draw(st.integers(0, len(shape)), label="missing axes")
+    thin = draw(st.lists(st.booleans(), min_size=len(shape), max_size=len(shape)), label="thin")
+    return tuple(1 if one else size for one, size in zip(thin, shape, strict=True))[start:]
+
+
+@st.composite
+def filled(
+    draw: st.DrawFn, dtype: str, shape: tuple[int, ...], elements: st.SearchStrategy[float]
+) -> Array:
+    """Draw an array of some elements."""
+    size = math.prod(shape)
+    return Array(tuple(draw(st.lists(elements, min_size=size, max_size=size))), shape, dtype)
+
+
+@st.composite
 def fitted(draw: st.DrawFn) -> tuple[Carrier, Carrier]:
     """Draw two operands of different shapes that fit each other."""
     x = draw(operands())[0]
-    shape, dtype = x.payload.shape, x.payload.dtype
-    start = draw(st.integers(0, len(shape)), label="missing axes")
-    thin = draw(st.lists(st.booleans(), min_size=len(shape), max_size=len(shape)), label="thin")
-    part = tuple(1 if one else size for one, size in zip(thin, shape, strict=True))[start:]
-    size = math.prod(part)
-    values = draw(st.lists(numbers(dtype), min_size=size, max_size=size))
-    fitting = Carrier(Array(tuple(values), part, dtype), draw(masks(part)))
+    part, dtype = draw(parts(x.payload.shape)), x.payload.dtype
+    fitting = Carrier(draw(filled(dtype, part, numbers(dtype))), draw(masks(part)))
     return (x, fitting) if draw(st.booleans()) else (fitting, x)
 
 
-@given(operands())
-@example(MANY)
-def test_BOT_1_absorption(subject: Bottoms, drawn: tuple[Carrier, Carrier]) -> None:
+@st.composite
+def differentiable(draw: st.DrawFn) -> tuple[Array, tuple[Carrier, Carrier]]:
+    """Draw an arriving gradient and operands, in which numbers are from 1/8 to 8 in size."""
+    dtype, shape = draw(dtypes, label="dtype"), draw(shapes, label="shape")
+    sizes = st.floats(0.125, 8.0, width=16).map(lambda x: rounded(x, dtype))
+    signed = st.one_of(sizes, sizes, sizes.map(lambda x: -x))
+    x, y = (
+        Carrier(draw(filled(dtype, size, signed)), draw(masks(size)))
+        for size in (shape, draw(parts(shape) | st.just(shape)))
+    )
+    return draw(filled(dtype, shape, signed)), (x, y)
+
+
+def mixed(operation: str, x: Carrier, y: Carrier, number: float) -> list[tuple[Operand, ...]]:
+    """Return operands: both carriers, or one of them a plain array or a number."""
+    if ARITY[operation] == 1:
+        return [(x,)]
+    return [(x, y), (x, y.payload), (y.payload, x), (x, number), (number, x)]
+
+
+@pytest.mark.parametrize("id", TOTAL)
+@given(drawn=operands())
+@example(drawn=MANY)
+@example(drawn=(HALVES_OF_ONE, HALVES_OF_ONE))
+def test_BOT_1_to_3_of_two_arrays(
+    subject: Bottoms, id: str, drawn: tuple[Carrier, Carrier]
+) -> None:
     for operation, arity in ARITY.items():
-        assert_clause("BOT-1", subject, operation, *drawn[:arity])
+        assert_clause(id, subject, operation, *drawn[:arity])
 
 
-@given(fitted())
-def test_BOT_1_broadcasting(subject: Bottoms, drawn: tuple[Carrier, Carrier]) -> None:
+@pytest.mark.parametrize("id", TOTAL)
+@given(drawn=fitted())
+def test_BOT_1_to_3_broadcasting(subject: Bottoms, id: str, drawn: tuple[Carrier, Carrier]) -> None:
     for operation in BINARY:
-        assert_clause("BOT-1", subject, operation, *drawn)
+        assert_clause(id, subject, operation, *drawn)
 
 
-@given(operands())
-@example(MANY)
-def test_BOT_2_total(subject: Bottoms, drawn: tuple[Carrier, Carrier]) -> None:
+@pytest.mark.parametrize("id", TOTAL)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_BOT_1_to_3_at_the_edges(subject: Bottoms, dtype: str, id: str) -> None:
     for operation, arity in ARITY.items():
-        assert_clause("BOT-2", subject, operation, *drawn[:arity])
-
-
-@given(operands())
-@example(MANY)
-@example((HALVES_OF_ONE, HALVES_OF_ONE))
-def test_BOT_3_exactly_when(subject: Bottoms, drawn: tuple[Carrier, Carrier]) -> None:
-    for operation, arity in ARITY.items():
-        assert_clause("BOT-3", subject, operation, *drawn[:arity])
-
-
-@given(fitted())
-def test_BOT_3_broadcasting(subject: Bottoms, drawn: tuple[Carrier, Carrier]) -> None:
-    for operation in BINARY:
-        assert_clause("BOT-3", subject, operation, *drawn)
+        assert_clause(id, subject, operation, *crossed(dtype)[:arity])
 
 
 @given(arrays(), st.data())
@@ -154,13 +194,43 @@ def test_BOT_7_beyond_one_vector(subject: Bottoms, dtype: str, seed: int) -> Non
         assert_clause("BOT-7", subject, operation, *plain(column, row))
 
 
-@given(arrays(), written)
-@example(Array.of([3.0], "float16"), 0.1)
-@example(Array.of([1e-5], "float16"), 1e9)
-@example(Array.of([1.0, math.nan, math.inf, -math.inf, 0.0], "bfloat16"), math.nan)
-def test_BOT_8_operands(subject: Bottoms, x: Array, number: float) -> None:
+@given(fitted(), written)
+@example(plain(*[Array.of([3.0], "float16")] * 2), 0.1)
+@example(plain(*[Array.of([1e-5], "float16")] * 2), 1e9)
+@example(plain(Array.of([2.0, -3.0, 0.5]), Array.of([0.5, 3.0, -2.0])), 3)
+@example(MANY, math.nan)
+def test_BOT_8_operands(subject: Bottoms, drawn: tuple[Carrier, Carrier], number: float) -> None:
     for operation in ARITY:
-        assert_clause("BOT-8", subject, operation, x, number)
+        assert_clause("BOT-8", subject, operation, *(x.payload for x in drawn), number)
+
+
+@given(fitted(), written)
+@example(plain(Array.of([2.0, -3.0, 0.5]), Array.of([0.5, 3.0, -2.0])), 3)
+@example(MANY, 2)
+def test_BOT_9_operators(subject: Operates, drawn: tuple[Carrier, Carrier], number: float) -> None:
+    for operation in OPERATORS:
+        for pair in mixed(operation, *drawn, number):
+            assert_clause("BOT-9", subject, operation, *pair)
+
+
+@given(arrays(shapes=st.sampled_from([(0,), (1,), (9,)])), st.data())
+@example(TELLING, None)
+def test_BOT_10_indexing(subject: Indexes, x: Array, data: st.DataObject | None) -> None:
+    if data is None:
+        assert_clause("BOT-10", subject, x, FLAGS, [*range(0, 22, 3), 21, 0])
+    else:
+        marked, chosen = data.draw(masks(x.shape)), data.draw(picks(x))
+        assert_clause("BOT-10", subject, x, marked, chosen)
+
+
+@given(differentiable(), st.sampled_from([0.5, -2.0, 3]), st.integers(0, 4))
+def test_BOT_11_derivatives(
+    subject: Bottoms, drawn: tuple[Array, tuple[Carrier, Carrier]], number: float, way: int
+) -> None:
+    incoming, carriers = drawn
+    for operation in ARITY:
+        for pair in mixed(operation, *carriers, number)[: way + 1 : max(way, 1)]:
+            assert_clause("BOT-11", subject, operation, incoming, *pair)
 
 
 @pytest.mark.exhaustive

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 
 from properties.assertions import assert_clause
-from properties.plans import LOW, interrupted, plans
-from spec.checkpoints import UNREADABLE, Resumes
-from spec.runs import Plan, Trains
+from properties.plans import FALLING, LOW, VARIED, interrupted, plans
+from spec.checkpoints import STATEFUL, UNREADABLE, Resumes
+from spec.runs import MicroBatch, Plan, Trains
+
+RESUMED = replace(VARIED, random=True, validation=(MicroBatch("vb"),), interrupts=(3,))
 
 
-@given(interrupted(plans(faulty=True, stops=True), at_ends=True))
+@given(interrupted(plans(faulty=True, stops=True, random=True), at_ends=True))
 @example(LOW)
+@example(replace(LOW, interrupts=(3,), patience=1))
+@example(RESUMED)
+@settings(max_examples=40)
 def test_RES_1_at_the_ends_of_epochs(subject: Trains, plan: Plan) -> None:
     assert_clause("RES-1", subject, plan)
 
 
-@given(interrupted(plans(faulty=True, stops=True, least=3), at_ends=False))
+@given(interrupted(plans(faulty=True, stops=True, random=True, least=3), at_ends=False))
+@example(replace(RESUMED, interrupts=(2, 3)))
+@example(replace(FALLING, interrupts=(5, 8)))
+@settings(max_examples=40)
 def test_RES_1_at_any_update(subject: Trains, plan: Plan) -> None:
     assert_clause("RES-1", subject, plan)
 
@@ -34,3 +44,8 @@ def test_RES_3_safe(subject: Resumes, what: str) -> None:
 @pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
 def test_RES_4_signals(subject: Resumes, signal: str) -> None:
     assert_clause("RES-4", subject, signal)
+
+
+@pytest.mark.parametrize("what", STATEFUL)
+def test_RES_6_complete(subject: Resumes, what: str) -> None:
+    assert_clause("RES-6", subject, what)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 from properties.assertions import assert_clause
 from properties.formats import every, pairs
 from properties.strategies import (
+    DTYPES,
+    FLAGS,
     TELLING,
     batch_shapes,
     labels,
@@ -20,20 +23,27 @@ from properties.strategies import (
     taus,
 )
 from spec import Array
-from spec.coverage import FORMS, Covers, Predicted
+from spec.coverage import FORMS, Covers, Monitors, Predicted, Timed
+from spec.formats import FORMATS, nearest
 
 HALVES = ("float16", "bfloat16")
 any_form = st.sampled_from(FORMS)
 
 
 @st.composite
-def batches(draw: st.DrawFn, forms: st.SearchStrategy[str] = any_form) -> Predicted:
-    """Draw a micro-batch with outputs of any form, NaN and ±∞ everywhere."""
+def batches(
+    draw: st.DrawFn, forms: st.SearchStrategy[str] = any_form, *, own_shape: bool = False
+) -> Predicted:
+    """Draw a micro-batch with outputs of any form, NaN and ±∞ everywhere.
+
+    Its targets may have a shape of their own.
+    """
     first, second = draw(several(2, shapes=batch_shapes))
     form = draw(forms, label="form")
     if form != "tuple":
         second = first.with_values([float(flag) for flag in draw(masks(first.shape))])
-    y = draw(labels(st.just(first.dtype), st.just(first.shape)), label="targets")
+    shapes = [first.shape, *[(first.shape[0], *rest) for rest in ((), (1,), (3,)) if own_shape]]
+    y = draw(labels(st.just(first.dtype), st.sampled_from(shapes)), label="targets")
     return Predicted(form, first, second, y)
 
 
@@ -45,21 +55,45 @@ def tuples(Q: list[float], dtype: str = "float32", y: float = 1.0) -> Predicted:
 
 # In float16, 1.3e-7 rounds down to this very denominator.
 STEP = tuples([2.0**-23], "float16")
-UNEQUAL = [tuples([1.0] * 9), tuples([0.0])]
-SINGULAR_ONLY = [tuples([1.0], y=math.inf)]
-SINGULAR = [tuples([1.0] * 3), tuples([0.0, 1.0], y=math.inf)]
+UNEQUAL = [(tuples([1.0] * 9), 1e-4), (tuples([0.0]), 1e-4)]
+OWN_TAU = [(tuples([0.375] * 2), 0.25), (tuples([0.375] * 2), 0.5), (tuples([0.375] * 2), 0.25)]
+SINGULAR_ONLY = [(tuples([1.0], y=math.inf), 1e-4)]
+SINGULAR = [(tuples([1.0] * 3), 1e-4), (tuples([0.0, 1.0], y=math.inf), 1e-4)]
+NONE_BOTTOM = [(tuples([1.0]), 1e-4), (tuples([1.0], y=math.nan), 1e-4)]
+LARGE = Array.of([2.0**126, -(2.0**126)], "float32")
+STEEP = Predicted("tuple", LARGE, Array.of([2.0**-10, 1.0], "float32"), LARGE)  # ⊥ and a value
 NOTHING = Array((), (3, 0), "float32")
 ROWS = Array((1.0, math.nan, 1.0, 1.0), (2, 2), "float32")
 NO_OUTPUTS = Predicted("tuple", NOTHING, NOTHING, NOTHING)
-epochs = st.lists(batches(), min_size=1, max_size=4)
+TARGETS = Array((1.0, math.inf, 1.0, 1.0), (2, 2), "float32")
+MORE_TARGETS = [(replace(tuples([1.0, 0.0]), targets=TARGETS), 1e-4)]
+WIDE_TARGETS = [(replace(STEEP, targets=Array.of([1.0, 1.0], "float64")), 1e-4)] * 2
+FLAGGED = TELLING.with_values([float(flag) for flag in FLAGS])
+MASKED = Predicted("pair", TELLING, FLAGGED, TELLING)
+epochs = st.lists(st.tuples(batches(own_shape=True), taus()), min_size=1, max_size=4)
 
 
 @given(batches(), taus())
 @example(STEP, 1.3e-7)
+@example(STEEP, 1e-4)
+@example(MASKED, 1e-4)
 @example(Predicted("value", TELLING, TELLING, TELLING), 1e-4)
 @example(Predicted("tuple", TELLING, Array.full(1.0, like=TELLING), TELLING), 1e-4)
 def test_COV_1_what_is_bottom(subject: Covers, batch: Predicted, tau: float) -> None:
     assert_clause("COV-1", subject, batch, tau)
+
+
+@given(st.sampled_from(DTYPES), st.integers(-3, 3), st.integers(-4, 1), st.sampled_from([1, -1]))
+def test_COV_1_about_overflow(
+    subject: Covers, dtype: str, units: int, exponent: int, sign: int
+) -> None:
+    """Quotients a few units around the largest number."""
+    form = FORMATS[dtype]
+    Q = 2.0**exponent * (1 + float(form.epsilon) * units)
+    P = nearest(dtype, min(float(form.largest), float(form.largest) * 2.0**exponent))
+    tops = Array.of([sign * P, float(form.largest)], dtype)
+    bottoms = Array.of([nearest(dtype, Q), nearest(dtype, 2.0**exponent)], dtype)
+    assert_clause("COV-1", subject, Predicted("tuple", tops, bottoms, tops), 1e-4)
 
 
 @given(batches(st.just("value")))
@@ -81,25 +115,30 @@ def test_COV_2_by_sample(subject: Covers, batch: Predicted, tau: float) -> None:
     assert_clause("COV-2", subject, batch, tau)
 
 
-@given(epochs, taus())
-@example(UNEQUAL, 1e-4)
-@example([*UNEQUAL, NO_OUTPUTS], 1e-4)
-def test_COV_3_pooled(subject: Covers, epoch: list[Predicted], tau: float) -> None:
-    assert_clause("COV-3", subject, epoch, tau)
+@given(epochs)
+@example(UNEQUAL)
+@example(OWN_TAU)
+@example(WIDE_TARGETS)
+@example([*UNEQUAL, (NO_OUTPUTS, 1e-4)])
+def test_COV_3_pooled(subject: Covers, epoch: list[Timed]) -> None:
+    assert_clause("COV-3", subject, epoch)
 
 
-@given(epochs, taus())
-def test_COV_4_in_range(subject: Covers, epoch: list[Predicted], tau: float) -> None:
-    assert_clause("COV-4", subject, epoch, tau)
+@given(epochs)
+def test_COV_4_in_range(subject: Covers, epoch: list[Timed]) -> None:
+    assert_clause("COV-4", subject, epoch)
 
 
-@given(epochs, taus())
-@example(UNEQUAL, 1e-4)
-@example(SINGULAR, 1e-4)
-@example(SINGULAR_ONLY, 1e-4)
-@example([*SINGULAR, NO_OUTPUTS], 1e-4)
-def test_STOP_6_monitored(subject: Covers, epoch: list[Predicted], tau: float) -> None:
-    assert_clause("STOP-6", subject, epoch, tau)
+@given(epochs)
+@example(UNEQUAL)
+@example(OWN_TAU)
+@example(SINGULAR)
+@example(SINGULAR_ONLY)
+@example(NONE_BOTTOM)
+@example(MORE_TARGETS)
+@example([*SINGULAR, (NO_OUTPUTS, 1e-4)])
+def test_STOP_6_monitored(subject: Monitors, epoch: list[Timed]) -> None:
+    assert_clause("STOP-6", subject, epoch)
 
 
 @pytest.mark.exhaustive

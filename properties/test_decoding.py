@@ -16,8 +16,9 @@ from properties.formats import every, pairs
 from properties.strategies import DTYPES, several, taus
 from properties.subjects.exact import Exact
 from spec import Array
-from spec.decoding import Decodes, Gauge, Tuples
+from spec.decoding import Decodes, Tuples
 from spec.formats import FORMATS, nearest
+from spec.quotients import Gauge
 
 HALVES = ("float16", "bfloat16")
 EIGHTHS = ("float8_e5m2", "float8_e4m3fn")
@@ -46,6 +47,8 @@ BELOW = half([TINY], [TINY], TINY, 1.0)
 ROUNDS_DOWN = half([TINY] * 2, [TINY, 2 * TINY], 1.3 * TINY, 2.0)
 ZEROS = half([0.0, -0.0, 0.0, -0.0], [1.0, 1.0, -1.0, -1.0], 0.5, 2.0)
 NO_TUPLE = Tuples(Array.of([0.0, 3.0]), Array.of([0.0, 0.0]), 0.0, 0.5, "unit")
+LARGE, SMALL = Array.of([2.0**126] * 2, "float32"), Array.of([2.0**-10, 1.0], "float32")
+OVERFLOWS = Tuples(LARGE, SMALL, 1e-4, 2.0)
 SHORT_ZERO = Tuples(Array.of([0.0]), Array.of([0.125]), 0.5, 0.5, "unit")
 TRIANGLE = Tuples(Array.of([3.0], "float32"), Array.of([4.0], "float32"), 0.1, 0.8, "unit")
 
@@ -57,6 +60,7 @@ TRIANGLE = Tuples(Array.of([3.0], "float32"), Array.of([4.0], "float32"), 0.1, 0
 @example(ZEROS)
 @example(NO_TUPLE)
 @example(TRIANGLE)
+@example(OVERFLOWS)
 def test_DEC_1_value_or_bottom(subject: Decodes, case: Tuples) -> None:
     assert_clause("DEC-1", subject, case)
 
@@ -69,6 +73,7 @@ def test_DEC_1_threshold_below_the_dtype(subject: Decodes, dtype: str, tau: floa
 
 
 @given(cases())
+@example(OVERFLOWS)
 @example(Tuples(Array.of([1.0] * 2, "float32"), Array.of([0.5, 0.75], "float32"), 0.5, 0.75))
 def test_DEC_2_gap(subject: Decodes, case: Tuples) -> None:
     assert_clause("DEC-2", subject, case)
@@ -106,6 +111,7 @@ def test_DEC_4_by_powers_of_two(subject: Decodes, case: Tuples, power: float, si
 
 @given(cases(), st.integers(-40, 40).filter(bool))
 @example(in_float64(TRIANGLE), 7)
+@example(Tuples(Array.of([3.0]), Array.of([4.0]), 0.1, 0.9, "unit"), 7)
 def test_DEC_4_by_any_number(subject: Decodes, case: Tuples, factor: int) -> None:
     wide = in_float64(case)
     assume(scalable(wide, float(factor)))
@@ -131,9 +137,27 @@ def test_DEC_5_monotone(subject: Decodes, case: Tuples, other: float) -> None:
     )
 
 
-@given(cases())
-def test_DEC_6_shapes(subject: Decodes, case: Tuples) -> None:
-    assert_clause("DEC-6", subject, case)
+thresholds = st.one_of(taus(), st.sampled_from([-1.0, -5e-324, math.nan, math.inf, -math.inf]))
+
+
+@given(cases(), thresholds, thresholds, st.sampled_from([*get_args(Gauge), "Raw", ""]))
+@example(AT, -1.0, 1.0, "raw")
+@example(AT, math.nan, 1.0, "raw")
+@example(AT, 0.5, math.inf, "raw")
+@example(AT, 0.5, math.nan, "raw")
+@example(AT, 0.5, 0.25, "both")
+def test_DEC_6_refuses(subject: Decodes, case: Tuples, low: float, high: float, gauge: str) -> None:
+    assert_clause("DEC-6", subject, case, low, high, gauge)
+
+
+modes = st.lists(st.booleans(), max_size=2).map(lambda first: [*first, True, False, True])
+
+
+@given(cases(), modes)
+@example(OVERFLOWS, [False, True])
+@example(TRIANGLE, [True, False])
+def test_DEC_8_wrapper(subject: Decodes, case: Tuples, modes: list[bool]) -> None:
+    assert_clause("DEC-8", subject, case, modes)
 
 
 SHORT = Tuples(Array.of([0.125]), Array.of([0.25]), 0.5, 0.5, "unit")

@@ -1,70 +1,69 @@
-"""VAL, LOG, CUR and the thresholds of epochs: what a run reports, and with which weights."""
+"""LIFT-10, TAU-7 to TAU-9, VAL and CUR: what a trainer hands to its loss, and when."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from hypothesis import given, settings
+import pytest
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
-from properties.plans import plans
-from spec.epochs import OFFERED, Reports
+from properties.plans import LONG, VARIED, plans
+from spec.epochs import OFFERED, Feeds
 from spec.runs import MicroBatch, Plan, Trains
 
-names = st.sampled_from(["fit", "margin", "sign"])
-weights = st.dictionaries(names, st.floats(0.0, 2.0), min_size=1)
+MIXED = (MicroBatch("vbt"), MicroBatch("VB"), MicroBatch("tttv"))
+VALIDATED = replace(VARIED, epochs=(MIXED, MIXED[::-1]), validation=(MicroBatch("vtt"), MIXED[1]))
 
 
-@given(plans())
+@given(plans(validated=True))
+@example(VALIDATED)
+@settings(max_examples=30)
+def test_LIFT_10_trainer_lifts(subject: Feeds, plan: Plan) -> None:
+    assert_clause("LIFT-10", subject, replace(plan, weights=()))
+
+
+@given(plans(letters="vbtVB"))
+@example(VALIDATED)
 def test_TAU_7_last_thresholds(subject: Trains, plan: Plan) -> None:
     assert_clause("TAU-7", subject, plan)
 
 
-@given(plans(validated=True))
-def test_TAU_8_fixed_threshold(subject: Trains, plan: Plan) -> None:
-    assert_clause("TAU-8", subject, plan)
+@given(plans(validated=True, letters="vbtVB"), st.sampled_from([1.0, 1e-310]))
+@example(replace(VALIDATED, tau_min=0.25, tau_max=0.625), 1.0)
+@example(replace(VARIED, validation=(MicroBatch("vb"),), tau_min=0.5, tau_max=1.0), 1.7e308)
+def test_TAU_8_fixed_threshold(subject: Trains, plan: Plan, scale: float) -> None:
+    scaled = replace(plan, tau_min=plan.tau_min * scale, tau_max=plan.tau_max * scale)
+    assert_clause("TAU-8", subject, scaled)
 
 
-@given(plans(validated=True))
+@pytest.mark.parametrize("seed", [0, 7])
+def test_TAU_9_run_of_thresholds(subject: Trains, seed: int) -> None:
+    assert_clause("TAU-9", subject, replace(LONG, seed=seed))
+
+
+@given(plans(validated=True, letters="vbtVB"))
+@example(VALIDATED)
+@example(Plan(((MicroBatch("v"),),), validation=(MicroBatch("vvv"), MicroBatch("b"))))
+@example(Plan(((MicroBatch("v"),) * 3,) * 2, validation=(MicroBatch("vv"), MicroBatch("vt"))))
 def test_VAL_1_validates(subject: Trains, plan: Plan) -> None:
     assert_clause("VAL-1", subject, plan)
 
 
-def test_VAL_1_of_unequal_micro_batches(subject: Trains) -> None:
-    validation = (MicroBatch("vvv"), MicroBatch("b"))
-    assert_clause("VAL-1", subject, Plan(((MicroBatch("v"),),), validation=validation))
-
-
-@given(plans(validated=True, faulty=True), st.booleans())
-@settings(max_examples=50)
-def test_VAL_2_no_trace(subject: Reports, plan: Plan, fails: bool) -> None:
+@given(plans(validated=True, faulty=True, random=True), st.booleans())
+@example(replace(VALIDATED, random=True), False)
+@example(replace(VALIDATED, random=True), True)
+@settings(max_examples=30)
+def test_VAL_2_no_trace(subject: Feeds, plan: Plan, fails: bool) -> None:
     assert_clause("VAL-2", subject, plan, fails)
 
 
-@given(plans())
+@given(st.lists(st.sampled_from(OFFERED), unique=True).map(tuple), plans())
+@example(OFFERED, VALIDATED)
+@example(OFFERED, replace(VALIDATED, weights=(), accumulation=2))
+@example(("epoch",), VALIDATED)
 @settings(max_examples=50)
-def test_LOG_1_every_record(subject: Reports, plan: Plan) -> None:
-    assert_clause("LOG-1", subject, plan)
-
-
-@given(plans())
-def test_LOG_2_bounded(subject: Trains, plan: Plan) -> None:
-    assert_clause("LOG-2", subject, plan)
-
-
-@st.composite
-def signatures(draw: st.DrawFn) -> tuple[tuple[str, ...], list[dict[str, float]]]:
-    """Draw the names that a loss accepts, and weights for each epoch that it may accept."""
-    accepts = draw(st.lists(st.sampled_from(OFFERED), unique=True).map(tuple))
-    curriculum = draw(st.lists(weights, min_size=1, max_size=3))
-    ignored = "loss_weights" not in accepts and draw(st.booleans())
-    return accepts, [{} for _ in curriculum] if ignored else curriculum
-
-
-@given(signatures())
-@settings(max_examples=50)
-def test_CUR_1_arguments(
-    subject: Reports, signature: tuple[Sequence[str], Sequence[dict[str, float]]]
-) -> None:
-    assert_clause("CUR-1", subject, *signature)
+def test_CUR_1_arguments(subject: Feeds, accepts: Sequence[str], plan: Plan) -> None:
+    assert_clause("CUR-1", subject, accepts, plan)

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
 from properties.formats import every
-from properties.strategies import TELLING, labels, picks
+from properties.strategies import FLAGS, TELLING, dtypes, labels, picks
+from properties.test_coverage import batches
 from spec import Array
+from spec.coverage import Predicted
 from spec.lifting import INTEGERS, UNLIFTABLE, Lifts
 
 HALVES = ("float16", "bfloat16")
@@ -57,14 +59,56 @@ def test_LIFT_7_elementwise(subject: Lifts, y: Array, data: st.DataObject) -> No
     assert_clause("LIFT-7", subject, y, data.draw(picks(y), label="chosen"))
 
 
-@given(st.sampled_from(INTEGERS), st.lists(st.integers(0, 127), max_size=5))
-def test_LIFT_8_integers(subject: Lifts, dtype: str, values: list[int]) -> None:
-    assert_clause("LIFT-8", subject, Array.of(values, dtype))
+@given(labels())
+@example(TELLING)
+def test_LIFT_7_each_alone(subject: Lifts, y: Array) -> None:
+    for i in range(len(y.values)):
+        assert_clause("LIFT-7", subject, y, [i])
 
 
-@given(st.sampled_from(UNLIFTABLE), st.integers(0, 3))
-def test_LIFT_8_no_lift(subject: Lifts, dtype: str, size: int) -> None:
-    assert_clause("LIFT-8", subject, Array.of([False] * size, dtype))
+@st.composite
+def integers(draw: st.DrawFn) -> Array:
+    """Draw integers of any dtype and size, its ends and halves of float numbers among them."""
+    dtype = draw(st.sampled_from(INTEGERS), label="dtype")
+    signed, bits = dtype[0] == "i", int(dtype.lstrip("uint"))
+    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    near = st.builds(
+        lambda exponent, part, rest: 2**exponent + 2 ** max(exponent - part, 0) + rest,
+        st.integers(0, bits),
+        st.integers(1, 54),
+        st.integers(-1, 1),
+    )
+    numbers = st.one_of(st.sampled_from([low, high]), st.integers(low, high), near)
+    signs = st.sampled_from([1, -1])
+    one = st.builds(lambda n, sign: min(max(sign * n, low), high), numbers, signs)
+    return Array.of(draw(st.lists(one, min_size=1, max_size=5), label="values"), dtype)
+
+
+LARGE = Array.of([2**62 + 2**54 + 1, -(2**63), 2**53 + 1, 2**24 + 1, 65520, 65519], "int64")
+HIGH_BIT = Array.of([200, 255], "uint8")
+
+
+@given(integers(), dtypes)
+@example(LARGE, "float32")
+@example(LARGE, "float64")
+@example(LARGE, "bfloat16")
+@example(LARGE, "float16")
+@example(HIGH_BIT, "bfloat16")
+def test_LIFT_8_integers(subject: Lifts, y: Array, default: str) -> None:
+    assert_clause("LIFT-8", subject, y, default)
+
+
+@given(st.sampled_from(UNLIFTABLE), st.integers(0, 3), dtypes)
+def test_LIFT_8_no_lift(subject: Lifts, dtype: str, size: int, default: str) -> None:
+    assert_clause("LIFT-8", subject, Array.of([False] * size, dtype), default)
+
+
+@given(batches())
+@example(Predicted("value", TELLING, TELLING, TELLING))
+@example(Predicted("pair", TELLING, TELLING.with_values(FLAGS), TELLING))
+@example(Predicted("tuple", TELLING, TELLING, TELLING))
+def test_LIFT_11_outputs_enter(subject: Lifts, outputs: Predicted) -> None:
+    assert_clause("LIFT-11", subject, outputs)
 
 
 @pytest.mark.exhaustive

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TypeAlias
 
 import pytest
@@ -14,7 +13,10 @@ from properties.assertions import assert_clause
 from properties.formats import every
 from properties.strategies import FLAGS, TELLING, masks, several, singular_numbers
 from spec import Array
-from spec.policies import FORMS, POLICIES, SELECTING, Policies
+from spec.coverage import FORMS
+from spec.policies import POLICIES, SELECTING, Policies
+from spec.reach import GatedWindow, TrainsGated
+from spec.scopes import LAYERS, Forward, Scopes
 
 HALVES = ("float16", "bfloat16")
 Case: TypeAlias = tuple[Array, tuple[bool, ...]]
@@ -84,26 +86,85 @@ def test_POL_7_beside_larger(subject: Policies, policy: str) -> None:
 unknown = st.text(max_size=8).filter(lambda name: name.lower() not in POLICIES)
 
 
-@given(st.lists(names, max_size=4), st.none() | names, st.none() | names, names, unknown)
-@example(["reject"], "project", None, "passthrough", "clip")
-@example([], None, "reject", "passthrough", "")
+@st.composite
+def forwards(draw: st.DrawFn) -> Forward:
+    """Draw a forward of a layer, with defaults of it and of its classes."""
+    layer = draw(st.sampled_from(LAYERS))
+    registered = [name for name in LAYERS if draw(st.booleans())]
+    defaults = tuple((name, draw(names)) for name in registered)
+    scopes = tuple(draw(st.lists(names, max_size=4)))
+    return Forward(draw(st.none() | names), scopes, layer, defaults, draw(st.booleans()))
+
+
+PROBED = (("probe", "passthrough"), ("probe.special", "reject"))
+
+
+@given(forwards(), names, unknown)
+@example(Forward("project", ("reject", "clamp"), defaults=PROBED[:1]), "passthrough", "clip")
+@example(Forward(None, ("reject", "project"), defaults=PROBED[:1]), "passthrough", "")
+@example(Forward(None, (), "probe.special()", PROBED), "project", "clip")
+@example(Forward(None, (), "probe.special()", PROBED[:1], True), "reject", "clip")
+@example(Forward(None, (), "probe", PROBED[:1]), "reject", "clip")
+@example(Forward(None, ("project",), recomputed=True), "passthrough", "clip")
+@example(Forward(None, ("passthrough",), recomputed=True), "reject", "clip")
 @settings(max_examples=50)
-def test_POL_8_scope(
-    subject: Policies,
-    scopes: Sequence[str],
-    default: str | None,
-    explicit: str | None,
-    later: str,
-    unknown: str,
-) -> None:
-    assert_clause("POL-8", subject, scopes, default, explicit, later, unknown)
+def test_POL_8_scope(subject: Scopes, run: Forward, later: str, unknown: str) -> None:
+    assert_clause("POL-8", subject, run, later, unknown)
 
 
-@given(names, st.sampled_from(FORMS), several(3, shapes=st.sampled_from([(1,), (5,), (3, 2)])))
-@example("project", "pair", [Array.of(x) for x in ([1.0, 1.0], [1.0, 0.0], [3.0, 3.0])])
-@example("project", "tuple", [Array.of(x) for x in ([1.0, 0.0, 1.0], [0.0] * 3, [3.0] * 3)])
-def test_POL_9_reach(subject: Policies, policy: str, form: str, arrays: list[Array]) -> None:
-    assert_clause("POL-9", subject, policy, form, *arrays)
+OUTPUTS = {
+    "value": ([1.0, math.nan, math.inf], [0.0] * 3),
+    "pair": ([1.0, 1.0, math.nan], [1.0, 0.0, 0.0]),
+    "carrier": ([1.0, 1.0, -math.inf], [1.0, 0.0, 0.0]),
+    "tuple": ([1.0, 0.0, math.inf], [0.0, 0.0, 1.0]),
+}
+flags_of_three = masks((3,))
+
+
+@given(
+    st.none() | names, st.sampled_from(FORMS),
+    several(3, shapes=st.sampled_from([(1,), (5,), (3, 2)])), flags_of_three, names,
+)  # fmt: skip
+def test_POL_9_reach(
+    subject: TrainsGated, policy: str | None, form: str, arrays: list[Array],
+    bottom: tuple[bool, ...], default: str,
+) -> None:  # fmt: skip
+    assert_clause("POL-9", subject, policy, form, *arrays, bottom, default)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("policy", [None, *sorted(POLICIES)])
+def test_POL_9_forms(subject: TrainsGated, policy: str | None, form: str) -> None:
+    """Outputs that are ⊥ in each way, and ones that only seem to be."""
+    parts = [Array.of(x, "float32") for x in (*OUTPUTS[form], [3.0, -0.25, 0.5])]
+    for default in ("reject", "passthrough"):
+        assert_clause("POL-9", subject, policy, form, *parts, (False, True, False), default)
+
+
+@st.composite
+def clamped_windows(draw: st.DrawFn) -> GatedWindow:
+    """Draw micro-batches of unequal sizes, whose gradients lie within CLAMP's bounds and beyond."""
+    sizes = draw(st.lists(st.integers(1, 6), min_size=1, max_size=4))
+    number = st.integers(-64, 64).map(lambda k: k / 16) | st.sampled_from([1024.0, -(2.0**20)])
+    batches = (draw(st.lists(number, min_size=n, max_size=n)) for n in sizes)
+    gradients = tuple(Array.of(batch, "float32") for batch in batches)
+    bottom, layer = draw(masks((max(sizes),))), draw(st.booleans())
+    chosen: tuple[str | None, str | None] = (None, "clamp") if layer else ("clamp", None)
+    again = layer and draw(st.booleans())
+    return GatedWindow(gradients, bottom, *chosen, draw(st.booleans()), again)
+
+
+UNEQUAL = tuple(Array.of(g, "float32") for g in ([0.5], [4.0, -0.25, 0.75, -3.0, 1.0], [2.0]))
+
+
+@given(clamped_windows())
+@example(GatedWindow(UNEQUAL, (False,) * 5, "clamp"))
+@example(GatedWindow(UNEQUAL[:2], (False,) * 5, "clamp", None, True))
+@example(GatedWindow(UNEQUAL, (False, True, False, False, False), None, "clamp"))
+@example(GatedWindow(UNEQUAL, (False,) * 5, None, "clamp", True, True))
+@settings(max_examples=50)
+def test_POL_12_bounds_the_loss(subject: TrainsGated, window: GatedWindow) -> None:
+    assert_clause("POL-12", subject, window)
 
 
 @given(names, cases())
@@ -137,10 +198,10 @@ def test_POL_5_and_6_everywhere(subject: Policies, policy: str, dtype: str) -> N
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("form", FORMS)
-def test_POL_9_everywhere(subject: Policies, form: str, dtype: str) -> None:
+def test_POL_9_everywhere(subject: TrainsGated, form: str, dtype: str) -> None:
     """All values of the half-precision formats as outputs, and as the gradients that come back."""
     x = every(dtype)
     flags = x.with_values([float(index % 3 == 0) for index in range(len(x.values))])
     for other in (0.0, 1.0, math.nan):
         second = Array.full(other, like=x) if form == "tuple" else flags
-        assert_clause("POL-9", subject, "project", form, x, second, x)
+        assert_clause("POL-9", subject, "project", form, x, second, x, (False,), "reject")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
 from properties.plans import LOW, interrupted, patiences, plans, shared_by, thresholds
+from spec.processes import Distributes
 from spec.runs import MicroBatch, Plan, Trains
 from spec.stopping import Stops
 
@@ -48,11 +51,13 @@ def test_STOP_3_like_the_automaton(subject: Trains, plan: Plan) -> None:
 @given(plans(stops=True), st.integers(2, 3))
 @example(Plan(((MicroBatch("vb"),),) * 3, threshold=0.75, patience=1), 2)
 @example(Plan(((MicroBatch("bv"),),) * 3, threshold=0.25, patience=1), 2)
-def test_STOP_4_every_rank(subject: Trains, plan: Plan, ranks: int) -> None:
+def test_STOP_4_every_rank(subject: Distributes, plan: Plan, ranks: int) -> None:
     assert_clause("STOP-4", subject, shared_by(plan, ranks), ranks)
 
 
 @given(interrupted(plans(stops=True), at_ends=True))
 @example(LOW)
+@example(replace(LOW, epochs=LOW.epochs * 2, interrupts=(3,)))
+@settings(max_examples=40)
 def test_STOP_5_survives(subject: Trains, plan: Plan) -> None:
     assert_clause("STOP-5", subject, plan)

@@ -10,19 +10,24 @@ from hypothesis import strategies as st
 from properties.assertions import assert_clause
 from spec.thresholds import Draws
 
+LARGEST = 1.7976931348623157e308
+
 ends = st.one_of(
-    st.sampled_from([0.0, 5e-324, 1e-9, 1e-4, 1.0, 1.7976931348623157e308]),
+    st.sampled_from([0.0, 5e-324, 1e-9, 1e-4, 1.0, LARGEST]),
     st.floats(min_value=0.0, allow_nan=False, allow_infinity=False),
 )
 bad_ends = st.one_of(
     st.floats(max_value=0.0, exclude_max=True), st.sampled_from([math.nan, math.inf])
 )
-intervals = st.tuples(ends, ends).map(sorted)
+intervals = st.one_of(st.tuples(ends, ends).map(sorted), ends.map(lambda end: [end, end]))
 seeds = st.integers(0, 2**63 - 1)
-widths = st.sampled_from([(0.0, 1.0), (1e-6, 1e-4), (1e-4, 1e-3), (1.0, 5.0)])
+WIDTHS = [(0.0, 1.0), (1e-6, 1e-4), (1e-4, 1e-3), (1.0, 5.0), (1.0, 1.0 + 2.0**-30)]
+widths = st.sampled_from([*WIDTHS, (0.0, LARGEST), (1e308, LARGEST), (0.0, 1e-310)])
 
 
 @given(intervals, seeds)
+@example([LARGEST / 2, LARGEST], 0)
+@example([0.0, 5e-324], 0)
 def test_TAU_1_between(subject: Draws, interval: list[float], seed: int) -> None:
     assert_clause("TAU-1", subject, *interval, seed)
 
@@ -34,6 +39,9 @@ def test_TAU_2_equal_ends(subject: Draws, end: float, seed: int) -> None:
 
 @given(st.one_of(ends, bad_ends), st.one_of(ends, bad_ends))
 @example(0.0, math.nan)
+@example(LARGEST, LARGEST)
+@example(0.0, 0.0)
+@example(1.0, 0.5)
 def test_TAU_3_bad_ends(subject: Draws, low: float, high: float) -> None:
     assert_clause("TAU-3", subject, low, high)
 

@@ -1,4 +1,4 @@
-"""ACC, AMP and STEP: micro-batches that share an optimizer step."""
+"""ACC and STEP: micro-batches that share an optimizer step."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
-from properties.plans import VARIED, plans
+from properties.plans import FALLING, VARIED, plans
 from spec.runs import MicroBatch, Plan, Trains
-from spec.update import PRECISIONS, UNTRAINABLE, Updates
-
-HALVES = ("float16", "bfloat16")
+from spec.update import UNTRAINABLE, Updates
 
 
 def sized(*sizes: int) -> tuple[MicroBatch, ...]:
@@ -62,29 +60,8 @@ def test_ACC_3_own_losses(subject: Trains, plan: Plan) -> None:
     assert_clause("ACC-3", subject, plan)
 
 
-@pytest.mark.parametrize("dtype", HALVES)
-def test_AMP_1_autocast(subject: Updates, dtype: str) -> None:
-    assert_clause("AMP-1", subject, dtype)
-
-
-@pytest.mark.parametrize("dtype", HALVES)
-def test_AMP_2_scaler(subject: Updates, dtype: str) -> None:
-    assert_clause("AMP-2", subject, dtype)
-
-
-@given(plans(faulty=True), st.sampled_from(HALVES))
-@settings(max_examples=50)
-def test_AMP_3_off(subject: Trains, plan: Plan, dtype: str) -> None:
-    assert_clause("AMP-3", subject, plan, dtype)
-
-
-@pytest.mark.parametrize("dtype", PRECISIONS)
-def test_AMP_4_no_swap(subject: Updates, dtype: str) -> None:
-    assert_clause("AMP-4", subject, dtype)
-
-
 @given(plans(clipped=True), st.integers(1, 3))
-@example(Plan((sized(5, 1, 1, 3, 2),) * 2, accumulation=4, max_norm=0.5), 2)
+@example(Plan((sized(5, 1, 1, 3, 2),) * 2, accumulation=4, max_norm=0.5, own_parameter=True), 2)
 @settings(max_examples=50)
 def test_STEP_1_order(subject: Updates, plan: Plan, micro_batches: int) -> None:
     assert_clause("STEP-1", subject, plan, micro_batches)
@@ -100,6 +77,8 @@ def test_STEP_2_applied(subject: Trains, plan: Plan) -> None:
 @example(Plan((faulted("loss", "", "loss", "gradient"),) * 2, accumulation=2, max_nonfinite=2))
 @example(Plan((faulted("", "gradient", "loss", ""),), max_nonfinite=3))
 @example(Plan((faulted("", "loss"), faulted("gradient", "")), max_nonfinite=2))
+@example(replace(VARIED, accumulation=2))
+@example(FALLING)
 def test_STEP_3_faults(subject: Trains, plan: Plan) -> None:
     assert_clause("STEP-3", subject, plan)
 
@@ -126,7 +105,7 @@ def test_STEP_7_watched(subject: Updates, losses: list[float]) -> None:
     assert_clause("STEP-7", subject, losses)
 
 
-# Few, since each is compiled anew.
+# Few, since each is compiled.
 @pytest.mark.parametrize("plan", [VARIED, replace(VARIED, accumulation=2, max_norm=0.25)])
 def test_STEP_6_compiled(subject: Updates, plan: Plan) -> None:
     assert_clause("STEP-6", subject, plan)

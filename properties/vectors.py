@@ -8,10 +8,11 @@ from fractions import Fraction
 from typing import Any, Final
 
 from spec import Array
-from spec.bottom import ARITY, Carrier
+from spec.carriers import ARITY, Carrier
 from spec.coverage import Predicted
 from spec.decoding import Tuples
 from spec.losses import LOSSES
+from spec.precision import WIDE
 from spec.runs import DONE, REPORTED, MicroBatch, Plan, Trace
 
 Table = dict[str, Callable[..., Any]]
@@ -42,8 +43,16 @@ def _measured(found: Any) -> dict[str, Any]:
     return {"value": found.value, "in_P": found.in_P, "in_Q": found.in_Q}
 
 
+def _plan(**options: Any) -> Plan:
+    """Return a plan, whose options are lists where it has tuples."""
+    given: dict[str, Any] = {"validation": ()} | options
+    given = {n: tuple(value) if isinstance(value, list) else value for n, value in given.items()}
+    epochs = tuple(map(_micro_batches, given["epochs"]))
+    return Plan(**given | {"epochs": epochs, "validation": _micro_batches(given["validation"])})
+
+
 def _micro_batches(batches: Sequence[Mapping[str, Any]]) -> tuple[MicroBatch, ...]:
-    return tuple(MicroBatch(b["samples"], Fraction(b["slope"]), b["fault"]) for b in batches)
+    return tuple(MicroBatch(**{**batch, "slope": Fraction(batch["slope"])}) for batch in batches)
 
 
 def _events(trace: Trace, kinds: Any) -> list[Any]:
@@ -90,6 +99,11 @@ class Offered:
     def round_trip(self, y: Array) -> Any:
         """Lift and decode."""
         return {"y": self.subject.unlift(y)}
+
+    def as_tuples(self, **outputs: Any) -> Any:
+        """Return the tuples of outputs."""
+        batch = Predicted(**outputs, targets=outputs["first"])
+        return dict(zip("PQ", self.subject.as_tuples(batch), strict=True))
 
     def _apply(self, of: str, **operands: Any) -> Any:
         return {"value": self.subject.leave(self.subject.apply(of, *operands.values()))}
@@ -184,24 +198,22 @@ class Offered:
         batch = Predicted(**outputs, targets=outputs["first"])
         return {"coverage": self.subject.batch_coverage(batch, tau)}
 
-    def epoch_coverage(self, epoch: list[Any], tau: float) -> Any:
+    def epoch_coverage(self, epoch: list[Any]) -> Any:
         """Return the coverage of an epoch."""
-        return vars(self.subject.epoch_coverage([Predicted(**batch) for batch in epoch], tau))
+
+        def timed(tau: float, **batch: Any) -> tuple[Predicted, float]:
+            return Predicted(**batch), tau
+
+        return vars(self.subject.epoch_coverage([timed(**batch) for batch in epoch]))
 
     def watch(self, **given: Any) -> Any:
         """Show coverages to the early stop."""
         seen = self.subject.watch(**given)
         return {"counters": [count for count, _ in seen], "stops": [stops for _, stops in seen]}
 
-    def train(self, epochs: Any, validation: Any, interrupts: list[int], **options: Any) -> Any:
+    def train(self, **options: Any) -> Any:
         """Carry out a plan, and show its trace in every way."""
-        plan = Plan(
-            tuple(map(_micro_batches, epochs)),
-            validation=_micro_batches(validation),
-            interrupts=tuple(interrupts),
-            **options,
-        )
-        return dict(_shown(self.subject.train(plan)))
+        return dict(_shown(self.subject.train(_plan(**options))))
 
     def window_gradient(self, sizes: list[int], values: list[float]) -> Any:
         """Train on a window, and return by what its update divides the rate."""
@@ -227,18 +239,20 @@ class Offered:
         """Look on at a window."""
         return vars(self.subject.phases(micro_batches))
 
-    def precision(self, dtype: str) -> Any:
+    def precision(self, dtype: str, option: str) -> Any:
         """Look at dtypes."""
-        found = self.subject.precision(dtype)
-        return {"forward": found.forward, "scaled": found.scaled}
+        found = self.subject.precision(dtype, option)
+        wide = WIDE.issuperset((*found.loss, found.inside))
+        return {"forward": found.forward, "wide": wide, "scaled": found.scaled}
 
     def untrainable(self, case: str) -> Any:
         """Train where there is nothing to train."""
         self.subject.untrainable(case)
 
-    def loss_arguments(self, **given: Any) -> Any:
+    def loss_arguments(self, accepts: list[str], **options: Any) -> Any:
         """Look at what reaches a loss."""
-        return {"arrived": self.subject.loss_arguments(**given)}
+        calls = self.subject.loss_arguments(tuple(accepts), _plan(**options))
+        return {"calls": [vars(call) | {"names": sorted(call.given)} for call in calls]}
 
 
 def _between(call: Callable[..., Any]) -> Callable[..., Any]:
@@ -254,7 +268,9 @@ def _shown(trace: Trace) -> Iterator[tuple[str, Any]]:
         yield part, _events(trace, kinds)
     for part, kind, name in (
         ("w", "update", "w"), ("v", "update", "v"), ("global_steps", "update", "global_step"),
-        ("losses", "log", "loss"), ("micro_steps", "log", "micro_step"),
+        ("losses", "log", "loss"), ("coverages", "log", "coverage"),
+        ("micro_steps", "log", "micro_step"), ("logged_steps", "log", "global_step"),
+        ("logged_rates", "log", "lr"),
         ("skips", "skip", "skipped"), ("errors", "error", "global_step"),
         ("stops", "stop", "epoch"),
     ):  # fmt: skip
@@ -262,5 +278,7 @@ def _shown(trace: Trace) -> Iterator[tuple[str, Any]]:
     order = trace.of("log", "validate")
     yield "order", [[event.kind, event.values[NUMBERED[event.kind]]] for event in order]
     yield "validations", [dict(event.values) for event in trace.of("validate")]
-    for part in ("parameters", "thresholds", "history", "rate"):
+    yield "kept", [record["loss"] for record in trace.records]
+    yield "val_history", [record["val_loss"] for record in trace.val_history]
+    for part in ("parameters", "thresholds", "rate"):
         yield part, getattr(trace, part)

@@ -1,12 +1,13 @@
 """The standard: what ``zeroproof`` means, exactly.
 
-Chapters in reading order: ``algebra`` (numbers with ⊥) and ``laws`` (what holds of them),
-``formats`` (the IEEE formats that approximate them), ``bottom`` (arrays of them), ``lifting``
-(targets to tuples), ``thresholds``, ``decoding`` (tuples to values), ``policies`` (gradients at
-⊥), ``loss_terms``, ``losses``, ``loss_numerics`` and ``training_loss``, ``coverage``,
-``stopping``, ``update``, ``epochs``, ``checkpoints``. Each states its rule as exact functions
-(``Fraction``), names what a *subject* must offer, and lists its clauses: a sentence, a source,
-and a predicate over a subject.
+Chapters in reading order: ``algebra`` (numbers with ⊥), ``laws``, ``meadows`` and ``signs`` (what
+holds of them), ``formats`` (IEEE formats), ``carriers``, ``bottom`` and ``derivatives`` (arrays
+with ⊥), ``lifting`` (targets to tuples), ``thresholds``, ``decoding`` and ``rational`` (tuples
+to values), ``policies``, ``scopes`` and ``reach`` (gradients at ⊥), ``loss_terms``, ``losses``,
+``single_losses``, ``loss_numerics``, ``training_loss``,
+``coverage``, ``stopping``, ``accumulation``, ``precision``, ``update``, ``epochs``, ``logs``,
+``checkpoints``, ``processes``. Each states its rule as exact functions (``Fraction``), names what
+a *subject* must offer, and lists its clauses: a sentence, a source, and a predicate over a subject.
 Nothing here knows an implementation.
 
 ``python -m spec`` prints the clauses with their evidence, ``python -m spec show LIFT-2`` one;
@@ -16,19 +17,30 @@ Nothing here knows an implementation.
 from typing import Final
 
 from . import (
+    accumulation,
     automaton,
     bottom,
     checkpoints,
     clause,
     coverage,
     decoding,
+    derivatives,
     epochs,
     laws,
     lifting,
+    logs,
     loss_numerics,
     losses,
+    meadows,
     policies,
+    precision,
     processes,
+    rational,
+    reach,
+    scopes,
+    side_by_side,
+    signs,
+    single_losses,
     stopping,
     thresholds,
     training_loss,
@@ -38,7 +50,7 @@ from .algebra import BOTTOM
 from .arrays import Array, identical, same
 from .clause import Clause, Violation, check
 
-SPEC_VERSION: Final = "0.3.0"
+SPEC_VERSION: Final = "0.4.0"
 
 # The chapters of ids, in reading order; importing their modules has registered the clauses.
 CHAPTERS: Final = (
@@ -60,21 +72,32 @@ __all__ = [
     "Array",
     "Clause",
     "Violation",
+    "accumulation",
     "automaton",
     "bottom",
     "check",
     "checkpoints",
     "coverage",
     "decoding",
+    "derivatives",
     "epochs",
     "identical",
     "laws",
     "lifting",
+    "logs",
     "loss_numerics",
     "losses",
+    "meadows",
     "policies",
+    "precision",
     "processes",
+    "rational",
+    "reach",
     "same",
+    "scopes",
+    "side_by_side",
+    "signs",
+    "single_losses",
     "stopping",
     "thresholds",
     "training_loss",

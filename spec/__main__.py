@@ -8,14 +8,15 @@ import json
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol, get_type_hints
+from typing import Any
 
 from . import CLAUSES, SPEC_VERSION
 from .clause import Clause
 from .evidence import Evidence, evidence_of, read_trace
+from .glossary import GLOSSARY
 from .lock import LOCK, read_lock, updated, write_lock
+from .offer import WIDTH, offered, protocol_of
 from .vectors import VECTORS, write
 
 
@@ -40,47 +41,41 @@ def as_json(clause: Clause, evidence: Evidence) -> dict[str, Any]:
 
 
 def table(rows: list[tuple[Clause, Evidence]], width: int) -> str:
-    """Return the table of clauses, sentences folded to the width."""
-    lines = [f"specification {SPEC_VERSION}, {len(rows)} clauses", ""]
+    """Return the glossary and the table of clauses, sentences folded to the width."""
+    lines = [f"specification {SPEC_VERSION}, {len(rows)} clauses", "", "words"]
+    for term, meaning in GLOSSARY.items():
+        lines.append(_folded(f"  {term:<13}{meaning}", width, 15))
+    lines += ["", "clauses"]
     for clause, evidence in rows:
         kinds = ", ".join(evidence.kinds) or "no evidence"
         lines.append(f"{clause.id:<9}[{kinds}]" + (" [not yet met]" if evidence.unmet else ""))
-        lines += textwrap.wrap(clause.sentence, max(width - 9, 40), initial_indent=" " * 9,
-                               subsequent_indent=" " * 9)  # fmt: skip
+        lines.append(_folded(" " * 9 + clause.sentence, width, 9))
     return "\n".join(lines)
+
+
+def _folded(text: str, width: int, indent: int) -> str:
+    return textwrap.fill(text, max(width, 49), subsequent_indent=" " * indent)
 
 
 def whole(clause: Clause, evidence: Evidence) -> str:
     """Return all that there is to say of a clause."""
-    parts = [f"{clause.id}\n{clause.sentence}"]
+    parts = [(clause.id, [clause.sentence])]
     for claim in clause.claims:
         faults = [f"  catches: {wrong}" for wrong in evidence.faults.get(claim.id, [])]
-        parts.append("\n".join([f"Claim {claim.id}\n{claim.text}", *faults]))
-    parts += [f"Why\n{clause.why}"] if clause.why else []
-    parts += [f"Source\n{clause.source}", f"Since\n{clause.since}"]
-    for kind in evidence.kinds:
-        parts.append("\n".join([kind.capitalize(), *evidence.properties[kind]]))
-    parts += ["\n".join(["Met by", *evidence.met_by])] if evidence.met_by else []
-    parts += [f"Not yet met\n{evidence.unmet}"] if evidence.unmet else []
-    parts.append("\n".join(["A subject offers", *offered(clause.predicate)]))
-    parts.append(f"Predicate\n{inspect.getsource(clause.predicate).rstrip()}")
-    return "\n\n".join(parts)
-
-
-def offered(predicate: Callable[..., None]) -> Iterator[str]:
-    """Walk what a subject has to offer for a predicate: signatures, and what they return."""
-    protocol = get_type_hints(predicate)["subject"]
-    for kind in reversed(protocol.__mro__):
-        for name, member in vars(kind).items() if kind is not Protocol else ():
-            function = member.fget if isinstance(member, property) else member
-            if not name.startswith("_") and inspect.isfunction(function):
-                signature = str(inspect.signature(function)).replace("'", "")
-                yield f"  {name}{signature}"
-                yield textwrap.indent(inspect.getdoc(function) or "", " " * 6)
+        parts.append((f"Claim {claim.id}", [claim.text, *faults]))
+    parts += [("Why", [clause.why])] if clause.why else []
+    parts += [("Source", [clause.source]), ("Since", [clause.since])]
+    parts += [(kind.capitalize(), evidence.properties[kind]) for kind in evidence.kinds]
+    parts += [("Met by", evidence.met_by)] if evidence.met_by else []
+    parts += [("Not yet met", [evidence.unmet])] if evidence.unmet else []
+    folded = ["\n".join([head, *(_folded(t, WIDTH, 4) for t in texts)]) for head, texts in parts]
+    folded.append(f"A subject offers\n{offered(protocol_of(clause))}")
+    folded.append(f"Predicate\n{inspect.getsource(clause.predicate).rstrip()}")
+    return "\n\n".join(folded)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Print the table, the same as JSON, or one clause; lock the clauses, or write the vectors."""
+    """Print the words and the clauses, or one clause; lock the clauses, or write the vectors."""
     parser = argparse.ArgumentParser(prog="python -m spec", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
     commands = parser.add_subparsers(dest="command")
@@ -106,7 +101,8 @@ def main(arguments: list[str] | None = None) -> int:
         rows = [(clause, evidence_of(clause, trace)) for clause in CLAUSES.values()]
         if chosen.json:
             clauses = [as_json(*row) for row in rows]
-            print(json.dumps({"version": SPEC_VERSION, "clauses": clauses}, indent=1))
+            table_of = {"version": SPEC_VERSION, "glossary": GLOSSARY, "clauses": clauses}
+            print(json.dumps(table_of, indent=1))
         else:
             print(table(rows, shutil.get_terminal_size().columns))
     return 0

@@ -123,26 +123,9 @@ class Rationals(Meadow[Number]):
     one = Fraction(1)
     bottom = BOTTOM
 
-    def add(self, x: Number, y: Number) -> Number:
-        """Return ``x + y``."""
-        return add(x, y)
-
-    def neg(self, x: Number) -> Number:
-        """Return ``−x``."""
-        return neg(x)
-
-    def mul(self, x: Number, y: Number) -> Number:
-        """Return ``x · y``."""
-        return mul(x, y)
-
-    def inv(self, x: Number) -> Number:
-        """Return ``x⁻¹``."""
-        return inv(x)
-
-    def absolute(self, x: Number) -> Number:
-        """Return ``|x|``."""
-        return absolute(x)
-
-    def sign(self, x: Number) -> Number:
-        """Return ``s(x)``."""
-        return sign(x)
+    add = staticmethod(add)
+    neg = staticmethod(neg)
+    mul = staticmethod(mul)
+    inv = staticmethod(inv)
+    absolute = staticmethod(absolute)
+    sign = staticmethod(sign)

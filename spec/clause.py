@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
+from traceback import extract_tb
 from types import FunctionType
 from typing import Any, Final, TypeVar
+
+from .expressions import readable
 
 Predicate = TypeVar("Predicate", bound=Callable[..., None])
 
 
-FRACTION: Final = re.compile(r"Fraction\((-?\d+), (\d+)\)")
 ITEM: Final = re.compile(r"^(\d+)\. ", re.MULTILINE)
 
 
@@ -36,32 +38,15 @@ def require(holds: bool, complaint: str, *parts: object, claim: int = 1) -> None
         raise Violation(complaint.format(*map(readable, parts)), claim)
 
 
-def readable(part: object) -> object:
-    """Return what a person is shown of a value: floats in place of fractions.
-
-    Example:
-        >>> from fractions import Fraction
-        >>> readable([Fraction(1, 3), (Fraction(2), "b")])
-        "[0.3333333333333333, (2.0, 'b')]"
-    """
-    if isinstance(part, (str, int, float)):
-        return part
-    text = str(part) if isinstance(part, BaseException) else repr(part)
-    return FRACTION.sub(lambda found: str(_as_float(*map(int, found.groups()))), text)
-
-
-def _as_float(numerator: int, denominator: int) -> float:
-    try:
-        return numerator / denominator
-    except OverflowError:
-        return float("inf") if numerator > 0 else -float("inf")
-
-
 def refused(error: type[Exception], call: Callable[[], object], *, claim: int = 1) -> bool:
     """Tell whether a call raises this type of error; another type violates the claim."""
     try:
         call()
-    except error:
+    except error as raised:
+        if isinstance(raised, AttributeError):
+            frames = [frame.name for frame in extract_tb(raised.__traceback__)][2:]
+            if frames in ([], ["__getattr__"]):
+                raise  # The subject has no such method, and so refuses nothing.
         return True
     except Exception as other:
         raise Violation(f"raised {other!r}, not {error.__name__}", claim) from other

@@ -6,10 +6,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
+from .algebra import Bottom
 from .arrays import Array
 from .clause import clause, refused, require
+from .quotients import decode
 
 FORMS: Final = ("value", "pair", "carrier", "tuple")
 
@@ -19,11 +21,9 @@ def value_is_bottom(value: float, flag: bool = False) -> bool:
     return flag or not math.isfinite(value)
 
 
-def tuple_is_bottom(P: float, Q: float, tau: float) -> bool:
-    """Tell whether a tuple is ⊥ at a threshold; COV-1."""
-    if not (math.isfinite(P) and math.isfinite(Q)):
-        return True
-    return Q == 0 or abs(Q) < tau  # of two double-precision numbers, so exact
+def tuple_is_bottom(P: float, Q: float, tau: float, dtype_name: str = "float64") -> bool:
+    """Tell whether strict decode of a tuple at a threshold, in the raw gauge, is ⊥; COV-1."""
+    return isinstance(decode(P, Q, tau, tau, "raw", dtype_name).value, Bottom)
 
 
 def is_covered(bottoms: Iterable[bool]) -> bool:
@@ -33,7 +33,7 @@ def is_covered(bottoms: Iterable[bool]) -> bool:
 
 @dataclass(frozen=True)
 class Counts:
-    """A micro-batch in numbers: of samples, and of those with only finite targets."""
+    """Numbers of samples in a micro-batch: all, and those with only finite targets."""
 
     samples: int
     covered: int
@@ -76,12 +76,18 @@ def bottom_recall(epoch: Iterable[Counts]) -> Fraction | None:
     return Fraction(singular - covered, singular) if singular else None
 
 
+def by_samples(flags: Sequence[bool], samples: int) -> list[Sequence[bool]]:
+    """Return the flags of each sample."""
+    size = len(flags) // max(samples, 1)
+    return [flags[i * size : (i + 1) * size] for i in range(samples)]
+
+
 @dataclass(frozen=True)
 class Predicted:
     """A micro-batch: a model's outputs in one of :data:`FORMS`, samples first, and its targets.
 
     The second part is the flags of a ``pair`` or ``carrier``, the denominators of a ``tuple``, and
-    means nothing for a plain ``value``.
+    means nothing for a plain ``value``. A sample may have other targets than outputs.
     """
 
     form: str
@@ -93,16 +99,23 @@ class Predicted:
         """Return which elements are ⊥; COV-1."""
         pairs = zip(self.first.values, self.second.values, strict=True)
         if self.form == "tuple":
-            return [tuple_is_bottom(P, Q, tau) for P, Q in pairs]
+            return [tuple_is_bottom(P, Q, tau, self.first.dtype) for P, Q in pairs]
         return [value_is_bottom(x, self.form != "value" and flag != 0) for x, flag in pairs]
 
     def counts(self, tau: float) -> Counts:
         """Return its counts."""
-        size = len(self.first.values) // max(self.first.shape[0], 1)
-        flags = self.bottoms(tau), [math.isfinite(y) for y in self.targets.values]
-        samples = range(self.first.shape[0])
-        bottoms, finite = ([f[i * size : (i + 1) * size] for i in samples] for f in flags)
-        return count(bottoms, finite)
+        samples = self.first.shape[0]
+        finite = [math.isfinite(y) for y in self.targets.values]
+        return count(by_samples(self.bottoms(tau), samples), by_samples(finite, samples))
+
+
+Timed: TypeAlias = tuple[Predicted, float]
+"""A micro-batch and its threshold."""
+
+
+def counts_of(epoch: Iterable[Timed]) -> list[Counts]:
+    """Return the counts of each micro-batch at its own threshold."""
+    return [batch.counts(tau) for batch, tau in epoch]
 
 
 @dataclass(frozen=True)
@@ -115,7 +128,7 @@ class EpochCoverage:
 
 
 class Covers(Protocol):
-    """A subject that counts what is covered."""
+    """A subject that counts covered samples."""
 
     def bottom_mask(self, batch: Predicted, tau: float) -> tuple[bool, ...]:
         """Return which elements of the outputs are ⊥."""
@@ -123,8 +136,21 @@ class Covers(Protocol):
     def batch_coverage(self, batch: Predicted, tau: float) -> float:
         """Return the coverage of one micro-batch; ValueError without samples, or bad shapes."""
 
-    def epoch_coverage(self, epoch: Sequence[Predicted], tau: float) -> EpochCoverage:
-        """Return the coverage of an epoch; ValueError without samples."""
+    def epoch_coverage(self, epoch: Sequence[Timed]) -> EpochCoverage:
+        """Return the coverage of an epoch of micro-batches, each with its own threshold;
+        ValueError without samples.
+        """
+
+
+class Monitors(Covers, Protocol):
+    """A subject that watches coverage, too."""
+
+    def watch(
+        self, coverages: Sequence[float | None], threshold: float, patience: int
+    ) -> list[tuple[int, bool]]:
+        """Return the counter after each epoch and whether it stops training, up to the stop; None
+        is the coverage of an epoch without finite targets.
+        """
 
 
 def close(found: float, expected: Fraction | None) -> bool:
@@ -136,27 +162,38 @@ def close(found: float, expected: Fraction | None) -> bool:
 
 @clause(
     "COV-1",
-    source="Guide: NaN is ⊥; Ours: ±∞ is no number either, and a mask says what a payload cannot",
+    source="Guide: NaN is ⊥; Ours: ±∞ is no number either, a mask says what a payload cannot, and "
+    "coverage in training foretells what inference decodes",
     since="0.2.0",
 )
 def what_is_bottom(subject: Covers, batch: Predicted, tau: float) -> None:
-    """Of decoded values NaN and ±∞ are ⊥, with an explicit mask the mask or a non-finite payload;
-    of tuples those with a non-finite part, ``Q = 0``, or ``|Q| < τ`` of that micro-batch.
+    """An element of a model's outputs is a value or ⊥.
+
+    1. A decoded value is ⊥ iff it is NaN, ±∞ or masked.
+    2. A tuple is ⊥ iff its strict decode, at the τ of its micro-batch and in the raw gauge, is ⊥.
     """
     found, expected = subject.bottom_mask(batch, tau), tuple(batch.bottoms(tau))
-    require(found == expected, "{} at {}: {}, not {}", batch, tau, found, expected)
+    claim = 2 if batch.form == "tuple" else 1
+    require(found == expected, "{} at {}: {}, not {}", batch, tau, found, expected, claim=claim)
 
 
 @clause("COV-2", source="Ours: half a prediction is none", since="0.2.0")
 def by_sample(subject: Covers, batch: Predicted, tau: float) -> None:
-    """A sample with several outputs is covered iff none of them is ⊥; a mask of another shape than
-    its values is a ValueError.
+    """Coverage counts samples.
+
+    1. A sample is covered iff none of its outputs is ⊥.
+    2. The coverage of a micro-batch is covered samples over samples, within 10⁻⁶.
+    3. A mask of another shape than its values raises ValueError.
     """
-    found, expected = subject.batch_coverage(batch, tau), epoch_coverage([batch.counts(tau)])
-    require(close(found, expected), "{} at {}: {}, not {}", batch, tau, found, expected)
+    found, counts = subject.batch_coverage(batch, tau), batch.counts(tau)
+    outputs = math.prod(batch.first.shape[1:])
+    claim, expected = 1 if outputs > 1 else 2, epoch_coverage([counts])
+    right = close(found, expected)
+    require(right, "{} at {}: {}, not {}", batch, tau, found, expected, claim=claim)
     flags = Array((0.0,) * len(batch.first.values), (*batch.first.shape, 1))
     wrong = Predicted("pair", batch.first, flags, batch.targets)
-    require(refused(ValueError, lambda: subject.batch_coverage(wrong, tau)), "{} counted", wrong)
+    raises = refused(ValueError, lambda: subject.batch_coverage(wrong, tau), claim=3)
+    require(raises, "{} counted", wrong, claim=3)
 
 
 @clause(
@@ -164,25 +201,40 @@ def by_sample(subject: Covers, batch: Predicted, tau: float) -> None:
     source="Ours: a last micro-batch of one sample must not weigh as much as one of a thousand",
     since="0.2.0",
 )
-def pooled(subject: Covers, epoch: Sequence[Predicted], tau: float) -> None:
-    """The epoch's coverage is covered samples over samples of all micro-batches and all ranks;
-    never a mean of means, never the last micro-batch's.
+def pooled(subject: Covers, epoch: Sequence[Timed]) -> None:
+    """The coverage of an epoch pools its samples.
+
+    1. The coverage of an epoch is its covered samples over its samples, in all micro-batches.
+    2. Each micro-batch is measured at its own τ.
     """
-    expected = epoch_coverage(batch.counts(tau) for batch in epoch)
-    found = subject.epoch_coverage(epoch, tau).coverage
-    require(found == float(expected), "{} at {}: {}, not {}", epoch, tau, found, expected)
+    _, tau = epoch[0]
+    for claim, timed in ((1, [(batch, tau) for batch, _ in epoch]), (2, epoch)):
+        expected = epoch_coverage(counts_of(timed))
+        found = subject.epoch_coverage(timed).coverage
+        require(found == float(expected), "{}: {}, not {}", timed, found, expected, claim=claim)
 
 
 @clause("COV-4", source="Ours: nothing was covered where there was nothing", since="0.2.0")
-def in_range(subject: Covers, epoch: Sequence[Predicted], tau: float) -> None:
-    """Coverage lies in ``[0, 1]``; without samples it is a ValueError, not 1."""
-    found = [subject.epoch_coverage(epoch, tau).coverage]
-    found += [subject.batch_coverage(batch, tau) for batch in epoch]
+def in_range(subject: Covers, epoch: Sequence[Timed]) -> None:
+    """Coverage is a fraction of samples.
+
+    1. Coverage lies in ``[0, 1]``.
+    2. The coverage of an epoch without samples raises ValueError.
+    3. The coverage of a micro-batch without samples raises ValueError.
+    """
+    found = [subject.epoch_coverage(epoch).coverage]
+    found += [subject.batch_coverage(batch, tau) for batch, tau in epoch]
     require(all(0 <= value <= 1 for value in found), "{}: {}", epoch, found)
-    require(refused(ValueError, lambda: subject.epoch_coverage([], tau)), "no samples: covered")
-    none = Array((), (0, *epoch[0].first.shape[1:]))
+    raises = refused(ValueError, lambda: subject.epoch_coverage([]), claim=2)
+    require(raises, "no samples: covered", claim=2)
+    none = Array((), (0, *epoch[0][0].first.shape[1:]))
     empty = Predicted("value", none, none, none)
-    require(refused(ValueError, lambda: subject.batch_coverage(empty, tau)), "empty: covered")
+    raises = refused(ValueError, lambda: subject.batch_coverage(empty, 0.5), claim=3)
+    require(raises, "empty: covered", claim=3)
+
+
+LOW: Final = (0.0, None, None, 0.0)
+"""Coverages of which the second bad epoch is the fourth."""
 
 
 @clause(
@@ -190,17 +242,25 @@ def in_range(subject: Covers, epoch: Sequence[Predicted], tau: float) -> None:
     source="Ours: a sample labelled ±∞ or NaN is meant to be ⊥, and must not stop a correct model",
     since="0.2.0",
 )
-def monitored(subject: Covers, epoch: Sequence[Predicted], tau: float) -> None:
-    """The stop watches coverage over the samples whose targets are all finite, and an epoch without
-    any leaves its counter as it is; all samples' coverage is logged too, with the fraction of ⊥
-    among the singular ones.
+def monitored(subject: Monitors, epoch: Sequence[Timed]) -> None:
+    """Singular targets do not stop training.
+
+    1. The stop watches the coverage over the samples whose targets are all finite, NaN where an
+       epoch has none.
+    2. An epoch without such samples leaves the counter of the stop unchanged, and does not stop.
+    3. The coverage over all samples is reported, too.
+    4. So is the recall of ⊥: the fraction of ⊥ among the samples with a singular target, NaN
+       where an epoch has none.
     """
-    counts = [batch.counts(tau) for batch in epoch]
-    found = subject.epoch_coverage(epoch, tau)
-    for value, expected in (
-        (found.finite, monitored_coverage(counts)),
-        (found.recall, bottom_recall(counts)),
-        (found.coverage, epoch_coverage(counts)),
+    counts, found = counts_of(epoch), subject.epoch_coverage(epoch)
+    for claim, name, expected in (
+        (3, "coverage", epoch_coverage(counts)),
+        (1, "finite", monitored_coverage(counts)),
+        (4, "recall", bottom_recall(counts)),
     ):
+        value = getattr(found, name)
         right = value != value if expected is None else value == float(expected)
-        require(right, "{} at {}: {}, not {}", epoch, tau, found, expected)
+        require(right, "{} of {}: {}, not {}", name, epoch, value, expected, claim=claim)
+    counters = subject.watch(LOW, 0.5, 2)
+    stopped = [(1, False)] * 3 + [(2, True)]
+    require(counters == stopped, "{}: {}, not {}", LOW, counters, stopped, claim=2)

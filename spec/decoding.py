@@ -3,93 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import lru_cache
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Protocol, cast, get_args
 
-from .arrays import Array, identical
-from .bottom import BOTTOM, FORMATS, Bottom, Number, round_to
+from .arrays import Array, identical, same
+from .bottom import FORMATS, Bottom
 from .clause import clause, refused, require
-
-Gauge: TypeAlias = Literal["raw", "unit"]
-
-UNIT_BAND: Final = Fraction(4, 2**53)
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """The exact value or ⊥, and whether it lies in the gap between the thresholds."""
-
-    value: Number
-    gap: bool
-
-
-@lru_cache(maxsize=2**18)  # small formats are asked in full, again and again
-def squared_sine(P: float, Q: float) -> Fraction:
-    """Return ``Q² / (P² + Q²)`` of a tuple, the square of what the unit gauge compares; DEC-4."""
-    p, q = Fraction(P), Fraction(Q)
-    return q * q / (p * p + q * q)
-
-
-def below(P: float, Q: float, tau: float, gauge: Gauge = "raw") -> bool:
-    """Tell whether a finite tuple's denominator, not 0, lies below a threshold.
-
-    With the raw gauge that is ``|Q| < τ``, compared exactly, whatever the dtype (DEC-1); with the
-    unit gauge ``|Q| / ‖(P, Q)‖ < τ`` (DEC-4).
-    """
-    if gauge == "raw":
-        return abs(Q) < tau  # of two double-precision numbers, so exact
-    return squared_sine(P, Q) < Fraction(tau) ** 2
-
-
-def near_unit_threshold(P: float, Q: float, tau: float) -> bool:
-    """Tell whether rounding alone may decide a comparison in the unit gauge.
-
-    The ratio needs a square root, so it is compared in float64 and need not be exact within a
-    relative distance of ``4 · 2⁻⁵³`` (two scalings, a sum and a root, each rounded); DEC-4.
-    """
-    if Q == 0:
-        return False  # ⊥ whatever the threshold
-    square = Fraction(tau) ** 2
-    return square * (1 - UNIT_BAND) ** 2 <= squared_sine(P, Q) <= square * (1 + UNIT_BAND) ** 2
-
-
-@lru_cache(maxsize=2**18)
-def quotient(P: float, Q: float, dtype_name: str) -> tuple[Fraction, float | Bottom]:
-    """Return ``P / Q`` of a finite tuple with ``Q ≠ 0``: exactly, and rounded to a format.
-
-    It rounds to ⊥ beyond the format's largest number. A cache takes 0.0 and −0.0 for one, so no
-    sign of a zero comes from here; DEC-1.
-    """
-    exact = Fraction(P) / Fraction(Q)
-    return exact, round_to(dtype_name, exact)
-
-
-@lru_cache(maxsize=2**18)
-def decode(
-    P: float,
-    Q: float,
-    tau_infer: float,
-    tau_train: float,
-    gauge: Gauge = "raw",
-    dtype_name: str = "float64",
-) -> Decoded:
-    """Return what a tuple stands for at a threshold; DEC-1, DEC-2."""
-    if not (math.isfinite(P) and math.isfinite(Q)) or Q == 0:
-        return Decoded(BOTTOM, False)
-    if below(P, Q, tau_infer, gauge):
-        return Decoded(BOTTOM, False)
-    value, rounded = quotient(P, Q, dtype_name)
-    if isinstance(rounded, Bottom):
-        return Decoded(BOTTOM, False)
-    return Decoded(value, below(P, Q, tau_train, gauge))
-
-
-def gradient(P: float, Q: float) -> tuple[Fraction, Fraction]:
-    """Return ``∂(P/Q)/∂P`` and ``∂(P/Q)/∂Q`` of a value; POL-10."""
-    return 1 / Fraction(Q), -Fraction(P) / Fraction(Q) ** 2
+from .quotients import (
+    Decoded,
+    Gauge,
+    below,
+    decode,
+    gradient,
+    near_unit_threshold,
+    rounded_quotient,
+)
+from .thresholds import check
 
 
 @dataclass(frozen=True)
@@ -122,11 +53,30 @@ class Strict:
     gap: tuple[bool, ...]
 
 
+@dataclass(frozen=True)
+class Wrapped:
+    """What an inference wrapper returns of its model's tuples in train mode, and in eval mode.
+
+    The tuples of the train mode come with whether a gradient reaches the model through them.
+    """
+
+    tuples: tuple[Array, Array]
+    tracked: bool
+    decoded: Strict
+
+
 class Decodes(Protocol):
     """A subject that decodes tuples."""
 
     def decode(self, case: Tuples) -> Strict:
-        """Return values or ⊥; ValueError where P and Q differ in shape."""
+        """Return values or ⊥; ValueError for shapes that differ, and for thresholds or a gauge
+        that do not exist.
+        """
+
+    def wrapped(self, case: Tuples, modes: Sequence[bool]) -> Wrapped:
+        """Wrap a model that returns these tuples, at these thresholds, and call the wrapper once
+        in each mode, True being train mode; return its last results in either mode.
+        """
 
     def decode_gradients(self, case: Tuples) -> tuple[Array, Array]:
         """Return the gradients in P and in Q of the sum of all values."""
@@ -142,14 +92,12 @@ def _reference(case: Tuples) -> Iterator[tuple[int, Decoded, tuple[bool, bool]]]
         yield index, decoded, (infer, train)
 
 
-def _rounded(P: float, Q: float, dtype_name: str) -> float:
-    """Return ``P / Q`` rounded, a zero with the sign that IEEE gives it; NaN for ⊥."""
+def _wrong_bottom(case: Tuples, row: tuple[float, float]) -> int:
+    """Return the claim of DEC-1 that decides whether a tuple is ⊥."""
+    P, Q = row
     if not (math.isfinite(P) and math.isfinite(Q)) or Q == 0:
-        return math.nan
-    _, rounded = quotient(P, Q, dtype_name)
-    if isinstance(rounded, Bottom):
-        return math.nan
-    return math.copysign(rounded, math.copysign(1.0, P) * math.copysign(1.0, Q))
+        return 1
+    return 2 if below(P, Q, case.tau_infer, case.gauge) else 3
 
 
 @clause(
@@ -159,45 +107,63 @@ def _rounded(P: float, Q: float, dtype_name: str) -> float:
     since="0.2.0",
 )
 def value_or_bottom(subject: Decodes, case: Tuples) -> None:
-    """A tuple decodes to ⊥ iff a part is not finite, ``Q = 0``, ``|Q| < τ`` (compared exactly, also
-    where τ rounds to 0 in the dtype), or the quotient is not finite; else to ``P / Q``, correctly
-    rounded, in the shape and dtype of the parts.
+    """A tuple decodes to a value or to ⊥.
+
+    1. A tuple with a NaN or infinite part, or with ``Q = 0``, decodes to ⊥.
+    2. A tuple with ``|Q| < τ`` decodes to ⊥. The comparison is exact, also where τ rounds to 0 in
+       the dtype.
+    3. Every other tuple decodes to ⊥ iff ``P / Q`` overflows its dtype.
+    4. A value is ``P / Q``, correctly rounded, with the sign of IEEE division; ⊥ becomes NaN.
+    5. Values have the shape and the dtype of the parts.
     """
     found, rows = subject.decode(case), case.rows
     kind = (found.value.shape, found.value.dtype)
-    require(kind == (case.P.shape, case.P.dtype), "{} became {}", case, kind)
+    require(kind == (case.P.shape, case.P.dtype), "{} became {}", case, kind, claim=5)
     for index, expected, (sure, _) in _reference(case):
-        value, bottom = found.value.values[index], found.bottom[index]
+        value, bottom, row = found.value.values[index], found.bottom[index], rows[index]
         right = bottom == isinstance(expected.value, Bottom)
-        require(right or not sure, "element {} of {}: ⊥ is {}", index, case, bottom)
+        complaint, claim = "element {} of {}: ⊥ is {}", _wrong_bottom(case, row)
+        require(right or not sure, complaint, index, case, bottom, claim=claim)
         # Also where the flag may be either, the value is one of two.
-        exact = math.nan if bottom else _rounded(*rows[index], case.P.dtype)
-        same = identical(value, exact) and bottom == math.isnan(exact)
-        require(same, "element {} of {}: {}, not {}", index, case, value, exact)
+        exact = math.nan if bottom else rounded_quotient(*row, case.P.dtype)
+        right = identical(value, exact) and bottom == math.isnan(exact)
+        require(right, "element {} of {}: {}, not {}", index, case, value, exact, claim=4)
 
 
 @clause("DEC-2", source="Ours: training did not vouch for what lies between", since="0.2.0")
 def gap(subject: Decodes, case: Tuples) -> None:
-    """A value is in the gap iff it is not ⊥ and its denominator is at least ``τ_infer`` and below
-    ``τ_train``.
+    """The gap lies between the thresholds.
+
+    1. A value is in the gap iff its denominator is below ``τ_train``, compared as in DEC-1.
+    2. A ⊥ is never in the gap.
     """
     found = subject.decode(case)
     for index, expected, sure in _reference(case):
-        right = found.gap[index] == expected.gap or not all(sure)
-        require(right, "element {} of {}: gap {}", index, case, found.gap[index])
-        require(not (found.gap[index] and found.bottom[index]), "{}: ⊥ in the gap", case)
+        gap, bottom = found.gap[index], found.bottom[index]
+        require(not (gap and bottom), "element {} of {}: ⊥ in the gap", index, case, claim=2)
+        right = bottom or gap == expected.gap or not all(sure)
+        require(right, "element {} of {}: gap {}", index, case, gap)
 
 
-def _require_alike(found: Strict, expected: Strict, case: Tuples) -> None:
-    require((found.bottom, found.gap) == (expected.bottom, expected.gap), "flags of {}", case)
+def _require_same(found: Strict, expected: Strict, case: Tuples, claim: int = 1) -> None:
+    flags = [(strict.bottom, strict.gap) for strict in (found, expected)]
+    require(flags[0] == flags[1], "{}: flags {}, not {}", case, *flags, claim=claim)
     for x, y in zip(found.value.values, expected.value.values, strict=True):
-        require(identical(x, y), "{}: {}, not {}", case, x, y)
+        require(identical(x, y), "{}: {}, not {}", case, x, y, claim=claim)
 
 
 @clause("DEC-3", source="Ours: both stand for the same number", since="0.2.0")
 def antipodal(subject: Decodes, case: Tuples) -> None:
     """``(−P, −Q)`` decodes as ``(P, Q)`` does, bit for bit."""
-    _require_alike(subject.decode(case.scaled(-1.0)), subject.decode(case), case)
+    _require_same(subject.decode(case.scaled(-1.0)), subject.decode(case), case)
+
+
+def _require_gauge(subject: Decodes, case: Tuples, claim: int) -> None:
+    found = subject.decode(case)
+    for index, expected, sure in _reference(case):
+        flags = found.bottom[index], found.gap[index]
+        right = flags == (isinstance(expected.value, Bottom), expected.gap) or not all(sure)
+        require(right, "element {} of {}: ⊥ and gap are {}", index, case, flags, claim=claim)
 
 
 @clause(
@@ -207,39 +173,81 @@ def antipodal(subject: Decodes, case: Tuples) -> None:
     since="0.2.0",
 )
 def gauge(subject: Decodes, case: Tuples, factor: float) -> None:
-    """With the unit gauge the thresholds apply to ``|Q| / ‖(P, Q)‖``, and the whole result is
-    invariant under scaling both parts, bitwise by a power of two; the raw gauge compares ``|Q|``.
+    """The gauge says which size the thresholds apply to.
+
+    1. With the raw gauge the thresholds apply to ``|Q|``.
+    2. With the unit gauge they apply to ``|Q| / ‖(P, Q)‖``, within a relative error of 2⁻⁵¹.
+    3. With the unit gauge, multiplying ``P`` and ``Q`` by a power of two changes nothing, bit for
+       bit.
+    4. Multiplying them by any other number but 0 changes neither ⊥ nor gap, within that error.
     """
+    _require_gauge(subject, replace(case, gauge="raw"), 1)
     unit, scaled = replace(case, gauge="unit"), replace(case.scaled(factor), gauge="unit")
+    _require_gauge(subject, unit, 2)
     found, expected = subject.decode(scaled), subject.decode(unit)
     if abs(math.frexp(factor)[0]) == 0.5:
-        _require_alike(found, expected, scaled)
+        _require_same(found, expected, scaled, 3)
     for index, _, sure in _reference(unit):
         flags = [(x.bottom[index], x.gap[index]) for x in (found, expected)]
-        require(flags[0] == flags[1] or not all(sure), "{} times {}: {}, {}", case, factor, *flags)
-    raw = subject.decode(replace(case, gauge="raw"))
-    for (_, Q), bottom in zip(case.rows, raw.bottom, strict=True):
-        low = math.isfinite(Q) and abs(Fraction(Q)) < Fraction(case.tau_infer)
-        require(bottom or not low, "{}: raw {} passed", case, Q)
+        right = flags[0] == flags[1] or not all(sure)
+        require(right, "{} times {}: {}, {}", case, factor, *flags, claim=4)
 
 
 @clause("DEC-5", source="Ours: a stricter reader sees no more", since="0.2.0")
 def monotone(subject: Decodes, case: Tuples, higher: float) -> None:
-    """Raising τ never turns a ⊥ into a value, nor changes a value that stays one."""
+    """Decoding is monotone in the threshold.
+
+    1. Raising τ never turns a ⊥ into a value.
+    2. Raising τ never changes a value that stays one.
+    """
     loose = subject.decode(case)
     stricter = replace(case, tau_infer=higher, tau_train=max(higher, case.tau_train))
     strict = subject.decode(stricter)
     for index, (was, now) in enumerate(zip(loose.bottom, strict.bottom, strict=True)):
         require(now or not was, "{}: raising τ to {} freed element {}", case, higher, index)
         values = loose.value.values[index], strict.value.values[index]
-        require(now or identical(*values), "{}: raising τ made {} of {}", case, *values)
+        stays = now or was or identical(*values)
+        require(stays, "{}: raising τ made {} of {}", case, *values, claim=2)
 
 
 @clause("DEC-6", source="Ours: a broadcast would pair every P with every Q", since="0.2.0")
-def shapes(subject: Decodes, case: Tuples) -> None:
-    """Parts that differ in shape are a ValueError, never a broadcast."""
-    wrong = replace(case, Q=Array(case.Q.values, (1, *case.Q.shape), case.Q.dtype))
-    require(refused(ValueError, lambda: subject.decode(wrong)), "{} was decoded", wrong)
+def refuses(subject: Decodes, case: Tuples, tau_infer: float, tau_train: float, gauge: str) -> None:
+    """A decode raises ValueError where its arguments do not fit.
+
+    1. Parts that differ in shape raise ValueError; they are never broadcast.
+    2. Thresholds raise ValueError unless ``0 ≤ τ_infer ≤ τ_train < ∞``.
+    3. A gauge other than raw and unit raises ValueError.
+    """
+    broad = Array(case.Q.values, (1, *case.Q.shape), case.Q.dtype)
+    wrong = {1: replace(case, Q=broad)}
+    if refused(ValueError, lambda: check(tau_infer, tau_train)):
+        wrong[2] = replace(case, tau_infer=tau_infer, tau_train=tau_train)
+    if gauge not in get_args(Gauge):
+        wrong[3] = replace(case, gauge=cast(Gauge, gauge))
+    for claim, bad in wrong.items():
+        raises = refused(ValueError, lambda of=bad: subject.decode(of), claim=claim)  # type: ignore[misc]
+        require(raises, "{} was decoded", bad, claim=claim)
+
+
+@clause(
+    "DEC-8",
+    source="Ours: training needs the tuples, whose gradient passes through poles",
+    since="0.4.0",
+)
+def wrapper(subject: Decodes, case: Tuples, modes: Sequence[bool]) -> None:
+    """An inference wrapper decodes in eval mode only.
+
+    1. In train mode an inference wrapper returns its model's tuples unchanged, and gradients pass.
+    2. In eval mode it returns their strict decode at its thresholds, in its gauge.
+    """
+    found, expected = subject.wrapped(case, modes), subject.decode(case)
+    pairs = zip(found.tuples, (case.P, case.Q), strict=True)
+    right = all(same(part, given) for part, given in pairs)
+    require(right, "train mode made {} of {}", found.tuples, case)
+    require(found.tracked, "no gradient reaches the model in train mode")
+    kinds = [(d.value.shape, d.value.dtype) for d in (found.decoded, expected)]
+    require(kinds[0] == kinds[1], "eval mode: {}, not {}", *kinds, claim=2)
+    _require_same(found.decoded, expected, case, 2)
 
 
 @clause(
@@ -249,15 +257,18 @@ def shapes(subject: Decodes, case: Tuples) -> None:
     since="0.2.0",
 )
 def bounded(subject: Decodes, case: Tuples) -> None:
-    """The decode's own gradient is ``1/Q`` in ``P`` and ``−P/Q²`` in ``Q``, so for ``|Q| ≥ τ`` at
-    most ``1/τ`` and ``|P|/τ²`` in size; a ⊥ element's is 0.
+    """The gradient of a decode is bounded.
+
+    1. A value's gradient is ``1/Q`` in ``P`` and ``−P/Q²`` in ``Q``: for ``|Q| ≥ τ`` at most
+       ``1/τ`` and ``|P|/τ²`` in size.
+    2. A ⊥ element's gradient is 0.
     """
     form, tau = FORMATS[case.P.dtype], Fraction(case.tau_infer)
     bottoms = subject.decode(case).bottom
     parts = [part.values for part in subject.decode_gradients(case)]
     for (P, Q), bottom, *found in zip(case.rows, bottoms, *parts, strict=True):
         if bottom:
-            require(found == [0.0, 0.0], "{}: gradient {} at ⊥", case, found)
+            require(found == [0.0, 0.0], "{}: gradient {} at ⊥", case, found, claim=2)
         if bottom or not (math.isfinite(P) and math.isfinite(Q) and Q):  # DEC-1 requires a ⊥
             continue
         p, q = abs(Fraction(P)), abs(Fraction(Q))

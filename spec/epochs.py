@@ -1,21 +1,20 @@
-"""VAL, LOG, CUR and the thresholds of epochs: what a run reports, and with which weights."""
+"""The thresholds of a run, VAL, CUR and LIFT-10: what a trainer hands to its loss, and when."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final, Protocol
 
+from .accumulation import updates_per_epoch
 from .clause import clause, refused, require
+from .coverage import epoch_coverage
+from .lifting import lift
 from .runs import MEASURED, SLACK, Plan, Trains, agree
-from .thresholds import midpoint
-from .update import updates_per_epoch
+from .thresholds import CHANCE, critical_distance, distance_from_uniform, midpoint
 
-KEYS: Final = (
-    "loss", "coverage", "tau_train", "bottom_frac", "denom_abs_min", "denom_abs_mean",
-)  # fmt: skip
 OFFERED: Final = ("loss_weights", "epoch", "global_step", "tau", "inputs", "targets")
 
 
@@ -30,154 +29,230 @@ def validation_minimum(values: Sequence[Fraction]) -> Fraction:
 
 
 @dataclass(frozen=True)
-class Hooked:
-    """A run whose log hook raises: what ``fit`` raised, and the records that the hook got."""
+class Call:
+    """A call of a loss: in a validation or not, the lifted targets, and the arguments by name."""
 
-    raised: str
-    records: int
+    validation: bool
+    lifted: tuple[Sequence[float], Sequence[float]]
+    given: Mapping[str, object]
 
 
-class Reports(Trains, Protocol):
-    """A subject that reports on its training."""
+class Feeds(Trains, Protocol):
+    """A subject whose validations and losses one can watch."""
 
     def validation_traces(self, fails: bool) -> tuple[str, ...]:
-        """Validate, by a loader that raises if asked, and name what is not as it was before.
+        """Validate, by a loss that draws random numbers and raises if asked; name what changed.
 
-        Looked at are parameters, gradients, buffers, random state and each submodule's mode.
+        Looked at are ``parameters``, ``gradients``, ``buffers`` and each submodule's ``modes``,
+        and the random states of ``torch``, ``cuda``, ``python`` and ``numpy``.
         """
 
-    def hook_types(self, plan: Plan) -> list[Mapping[str, type]]:
-        """Carry out a plan and return the types of what the log hook gets, by key."""
+    def loss_arguments(self, accepts: Sequence[str], plan: Plan) -> list[Call]:
+        """Carry out a plan with a loss that accepts the named arguments beside outputs and targets.
 
-    def raising_hook(self, plan: Plan, record: int) -> Hooked:
-        """Carry out a plan with a hook that raises a KeyError at a record."""
-
-    def loss_arguments(
-        self, accepts: Sequence[str], weights: Sequence[Mapping[str, float]]
-    ) -> list[Mapping[str, object]]:
-        """Train one micro-batch an epoch, under a curriculum of weights, and return what arrived.
-
-        The loss accepts the named arguments beside outputs and lifted targets; of what arrives,
-        tensors are given as lists.
+        Of what arrives, tensors are given as lists. The plan's weights are a curriculum that calls
+        its one weight ``fit``; without weights no curriculum is configured.
         """
+
+
+@clause("LIFT-10", source="Guide: lift to (Y_n, Y_d) inside the trainer", since="0.4.0")
+def trainer_lifts(subject: Feeds, plan: Plan) -> None:
+    """The trainer lifts targets: a loss is given the lift of what the loader yields, and nothing
+    else.
+    """
+    for call, targets in _expected(plan, subject.loss_arguments((), plan)):
+        expected = tuple(list(part) for part in zip(*map(lift, targets), strict=True))
+        found = tuple(map(list, call.lifted))
+        require(found == expected, "targets {} were lifted to {}", targets, found)
+
+
+def _expected(plan: Plan, calls: Sequence[Call]) -> list[tuple[Call, list[float]]]:
+    """Return the calls with the targets of their micro-batches, in order."""
+    order = [batch for epoch in plan.epochs for batch in (*epoch, *plan.validation)]
+    require(len(calls) == len(order), "{}: {} calls, not {}", plan, len(calls), len(order))
+    return list(zip(calls, [batch.targets for batch in order], strict=True))
 
 
 @clause("TAU-7", source="Guide: trainer.last_thresholds", since="0.2.0")
 def last_thresholds(subject: Trains, plan: Plan) -> None:
-    """One threshold is drawn for each micro-batch, and after a run ``last_thresholds`` holds those
-    of the latest epoch, in order.
+    """Every micro-batch has its threshold.
+
+    1. One is drawn for each micro-batch, and its record has the value as ``tau_train``.
+    2. A micro-batch is measured at its threshold.
+    3. ``last_thresholds`` holds those of the latest epoch, in order.
     """
     trace = subject.train(plan)
     drawn = [event.values["tau"] for event in trace.of("draw")]
     logged = [event.values["tau_train"] for event in trace.of("log")]
     require(drawn == logged, "{}: drawn {}, logged {}", plan, drawn, logged)
+    require(len(drawn) == len(plan.micro_batches), "{}: {} thresholds", plan, len(drawn))
+    for event, batch in zip(trace.of("log"), plan.micro_batches, strict=True):
+        covered = epoch_coverage([batch.counts(float(event.values["tau_train"]))])
+        right = agree(event.values["coverage"], covered)
+        require(right, "{}: coverage of {}, not {}", plan, event, covered, claim=2)
     last = drawn[-len(plan.epochs[-1]) :]
-    require(list(trace.thresholds) == last, "{}: {}, not {}", plan, trace.thresholds, last)
+    right = list(trace.thresholds) == last
+    require(right, "{}: {}, not {}", plan, trace.thresholds, last, claim=3)
 
 
 @clause("TAU-8", source="Guide: validation", since="0.2.0")
 def fixed_threshold(subject: Trains, plan: Plan) -> None:
-    """Validation uses the fixed midpoint ``(τ_min + τ_max) / 2``."""
+    """Validation uses the midpoint of ``τ_min`` and ``τ_max``.
+
+    1. The loss is given it. It is finite wherever the two are.
+    2. The validation is measured at it.
+    """
     expected = midpoint(plan.tau_min, plan.tau_max)
+    covered = epoch_coverage([batch.counts(float(expected)) for batch in plan.validation])
     for event in subject.train(plan).of("validate"):
-        right = agree(event.values["val_tau"], expected, Fraction(1, 2**52))
-        require(right, "{}: validated at {}, not {}", plan, event, expected)
+        for name in ("val_tau", "loss_tau"):
+            right = close(event.values[name], expected)
+            require(right, "{}: {} of {}, not {}", plan, name, event, expected)
+        right = agree(event.values["val_coverage"], covered)
+        require(right, "{}: coverage of {}, not {}", plan, event, covered, claim=2)
+
+
+def close(found: float | Fraction, expected: Fraction) -> bool:
+    """Tell whether a number is another, but for rounding once in double precision."""
+    if not math.isfinite(found):
+        return False
+    return abs(Fraction(found) - expected) <= expected / 2**52 + Fraction(1, 2**1074)
+
+
+@clause(
+    "TAU-9", source="Ours: a schedule that repeats is one that a model can lean on", since="0.4.0"
+)
+def run_of_thresholds(subject: Trains, plan: Plan) -> None:
+    """The trainer's thresholds are draws.
+
+    1. They are uniform between ``τ_min`` and ``τ_max``, in the sense of TAU-6.
+    2. Those of different epochs differ, unless the ends are equal.
+    3. The same seed gives the same thresholds.
+    """
+    drawn = [float(event.values["tau"]) for event in subject.train(plan).of("draw")]
+    distance = distance_from_uniform(drawn, plan.tau_min, plan.tau_max)
+    bound = critical_distance(len(drawn), CHANCE)
+    require(distance <= bound, "{} draws: distance {} > {}", len(drawn), float(distance), bound)
+    size = len(plan.epochs[0])
+    epochs = {tuple(drawn[i : i + size]) for i in range(0, len(drawn), size)}
+    require(len(epochs) == len(plan.epochs), "thresholds of epochs repeat: {}", epochs, claim=2)
+    again = [float(event.values["tau"]) for event in subject.train(plan).of("draw")]
+    require(drawn == again, "seed {}: {}, then {}", plan.seed, drawn, again, claim=3)
 
 
 @clause("VAL-1", source="Guide: val_loader", since="0.2.0")
 def validates(subject: Trains, plan: Plan) -> None:
-    """``val_loader`` runs once an epoch; means weighted by samples, and true minima, are reported
-    with ``val_`` keys.
+    """``val_loader`` is evaluated after each epoch, and reported with ``val_`` keys.
+
+    1. It runs once an epoch, with the parameters that the epoch left.
+    2. What is reported are means weighted by samples.
+    3. A minimum is the true minimum of all micro-batches.
     """
     trace, sizes = subject.train(plan), [len(batch.samples) for batch in plan.validation]
     found = trace.of("validate")
     epochs = [event.values["epoch"] for event in found]
     require(epochs == list(range(len(plan.epochs))), "{}: validated in {}", plan, epochs)
-    covered = [Fraction(batch.counts.covered, batch.counts.samples) for batch in plan.validation]
-    least = validation_minimum([Fraction(value == 1) for value in covered])
+    tau = float(midpoint(plan.tau_min, plan.tau_max))
+    counts = [batch.counts(tau) for batch in plan.validation]
+    covered = validation_mean(sizes, [Fraction(c.covered, c.samples) for c in counts])
+    denominators = [Q for batch in plan.validation for Q in batch.denominators]
+    mean = sum(denominators, Fraction(0)) / len(denominators)
+    least = validation_minimum(denominators)
     for event in found:
-        for name, expected in (
-            ("coverage", validation_mean(sizes, covered)),
-            ("bottom_frac", 1 - validation_mean(sizes, covered)),
-            ("denom_abs_mean", validation_mean(sizes, covered)),
-            ("denom_abs_min", least),
+        for name, expected, claim in (
+            ("coverage", covered, 2),
+            ("bottom_frac", 1 - covered, 2),
+            ("denom_abs_mean", mean, 2),
+            ("denom_abs_min", least, 3),
         ):
             right = agree(event.values[f"val_{name}"], expected, MEASURED.get(name, SLACK))
-            require(right, "{}: {} of {}, not {}", plan, name, event, expected)
+            require(right, "{}: {} of {}, not {}", plan, name, event, expected, claim=claim)
     done, updates = 0, trace.of("update")
-    for event, epoch in zip(found, plan.epochs, strict=True):
-        done += updates_per_epoch(len(epoch), plan.accumulation)
+    for epoch, event in enumerate(found):
+        done += updates_per_epoch(len(plan.epochs[epoch]), plan.accumulation)
         require(done <= len(updates), "{}: {} updates, not {}", plan, len(updates), done)
-        w, v = (updates[done - 1].values[name] for name in "wv")
-        require(math.isfinite(w + v), "{}: w is {}, v is {}", plan, w, v)
-        total = Fraction(w) + Fraction(v)
-        mean = validation_mean(sizes, [batch.slope * total for batch in plan.validation])
-        require(agree(event.values["val_loss"], mean), "{}: val_loss of {}", plan, event)
+        w, v = (Fraction(updates[done - 1].values[name]) for name in "wv")
+        losses = [batch.slope * plan.weight(epoch) * (w + v) for batch in plan.validation]
+        right = agree(event.values["val_loss"], validation_mean(sizes, losses))
+        claim = 2 if len(set(sizes)) > 1 else 1
+        require(right, "{}: val_loss of {}", plan, event, claim=claim)
 
 
 @clause("VAL-2", source="Ours: to look must not change what is seen", since="0.2.0")
-def no_trace(subject: Reports, plan: Plan, fails: bool) -> None:
-    """Validation leaves parameters, gradients, buffers, random state and each submodule's mode as
-    it found them, also when it raises: training with it is bitwise training without.
+def no_trace(subject: Feeds, plan: Plan, fails: bool) -> None:
+    """Validation leaves everything as it found it, also when it raises.
+
+    1. This holds for parameters, gradients, buffers and each submodule's mode.
+    2. It holds for the random states of torch, CUDA, Python and NumPy.
+    3. Training with validation is bitwise identical to training without.
     """
-    traces = subject.validation_traces(fails)
-    require(traces == (), "validation changed {}", traces)
+    changed = set(subject.validation_traces(fails))
+    random = changed & {"torch", "cuda", "python", "numpy"}
+    require(changed == random, "validation changed {}", sorted(changed - random))
+    require(not random, "validation moved the random state of {}", sorted(random), claim=2)
     without, ours = subject.train(replace(plan, validation=())), subject.train(plan)
     for kinds in (("draw", "update"), ("log", "skip")):
         found, expected = repr(ours.of(*kinds)), repr(without.of(*kinds))
-        require(found == expected, "{}: with validation {}, without {}", plan, found, expected)
-
-
-@clause("LOG-1", source="Guide: log_hook", since="0.2.0")
-def every_record(subject: Reports, plan: Plan) -> None:
-    """``log_hook`` gets every micro-batch, in order, as plain floats with at least loss, coverage,
-    tau_train, bottom_frac, denom_abs_min and denom_abs_mean, all of an epoch's before its
-    validation; a hook that raises stops training with its own error.
-    """
-    order = [
-        (event.kind, event.values["micro_step"] if event.kind == "log" else event.values["epoch"])
-        for event in subject.train(plan).of("log", "validate")
-    ]
-    expected, done = list[tuple[str, float]](), 0
-    for epoch, batches in enumerate(plan.epochs):
-        expected += [("log", done + i) for i in range(len(batches))]
-        expected += [("validate", epoch)] if plan.validation else []
-        done += len(batches)
-    require(order == expected, "{}: {}, not {}", plan, order, expected)
-    for types in subject.hook_types(plan):
-        require(set(types.values()) == {float}, "{}: the hook got {}", plan, types)
-        named = set(KEYS) <= {name.removeprefix("val_") for name in types} | {"tau_train"}
-        require(named, "{}: the hook got {}", plan, list(types))
-    hooked = subject.raising_hook(plan, record=0)
-    require(hooked == Hooked("KeyError", 1), "{}: a raising hook gave {}", plan, hooked)
-
-
-@clause("LOG-2", source="Ours: a run of 10⁸ steps must fit into memory", since="0.2.0")
-def bounded(subject: Trains, plan: Plan) -> None:
-    """No history grows without bound: the records kept in memory are the latest, up to a limit."""
-    trace = subject.train(plan)
-    expected = min(len(plan.micro_batches), plan.history_limit)
-    require(trace.history == expected, "{}: {} kept", plan, trace.history)
+        right = found == expected
+        require(right, "{}: with validation {}, without {}", plan, found, expected, claim=3)
 
 
 @clause("CUR-1", source="Guide: loss_curriculum, loss_weights", since="0.2.0")
-def arguments(
-    subject: Reports, accepts: Sequence[str], weights: Sequence[Mapping[str, float]]
-) -> None:
-    """``loss_curriculum`` gives each epoch's ``loss_weights``; they, ``epoch``, ``global_step``,
-    ``tau``, ``inputs`` and ``targets`` reach exactly those losses that accept them; weights that
-    nothing accepts are an error.
+def arguments(subject: Feeds, accepts: Sequence[str], plan: Plan) -> None:
+    """A loss is called with what it accepts.
+
+    1. ``epoch``, ``global_step``, ``tau``, ``inputs``, ``targets`` and, where they are configured,
+       ``loss_weights`` reach exactly those losses that accept them.
+    2. ``loss_curriculum`` gives each epoch's ``loss_weights``; a validation has those of the epoch
+       just trained.
+    3. ``epoch``, and ``global_step`` with the updates applied so far, are those of the call.
+    4. ``tau`` is the micro-batch's threshold, in a validation the midpoint.
+    5. ``inputs`` and ``targets`` are what the loader gave.
+    6. Weights that the loss does not accept raise ValueError.
     """
-    if "loss_weights" not in accepts and any(weights):
-        ignored = refused(ValueError, lambda: subject.loss_arguments(accepts, weights))
-        require(ignored, "weights {} were ignored", weights)
+    call: Callable[[], object] = lambda: subject.loss_arguments(accepts, plan)  # noqa: E731
+    if plan.weights and "loss_weights" not in accepts:
+        raised = refused(ValueError, call, claim=6)
+        require(raised, "weights {} were ignored", plan.weights, claim=6)
         return
-    found = subject.loss_arguments(accepts, weights)
-    require(len(found) == len(weights), "{} calls for {} epochs", len(found), len(weights))
-    for epoch, (given, weight) in enumerate(zip(found, weights, strict=True)):
-        require(set(given) == set(accepts), "{} reached a loss that accepts {}", given, accepts)
-        known = {"loss_weights": dict(weight), "epoch": epoch, "global_step": epoch}
-        right = all(given[name] == value for name, value in known.items() if name in given)
-        require(right, "epoch {}: {} arrived, not {}", epoch, given, known)
-        tau = given.get("tau", 0.0)
-        require(isinstance(tau, float) and math.isfinite(tau), "τ arrived as {}", tau)
+    found, index = subject.loss_arguments(accepts, plan), 0
+    order = [(e, b) for e, epoch in enumerate(plan.epochs) for b in (*epoch, *plan.validation)]
+    require(len(found) == len(order), "{}: {} calls, not {}", plan, len(found), len(order))
+    for call_, (epoch, batch) in zip(found, order, strict=True):
+        given = call_.given
+        wanted = set(accepts) - (set() if plan.weights else {"loss_weights"})
+        require(set(given) == wanted, "{} reached a loss that accepts {}", given, accepts)
+        known = {
+            "loss_weights": ({"fit": float(plan.weight(epoch))}, 2),
+            "epoch": (epoch, 3),
+            "global_step": (_steps_before(plan, index), 3),
+            "inputs": (batch.inputs, 5),
+            "targets": (batch.targets, 5),
+        }
+        for name, (value, claim) in known.items():
+            right = name not in given or repr(given[name]) == repr(value)
+            complaint = "epoch {}, validation {}: {} is {}, not {}"
+            parts = epoch, call_.validation, name, given.get(name), value
+            require(right, complaint, *parts, claim=claim)
+        _require_tau(plan, call_)
+        index += not call_.validation
+
+
+def _steps_before(plan: Plan, index: int) -> int:
+    """Return the updates applied before a micro-batch, of a plan without faults; CUR-1."""
+    steps = 0
+    for epoch in plan.epochs:
+        if index < len(epoch):
+            return steps + index // plan.accumulation
+        index -= len(epoch)
+        steps += updates_per_epoch(len(epoch), plan.accumulation)
+    return steps
+
+
+def _require_tau(plan: Plan, call: Call) -> None:
+    tau = call.given.get("tau", plan.tau_min)
+    if call.validation and "tau" in call.given:
+        right = isinstance(tau, float) and close(tau, midpoint(plan.tau_min, plan.tau_max))
+    else:
+        right = isinstance(tau, float) and plan.tau_min <= tau <= plan.tau_max
+    require(right, "validation {}: τ arrived as {}", call.validation, tau, claim=4)

@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import Final
 
-from .algebra import BOTTOM, Bottom, Meadow, Number, Rationals
+from .algebra import BOTTOM, Bottom, Number, Rationals, add, div, inv, mul
 
 
 @dataclass(frozen=True)
@@ -114,21 +114,16 @@ def nearest(dtype_name: str, x: float) -> float:
     return math.copysign(math.inf if isinstance(size, Bottom) else size, x)
 
 
-class Floats(Meadow[Number]):
+class Floats(Rationals):
     """The numbers of a format with ⊥, under correctly rounded operations.
 
-    It notes whether a result has over- or underflowed, that is, was too large or too small for a
-    number of full precision.
+    It notes whether a result has over- or underflowed, that is, whether it was too large or too
+    small for a number of full precision.
     """
-
-    zero = Fraction(0)
-    one = Fraction(1)
-    bottom = BOTTOM
 
     def __init__(self, dtype_name: str) -> None:
         self.dtype_name = dtype_name
         self.left_range = False
-        self._exact = Rationals()
 
     def _round(self, x: Number) -> Number:
         rounded = round_to(self.dtype_name, x)
@@ -139,28 +134,16 @@ class Floats(Meadow[Number]):
 
     def add(self, x: Number, y: Number) -> Number:
         """Return ``x + y``."""
-        return self._round(self._exact.add(x, y))
-
-    def neg(self, x: Number) -> Number:
-        """Return ``−x``."""
-        return self._exact.neg(x)
+        return self._round(add(x, y))
 
     def mul(self, x: Number, y: Number) -> Number:
         """Return ``x · y``."""
-        return self._round(self._exact.mul(x, y))
+        return self._round(mul(x, y))
 
     def inv(self, x: Number) -> Number:
         """Return ``x⁻¹``."""
-        return self._round(self._exact.inv(x))
+        return self._round(inv(x))
 
     def div(self, x: Number, y: Number) -> Number:
         """Return ``x / y``, rounded once."""
-        return self._round(self._exact.div(x, y))
-
-    def absolute(self, x: Number) -> Number:
-        """Return ``|x|``."""
-        return self._exact.absolute(x)
-
-    def sign(self, x: Number) -> Number:
-        """Return ``s(x)``."""
-        return self._exact.sign(x)
+        return self._round(div(x, y))

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Protocol
 
+from .algebra import Bottom
 from .arrays import Array, identical, same
 from .clause import clause, refused, require
+from .coverage import Predicted
+from .formats import round_to
 
 INTEGERS = ("uint8", "int8", "int16", "int32", "int64")
 UNLIFTABLE = ("bool", "complex64", "complex128")
@@ -30,9 +35,24 @@ def orientation(y: float) -> int:
     return 0
 
 
+def as_float(y: float, dtype: str) -> float:
+    """Return the number of a float dtype nearest to an integer, ±∞ beyond its range; LIFT-8."""
+    rounded = round_to(dtype, Fraction(y))
+    return math.copysign(math.inf, y) if isinstance(rounded, Bottom) else rounded
+
+
 def unlift(Y_n: float, Y_d: float) -> float:
     """Return the target that a lift stands for, NaN for every singular one; LIFT-4."""
     return Y_n / Y_d if Y_d else math.nan
+
+
+def as_tuples(outputs: Predicted) -> tuple[Array, Array]:
+    """Return the tuples as which a model's outputs enter a loss; LIFT-11."""
+    if outputs.form == "tuple":
+        return outputs.first, outputs.second
+    bottoms, values = outputs.bottoms(0.0), outputs.first.values
+    P = [1.0 if bottom else x for x, bottom in zip(values, bottoms, strict=True)]
+    return outputs.first.with_values(P), outputs.first.with_values([float(not b) for b in bottoms])
 
 
 @dataclass(frozen=True)
@@ -43,8 +63,16 @@ class Effects:
     tracked: bool
 
 
+@dataclass(frozen=True)
+class Entered:
+    """A loss of a model's outputs: its value, and its gradient in their first part."""
+
+    value: float
+    gradient: Array
+
+
 class Lifts(Protocol):
-    """A subject that lifts targets."""
+    """A subject that lifts targets, and lets outputs enter losses."""
 
     def lift(self, y: Array) -> tuple[Array, Array]:
         """Return ``(Y_n, Y_d)``; TypeError for a dtype that has no lift."""
@@ -53,14 +81,19 @@ class Lifts(Protocol):
         """Return −1, 0 or +1 for each target, in an integer dtype."""
 
     def lift_effects(self, y: Array) -> Effects:
-        """Lift targets that require a gradient, write over the results, and tell the effects."""
+        """Lift targets that require a gradient, overwrite the results, and return the effects."""
 
     def unlift(self, y: Array) -> Array:
         """Lift targets and decode the tuples; NaN for ⊥."""
 
-    @property
-    def default_dtype(self) -> str:
-        """The dtype of floats made from integers."""
+    def using_default_dtype(self, dtype: str) -> AbstractContextManager[object]:
+        """Return a context in which floats made from integers have this dtype."""
+
+    def as_tuples(self, outputs: Predicted) -> tuple[Array, Array]:
+        """Return the tuples ``(P, Q)`` as which a model's outputs enter a loss."""
+
+    def loss_of_outputs(self, outputs: Predicted) -> Entered:
+        """Return the composite training loss of a model's outputs."""
 
 
 def _require_lift(subject: Lifts, y: Array, chosen: Callable[[float], bool]) -> None:
@@ -74,7 +107,7 @@ def _require_lift(subject: Lifts, y: Array, chosen: Callable[[float], bool]) -> 
 
 @clause("LIFT-1", source="Guide: training.targets.lift_targets", since="0.2.0")
 def finite(subject: Lifts, y: Array) -> None:
-    """A finite target ``y`` lifts to ``(y, 1)``, bit for bit."""
+    """A finite floating-point target ``y`` lifts to ``(y, 1)``, bit for bit."""
     _require_lift(subject, y, math.isfinite)
 
 
@@ -91,60 +124,136 @@ def infinite(subject: Lifts, y: Array) -> None:
     since="0.2.0",
 )
 def unoriented(subject: Lifts, y: Array) -> None:
-    """A target NaN lifts to ``(1, 0)``; the orientation is ±1 for ``±∞``, else 0, NaN included."""
+    """NaN is an unoriented target.
+
+    1. A target NaN lifts to ``(1, 0)``.
+    2. The orientation of a target is +1 for ``+∞``, −1 for ``−∞``, and 0 for NaN and numbers.
+    """
     _require_lift(subject, y, math.isnan)
     found = subject.orientation(y)
     expected = tuple(float(orientation(value)) for value in y.values)
-    require(found.shape == y.shape, "orientation has shape {}, not {}", found.shape, y.shape)
-    require(found.values == expected, "orientation of {} is {}, not {}", y, found.values, expected)
+    right = (found.shape, found.values) == (y.shape, expected)
+    require(right, "orientation of {} is {}, not {}", y, found, expected, claim=2)
 
 
 @clause("LIFT-4", source="Ours: a lift that loses a bit cannot be a target", since="0.2.0")
 def round_trip(subject: Lifts, y: Array) -> None:
-    """Decoding the lift gives a finite ``y`` back bitwise, −0.0 included, and ⊥ for the others."""
-    expected = y.with_values([unlift(*lift(value)) for value in y.values])
+    """A lifted target can be decoded.
+
+    1. The lift of a finite ``y`` decodes to ``y``, bit for bit, −0.0 included.
+    2. The lift of ±∞ or NaN decodes to ⊥.
+    """
     found = subject.unlift(y)
-    require(same(found, expected), "round trip of {} is {}, not {}", y, found, expected)
+    kind = (found.shape, found.dtype)
+    require(kind == (y.shape, y.dtype), "round trip of {} is {}", y, found)
+    for value, back in zip(y.values, found.values, strict=True):
+        claim, expected = 1 if math.isfinite(value) else 2, unlift(*lift(value))
+        require(identical(back, expected), "{} came back as {}", value, back, claim=claim)
 
 
 @clause("LIFT-5", source="Ours: losses multiply both parts, so neither may be ∞", since="0.2.0")
 def parts(subject: Lifts, y: Array) -> None:
-    """``Y_d`` is 0 or 1, both parts are finite, and no lift is ``(0, 0)``."""
+    """The parts of a lift are limited.
+
+    1. ``Y_d`` is 0 or 1.
+    2. Both parts are finite.
+    3. No lift is ``(0, 0)``.
+    """
     Y_n, Y_d = subject.lift(y)
     for n, d in zip(Y_n.values, Y_d.values, strict=True):
-        right = d in (0.0, 1.0) and math.isfinite(n) and (n, d) != (0.0, 0.0)
-        require(right, "the lift of {} holds ({}, {})", y, n, d)
+        complaint = y, n, d
+        finite = math.isfinite(n) and math.isfinite(d)
+        require(finite, "the lift of {} holds ({}, {})", *complaint, claim=2)
+        require(d in (0.0, 1.0), "the lift of {} holds ({}, {})", *complaint)
+        require((n, d) != (0.0, 0.0), "the lift of {} holds ({}, {})", *complaint, claim=3)
 
 
 @clause("LIFT-6", source="Ours: a lift is data, not a layer", since="0.2.0")
 def keeps(subject: Lifts, y: Array) -> None:
-    """A lift keeps shape and dtype, is outside any graph, and leaves its input untouched."""
+    """A lift is data.
+
+    1. A lift keeps the shape and the floating-point dtype of its targets.
+    2. A lift is outside any graph.
+    3. A lift shares no memory with its targets: overwriting it leaves them untouched.
+    """
     for part in subject.lift(y):
         right = (part.shape, part.dtype) == (y.shape, y.dtype)
         require(right, "{} lifted to {}", y, part)
     effects = subject.lift_effects(y)
-    require(not effects.tracked, "the lift of {} is part of a graph", y)
-    require(same(effects.input, y), "writing to the lift of {} made it {}", y, effects.input)
+    require(not effects.tracked, "the lift of {} is part of a graph", y, claim=2)
+    found = effects.input
+    require(same(found, y), "writing to the lift of {} made it {}", y, found, claim=3)
 
 
 @clause("LIFT-7", source="Ours: samples are independent", since="0.2.0")
 def elementwise(subject: Lifts, y: Array, chosen: Sequence[int]) -> None:
     """Lifting commutes with taking elements, in any order and with repetition."""
-    some = Array.of([y.values[i] for i in chosen], y.dtype)
-    for whole, part in zip(subject.lift(y), subject.lift(some), strict=True):
-        expected = Array.of([whole.values[i] for i in chosen], whole.dtype)
+    taken = Array.of([y.values[i] for i in chosen], y.dtype)
+    for full, part in zip(subject.lift(y), subject.lift(taken), strict=True):
+        expected = Array.of([full.values[i] for i in chosen], full.dtype)
         require(
             same(part, expected), "lift of elements {} of {}: {}, not {}", chosen, y, part, expected
         )
 
 
 @clause("LIFT-8", source="Ours: counts are fine targets; truth values are not", since="0.2.0")
-def dtypes(subject: Lifts, y: Array) -> None:
-    """Integer targets lift to the default float dtype; bool and complex ones are a TypeError."""
-    if y.dtype in UNLIFTABLE:
-        require(refused(TypeError, lambda: subject.lift(y)), "{} was lifted", y)
-        require(refused(TypeError, lambda: subject.orientation(y)), "{} was oriented", y)
+def dtypes(subject: Lifts, y: Array, default: str) -> None:
+    """The dtype of a target decides whether it lifts, and to which dtype.
+
+    1. Integer targets lift to the default float dtype, whatever it is set to.
+    2. An integer lifts, and is oriented, as the nearest number of that dtype, ±∞ beyond its range.
+    3. A bool or complex target raises TypeError, also from the orientation.
+    """
+    with subject.using_default_dtype(default):
+        if y.dtype in UNLIFTABLE:
+            for call in (subject.lift, subject.orientation):
+                raises = refused(TypeError, lambda of=call: of(y), claim=3)  # type: ignore[misc]
+                require(raises, "{} was accepted", y, claim=3)
+            return
+        lifted, sides = subject.lift(y), subject.orientation(y)
+    for part in lifted:
+        right = (part.shape, part.dtype) == (y.shape, default)
+        require(right, "{} lifted to {}, not to {}", y, part, default)
+    for value, side, *found in zip(
+        y.values, sides.values, *(p.values for p in lifted), strict=True
+    ):
+        target = as_float(value, default)
+        right = all(map(identical, found, lift(target))) and side == orientation(target)
+        require(right, "{} lifted to {}, orientation {}", value, found, side, claim=2)
+
+
+def _close(x: float, y: float) -> bool:
+    return identical(x, y) or abs(x - y) <= 1e-5 * max(abs(x), abs(y))
+
+
+@clause(
+    "LIFT-11",
+    source="Ours: (0, 0) is no tuple: no target is at any distance from it",
+    since="0.4.0",
+)
+def outputs_enter(subject: Lifts, outputs: Predicted) -> None:
+    """The outputs of a model enter a loss as tuples.
+
+    1. A decoded value ``v`` enters as ``(v, 1)``.
+    2. A decoded ⊥ enters as ``(1, 0)``.
+    3. A tuple ``(P, Q)`` enters as it was returned.
+    4. The composite loss of decoded values, and its gradient in them, is that of these tuples.
+    """
+    found, expected = subject.as_tuples(outputs), as_tuples(outputs)
+    for name, part, right in zip("PQ", found, expected, strict=True):
+        kind = (part.shape, part.dtype) == (right.shape, right.dtype)
+        require(kind, "{} of {} is {}", name, outputs, part)
+        for i, bottom in enumerate(outputs.bottoms(0.0)):
+            claim = 3 if outputs.form == "tuple" else 2 if bottom else 1
+            x, y = part.values[i], right.values[i]
+            require(identical(x, y), "{} of {}: {}, not {}", name, outputs, x, y, claim=claim)
+    if outputs.form == "tuple":
         return
-    for part in subject.lift(y):
-        found, expected = part.dtype, subject.default_dtype
-        require(found == expected, "{} lifted to {}, not {}", y, found, expected)
+    loss = subject.loss_of_outputs(outputs)
+    tuples = replace(outputs, form="tuple", first=expected[0], second=expected[1])
+    wanted = subject.loss_of_outputs(tuples)
+    rows = zip(wanted.gradient.values, outputs.bottoms(0.0), strict=True)
+    slopes = [0.0 if bottom else g for g, bottom in rows]  # ⊥ is a constant
+    pairs = [(loss.value, wanted.value), *zip(loss.gradient.values, slopes, strict=True)]
+    close = all(_close(x, y) for x, y in pairs)
+    require(close, "{}: {}, but of its tuples {}", outputs, loss, wanted, claim=4)

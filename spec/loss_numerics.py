@@ -5,52 +5,61 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import Final
 
 from .arrays import Array, identical
 from .clause import clause, refused, require
 from .formats import FORMATS
-from .loss_terms import rejection, slope, tolerance
+from .loss_terms import slope
 from .losses import (
     COARSE,
     GAMMA,
-    GOAL,
+    LOSSES,
     Case,
     Losses,
+    Measured,
     cast,
     counted,
-    form_of,
-    lacking,
     require_close,
-    require_near,
+    require_rejection,
     row,
     working,
 )
 
+# The parts of the tuples, P, Q, Y_n and Y_d, that a loss is made of.
+PARTS: Final = dict.fromkeys(LOSSES, (0, 1, 2, 3)) | {"margin": (1, 3), "rejection": (0, 1, 3)}
+
+
+def _poisoned(case: Case, mask: Array, poison: float) -> list[Array]:
+    flags = mask.values
+    return [
+        x.with_values([v if kept else poison for v, kept in zip(x.values, flags, strict=True)])
+        for x in case
+    ]
+
 
 @clause("LOSS-7", source="Ours: zero times NaN is NaN, so a mask must select", since="0.2.0")
 def masks_select(subject: Losses, name: str, case: Case, mask: Array, poison: float) -> None:
-    """A loss under a mask is the mean over the elements that it keeps; a masked NaN, ±∞ or huge
-    number changes no bit of the value and of the others' gradients, and its own gradient is 0.
+    """Let a mask leave out elements, whose numbers may be NaN, ±∞ or huge.
+
+    1. A loss under a mask is the mean over the elements that it keeps.
+    2. What is left out changes no bit of the loss or of the other elements' gradients.
+    3. The gradient at what is left out is 0.
     """
-    P, Q, Y_n, Y_d = (
-        x.with_values(
-            [v if kept else poison for v, kept in zip(x.values, mask.values, strict=True)]
-        )
-        for x in case
-    )
-    clean, dirty = (
-        subject.loss(name, *case, mask=mask),
-        subject.loss(name, P, Q, Y_n, Y_d, mask=mask),
-    )
+    if name == "rejection":
+        require_rejection(subject, case, mask, coarse=COARSE, claims=(1, 1, 1, 1))
+    else:
+        require_close(subject, name, case, mask, coarse=COARSE, claims=(1, 1))
+    clean = subject.loss(name, *case, mask=mask)
+    dirty = subject.loss(name, *_poisoned(case, mask, poison), mask=mask)
     complaint = "{} of {} under {} is {}, and {} with {} in the masked"
     right = identical(clean.value, dirty.value)
-    require(right, complaint, name, case, mask, clean.value, dirty.value, poison)
+    require(right, complaint, name, case, mask, clean.value, dirty.value, poison, claim=2)
     for before, after in ((clean.in_P, dirty.in_P), (clean.in_Q, dirty.in_Q)):
         for kept, one, other in zip(mask.values, before.values, after.values, strict=True):
-            right = identical(one, other) if kept else one == other == 0
-            require(right, "gradient of " + complaint, name, case, mask, before, after, poison)
-    if name != "rejection":
-        require_close(subject, name, case, mask, coarse=COARSE)
+            right, claim = (identical(one, other), 2) if kept else (one == other == 0, 3)
+            parts = name, case, mask, before, after, poison
+            require(right, "gradient of " + complaint, *parts, claim=claim)
 
 
 @clause(
@@ -59,32 +68,56 @@ def masks_select(subject: Losses, name: str, case: Case, mask: Array, poison: fl
     since="0.2.0",
 )
 def wide(subject: Losses, name: str, case: Case) -> None:
-    """A loss is computed in float32 or wider: that of half-precision tuples is the loss of the
-    same numbers in float32, their gradient that one rounded, and autocast changes neither.
+    """A loss is computed in float32 or wider.
+
+    1. A half-precision loss equals that of the same numbers in float32, bit for bit.
+    2. The gradient of a half-precision loss is the float32 gradient, rounded to the tuples' format.
+    3. Autocast changes neither.
     """
     dtype = working(case[0].dtype)
-    P, Q, Y_n, Y_d = (Array(x.values, x.shape, dtype, x.layout) for x in case)
-    reference = subject.loss(name, P, Q, Y_n, Y_d)
+    precise = subject.loss(name, *(Array(x.values, x.shape, dtype, x.layout) for x in case))
+    plain = subject.loss(name, *case)
     with subject.reduced_precision():
         reduced = subject.loss(name, *case)
-    for how, found in (("of", subject.loss(name, *case)), ("under autocast of", reduced)):
-        right = identical(found.value, reference.value)
-        require(right, "{} {} {} is {}, not {}", name, how, case, found.value, reference.value)
-        pairs = ((found.in_P, reference.in_P), (found.in_Q, reference.in_Q))
-        for gradient, precise in pairs:
-            expected = [cast(value, gradient.dtype) for value in precise.values]
+    complaint = "{} {} {} is {}, not {}"
+    for how, found, claims in (("of", plain, (1, 2)), ("under autocast of", reduced, (3, 3))):
+        right = identical(found.value, precise.value)
+        parts = name, how, case
+        require(right, complaint, *parts, found.value, precise.value, claim=claims[0])
+        for gradient, wanted in ((found.in_P, precise.in_P), (found.in_Q, precise.in_Q)):
+            expected = [cast(value, case[0].dtype) for value in wanted.values]
             right = gradient.dtype == case[0].dtype and list(gradient.values) == expected
-            require(right, "gradient of {} {} {}: {}, not {}", name, how, case, gradient, expected)
+            require(right, "gradient of " + complaint, *parts, gradient, expected, claim=claims[1])
 
 
 @clause("LOSS-9", source="Ours: one overflow in a batch ends a training", since="0.2.0")
 def finite(subject: Losses, name: str, case: Case, tau: float) -> None:
-    """A loss of finite tuples of any magnitude is finite and ≥ 0, and its gradient is finite
-    wherever the exact one is a number of the tuples' format.
+    """A loss overflows only where its inputs do.
+
+    1. The loss of finite tuples of any magnitude is finite and ≥ 0.
+    2. Its gradient is finite wherever the exact gradient does not exceed the format's largest
+       number.
+    3. With a part of a tuple that is NaN or ±∞, the implicit, chordal and sign losses are NaN; with
+       a ``Q`` that is NaN, the margin loss is.
+
+    So a step is skipped where a prediction is not finite (STEP-3); for the rejection loss such a
+    tuple is ⊥.
     """
-    found = subject.loss(name, *case, tau=tau)
+    found, kept = subject.loss(name, *case, tau=tau), counted(name, case[3], None)
+    parts = name, case, tau
+    entering = [[x.values[i] for x in case[:2]] for i in kept]
+    if not all(math.isfinite(v) for x in case for v in x.values):
+        lost = any(not math.isfinite(P + Q) for P, Q in entering)
+        lost = any(math.isnan(Q) for _, Q in entering) if name == "margin" else lost
+        right = math.isnan(found.value) or not lost or name == "rejection"
+        require(right, "{} of {} at τ = {} is {}", *parts, found.value, claim=3)
+        return
     right = math.isfinite(found.value) and found.value >= 0
-    require(right, "{} of {} at τ = {} is {}", name, case, tau, found.value)
+    require(right, "{} of {} at τ = {} is {}", *parts, found.value)
+    _require_finite_gradients(name, case, tau, found)
+
+
+def _require_finite_gradients(name: str, case: Case, tau: float, found: Measured) -> None:
     guard, kept = Fraction(GAMMA if name == "implicit" else tau), counted(name, case[3], None)
     largest = FORMATS[case[0].dtype].largest
     for i, pair in enumerate(zip(found.in_P.values, found.in_Q.values, strict=True)):
@@ -93,7 +126,8 @@ def finite(subject: Losses, name: str, case: Case, tau: float) -> None:
             exact = slope(name, *row(case, i), guard)
         for expected, value in zip(exact, pair, strict=True):
             right = math.isfinite(value) or abs(expected) > largest * len(kept)
-            require(right, "{} of {} at τ = {}: gradient {} at {}", name, case, tau, value, i)
+            complaint = "{} of {} at τ = {}: gradient {} at {}"
+            require(right, complaint, name, case, tau, value, i, claim=2)
 
 
 @clause(
@@ -102,14 +136,19 @@ def finite(subject: Losses, name: str, case: Case, tau: float) -> None:
     since="0.2.0",
 )
 def no_tuple(subject: Losses, name: str, case: Case) -> None:
-    """Where prediction or target is ``(0, 0)``, which is no tuple, chordal and sign take their
-    value at a right angle, 1, the implicit loss is 0, and the gradient is 0.
+    """Let prediction or target be ``(0, 0)``, which is no tuple.
+
+    1. The chordal and sign losses take their value at a right angle, 1.
+    2. The implicit loss is 0.
+    3. The gradient is 0.
     """
     found = subject.loss(name, *case)
     expected = 1.0 if name != "implicit" and counted(name, case[3], None) else 0.0
-    require(found.value == expected, "{} of {} is {}, not {}", name, case, found.value, expected)
+    claim, right = 1 + (name == "implicit"), found.value == expected
+    require(right, "{} of {} is {}, not {}", name, case, found.value, expected, claim=claim)
     still = not any(found.in_P.values + found.in_Q.values)
-    require(still, "{} of {} has gradients {} and {}", name, case, found.in_P, found.in_Q)
+    complaint = "{} of {} has gradients {} and {}"
+    require(still, complaint, name, case, found.in_P, found.in_Q, claim=3)
 
 
 @clause(
@@ -118,18 +157,23 @@ def no_tuple(subject: Losses, name: str, case: Case) -> None:
     since="0.2.0",
 )
 def precise(subject: Losses, name: str, case: Case, mask: Array | None, tau: float) -> None:
-    """A loss of n terms lies within ``(c + n/2)·eps`` mean scales and the smallest normal number of
-    the exact one, and a gradient within ``2c·eps`` of its scale, the smallest normal number and
-    what underflow at unit size costs, with c = 8, 7, 4, 8 and 4 and the scales 1 for bounded terms
-    and the square without cancellation for implicit and margin.
+    """Let the constant c be 8 for the implicit and sign losses, 7 for chordal, and 4 for margin and
+    rejection. Let a term's scale be the square without cancellation for implicit, τ² for margin,
+    and 1 for the others.
+
+    1. The error of a loss of n terms is at most ``(c + n/2)·ε`` times the mean scale, plus the
+       smallest normal number.
+    2. The error of a gradient is at most ``2c·ε/n`` times its scale, plus the smallest normal
+       number, and what underflow costs where a tuple's larger part is 1.
+
+    Where another clause says “up to rounding”, a thousand times that is allowed for a loss's
+    formula. The scale of a gradient is the gradient without cancellation for implicit, 2τ for
+    margin, 2 for rejection, and ``1/max(|P|, |Q|)`` for the others.
     """
-    if name != "rejection":
+    if name == "rejection":
+        require_rejection(subject, case, mask, tau=tau)
+    else:
         require_close(subject, name, case, mask, tau=tau)
-        return
-    found = subject.loss(name, *case, mask=mask, tau=tau).value
-    expected = rejection(lacking(case, tau, mask)[0], Fraction(GOAL))
-    slack = tolerance(name, form_of(case), [Fraction(1)])
-    require_near(found, expected, slack, "rejection of {} under {} at τ = {}", case, mask, tau)
 
 
 @clause(
@@ -138,31 +182,55 @@ def precise(subject: Losses, name: str, case: Case, mask: Array | None, tau: flo
     since="0.2.0",
 )
 def shapes(subject: Losses, name: str, case: Case, shape: Sequence[int]) -> None:
-    """Tuples, targets and masks whose shapes are not all the same are a ValueError, never a
+    """Tuples, targets and a mask whose shapes are not all the same raise ValueError; nothing is
     broadcast.
     """
-    P, Q, Y_n, Y_d = case
     size = math.prod(shape)
-    other = Array((1.0,) * size, tuple(shape), P.dtype)
+    other = Array((1.0,) * size, tuple(shape), case[0].dtype)
     mask = Array((True,) * size, tuple(shape), "bool")
-    calls = {
-        "targets": lambda: subject.loss(name, P, Q, other, other),
-        "tuples": lambda: subject.loss(name, other, other, Y_n, Y_d),
-        "a mask": lambda: subject.loss(name, *case, mask=mask),
-    }
-    if name != "margin":
-        calls["numerators"] = lambda: subject.loss(name, other, Q, Y_n, Y_d)
-    for what, call in calls.items():
-        right = refused(ValueError, call)
-        require(right, "{} took {} of shape {} with {}", name, what, shape, case)
+    changes = [{i} for i in PARTS[name]] + [{0, 1}, {2, 3}]
+    for change in changes:
+        P, Q, Y_n, Y_d = (other if i in change else x for i, x in enumerate(case))
+        right = refused(ValueError, lambda: subject.loss(name, P, Q, Y_n, Y_d))  # noqa: B023
+        require(right, "{} took {} of shape {} with {}", name, sorted(change), shape, case)
+    right = refused(ValueError, lambda: subject.loss(name, *case, mask=mask))
+    require(right, "{} took a mask of shape {} with {}", name, shape, case)
 
 
 @clause("LOSS-13", source="Ours: a batch without poles has no sign to lose", since="0.2.0")
 def nothing_counts(subject: Losses, name: str, case: Case) -> None:
-    """A loss in which no element counts, be it that there are none, is 0 with a gradient of 0."""
-    nothing = Array((False,) * len(case[0].values), case[0].shape, "bool")
-    for mask in (nothing, None) if not case[0].values else (nothing,):
-        found = subject.loss(name, *case, mask=mask)
-        require(found.value == 0, "{} of {} under {} is {}", name, case, mask, found.value)
+    """Let no element count for a loss, or let there be none.
+
+    1. The loss is 0.
+    2. The gradient is 0.
+    """
+    P, Q, Y_n, Y_d = case
+    nothing = Array((False,) * len(P.values), P.shape, "bool")
+    ways: list[tuple[Array, Array | None]] = [(Y_d, nothing)]
+    if name in ("margin", "rejection", "sign") or not P.values:
+        ways.append((Array.full(float(name == "sign"), Y_d), None))
+    for targets, mask in ways:
+        found = subject.loss(name, P, Q, Y_n, targets, mask=mask)
+        parts = name, case, targets, mask
+        complaint = "{} of {} with {} under {} is {}"
+        require(found.value == 0, complaint, *parts, found.value)
         still = not any(found.in_P.values + found.in_Q.values)
-        require(still, "{} of {} under {} has a gradient: {}", name, case, mask, found)
+        require(still, "gradient of " + complaint, *parts, found, claim=2)
+
+
+@clause(
+    "LOSS-17",
+    source="Ours: 0/0 at a perfect prediction, or a goal beyond reach, trains something else",
+    since="0.4.0",
+)
+def settings(subject: Losses, case: Case, gamma: float, goal: float) -> None:
+    """A setting outside its range raises ValueError.
+
+    1. So does a γ that is 0, negative or NaN.
+    2. So does a goal of coverage outside [0, 1], or NaN.
+    """
+    right = gamma > 0 or refused(ValueError, lambda: subject.loss("implicit", *case, gamma=gamma))
+    require(right, "γ = {} was accepted", gamma)
+    call = lambda: subject.loss("rejection", *case, goal=goal)  # noqa: E731
+    right = 0 <= goal <= 1 or refused(ValueError, call, claim=2)
+    require(right, "a goal of {} was accepted", goal, claim=2)

@@ -56,7 +56,7 @@ def implicit_slope(
 
 
 def saturate(term: Fraction, form: Format, count: int) -> Fraction:
-    """LOSS-1, LOSS-3: of ``count`` elements none counts for more than ``largest / (4 · count)``.
+    """LOSS-1, LOSS-3: each of ``count`` terms is capped at ``largest / (4 · count)``.
 
     These two terms have no bound of their own, and the sum must be finite in its dtype.
     """
@@ -149,16 +149,9 @@ def rejection(coverage: Fraction | None, goal: Fraction) -> Fraction:
     return Fraction(0) if coverage is None else max(Fraction(0), goal - coverage) ** 2
 
 
-def composite(
-    terms: dict[str, Fraction], weights: dict[str, Fraction], given: dict[str, Fraction]
-) -> Fraction:
-    """LOSS-6: the weighted sum of the terms; a given weight replaces the configured one.
-
-    LOSS-16: a given name that no term has is a ValueError.
-    """
-    if not given.keys() <= terms.keys():
-        raise ValueError(f"unknown terms {sorted(given.keys() - terms.keys())}")
-    return sum(((weights | given)[name] * term for name, term in terms.items()), Fraction(0))
+def composite(terms: dict[str, Fraction], weights: dict[str, Fraction]) -> Fraction:
+    """LOSS-6: the weighted sum of the terms."""
+    return sum((weights[name] * term for name, term in terms.items()), Fraction(0))
 
 
 def mean(terms: Sequence[Fraction]) -> Fraction:

@@ -1,4 +1,4 @@
-"""LOSS: how far predicted tuples are from lifted targets."""
+"""LOSS: what measures how far predicted tuples are from lifted targets, and how it is held."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final, Protocol, TypeAlias
 
 from .algebra import Bottom
 from .arrays import Array, identical
-from .clause import clause, require
+from .clause import require
 from .coverage import tuple_is_bottom
 from .formats import FORMATS, Format, round_to
 from .loss_terms import (
@@ -110,17 +110,35 @@ def samples(shape: Sequence[int]) -> list[range]:
     return [range(i * size, (i + 1) * size) for i in range(shape[0] if shape else 1)]
 
 
+def counted_samples(case: Case, mask: Array | None = None) -> list[range]:
+    """Return the samples that count for the rejection: all of their targets are finite; LOSS-5."""
+    kept = set(counted("rejection", case[3], mask))
+    return [sample for sample in samples(case[0].shape) if kept.issuperset(sample)]
+
+
 def lacking(case: Case, tau: float, mask: Array | None = None) -> tuple[Fraction | None, set[int]]:
     """Return the coverage of the samples that count for the rejection, and their ⊥ elements.
 
-    LOSS-5: a sample counts if all of its targets are finite, and is covered if no output is ⊥.
+    LOSS-5: a sample is covered if no output is ⊥ at τ, in the format of the computation.
     """
-    P, Q, _, Y_d = case
-    kept = set(counted("rejection", Y_d, mask))
-    chosen = [sample for sample in samples(P.shape) if kept.issuperset(sample)]
-    bottoms = {i for s in chosen for i in s if tuple_is_bottom(P.values[i], Q.values[i], tau)}
+    (P, Q, _, _), chosen, dtype = case, counted_samples(case, mask), working(case[0].dtype)
+    bottoms = {
+        i for s in chosen for i in s if tuple_is_bottom(P.values[i], Q.values[i], tau, dtype)
+    }
     covered = sum(bottoms.isdisjoint(sample) for sample in chosen)
     return (Fraction(covered, len(chosen)) if chosen else None), bottoms
+
+
+def rejection_slopes(
+    case: Case, tau: float, goal: float, mask: Array | None = None
+) -> dict[int, Fraction]:
+    """Return the gradients in ``Q`` of the rejection, at ⊥ tuples of finite parts; LOSS-5."""
+    coverage, bottoms = lacking(case, tau, mask)
+    shortfall = max(Fraction(0), Fraction(goal) - (coverage or 0))
+    size = sum(map(len, counted_samples(case, mask)))
+    finite = [i for i in bottoms if all(math.isfinite(x.values[i]) for x in case[:2])]
+    sides = {i: Fraction(math.copysign(1.0, case[1].values[i])) for i in finite}
+    return {i: -2 * shortfall / size * side for i, side in sides.items()}
 
 
 def form_of(case: Case) -> Format:
@@ -128,14 +146,15 @@ def form_of(case: Case) -> Format:
     return FORMATS[working(case[0].dtype)]
 
 
-def require_near(found: float, exact: Fraction, slack: Fraction, what: str, *parts: object) -> None:
+def _near(found: float, exact: Fraction, slack: Fraction) -> bool:
+    return math.isfinite(found) and abs(Fraction(found) - exact) <= slack
+
+
+def require_near(
+    found: float, exact: Fraction, slack: Fraction, what: str, *parts: object, claim: int = 1
+) -> None:
     """Require a finite number within a distance of an exact one."""
-    right = math.isfinite(found) and abs(Fraction(found) - exact) <= slack
-    require(right, what + " is {}, not {}", *parts, found, exact)
-
-
-def _between(found: float, low: Fraction, high: Fraction) -> bool:
-    return math.isfinite(found) and low <= Fraction(found) <= high
+    require(_near(found, exact, slack), what + " is {}, not {}", *parts, found, exact, claim=claim)
 
 
 def _slopes(
@@ -172,143 +191,90 @@ def require_close(
     tau: float = TAU,
     gamma: float = GAMMA,
     coarse: int = 1,
+    claims: tuple[int, int] = (1, 2),
+    capped: tuple[int, int] | None = None,
 ) -> Measured:
-    """Require value and gradient within so many tolerances of the exact ones."""
+    """Require value and gradient within so many tolerances of the exact ones.
+
+    These are the two claims; where a term is at its ceiling they are ``capped``.
+    """
     found = subject.loss(name, *case, mask=mask, tau=tau, gamma=gamma)
     guard = Fraction(gamma if name == "implicit" else tau)
     form, size = form_of(case), len(case[0].values)
     rows = {i: row(case, i) for i in counted(name, case[3], mask)}
-    terms = [saturate(term(name, *r, guard), form, size) for r in rows.values()]
+    terms = {i: term(name, *r, guard) for i, r in rows.items()}
+    high = {i for i, exact in terms.items() if exact > saturate(exact, form, size)}
+    expected = mean([saturate(exact, form, size) for exact in terms.values()])
     scales = [saturate(scale(name, *r, guard), form, size) for r in rows.values()]
-    slack = coarse * tolerance(name, form, scales)
-    require_near(found.value, mean(terms), slack, "{} of {} under {}", name, case, mask)
-    nothing = [(Fraction(0), Fraction(0))] * 2
+    slack, parts = coarse * tolerance(name, form, scales), (name, case, mask)
+    claim = (capped if high and capped else claims)[0]
+    require_near(found.value, expected, slack, "{} of {} under {}", *parts, claim=claim)
+    counts = len(rows), size
     for i, pair in enumerate(zip(found.in_P.values, found.in_Q.values, strict=True)):
-        right = (
-            _slopes(name, rows[i], guard, form, (len(rows), size), coarse) if i in rows else nothing
-        )
+        claim = (capped if i in high and capped else claims)[1]
+        right = _slopes(name, rows[i], guard, form, counts, coarse) if i in rows else _NOTHING
         for part, value, bounds in zip("PQ", pair, right, strict=True):
-            holds = bounds is None or _between(value, *bounds)
-            complaint = "gradient in {} of {} at {} of {} under {} is {}, not within {}"
-            require(holds, complaint, part, name, i, case, mask, value, bounds)
+            low, most = bounds or (Fraction(0), Fraction(0))
+            holds = bounds is None or _near(value, (low + most) / 2, (most - low) / 2)
+            complaint = "gradient in {} at {} of {} of {} under {} is {}, not within {}"
+            require(holds, complaint, part, i, *parts, value, bounds, claim=claim)
     return found
 
 
-@clause(
-    "LOSS-1",
-    source="Guide: the implicit loss; Ours: it has no bound of its own and its sum must be finite, "
-    "so a term has a ceiling, from where the gradient must still lead down",
-    since="0.2.0",
-)
-def implicit_fit(subject: Losses, case: Case, gamma: float) -> None:
-    """The implicit loss is the mean of ``E / (Q²Y_d² + P²Y_n² + γ)``, ``E = (P·Y_d − Q·Y_n)²``, up
-    to rounding; no term counts for more than a quarter of the format's largest number over the
-    number of elements; the gradient holds the denominator constant, and keeps its direction where
-    a term is at that ceiling.
+_NOTHING: Final = ((Fraction(0), Fraction(0)),) * 2
 
-    γ is 1e-9 in the guide. This is no distance on the projective line: for ``P = Q`` and target 2
-    the squared sine is 0.1 at every size, and γ rewards shrinking.
+
+def require_rejection(
+    subject: Losses,
+    case: Case,
+    mask: Array | None = None,
+    *,
+    tau: float = TAU,
+    goal: float = GOAL,
+    coarse: int = 1,
+    claims: tuple[int, int, int, int] = (1, 2, 2, 2),
+) -> None:
+    """Require the rejection loss within so many tolerances of the exact one.
+
+    The claims are its value, and the gradients at ⊥ elements with finite parts, at those with
+    another, and everywhere else.
     """
-    require_close(subject, "implicit", case, gamma=gamma, coarse=COARSE)
-
-
-@clause(
-    "LOSS-2",
-    source="Ours: a fit should be a distance of lines; the same network came much closer across "
-    "poles with this one than with the implicit loss",
-    since="0.2.0",
-)
-def chordal_fit(subject: Losses, case: Case) -> None:
-    """The chordal loss is the mean of ``(P·Y_d − Q·Y_n)² / ((P² + Q²)(Y_n² + Y_d²))``, the squared
-    sine of the angle between the lines, up to rounding and never outside [0, 1]; its gradient is
-    the derivative.
-    """
-    found = require_close(subject, "chordal", case, coarse=COARSE)
-    require(0 <= found.value <= 1, "chordal of {} is {}", case, found.value)
-
-
-@clause("LOSS-3", source="Ours: denominators of finite targets stay clear of 0", since="0.2.0")
-def margin_term(subject: Losses, case: Case, tau: float) -> None:
-    """The margin is the mean of ``max(0, τ − |Q|)²`` over the elements with a finite target, 0 if
-    there are none, up to rounding and for every finite τ; no term counts for more than a quarter
-    of the format's largest number over the number of elements; the gradient is the derivative, at
-    that ceiling too.
-    """
-    require_close(subject, "margin", case, tau=tau, coarse=COARSE)
-
-
-@clause(
-    "LOSS-4",
-    source="Ours: (P, Q) and (−P, −Q) are the same finite value, and NaN tells no side",
-    since="0.2.0",
-)
-def sign_term(subject: Losses, case: Case, oriented: Array) -> None:
-    """The sign loss is the mean of ``1 − cos∠((P, Q), (Y_n, Y_d))`` over the oriented targets, 0 if
-    there are none, up to rounding and never outside [0, 2]; its gradient is the derivative; finite
-    and unoriented targets contribute nothing to either.
-    """
-    for mask in (oriented, None):
-        found = require_close(subject, "sign", case, mask, coarse=COARSE)
-        require(0 <= found.value <= 2, "sign of {} under {} is {}", case, mask, found.value)
-
-
-@clause(
-    "LOSS-5",
-    source="Guide: coverage below its target is charged; Ours: the hard coverage has no gradient, "
-    "and a term without gradient trains nothing",
-    since="0.2.0",
-)
-def rejection_term(subject: Losses, case: Case, tau: float, goal: float) -> None:
-    """The rejection loss is ``max(0, goal − coverage)²`` of the hard coverage of the samples whose
-    targets are all finite, 0 if there are none, up to rounding; where it is not 0, a step against
-    its gradient raises ``|Q|`` of each ⊥ element of these samples, ``Q = ±0`` too, and moves
-    nothing else.
-    """
-    found = subject.loss("rejection", *case, tau=tau, goal=goal)
-    coverage, bottoms = lacking(case, tau)
-    expected = rejection(coverage, Fraction(goal))
-    slack = COARSE * tolerance("rejection", form_of(case), [Fraction(1)])
+    found = subject.loss("rejection", *case, mask=mask, tau=tau, goal=goal)
+    coverage, bottoms = lacking(case, tau, mask)
+    slopes, form = rejection_slopes(case, tau, goal, mask), form_of(case)
+    slack = coarse * tolerance("rejection", form, [Fraction(1)])
+    parts = case, mask, tau, goal
+    what = "rejection of {} under {} at τ = {}, goal {}"
     require_near(
-        found.value, expected, slack, "rejection of {} at τ = {}, goal {}", case, tau, goal
+        found.value, rejection(coverage, Fraction(goal)), slack, what, *parts, claim=claims[0]
     )
+    slack = 2 * slack / max(sum(map(len, counted_samples(case, mask))), 1) + form.smallest_normal
     for i, (q, g) in enumerate(zip(case[1].values, found.in_Q.values, strict=True)):
-        raised = -g * math.copysign(1.0, q)
-        right = raised > 0 if expected and i in bottoms else raised == 0
-        complaint = "rejection of {} at τ = {}, goal {} moves |Q| of element {} by {}"
-        require(right, complaint, case, tau, goal, i, raised)
-    require(not any(found.in_P.values), "rejection of {} moves P by {}", case, found.in_P)
+        claim = claims[1 if i in slopes else 2 if i in bottoms else 3]
+        right = _near(g, slopes.get(i, Fraction(0)), slack if i in slopes else Fraction(0))
+        right = right and g * math.copysign(1.0, q) <= 0
+        complaint = "gradient in Q at {} of " + what + " is {}, not {}"
+        require(right, complaint, i, *parts, g, slopes.get(i, 0), claim=claim)
+    still = not any(found.in_P.values)
+    require(still, "gradient in P of " + what + " is {}", *parts, found.in_P, claim=claims[3])
 
 
-@clause("LOSS-14", source="Ours: a distance of lines knows no sizes", since="0.2.0")
-def invariant(subject: Losses, case: Case, ours: float, theirs: float) -> None:
-    """Scaling all predicted or all target tuples by a power of two of either sign changes no bit of
-    the chordal loss, and by any λ ≠ 0 nothing but rounding.
-    """
-    P, Q, Y_n, Y_d = (
-        x.with_values([factor * value for value in x.values])
-        for x, factor in zip(case, (ours, ours, theirs, theirs), strict=True)
+def require_only(
+    subject: Losses, name: str, case: Case, mask: Array | None, claim: int, tau: float = TAU
+) -> None:
+    """Require that elements that do not count change neither value nor gradient."""
+    kept = counted(name, case[3], mask)
+    P, Q = (
+        x.with_values([v if i in kept else other for i, v in enumerate(x.values)])
+        for x, other in zip(case[:2], (-1.0, 0.0), strict=True)
     )
-    before, after = (subject.loss("chordal", *c).value for c in (case, (P, Q, Y_n, Y_d)))
-    complaint = "chordal of {} is {}, and {} scaled by {} and {}"
-    require(identical(before, after), complaint, case, before, after, ours, theirs)
-
-
-@clause(
-    "LOSS-15",
-    source="Ours: a step must turn a tuple, not stretch it, and small tuples bound its length",
-    since="0.2.0",
-)
-def turns(subject: Losses, case: Case) -> None:
-    """The chordal loss's gradient at each tuple is orthogonal to it and at most ``1/‖(P, Q)‖`` long
-    over the number of elements, up to rounding.
-    """
-    found = subject.loss("chordal", *case)
-    count, slack = len(case[0].values), 64 * form_of(case).epsilon
-    for i, pair in enumerate(zip(found.in_P.values, found.in_Q.values, strict=True)):
-        require(all(map(math.isfinite, pair)), "gradient {} at {} of {}", pair, i, case)
-        P, Q, _, _ = row(case, i)
-        g_P, g_Q = (count * Fraction(g) for g in pair)
-        long = (g_P * g_P + g_Q * g_Q) * (P * P + Q * Q) > (1 + slack) ** 2
-        require(not long, "gradient {} at {} of {} is too long", pair, i, case)
-        right = abs(P * g_P + Q * g_Q) <= slack
-        require(right, "gradient {} at {} of {} leaves the circle", pair, i, case)
+    before, after = (
+        subject.loss(name, p, q, *case[2:], mask=mask, tau=tau) for p, q in (case[:2], (P, Q))
+    )
+    complaint = "{} of {} under {} is {}, and {} with other tuples where it does not count"
+    right = identical(before.value, after.value)
+    require(right, complaint, name, case, mask, before.value, after.value, claim=claim)
+    others = [i for i in range(len(P.values)) if i not in kept]
+    still = not any(g.values[i] for g in (before.in_P, before.in_Q) for i in others)
+    complaint = "{} of {} under {} has gradients {} and {} where it does not count"
+    require(still, complaint, name, case, mask, before.in_P, before.in_Q, claim=claim)

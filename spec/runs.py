@@ -1,9 +1,10 @@
 """Runs of a trainer: plans that a subject carries out, and the traces that it leaves.
 
 The model is one parameter ``w``, the loss may own another, ``v``. A micro-batch has a slope ``g``
-and its loss is ``g·w`` (``g·(w + v)`` with ``v``), so that a window's step is exactly
-``−rate · Σ nᵢgᵢ / Σ nᵢ``. The rate is 1/8, and a scheduler halves it with every applied update.
-Everything else (coverage, faults, sizes) is given with the micro-batch.
+and its loss is ``c·g·w`` (``c·g·(w + v)`` with ``v``), where ``c`` is the epoch's loss weight. A
+window's gradient is thus exactly ``Σ nᵢcgᵢ / Σ nᵢ``. The optimizer is SGD with momentum; its rate
+is 1/8, and a scheduler halves it with every applied update. Everything else (coverage, faults,
+sizes) is given with the micro-batch.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 from .clause import require
 from .coverage import Counts, count
 
-Fault: TypeAlias = Literal["", "loss", "gradient"]
+Fault: TypeAlias = Literal["", "loss", "gradient", "overflow"]
 Kind: TypeAlias = Literal["draw", "update", "skip", "log", "validate", "stop", "error"]
 
 
@@ -26,18 +27,36 @@ class MicroBatch:
     """What a loader yields, as far as it matters here.
 
     A sample is a letter: ``v`` a value and ``b`` ⊥ where the target is finite, ``V`` and ``B``
-    where it is singular. A fault makes the loss NaN, or only its gradient.
+    where it is singular; ``t``, with a finite target, is ⊥ iff ``τ > 1/2``. A fault makes the
+    loss NaN, or only its gradient; ``overflow`` makes the gradient infinite where the loss is
+    scaled by more than 2¹⁵.
     """
 
     samples: str
     slope: Fraction = Fraction(1)
     fault: Fault = ""
 
+    def counts(self, tau: float = 0.0) -> Counts:
+        """Return the counts of its samples at a threshold, as of a model with one output."""
+        bottoms = [[s in "bB" or (s == "t" and tau > 0.5)] for s in self.samples]
+        return count(bottoms, [[s in "vbt"] for s in self.samples])
+
     @property
-    def counts(self) -> Counts:
-        """The counts of its samples, as of a model with one output."""
-        bottoms, finite = ([[s in kinds] for s in self.samples] for kinds in ("bB", "vb"))
-        return count(bottoms, finite)
+    def denominators(self) -> list[Fraction]:
+        """Each sample's ``|Q|``."""
+        return [Fraction({"v": 2, "V": 2, "t": 1}.get(s, 0), 2) for s in self.samples]
+
+    @property
+    def targets(self) -> list[float]:
+        """Each sample's target, as the loader yields it."""
+        known = {"v": 0.5, "b": -0.25, "t": 0.75, "V": -math.inf, "B": math.nan}
+        return [known[s] for s in self.samples]
+
+    @property
+    def inputs(self) -> list[list[float]]:
+        """Each sample's inputs: the slope, ``|Q|``, and the fault's number."""
+        fault = ("", "loss", "gradient", "overflow").index(self.fault)
+        return [[float(self.slope), float(Q), float(fault)] for Q in self.denominators]
 
     def shares(self, ranks: int) -> list[tuple[int, Fraction]]:
         """Return the samples of each rank that has any, and their slope."""
@@ -55,7 +74,9 @@ class Plan:
     ``interrupts`` are numbers of micro-batches after which the state is saved, and everything
     that follows is done by a new trainer that loads it. ``ranks`` share each micro-batch. With
     ``stale`` the parameters hold some gradient before training. ``precision`` is that of
-    autocast, empty for none.
+    autocast, empty for none. ``weights`` are the epochs' loss weights; empty for none. With
+    ``random`` the loader shuffles each epoch, and every loss is multiplied by draws from all
+    global generators; they start from the seed. With ``tensor_rate`` the rate is a tensor.
     """
 
     epochs: tuple[Epoch, ...]
@@ -74,6 +95,14 @@ class Plan:
     ranks: int = 1
     stale: bool = False
     precision: str = ""
+    momentum: float = 0.0
+    weights: tuple[float, ...] = ()
+    random: bool = False
+    tensor_rate: bool = False
+
+    def weight(self, epoch: int) -> Fraction:
+        """Return the loss weight of an epoch."""
+        return Fraction(self.weights[epoch] if self.weights else 1)
 
     @property
     def micro_batches(self) -> list[MicroBatch]:
@@ -89,15 +118,27 @@ class Event:
     values: Mapping[str, float | Fraction]
 
 
+Record: TypeAlias = Mapping[str, float | Fraction]
+
+
 @dataclass(frozen=True)
 class Trace:
-    """A run's events, and what it leaves: parameters, thresholds, kept records, learning rate."""
+    """A run's events, and what it leaves.
+
+    These are the parameters, ``last_thresholds``, the records that are kept, ``val_history``, the
+    learning rate, the epochs that the loader was given by ``set_epoch``, the number of times that
+    gradients were reduced over ranks, and of the checkpoints that this rank wrote.
+    """
 
     events: tuple[Event, ...]
     parameters: tuple[float | Fraction, ...]
     thresholds: tuple[float, ...]
-    history: int
+    records: tuple[Record, ...]
+    val_history: tuple[Record, ...]
     rate: float | Fraction
+    epochs_set: tuple[int, ...] = ()
+    reductions: int = 0
+    written: int = 0
 
     def of(self, *kinds: Kind) -> list[Event]:
         """Return the events of some kinds, in order."""
@@ -108,10 +149,12 @@ class Trains(Protocol):
     """A subject that trains."""
 
     def train(self, plan: Plan) -> Trace:
-        """Carry out a plan.
+        """Carry out a plan; of several ranks, return the trace of the first.
 
         What the trainer does (``draw``, ``update``) and what it reports (``log``, ``skip``,
         ``validate``, ``stop``, ``error``) is each in order; how the two interleave is free.
+        Every resume happens in a new process. A ``validate`` has, beside the record's values, the
+        ``loss_tau`` that the loss was given.
         """
 
 
@@ -135,12 +178,13 @@ def agree(x: float | Fraction, y: float | Fraction, slack: Fraction = SLACK) -> 
     return abs(Fraction(x) - Fraction(y)) <= slack * max(Fraction(1), abs(Fraction(y)))
 
 
-def require_same_run(found: Trace, expected: Trace) -> None:
+def require_same_run(found: Trace, expected: Trace, *, claim: int = 1) -> None:
     """Require two runs to do and to report the same, each in its order, up to rounding."""
     for kinds in DONE, REPORTED:
         ours, theirs = found.of(*kinds), expected.of(*kinds)
         same = [event.kind for event in ours] == [event.kind for event in theirs]
-        require(same, "{}, not {}", ours, theirs)
+        require(same, "{}, not {}", ours, theirs, claim=claim)
         for event, reference in zip(ours, theirs, strict=True):
             for name, value in reference.values.items():
-                require(agree(event.values[name], value), "{}, not {}", event, reference)
+                right = agree(event.values[name], value)
+                require(right, "{}: {}, not {}", name, event, reference, claim=claim)

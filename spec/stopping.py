@@ -8,7 +8,8 @@ from fractions import Fraction
 from typing import Protocol
 
 from .clause import clause, require
-from .runs import Plan, Trains
+from .processes import Distributes
+from .runs import Plan, Trace, Trains
 
 
 def count_bad(bad_epochs: int, coverage: Fraction | None, threshold: Fraction) -> int:
@@ -47,9 +48,11 @@ def _exactly(coverages: Sequence[float | None]) -> list[Fraction | None]:
 def counter(
     subject: Stops, coverages: Sequence[float | None], threshold: float, patience: int
 ) -> None:
-    """An epoch whose coverage lies below the threshold adds one to a counter, any other returns
-    it to 0, and equality is not below; training stops after the epoch in which the counter
-    reaches the patience.
+    """Bad epochs are counted.
+
+    1. An epoch whose coverage is below the threshold adds 1 to the counter; equality is not below.
+       Any other epoch resets it to 0 (an epoch without finite targets: STOP-6).
+    2. Training stops after the epoch in which the counter reaches the patience.
     """
     found = subject.watch(coverages, threshold, patience)
     bad_epochs, expected = 0, list[tuple[int, bool]]()
@@ -58,7 +61,12 @@ def counter(
         expected.append((bad_epochs, coverage is not None and bad_epochs >= patience))
         if expected[-1][1]:
             break
-    require(found == expected, "{} at {}: {}, not {}", coverages, threshold, found, expected)
+    counts, stops = (list(zip(*run, strict=True)) or [(), ()] for run in (found, expected))
+    same = counts[0] == stops[0][: len(counts[0])]
+    require(same, "{} at {}: counted {}, not {}", coverages, threshold, counts[0], stops[0])
+    require(
+        found == expected, "{} at {}: {}, not {}", coverages, threshold, found, expected, claim=2
+    )
 
 
 @clause(
@@ -68,9 +76,7 @@ def counter(
     since="0.2.0",
 )
 def consecutive(subject: Stops, threshold: float, patience: int, rounds: int) -> None:
-    """Only consecutive bad epochs count: any number of them, with a good one after each
-    ``patience − 1``, never stop training, and the ``patience`` that follow do.
-    """
+    """Training stops iff ``patience`` consecutive epochs are bad; a good epoch resets the count."""
     bad = [threshold / 2] * (patience - 1)
     calm = [*bad, threshold] * rounds
     found = subject.watch([*calm, *bad, *bad, 0.0], threshold, patience)
@@ -80,21 +86,31 @@ def consecutive(subject: Stops, threshold: float, patience: int, rounds: int) ->
     require(expected == len(calm) + patience - 1, "the reference stops at {}", expected)
 
 
-def _stops(subject: Trains, plan: Plan) -> list[float | Fraction]:
-    return [event.values["epoch"] for event in subject.train(plan).of("stop")]
+def _stops(trace: Trace) -> list[float | Fraction]:
+    return [event.values["epoch"] for event in trace.of("stop")]
 
 
-@clause("STOP-4", source="Ours: a rank that goes on alone waits for ever", since="0.2.0")
-def every_rank(subject: Trains, plan: Plan, ranks: int) -> None:
-    """With any number of ranks training stops after the same epoch as with one."""
-    found, expected = _stops(subject, replace(plan, ranks=ranks)), _stops(subject, plan)
-    require(found == expected, "{} ranks stop after {}, not {}", ranks, found, expected)
+@clause("STOP-4", source="Ours: a rank that continues alone waits for ever", since="0.2.0")
+def every_rank(subject: Distributes, plan: Plan, ranks: int) -> None:
+    """On any number of ranks, training stops on every rank after the same epoch as on one."""
+    expected = _stops(subject.train(plan))
+    for rank, trace in enumerate(subject.train_ranks(replace(plan, ranks=ranks))):
+        found = _stops(trace)
+        require(
+            found == expected, "{}: rank {} stops after {}, not {}", plan, rank, found, expected
+        )
 
 
 @clause("STOP-5", source="Ours: a job that is restarted daily must still stop", since="0.2.0")
 def survives(subject: Trains, plan: Plan) -> None:
-    """The counter survives a resume: interrupted, training stops after the epoch in which it
-    stops uninterrupted.
+    """The stop survives a resume.
+
+    1. A run that is interrupted stops after the same epoch as one that is not.
+    2. A run that has stopped does not train when it is resumed.
     """
-    found, expected = _stops(subject, plan), _stops(subject, replace(plan, interrupts=()))
-    require(found == expected, "{}: stops after {}, not {}", plan, found, expected)
+    trace, whole = subject.train(plan), subject.train(replace(plan, interrupts=()))
+    found, expected = _stops(trace), _stops(whole)
+    right = found[:1] == expected
+    require(right, "{}: stops after {}, not {}", plan, found, expected)
+    counts = [len(run.of("update", "skip")) for run in (trace, whole)]
+    require(counts[0] == counts[1], "{}: {} updates, not {}", plan, *counts, claim=2)

@@ -51,13 +51,12 @@ class Draws(Protocol):
     """A subject that draws thresholds."""
 
     def draw(self, tau_min: float, tau_max: float, seed: int | None, count: int) -> list[float]:
-        """Return draws of one generator; with no seed, of one that nobody can foretell.
-
-        ValueError for ends that are none.
+        """Return draws of one generator, with no seed of an unpredictable one; ValueError for ends
+        that do not fit.
         """
 
     def global_random_state(self) -> Hashable:
-        """Return the state of the random numbers that a user's own code draws on."""
+        """Return the state of every random generator that a user's code shares."""
 
 
 @clause("TAU-1", source="Guide: perturbed_threshold", since="0.2.0")
@@ -77,14 +76,20 @@ def equal_ends(subject: Draws, end: float, seed: int) -> None:
         require(drawn == [end, end], "{} was drawn from [{}, {}]", drawn, end, end)
 
 
-@clause("TAU-3", source="Ours: a threshold that cannot be met must not wait to be", since="0.2.0")
+@clause("TAU-3", source="Ours: a bad threshold must show before training, not in it", since="0.2.0")
 def bad_ends(subject: Draws, tau_min: float, tau_max: float) -> None:
-    """``τ_min > τ_max``, or an end that is negative, NaN or infinite, is a ValueError; no other
-    ends are.
+    """The ends of the thresholds are checked.
+
+    1. A negative, NaN or infinite end raises ValueError.
+    2. ``τ_min > τ_max`` raises ValueError.
+    3. Every other pair is accepted.
     """
+    bad = not all(math.isfinite(end) and end >= 0 for end in (tau_min, tau_max))
     expected = refused(ValueError, lambda: check(tau_min, tau_max))
-    found = refused(ValueError, lambda: subject.draw(tau_min, tau_max, 0, 1))
-    require(found == expected, "[{}, {}] refused: {}", tau_min, tau_max, found)
+    claim = 1 if bad else 2 if expected else 3
+    found = refused(ValueError, lambda: subject.draw(tau_min, tau_max, 0, 1), claim=claim)
+    complaint = "[{}, {}] refused: {}"
+    require(found == expected, complaint, tau_min, tau_max, found, claim=claim)
 
 
 @clause(
@@ -93,7 +98,7 @@ def bad_ends(subject: Draws, tau_min: float, tau_max: float) -> None:
     since="0.2.0",
 )
 def own_generator(subject: Draws, seed: int) -> None:
-    """Thresholds are drawn from a generator of their own: the global random state is untouched."""
+    """Drawing thresholds leaves the global random state untouched, with and without a seed."""
     before = subject.global_random_state()
     for source in (seed, None):
         subject.draw(0.0, 1.0, source, 3)
@@ -103,16 +108,23 @@ def own_generator(subject: Draws, seed: int) -> None:
 
 @clause("TAU-5", source="Ours: a run must be repeatable", since="0.2.0")
 def repeatable(subject: Draws, tau_min: float, tau_max: float, seed: int) -> None:
-    """The same seed gives the same thresholds, and the draws of one generator differ."""
+    """Thresholds follow from the seed.
+
+    1. The same seed gives the same thresholds.
+    2. The draws of one generator differ, where ``τ_max`` is at least 2²⁰ of its units in the last
+       place above ``τ_min``.
+    """
     first, second = (subject.draw(tau_min, tau_max, seed, 5) for _ in range(2))
     require(first == second, "seed {} gave {} and then {}", seed, first, second)
-    wide = tau_max > 2 * tau_min and tau_max > 1e-300
-    require(not wide or len(set(first)) > 1, "five draws are all {}", first[0])
+    wide = tau_max - tau_min >= 2**20 * math.ulp(tau_max)
+    require(not wide or len(set(first)) > 1, "five draws are all {}", first[0], claim=2)
 
 
 @clause("TAU-6", source="Guide: perturbed_threshold", since="0.2.0")
 def uniform(subject: Draws, tau_min: float, tau_max: float, seed: int) -> None:
-    """Draws are uniform: a thousand lie as close to the uniform law as all but 10⁻¹² of such."""
+    """Draws are uniform: the Kolmogorov–Smirnov distance of 1000 draws stays below the bound that
+    uniform draws exceed with probability 10⁻¹².
+    """
     draws = subject.draw(tau_min, tau_max, seed, 1000)
     distance = distance_from_uniform(draws, tau_min, tau_max)
     bound = critical_distance(len(draws), CHANCE)

@@ -25,14 +25,20 @@ class Options(TypedDict):
     """What a training loss is made with: its fit, τ, the coverage goal, and two sets of weights.
 
     ``weights`` configures margin, sign and rejection, None leaves the library's own; ``given`` are
-    those of the call, by the names of the terms.
+    those of the call, by the names of the terms. τ and what is given are numbers or scalars,
+    which are arrays without a dimension.
     """
 
     fit: str
-    tau: float
+    tau: float | Array
     goal: float
     weights: Mapping[str, float] | None
-    given: Mapping[str, float]
+    given: Mapping[str, float | Array]
+
+
+def number(x: float | Array) -> float:
+    """Return a number, or that of a scalar."""
+    return x.values[0] if isinstance(x, Array) else x
 
 
 class TrainingLosses(Losses, Protocol):
@@ -41,7 +47,7 @@ class TrainingLosses(Losses, Protocol):
     def training_loss(
         self, P: Array, Q: Array, y: Array, options: Options
     ) -> tuple[Measured, dict[str, float]]:
-        """Return the total and its terms; ValueError for an unknown name among the given."""
+        """Return the total and its terms; ValueError for what LOSS-16 lists."""
 
 
 def _parts(
@@ -52,7 +58,7 @@ def _parts(
     names = {"fit": options["fit"], "margin": "margin", "sign": "sign", "rejection": "rejection"}
     for name, loss in names.items():
         mask = oriented if name == "sign" else None
-        tau, goal = options["tau"], options["goal"]
+        tau, goal = number(options["tau"]), options["goal"]
         yield name, loss, mask, subject.loss(loss, *case, mask=mask, tau=tau, goal=goal)
 
 
@@ -69,6 +75,16 @@ def used_weights(options: Options) -> dict[str, Fraction]:
     return {name: Fraction(w) for name, w in {**WEIGHTS, **(options["weights"] or {})}.items()}
 
 
+def given_weights(options: Options) -> dict[str, Fraction]:
+    """Return the weights that are given with the call."""
+    return {name: Fraction(number(weight)) for name, weight in options["given"].items()}
+
+
+def dropped(options: Options) -> set[str]:
+    """Return the terms whose weight is the number 0; LOSS-6."""
+    return {k for k, w in {**used_weights(options), **options["given"]}.items() if w == 0}
+
+
 def _slack(batch: Batch, options: Options, weights: dict[str, Fraction], i: int) -> list[Fraction]:
     """Return what two evaluations of the terms' gradients in ``P`` and ``Q`` may differ by."""
     case, oriented = lifted(*batch)
@@ -76,19 +92,20 @@ def _slack(batch: Batch, options: Options, weights: dict[str, Fraction], i: int)
     slacks = [Fraction(0), Fraction(0)]
     for name, loss in {"fit": options["fit"], "margin": "margin", "sign": "sign"}.items():
         kept = counted(loss, case[3], oriented if loss == "sign" else None)
-        guard = Fraction(GAMMA if loss == "implicit" else options["tau"])
+        guard = Fraction(GAMMA if loss == "implicit" else number(options["tau"]))
         each = slope_tolerances(loss, form, *element, guard, max(len(kept), 1))
         slacks = [slack + 2 * weights[name] * one for slack, one in zip(slacks, each, strict=True)]
     return slacks
 
 
-def _require_summed(
-    batch: Batch, options: Options, total: Measured, own: dict[str, Measured]
+def _require_slopes(
+    batch: Batch, options: Options, total: Measured, own: dict[str, Measured], claim: int
 ) -> None:
-    weights = used_weights(options) | {k: Fraction(v) for k, v in options["given"].items()}
+    weights = used_weights(options) | given_weights(options)
     form = FORMATS[working(batch[0].dtype)]
     for i in range(len(batch[0].values)):
-        slacks = _slack(batch, options, weights, i)
+        finite = all(math.isfinite(x.values[i]) for x in batch[:2])
+        slacks = _slack(batch, options, weights, i) if finite else [Fraction(0)] * 2
         for part in (0, 1):
             found = (total.in_P, total.in_Q)[part].values[i]
             slopes = {name: (m.in_P, m.in_Q)[part].values[i] for name, m in own.items()}
@@ -101,36 +118,45 @@ def _require_summed(
             slack = slacks[part] + 8 * form.epsilon * size + form.smallest_normal
             right = math.isfinite(found) and abs(Fraction(found) - expected) <= slack
             complaint = "gradient in {} at {} of {} with {} is {}, not {}"
-            require(right, complaint, "PQ"[part], i, batch, options, found, expected)
+            parts = "PQ"[part], i, batch, options, found, expected
+            require(right, complaint, *parts, claim=claim)
 
 
 @clause("LOSS-6", source="Guide: SCMTrainingLoss and its default weights", since="0.2.0")
 def weighted_sum(subject: TrainingLosses, batch: Batch, options: Options) -> None:
-    """The training loss is fit + λ_margin·margin + λ_sign·sign + λ_rej·rejection up to rounding,
-    in value and gradient, the fit being chordal or implicit, the λ 0.1, 1 and 0.01 unless
-    configured, and weights given by name with a call replacing them; it returns the terms, too,
-    each bitwise the loss by itself, unweighted.
+    """The training loss is a weighted sum.
+
+    1. It is fit + λ_margin·margin + λ_sign·sign + λ_rej·rejection, up to rounding.
+    2. Its gradient is the same sum of the terms' gradients, up to rounding.
+    3. The fit is the chordal or the implicit loss, as configured.
+    4. Unless configured, λ_margin is 0.1, λ_sign is 1 and λ_rej is 0.01.
+    5. A weight given with a call, by the name of its term, replaces the configured one, or 1 for
+       the fit; it is a number or a scalar.
+    6. The training loss also returns each term, unweighted, bit for bit the loss by itself.
+    7. A term whose weight is the number 0 is returned, and changes neither the sum nor its
+       gradient, even if it is NaN.
     """
     total, terms = subject.training_loss(*batch, options)
     own = {name: measured for name, _, _, measured in _parts(subject, batch, options)}
-    require(terms.keys() == own.keys(), "the terms are {}", sorted(terms))
+    require(terms.keys() == own.keys(), "the terms are {}", sorted(terms), claim=6)
+    complaint = "{} of {} with {} is {}, not {}"
     for name, measured in own.items():
-        right = identical(terms[name], measured.value)
-        complaint = "{} of {} with {} is {}, not {}"
-        require(right, complaint, name, batch, options, terms[name], measured.value)
-    finite = all(map(math.isfinite, terms.values()))
-    require(finite, "the terms of {} with {} are {}", batch, options, terms)
-    exact = {name: Fraction(value) for name, value in terms.items()}
-    given = {name: Fraction(weight) for name, weight in options["given"].items()}
-    expected, form = (
-        composite(exact, used_weights(options), given),
-        FORMATS[working(batch[0].dtype)],
-    )
+        right, parts = identical(terms[name], measured.value), (name, batch, options)
+        claim = 3 if name == "fit" else 6
+        require(right, complaint, *parts, terms[name], measured.value, claim=claim)
+    summed = {name: own[name] for name in own.keys() - dropped(options)}
+    lost = not all(math.isfinite(m.value) for m in own.values())
+    if not all(math.isfinite(m.value) for m in summed.values()):
+        return
+    claim = 7 if lost else 5 if options["given"] else 1 if options["weights"] else 4
+    exact = {name: Fraction(m.value) for name, m in summed.items()}
+    weights, form = used_weights(options) | given_weights(options), FORMATS[working(batch[0].dtype)]
+    expected = composite(exact, weights)
     if expected <= form.largest / 2:
         slack = 4 * form.epsilon * expected + form.smallest_normal
         right = math.isfinite(total.value) and abs(Fraction(total.value) - expected) <= slack
-        require(right, "total of {} with {}: {}, not {}", batch, options, total.value, expected)
-    _require_summed(batch, options, total, own)
+        require(right, complaint, "sum", batch, options, total.value, expected, claim=claim)
+    _require_slopes(batch, options, total, summed, 7 if lost else 2)
 
 
 @clause(
@@ -138,7 +164,22 @@ def weighted_sum(subject: TrainingLosses, batch: Batch, options: Options) -> Non
     source="Ours: a misspelt weight that is accepted silently trains something else",
     since="0.2.0",
 )
-def known_names(subject: TrainingLosses, batch: Batch, options: Options) -> None:
-    """A weight given by a name that no term has is a ValueError."""
-    right = refused(ValueError, lambda: subject.training_loss(*batch, options))
-    require(right, "weights {} were accepted", options["given"])
+def refuses(subject: TrainingLosses, batch: Batch, options: Options) -> None:
+    """The training loss refuses what it cannot use.
+
+    1. A weight given by a name that no term has raises ValueError.
+    2. Targets of another shape than the predictions' raise ValueError.
+    3. A configured weight that is negative, infinite or NaN, a goal outside [0, 1], and a fit of
+       another name raise ValueError.
+    """
+    P, Q, y = batch
+    configured = (options["weights"] or {}).values()
+    usable = all(0 <= w < math.inf for w in configured) and 0 <= options["goal"] <= 1
+    faults = {
+        1: not options["given"].keys() <= set(TERMS),
+        2: y.shape != P.shape,
+        3: not usable or options["fit"] not in ("chordal", "implicit"),
+    }
+    for claim in [number for number, wrong in faults.items() if wrong]:
+        right = refused(ValueError, lambda: subject.training_loss(P, Q, y, options), claim=claim)
+        require(right, "{} with {} was accepted", batch, options, claim=claim)

@@ -23,8 +23,8 @@ def orientation(y):
 
 def decode(P, Q, tau):
     """Return P/Q, or NaN where |Q| < τ or there is no finite quotient."""
-    if P.shape != Q.shape:
-        raise ValueError(f"P has shape {P.shape}, Q {Q.shape}; make them alike")
+    if P.shape != Q.shape or not 0 <= tau < np.inf:
+        raise ValueError(f"shapes {P.shape} and {Q.shape} differ, or {tau} is no threshold")
     with np.errstate(all="ignore"):
         value = P / Q
     finite = np.isfinite(P) & np.isfinite(Q) & np.isfinite(value)

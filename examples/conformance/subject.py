@@ -1,5 +1,7 @@
 """``poles`` as a subject: the specification's arrays become NumPy's, and back."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import poles
 
@@ -21,7 +23,10 @@ def to_array(x):
 class Poles:
     """What ``poles`` has of the chapters LIFT and DEC."""
 
-    default_dtype = "float64"
+    def using_default_dtype(self, dtype):
+        if dtype != "float64":
+            raise Unsupported("integers become float64")
+        return nullcontext()
 
     def lift(self, y):
         Y_n, Y_d = poles.lift(to_numpy(y))
@@ -40,8 +45,8 @@ class Poles:
         return spec.lifting.Effects(to_array(given), tracked=False)
 
     def decode(self, case):
-        if case.gauge != "raw":
-            raise Unsupported("thresholds apply to |Q| itself only")
+        if case.gauge != "raw" or case.tau_infer > case.tau_train:
+            raise Unsupported("one threshold at a time, on |Q| itself")
         P, Q = to_numpy(case.P), to_numpy(case.Q)
         value = poles.decode(P, Q, case.tau_infer)
         trusted = poles.decode(P, Q, case.tau_train)

@@ -17,6 +17,9 @@ export function lift({ y }) {
 export function decode({ P, Q, tau_infer, tau_train, gauge }) {
   if (String(P.shape) !== String(Q.shape) || P.shape.length !== Q.shape.length)
     throw new RangeError("P and Q differ in shape");
+  if (!(0 <= tau_infer && tau_infer <= tau_train && tau_train < Infinity))
+    throw new RangeError("the thresholds do not exist");
+  if (gauge !== "raw" && gauge !== "unit") throw new RangeError("the gauge does not exist");
   const round = { float64: (x) => x, float32: Math.fround }[P.dtype];
   if (gauge !== "raw" || !round) return undefined;
   const size = Q.values.map(Math.abs);
@@ -30,12 +33,22 @@ export function decode({ P, Q, tau_infer, tau_train, gauge }) {
   return { value: { ...P, values }, bottom, gap };
 }
 
+// Quotients of this size and beyond are rounded to ∞.
+const overflow = {
+  float16: 65520,
+  bfloat16: 2 ** 128 * (1 - 2 ** -9),
+  float32: 2 ** 128 * (1 - 2 ** -25),
+  float64: Infinity,
+};
+
 export function bottom_mask({ form, first, second, tau }) {
+  const limit = overflow[first.dtype];
+  const low = (q) => singular(q) || q === 0 || Math.abs(q) < tau;
   const flagged = {
     value: () => false,
-    tuple: (q) => singular(q) || q === 0 || Math.abs(q) < tau,
+    tuple: (q, p) => low(q) || Math.abs(p / q) >= limit,
   }[form] ?? ((flag) => flag !== 0);
-  return { bottom: first.values.map((x, i) => singular(x) || flagged(second.values[i])) };
+  return { bottom: first.values.map((x, i) => singular(x) || flagged(second.values[i], x)) };
 }
 
 export function watch({ coverages, threshold, patience }) {

@@ -21,6 +21,8 @@ def decode(P, Q, tau_infer, tau_train, gauge):
     """Decode tuples at a threshold on their size, in double precision."""
     if P["shape"] != Q["shape"]:
         raise ValueError("P and Q differ in shape")
+    if not 0 <= tau_infer <= tau_train < math.inf or gauge not in ("raw", "unit"):
+        raise ValueError("the thresholds or the gauge do not exist")
     if gauge != "raw" or P["dtype"] != "float64":
         raise NotImplementedError
     values, gap = [], []
@@ -32,12 +34,22 @@ def decode(P, Q, tau_infer, tau_train, gauge):
     return {"value": {**P, "values": values}, "bottom": [v != v for v in values], "gap": gap}
 
 
+# Quotients of this size and beyond are rounded to ∞.
+OVERFLOW = {
+    "float16": 65520.0,
+    "bfloat16": 2.0**128 * (1 - 2.0**-9),
+    "float32": 2.0**128 * (1 - 2.0**-25),
+    "float64": math.inf,
+}
+
+
 def bottom_mask(form, first, second, tau):
     """Tell which outputs are ⊥."""
-    bottom = []
+    bottom, limit = [], OVERFLOW[first["dtype"]]
     for x, y in zip(first["values"], second["values"], strict=True):
         if form == "tuple":
-            bottom.append(not (math.isfinite(x) and math.isfinite(y)) or y == 0 or abs(y) < tau)
+            low = not (math.isfinite(x) and math.isfinite(y)) or y == 0 or abs(y) < tau
+            bottom.append(low or abs(x / y) >= limit)
         else:
             bottom.append(not math.isfinite(x) or (form != "value" and y != 0))
     return {"bottom": bottom}

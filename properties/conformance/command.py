@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import fill
 from typing import Final
 
 from tqdm import tqdm
@@ -20,8 +21,8 @@ from tqdm import tqdm
 from properties.conformance.judge import chosen_clauses, judge
 from properties.conformance.report import SUFFIXES, VERDICTS, Report
 from properties.conformance.reproduce import reproduced
-from properties.conformance.subjects import BUILT_IN, Chosen, choose
-from properties.conformance.verdicts import Options, Verdict
+from properties.conformance.subjects import BUILT_IN, Chosen, choose, unknown
+from properties.conformance.verdicts import WIDTH, Options, Verdict
 
 # Fewer clauses than these are tried sooner than a process has started.
 WORTH: Final = 12
@@ -32,7 +33,8 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="zeroproof-conformance",
         description="Hold a subject to the specification, clause by clause.",
-        epilog="Exit status: 0 if nothing fails or errs, 1 if something does, 2 for a wrong call.",
+        epilog="Exit status: 0 if nothing fails, 1 if a clause fails or is in error, 2 for a wrong "
+        "call or if all clauses are absent, 3 if a clause is unfinished and none fails.",
     )
     built_in = ", ".join(BUILT_IN)
     made.add_argument("--subject", required=True, help=f"module:object, or one of {built_in}")
@@ -41,8 +43,8 @@ def parser() -> argparse.ArgumentParser:
                       help=f"write a report, by suffix one of {SUFFIXES}; repeatable")  # fmt: skip
     made.add_argument("--examples", type=_positive, help="of every property; default: its own")
     made.add_argument("--seed", type=int, default=0, help="of the search; default: 0")
-    made.add_argument("--seconds", type=float, default=10.0,
-                      help="after which a clause's search is cut short; default: 10")  # fmt: skip
+    made.add_argument("--seconds", type=float, default=Options.seconds,
+                      help="after which a search is cut; default: %(default)g")  # fmt: skip
     made.add_argument("--jobs", type=_positive, default=os.cpu_count() or 1,
                       help="processes; default: one for every CPU")  # fmt: skip
     return made
@@ -76,7 +78,7 @@ def _judged(id: str, subject: str, options: Options) -> Verdict:
 def verdicts(
     ids: Sequence[str], chosen: Chosen, options: Options, jobs: int
 ) -> Iterator[tuple[str, Verdict | None]]:
-    """Walk what is going on: each clause that starts, without a verdict, or has one."""
+    """Walk the clauses: each as it starts, without a verdict, and each verdict."""
     if jobs == 1 or len(ids) < WORTH:
         for id in ids:
             yield id, None
@@ -116,13 +118,14 @@ def tried(ids: Sequence[str], chosen: Chosen, options: Options, jobs: int) -> li
 def summary(report: Report) -> str:
     """Return the counts, and what does not hold."""
     (*_, (_, counts)) = report.counts()
-    lines = [f"{report.subject}: " + ", ".join(f"{counts[v]} {v}" for v in VERDICTS)]
+    told = ", ".join(f"{counts[name]} {word}" for name, word in VERDICTS.items() if counts[name])
+    lines = [f"{report.subject}: {told}", *(fill(text, WIDTH) for text in report.notes)]
     for verdict in report.verdicts:
-        found = verdict.counterexample
-        if found and verdict.verdict in ("fails", "error"):
+        if verdict.verdict in ("fails", "error", "unfinished"):
             why = f" ({verdict.reason})" if verdict.reason else ""
-            lines += ["", f"{verdict.id} {verdict.verdict}{why}: {found.found}"]
-            lines += [found.snippet] if found.snippet else []
+            lines += ["", fill(f"{verdict.id} {verdict.verdict}{why}", WIDTH)]
+        for found in verdict.shown:
+            lines += ["", found.told, *([found.snippet] if found.snippet else [])]
     return "\n".join(lines)
 
 
@@ -141,13 +144,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         command.error(str(error))
     try:
-        chosen.make()
+        others = unknown(chosen.make())
     except Exception as error:
         command.error(f"subject {given.subject!r} could not be made: {error!r}")
     options = Options(given.examples, given.seed, given.seconds)
     with quiet():
-        report = Report(given.subject, options, reproduced(tried(ids, chosen, options, given.jobs)))
+        found = reproduced(tried(ids, chosen, options, given.jobs))
+    report = Report(given.subject, options, found, others)
     for path in given.report:
         report.write(path)
     sys.stdout.write(summary(report) + "\n")
-    return 0 if report.sound else 1
+    return report.status

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import re
+import math
 import time
 import traceback
 from collections.abc import Iterator
@@ -26,10 +26,8 @@ from spec import CLAUSES, Violation, check
 # The packages of predicates and of properties: what fails in them fails outside of the subject.
 OUTSIDE: Final = (check.__module__.partition(".")[0], __name__.partition(".")[0])
 SEARCH: Final = (Phase.generate, Phase.shrink)
-MOST: Final = 8  # counterexamples of one clause
-# Of what fails: names, strings and singular numbers; not what the inputs of one fault differ by.
-WORD: Final = re.compile(r"(?<![\w.'])(?:\w+=)?'\w*'|(?<![\w.'])[A-Za-z_]\w*")
-VARIED: Final = re.compile(r"\b(?:layout|samples)='\w*'|\b(?:True|False)\b|b?float\d+")
+SPARE: Final = 2  # counterexamples of one claim, should one not show again
+SHRINKING: Final = 10.0  # seconds for a smaller counterexample
 
 
 class Enough(BaseException):
@@ -42,21 +40,29 @@ class Trial:
 
     id: str
     reference: Reference
-    deadline: float = 0.0
+    seconds: float = math.inf  # that a search may take after its first input
+    deadline: float = math.inf
     tried: int = 0
-    cut_short: bool = False
+    cut: bool = False
     absent: str = ""
     errs: bool = False  # Whether an error ends the search, too; first it is one for failures.
-    explicit: bool = False  # Whether inputs were chosen by hand, each for a fault of its own.
-    found: dict[VerdictName, dict[Any, Counterexample]] = field(default_factory=dict)
+    found: dict[VerdictName, dict[str, list[Counterexample]]] = field(default_factory=dict)
 
     def judge(self, id: str, subject: object, inputs: tuple[object, ...]) -> None:
         """Check the clause at some inputs, and note what happens; others are not asked for."""
         if id != self.id:
             return
-        if time.monotonic() > self.deadline and (self.tried or self.found or self.absent):
-            self.cut_short = True
+        if time.monotonic() > self.deadline:
+            self.cut = True
             raise Enough
+        try:
+            self.check(id, subject, inputs)
+        finally:
+            # The first input may have to import and to compile, so the clock starts after it.
+            self.deadline = min(self.deadline, time.monotonic() + self.seconds)
+
+    def check(self, id: str, subject: object, inputs: tuple[object, ...]) -> None:
+        """Check the clause at some inputs, and raise what ends a search."""
         try:
             check(id, subject, *inputs)
         except Unsupported as absent:
@@ -72,18 +78,22 @@ class Trial:
             least, at = smaller(id, subject, error, inputs)
             self.note(least, snippet(id, self.reference, *at))
             if isinstance(error, Violation) or self.errs:
+                if self.seconds < math.inf:
+                    self.seconds = min(self.seconds, SHRINKING)
                 raise
             return
         self.tried += 1
 
     def note(self, error: BaseException, program: str) -> None:
-        """Keep the shortest program of each shape and of each explicit example."""
+        """Keep the shortest programs of each claim that is broken, of each type of error."""
         kind: VerdictName = "fails" if isinstance(error, Violation) else "error"
-        found = str(error) if kind == "fails" else _told(error)
-        shapes = self.found.setdefault(kind, {})
-        shape = program if self.explicit else shape_of(found + program)
-        if shape not in shapes or len(program) <= len(shapes[shape].snippet):
-            shapes[shape] = Counterexample(found, program, type(error).__qualname__)
+        claim, found = "", _told(error)
+        if isinstance(error, Violation):
+            claim, found = CLAUSES[self.id].claims[error.claim - 1].id, str(error)
+        this = Counterexample(found, program, type(error).__qualname__, claim)
+        known = self.found.setdefault(kind, {}).setdefault(claim or this.exception, [])
+        if this not in known:
+            known[:] = sorted([*known, this], key=lambda shown: len(shown.snippet))[:SPARE]
 
     def run(self, test: Property, arguments: dict[str, Any], subject: object) -> None:
         """Run a property; what it raises has been noted, or comes from outside of a check."""
@@ -104,25 +114,19 @@ class Trial:
     def verdict(self, seconds: float) -> Verdict:
         """Return the verdict on all that was tried: a failure counts more than an error."""
         reason = f"not tried in part: {self.absent}" if self.absent else ""
-        for kind in ("fails", "error"):
+        kinds: tuple[VerdictName, ...] = ("fails", "error")
+        for kind in kinds:
             if kind in self.found:
-                shown = sorted(self.found[kind].values(), key=lambda found: len(found.snippet))
-                told = self.id, kind, self.tried, seconds, self.cut_short, reason, shown[0]
-                return Verdict(*told, tuple(shown[1:MOST]))
+                shown = [found for claim in sorted(self.found[kind].items()) for found in claim[1]]
+                told = self.id, kind, self.tried, seconds, reason, shown[0]
+                return Verdict(*told, tuple(shown[1:]))
+        if self.cut:
+            reason = "; ".join(filter(None, ["give it more time by --seconds", reason]))
+            return Verdict(self.id, "unfinished", self.tried, seconds, reason)
         if self.tried:
-            return Verdict(self.id, "holds", self.tried, seconds, self.cut_short, reason)
+            return Verdict(self.id, "holds", self.tried, seconds, reason)
         reason = self.absent or "none of its inputs could be tried"
-        return Verdict(self.id, "absent", 0, seconds, self.cut_short, reason)
-
-
-def shape_of(text: str) -> frozenset[str]:
-    """Return the words of a complaint and its program: what has the same ones is told once.
-
-    Example:
-        >>> sorted(shape_of("Array((1.0, nan, -2e-05), (3,), dtype='float16') is -inf"))
-        ['Array', "dtype=''", 'inf', 'is', 'nan']
-    """
-    return frozenset(WORD.findall(VARIED.sub("", text)))
+        return Verdict(self.id, "absent", 0, seconds, reason)
 
 
 def _told(error: BaseException) -> str:
@@ -193,19 +197,15 @@ def judge(id: str, chosen: Chosen, options: Options) -> Verdict:
 
 
 def _tried(id: str, chosen: Chosen, options: Options) -> Trial:
+    """Run the explicit examples, of which none is left out, and then the searches."""
     trial, subject = Trial(id, chosen.reference), chosen.make()
-    end = time.monotonic() + options.seconds
     JUDGE.set(trial.judge)
     runs = [(*found, phases) for found in trials_of(id) for phases in phases_of(found[0])]
+    runs.sort(key=lambda run: run[2] == SEARCH)
     for trial.errs in (False, True):
-        for place, (test, arguments, phases) in enumerate(runs):
-            if time.monotonic() > end and (trial.tried or trial.found):
-                trial.cut_short = True
-                break
-            # Each search gets its share of the time, so that a slow one leaves some to others.
-            left = (end - time.monotonic()) / (len(runs) - place if phases == SEARCH else 1)
-            trial.deadline = time.monotonic() + left
-            trial.explicit = phases != SEARCH
+        for test, arguments, phases in runs:
+            trial.seconds = options.seconds if phases == SEARCH else math.inf
+            trial.deadline = math.inf
             with searching(test, f"{id} {test.__name__} {arguments}", options, phases):
                 trial.run(test, arguments, subject)
         if "fails" in trial.found or "error" not in trial.found:

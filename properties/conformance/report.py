@@ -13,22 +13,43 @@ from typing import Any, Final
 from properties.conformance.verdicts import Counterexample, Options, Verdict
 from spec import CLAUSES, SPEC_VERSION
 
-VERDICTS: Final = ("holds", "fails", "absent", "error")
+# Each with how the summary counts it.
+VERDICTS: Final = {"holds": "hold", "unfinished": "unfinished", "fails": "fail",
+                   "absent": "absent", "error": "in error"}  # fmt: skip
 SUFFIXES: Final = (".json", ".md", ".html")
+NOTHING: Final = (
+    "The subject has nothing that these clauses ask for: "
+    "give it the methods that 'python -m spec show ID' lists, or choose other --clauses."
+)
 
 
 @dataclass(frozen=True)
 class Report:
-    """What one run found on a subject."""
+    """What one run found on a subject; ``unknown`` are its methods that no protocol names."""
 
     subject: str
     options: Options
     verdicts: Sequence[Verdict]
+    unknown: tuple[str, ...] = ()
 
     @property
     def sound(self) -> bool:
-        """Whether nothing failed or erred."""
-        return all(v.verdict in ("holds", "absent") for v in self.verdicts)
+        """Whether each clause holds or is absent, and not all are absent."""
+        return self.status == 0
+
+    @property
+    def status(self) -> int:
+        """The exit status: 1 if a clause fails or errs, 2 if all are absent, 3 if unfinished."""
+        found = {verdict.verdict for verdict in self.verdicts}
+        if found & {"fails", "error"}:
+            return 1
+        return 2 if found == {"absent"} else 3 if "unfinished" in found else 0
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences about the subject's methods."""
+        told = [f"Unknown methods: {', '.join(self.unknown)}."] if self.unknown else []
+        return told + ([NOTHING] if self.status == 2 else [])
 
     def counts(self) -> list[tuple[str, Counter[str]]]:
         """Return how many clauses of each chapter got each verdict, and of all."""
@@ -43,7 +64,7 @@ class Report:
         examples = self.options.examples or "each property's own number of"
         return (
             f"Specification {SPEC_VERSION}; seed {self.options.seed}, {examples} examples, "
-            f"at most about {self.options.seconds:g} seconds a clause."
+            f"at most {self.options.seconds:g} seconds a search."
         )
 
     def write(self, path: Path) -> None:
@@ -54,8 +75,7 @@ class Report:
 
 def note(verdict: Verdict) -> str:
     """Return in a line how a clause was tried."""
-    tried = f"{verdict.examples} inputs in {verdict.seconds:.1f} s"
-    return tried + (", cut short" if verdict.cut_short else "")
+    return f"{verdict.examples} inputs in {verdict.seconds:.1f} s"
 
 
 def as_json(report: Report) -> str:
@@ -67,6 +87,7 @@ def as_json(report: Report) -> str:
         "subject": report.subject,
         "spec_version": SPEC_VERSION,
         "options": asdict(report.options),
+        "unknown": report.unknown,
         "clauses": clauses,
     }
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
@@ -82,7 +103,7 @@ def from_json(text: str) -> Report:
     if data["spec_version"] != SPEC_VERSION:
         raise ValueError(
             f"the report on {data['subject']} was made under specification "
-            f"{data['spec_version']}, which is {SPEC_VERSION} now; make it anew"
+            f"{data['spec_version']}, and this is {SPEC_VERSION}; run 'nox -s reports'"
         )
     verdicts = []
     for entry in data["clauses"]:
@@ -91,7 +112,8 @@ def from_json(text: str) -> Report:
         known["counterexample"] = found and Counterexample(**found)
         known["others"] = tuple(Counterexample(**other) for other in known["others"])
         verdicts.append(Verdict(**known))
-    return Report(data["subject"], Options(**data["options"]), verdicts)
+    options, unknown = Options(**data["options"]), tuple(data.get("unknown", ()))
+    return Report(data["subject"], options, verdicts, unknown)
 
 
 def _fenced(text: str, language: str = "text") -> str:
@@ -113,7 +135,8 @@ def _plain(text: str) -> str:
 def as_markdown(report: Report) -> str:
     """Return a report as Markdown: counts by chapter, then every clause."""
     lines = [f"# Conformance of {_plain(report.subject)}", "", report.how(), ""]
-    lines += [f"| chapter | {' | '.join(VERDICTS)} |", "|---" * 5 + "|"]
+    lines += [f"{_plain(told)}\n" for told in report.notes]
+    lines += [f"| chapter | {' | '.join(VERDICTS)} |", "|---" * (1 + len(VERDICTS)) + "|"]
     for chapter, counts in report.counts():
         lines.append(f"| {chapter} | " + " | ".join(str(counts[v]) for v in VERDICTS) + " |")
     for verdict in report.verdicts:
@@ -122,7 +145,7 @@ def as_markdown(report: Report) -> str:
         reason = _plain(verdict.reason[:1].upper() + verdict.reason[1:])
         lines += ["", f"{reason}."] if reason else []
         for found in verdict.shown:
-            lines += ["", _fenced(found.found)]
+            lines += ["", _fenced(found.told)]
             lines += ["", _fenced(found.snippet, "python")] if found.snippet else []
             lines += ["", "Reproduced alone." if found.reproduced else "Not reproduced alone."]
     return "\n".join(lines) + "\n"
@@ -130,9 +153,9 @@ def as_markdown(report: Report) -> str:
 
 STYLE: Final = """
 :root { color-scheme: light dark; --rule: #8884; --holds: #1d5c3a; --fails: #a3212f;
-  --absent: #666; --error: #8a5a00; }
+  --absent: #666; --error: #8a5a00; --unfinished: #5a4a9a; }
 @media (prefers-color-scheme: dark) { :root { --holds: #8fd6ae; --fails: #f0a8b4;
-  --absent: #aaa; --error: #e3cf86; } }
+  --absent: #aaa; --error: #e3cf86; --unfinished: #b9aef0; } }
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; padding: 1rem; max-width: 60rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .15rem .7rem; text-align: right; border-bottom: 1px solid var(--rule); }
@@ -144,6 +167,7 @@ pre { overflow-x: auto; padding: .6rem; border: 1px solid var(--rule); font-size
 .note { opacity: .75; font-size: .85rem; }
 .holds { color: var(--holds); } .fails { color: var(--fails); }
 .absent { color: var(--absent); } .error { color: var(--error); }
+.unfinished { color: var(--unfinished); }
 @media (max-width: 30rem) { th, td { padding: .15rem .3rem; font-size: .8rem; } }
 """
 
@@ -155,7 +179,7 @@ def _section(verdict: Verdict) -> str:
     lines += [f"<p>{sentence}</p>", f'<p class="note">{escape(note(verdict))}</p>']
     lines += [f"<p>{escape(verdict.reason)}</p>"] if verdict.reason else []
     for found in verdict.shown:
-        lines += [f"<pre>{escape(found.found)}</pre>"]
+        lines += [f"<pre>{escape(found.told)}</pre>"]
         lines += [f"<pre>{escape(found.snippet)}</pre>"] if found.snippet else []
         alone = "Reproduced alone." if found.reproduced else "Not reproduced alone."
         lines += [f'<p class="note">{alone}</p>']
@@ -173,6 +197,7 @@ def as_html(report: Report) -> str:
     parts = ["<!doctype html>", '<html lang="en"><head><meta charset="utf-8">']
     parts += ['<meta name="viewport" content="width=device-width, initial-scale=1">']
     parts += [f"<title>{title}</title><style>{STYLE}</style></head><body><h1>{title}</h1>"]
-    parts += [f"<p>{escape(report.how())}</p>", f"<table><tr><th>chapter</th>{heads}</tr>"]
+    parts += [f"<p>{escape(told)}</p>" for told in [report.how(), *report.notes]]
+    parts += [f"<table><tr><th>chapter</th>{heads}</tr>"]
     parts += [*rows, "</table>", *map(_section, report.verdicts), "</body></html>"]
     return "\n".join(parts) + "\n"

@@ -37,7 +37,7 @@ def raised(snippets: Sequence[str]) -> list[str]:
 
 
 def reproduced(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Run the counterexamples alone; what does not show again there is no failure of a clause."""
+    """Run the counterexamples alone; a failure that does not reproduce is reported as an error."""
     snippets = [c.snippet for v in verdicts for c in v.shown if c.snippet]
     found = raised(snippets) if snippets else []
     again = dict(zip(snippets, found, strict=True)) | {NOTHING: NOTHING}
@@ -48,7 +48,8 @@ def _settled(verdict: Verdict, again: Mapping[str, str]) -> Verdict:
     if verdict.counterexample is None:
         return verdict
     settled = [replace(c, reproduced=again[c.snippet] == c.exception) for c in verdict.shown]
-    first, *others = [c for c in settled if c.reproduced] or settled[:1]
+    told = {c.claim or c.exception: c for c in reversed(settled) if c.reproduced}
+    first, *others = [c for c in settled if c in told.values()] or settled[:1]
     if first.reproduced:
         return replace(verdict, counterexample=first, others=tuple(others))
     reason = "not reproduced by its snippet alone"

@@ -6,19 +6,23 @@ import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import reduce
 from typing import Any, Final
 
 from properties.assertions import Reference
+from properties.conformance.suite import STEPS
+from spec import CLAUSES
+from spec.offer import methods, protocol_of
 
 _SUBJECTS: Final = f"{__name__.partition('.')[0]}.subjects"
 BUILT_IN: Final = {
     "exact": f"{_SUBJECTS}.exact:Exact",
-    "zeroproof": f"{_SUBJECTS}.ours:ZeroProof",
+    "zeroproof": f"{_SUBJECTS}.zeroproof:ZeroProof",
     "zeroproof-compiled": f"{_SUBJECTS}.variants:Compiled",
     "zeroproof-cuda": f"{_SUBJECTS}.variants:Cuda",
-    "zeroproofml-0.4.3": f"{_SUBJECTS}.public:version_0_4_3",
-    "zeroproofml-0.6.1": f"{_SUBJECTS}.public:version_0_6_1",
+    "zeroproofml-0.4.3": f"{_SUBJECTS}.third_party:version_0_4_3",
+    "zeroproofml-0.6.1": f"{_SUBJECTS}.third_party:version_0_6_1",
 }
 
 
@@ -68,3 +72,29 @@ def choose(name: str) -> Chosen:
     if inspect.isclass(found) or inspect.isroutine(found):
         return Chosen(name, Reference(module, f"{path}()"), found)
     return Chosen(name, Reference(module, path), lambda: found)
+
+
+def _methods(place: Any) -> set[str]:
+    """Return the names of the public methods that a class, a module or an object holds itself."""
+    found = set()
+    for name, member in getattr(place, "__dict__", {}).items():
+        function = getattr(member, "fget", None) or getattr(member, "__func__", member)
+        public = inspect.isfunction(function) and not name.startswith("_")
+        if public and not (inspect.ismodule(place) and function.__module__ != place.__name__):
+            found.add(name)
+    return found
+
+
+def unknown(subject: object) -> tuple[str, ...]:
+    """Return the public methods of a subject that no protocol names, and what may be meant.
+
+    What the suite's own classes have besides serves their subclasses.
+    """
+    known = {name for clause in CLAUSES.values() for name in methods(protocol_of(clause))}
+    found: set[str] = set()
+    for place in [subject, *type(subject).__mro__]:
+        own = getattr(place, "__module__", "").startswith(_SUBJECTS) and place is not subject
+        known |= _methods(place) if own else set()
+        found |= _methods(place)
+    near = {name: get_close_matches(name, known, 1) for name in sorted(found - known - {STEPS})}
+    return tuple(f"{n} (did you mean {m[0]}?)" if m else n for n, m in near.items())

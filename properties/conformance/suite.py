@@ -18,6 +18,7 @@ NAMED: Final = re.compile(r"test_([A-Z]+)_(?:(\d+)_(?:(to|and)_(\d+)_)?)?")
 # It drives a subject step by step, so no single call shows its failure; STOP-3's other property
 # tries the same plans.
 STEPWISE: Final = "test_STOP_3_side_by_side"
+STEPS: Final = "begin"  # the method that only it asks for
 
 
 def marks(test: Property, name: str) -> list[Any]:

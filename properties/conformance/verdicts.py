@@ -1,44 +1,62 @@
-"""What becomes of a clause: a verdict, and what shows it."""
+"""What is found of a clause: a verdict, and what shows it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from textwrap import fill, wrap
+from typing import Final, Literal, TypeAlias
 
-VerdictName: TypeAlias = Literal["holds", "fails", "absent", "error"]
+from spec import CLAUSES
+
+VerdictName: TypeAlias = Literal["holds", "unfinished", "fails", "absent", "error"]
+WIDTH: Final = 98
+MOST: Final = 16  # lines of what was found
 
 
 @dataclass(frozen=True)
 class Options:
-    """How long to search, and from which seed."""
+    """How many inputs to try, from which seed, and the seconds after which a search is cut."""
 
     examples: int | None = None
     seed: int = 0
-    seconds: float = 10.0
+    seconds: float = 120.0
 
 
 @dataclass(frozen=True)
 class Counterexample:
-    """What was found, by which program it is found again, and whether it was."""
+    """What was found, by which program it is found again, and whether it was.
+
+    ``claim`` is the id of the claim that is broken, empty for an error.
+    """
 
     found: str
     snippet: str
     exception: str
+    claim: str = ""
     reproduced: bool | None = None
+
+    @property
+    def told(self) -> str:
+        """The claim, if one is broken, and what was found, in lines that fit a terminal."""
+        claims = CLAUSES[self.claim.rpartition(".")[0]].claims if self.claim else ()
+        texts = [fill(f"{c.id}: {c.text}", WIDTH) for c in claims if c.id == self.claim]
+        lines = [part for line in self.found.splitlines() for part in wrap(line, WIDTH)]
+        if len(lines) > MOST:
+            lines[MOST // 2 : -MOST // 2] = ["…"]
+        return "\n".join([*texts, *lines])
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a clause."""
+    """What is found of a clause after so many inputs."""
 
     id: str
     verdict: VerdictName
     examples: int
     seconds: float
-    cut_short: bool = False
     reason: str = ""
     counterexample: Counterexample | None = None
-    others: tuple[Counterexample, ...] = ()  # of other shapes, so that one fault hides no other
+    others: tuple[Counterexample, ...] = ()  # of other claims, so that no fault hides another
 
     @property
     def shown(self) -> tuple[Counterexample, ...]:

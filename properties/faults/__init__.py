@@ -3,7 +3,27 @@
 A module for each chapter; ``nox -s faults`` shows that every claim catches its own.
 """
 
-from properties.faults import thresholds
+from properties.faults import (
+    algebra,
+    bottom,
+    coverage,
+    decoding,
+    lifting,
+    loss_numerics,
+    losses,
+    thresholds,
+)
 from properties.faults.register import FAULTS, Fault
 
-__all__ = ["FAULTS", "Fault", "thresholds"]
+__all__ = [
+    "FAULTS",
+    "Fault",
+    "algebra",
+    "bottom",
+    "coverage",
+    "decoding",
+    "lifting",
+    "loss_numerics",
+    "losses",
+    "thresholds",
+]

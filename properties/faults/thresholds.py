@@ -2,44 +2,35 @@
 
 import random
 
-from properties.faults.register import fault
+from properties.faults.register import fault, zeroproof_fault
 
-fault(
-    "TAU-1.1",
-    "τ is normal about the midpoint, so some draws lie beyond the ends.",
-    draw=lambda draw, low, high, seed, count: [
-        random.Random(tau).gauss((low + high) / 2, (high - low) / 2)
-        for tau in draw(low, high, seed, count)
-    ],
-)
-fault(
-    "TAU-2.1",
-    "A jitter is added after the draw.",
-    draw=lambda draw, *a: [tau * (1 + 2.0**-50) for tau in draw(*a)],
-)
-fault(
-    "TAU-3.1",
-    "Crossed ends are swapped in silence.",
-    draw=lambda draw, low, high, *a: draw(min(low, high), max(low, high), *a),
-)
-fault(
-    "TAU-4.1",
-    "τ is drawn from the global generator where no seed is given.",
-    draw=lambda draw, low, high, seed, count: [
-        tau if seed is not None else random.uniform(low, high)
-        for tau in draw(low, high, seed, count)
-    ],
-)
+# fmt: off
+fault("TAU-1.1", "τ is normal about the midpoint, so some draws lie beyond the ends.",
+    draw=lambda draw, low, high, seed, count:
+        [random.Random(tau).gauss((low + high) / 2, (high - low) / 2)
+        for tau in draw(low, high, seed, count)])
+fault("TAU-2.1", "A jitter is added after the draw.",
+    draw=lambda draw, *a: [tau * (1 + 2.0**-50) for tau in draw(*a)])
+zeroproof_fault("TAU-2.1", "τ is (1 − u)·τ_min + u·τ_max, which rounds.",
+    "zeroproof.training.gap.between",
+    lambda real, low, high, u: (1 - u) * low + u * high)
+fault("TAU-3.1", "Negative ends are taken for 0.",
+    draw=lambda draw, low, high, *a: draw(max(low, 0.0), max(high, 0.0), *a))
+fault("TAU-3.1", "An infinite end is taken for a large one.",
+    draw=lambda draw, low, high, *a: draw(low, min(high, 1e308), *a))
+fault("TAU-3.2", "Crossed ends are swapped in silence.",
+    draw=lambda draw, low, high, *a: draw(min(low, high), max(low, high), *a))
+fault("TAU-3.3", "An upper end of 0 raises ValueError.",
+    draw=lambda draw, low, high, *a: draw(low, high or -1.0, *a))
+fault("TAU-4.1", "τ is drawn from the global generator where no seed is given.",
+    draw=lambda draw, low, high, seed, count: [tau if seed is not None
+        else random.uniform(low, high) for tau in draw(low, high, seed, count)])
+fault("TAU-4.1", "A seed is that of the global generator.",
+    draw=lambda draw, low, high, seed, count: (draw(low, high, seed, count) if seed is None
+        else random.seed(seed) or [low] * count))
 fault("TAU-5.1", "The seed is ignored.", draw=lambda draw, a, b, seed, n: draw(a, b, None, n))
-fault(
-    "TAU-5.1",
-    "The generator is seeded anew for every draw, so that all are equal.",
-    draw=lambda draw, a, b, seed, n: draw(a, b, seed, 1) * n,
-)
-fault(
-    "TAU-6.1",
-    "τ is the mean of three draws, so it keeps to the middle.",
-    draw=lambda draw, a, b, seed, n: [
-        sum(draws) / 3 for draws in zip(*[iter(draw(a, b, seed, 3 * n))] * 3, strict=True)
-    ],
-)
+fault("TAU-5.2", "The generator is seeded for every draw, so that all draws are equal.",
+    draw=lambda draw, a, b, seed, n: draw(a, b, seed, 1) * n)
+fault("TAU-6.1", "τ is the mean of three draws, so it keeps to the middle.",
+    draw=lambda draw, a, b, seed, n: [sum(draws) / 3
+        for draws in zip(*[iter(draw(a, b, seed, 3 * n))] * 3, strict=True)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -109,16 +111,23 @@ class Disturbed:
     def loss(self, outputs: Tensor, lifted: Batch) -> Tensor:
         """Draw, and fail if that is asked for."""
         torch.rand(3)
+        random.random()
+        if "numpy" in sys.modules:
+            sys.modules["numpy"].random.random()
         if self._fails:
             raise KeyError("validation fails")
         return outputs.square().mean()
 
     def _state(self) -> dict[str, str]:
+        numpy: Any = sys.modules.get("numpy")
         return {
             "parameters": repr([p.tolist() for p in self.model.parameters()]),
             "gradients": repr([p.grad for p in self.model.parameters()]),
             "buffers": repr([b.tolist() for b in self.model.buffers()]),
-            "random state": repr(torch.get_rng_state().tolist()),
+            "torch": repr(torch.get_rng_state().tolist()),
+            "cuda": repr(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else ""),
+            "python": repr(random.getstate()),
+            "numpy": repr(numpy.random.get_state()[1].tolist() if numpy else ""),
             "modes": repr([m.training for m in self.model.modules()]),
         }
 

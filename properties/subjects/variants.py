@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import wraps
 from inspect import isfunction
 from typing import Any
+from unittest import mock
 
 import torch
 
@@ -18,6 +19,8 @@ from properties.subjects.zeroproof.decoding import ZeroProofDecoding
 from properties.subjects.zeroproof.lifting import ZeroProofLifting
 from properties.subjects.zeroproof.losses import ZeroProofLosses
 from properties.subjects.zeroproof.policies import ZeroProofPolicies
+from properties.subjects.zeroproof.rational import ZeroProofRational
+from spec.losses import Measured
 from spec.runs import Plan, Trace
 
 
@@ -29,6 +32,33 @@ class Compiled:
         if plan.ranks > 1:
             raise Unsupported("compiled code is tried in one process")
         return ZeroProof().train_compiled(plan)
+
+
+class Waiting(ZeroProof):
+    """``zeroproof.losses`` as on a device, and compiled for one, as far as a CPU can show it.
+
+    Numbers stay tensors, for to read them would take a wait; slopes are computed in the backward.
+    """
+
+    again = True
+
+    def loss(self, *arguments: Any, **options: Any) -> Measured:
+        """Return a loss."""
+        with self._waiting():
+            return super().loss(*arguments, **options)
+
+    def training_loss(self, *arguments: Any) -> tuple[Measured, dict[str, float]]:
+        """Return the training loss."""
+        with self._waiting():
+            return super().training_loss(*arguments)
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for module in ("losses.slopes", "training.transfer"):
+                path = f"zeroproof.{module}.waits"
+                stack.enter_context(mock.patch(path, return_value=True))
+            yield
 
 
 class Cuda(ZeroProof):
@@ -64,6 +94,7 @@ for part in (
     ZeroProofLifting,
     ZeroProofLosses,
     ZeroProofPolicies,
+    ZeroProofRational,
 ):
     for name, member in vars(part).items():
         if isfunction(member) and not name.startswith("_") and name not in vars(Cuda):

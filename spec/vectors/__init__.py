@@ -25,13 +25,14 @@ from . import (
     measures,
     terms,
     trainings,
+    updates,
 )
 from .cases import OPERATIONS, Case, written
 
 __all__ = [
     "FORMAT", "OPERATIONS", "SCHEMA", "VECTORS", "WITHOUT", "Case", "all_cases", "bottoms", "cases",
     "composites", "coverages", "decodes", "gradients", "lifts", "lines", "measures", "terms",
-    "trainings", "write",
+    "trainings", "updates", "write",
 ]  # fmt: skip
 
 FORMAT: Final = 1
@@ -44,6 +45,8 @@ WITHOUT: Final = {
     "TAU-4": "it is about a state that must stay as it is, whatever that is",
     "TAU-5": "it compares draws of one implementation with each other",
     "TAU-6": "it is about the distribution of many draws",
+    "TAU-9": "it is about the distribution of many draws, and compares runs with each other",
+    "DEC-8": "it is about the modes of a model, which is the host library's own",
     "AMP-4": "it leaves open which dtypes there are",
     "STEP-4": "it is about when the host waits",
     "STEP-6": "it compares two ways to run one implementation",
@@ -52,6 +55,7 @@ WITHOUT: Final = {
     "RES-2": "it is about a file while it is written",
     "RES-3": "it is about files whose form is an implementation's own",
     "RES-4": "it is about signals of the operating system",
+    "RES-6": "it is about files whose form is an implementation's own",
 }
 """The clauses that have no value, and why."""
 

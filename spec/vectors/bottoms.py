@@ -10,14 +10,8 @@ from typing import Any, Final
 
 from ..algebra import Bottom
 from ..arrays import Array
-from ..bottom import (
-    ARITY,
-    NEAR_LARGEST,
-    broadcast,
-    in_real_domain,
-    result,
-    spread,
-)
+from ..bottom import NEAR_LARGEST
+from ..carriers import ARITY, broadcast, in_real_domain, result, spread
 from ..formats import FORMATS, from_ieee, nearest
 from .cases import ANYTHING, ZERO, Case, Within, filled, operation
 from .numbers import SINGULAR, edges, some, uniform

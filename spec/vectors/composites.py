@@ -11,10 +11,17 @@ from typing import Any, Final
 
 from ..arrays import Array
 from ..formats import FORMATS
-from ..loss_terms import rejection
-from ..losses import GAMMA, _slopes, counted, lacking, row
-from ..training_loss import Batch, Options, _slack, lifted, used_weights
-from .cases import ANYTHING, Case, Within, filled, operation
+from ..losses import GAMMA, _slopes, counted, rejection_slopes, row
+from ..training_loss import (
+    Batch,
+    Options,
+    _slack,
+    given_weights,
+    lifted,
+    number,
+    used_weights,
+)
+from .cases import Case, Within, filled, operation
 from .measures import elements, rejection_range, value_range
 
 WEIGHTS: Final[tuple[Mapping[str, float] | None, ...]] = (
@@ -36,14 +43,15 @@ def _terms(batch: Batch, options: Options) -> dict[str, Within]:
     found: dict[str, Within] = {}
     for name, loss in {"fit": options["fit"], "margin": "margin", "sign": "sign"}.items():
         kept = counted(loss, case[3], oriented if loss == "sign" else None)
-        guard = Fraction(GAMMA if loss == "implicit" else options["tau"])
+        guard = Fraction(GAMMA if loss == "implicit" else number(options["tau"]))
         found[name] = value_range(loss, case, kept, guard, 1)
-    return found | {"rejection": rejection_range(case, None, options["tau"], options["goal"], 1)}
+    return found | {
+        "rejection": rejection_range(case, None, number(options["tau"]), options["goal"], 1)
+    }
 
 
 def _total(terms: Mapping[str, Within], options: Options, dtype: str) -> Within:
-    given = {name: Fraction(weight) for name, weight in options["given"].items()}
-    weights, form = used_weights(options) | given, FORMATS[dtype]
+    weights, form = used_weights(options) | given_weights(options), FORMATS[dtype]
     low = sum(weights[name] * (term.least or 0) for name, term in terms.items())
     high = sum(weights[name] * (term.most or 0) for name, term in terms.items())
     slack = TOTAL_ROUNDINGS * form.epsilon * high + form.smallest_normal
@@ -51,18 +59,18 @@ def _total(terms: Mapping[str, Within], options: Options, dtype: str) -> Within:
 
 
 def _gradients(batch: Batch, options: Options) -> dict[str, Any]:
-    """Return what the gradients of the total may be; that of the rejection is left open."""
+    """Return what the gradients of the total may be."""
     case, oriented = lifted(*batch)
-    weights = used_weights(options) | {n: Fraction(w) for n, w in options["given"].items()}
+    weights, tau = used_weights(options) | given_weights(options), number(options["tau"])
     form, size = FORMATS[batch[0].dtype], len(batch[0].values)
-    coverage, bottoms = lacking(case, options["tau"])
-    charged = rejection(coverage, Fraction(options["goal"])) * weights["rejection"] != 0
+    raising = rejection_slopes(case, tau, options["goal"])
     ranges: list[list[Any]] = [[], []]
     for i in range(size):
-        lows, highs, sizes = ([Fraction(0)] * 2 for _ in range(3))
+        pushed = [Fraction(0), weights["rejection"] * raising.get(i, 0)]
+        lows, highs, sizes = list(pushed), list(pushed), [weights["rejection"]] * 2
         for name, loss in {"fit": options["fit"], "margin": "margin", "sign": "sign"}.items():
             kept = counted(loss, case[3], oriented if loss == "sign" else None)
-            guard = Fraction(GAMMA if loss == "implicit" else options["tau"])
+            guard = Fraction(GAMMA if loss == "implicit" else number(options["tau"]))
             bounds = _slopes(loss, row(case, i), guard, form, (len(kept), size), 1)
             for part, pair in enumerate(bounds if i in kept else ()):
                 low, high = pair or (-form.largest, form.largest)
@@ -73,8 +81,7 @@ def _gradients(batch: Batch, options: Options) -> dict[str, Any]:
         for part in (0, 1):
             relative = SLOPE_ROUNDINGS * form.epsilon * sizes[part]
             slack = slacks[part] + relative + form.smallest_normal
-            known = Within(lows[part] - slack, highs[part] + slack)
-            ranges[part].append(ANYTHING if part and charged and i in bottoms else known)
+            ranges[part].append(Within(lows[part] - slack, highs[part] + slack))
     return {"in_P": filled(batch[0], ranges[0]), "in_Q": filled(batch[0], ranges[1])}
 
 

@@ -13,7 +13,9 @@ from ..arrays import Array
 from ..coverage import (
     FORMS,
     Predicted,
+    Timed,
     bottom_recall,
+    counts_of,
     epoch_coverage,
     monitored_coverage,
 )
@@ -58,6 +60,8 @@ def _telling(dtype: str) -> Iterator[tuple[Predicted, float]]:
         Q += [math.nan, *edges(dtype)[-2:], 1.0]
         P = [1.0] * (len(Q) - 1) + [math.nan]
         yield Predicted("tuple", Array.of(P, dtype), Array.of(Q, dtype), Array.of(P, dtype)), tau
+    steep = Array.of([0.5, 1.0, 2.0], dtype)
+    yield Predicted("tuple", Array.full(edges(dtype)[-2], steep), steep, steep), 0.25
 
 
 @operation("bottom_mask")
@@ -93,34 +97,36 @@ def coverages(name: str, random: Random) -> Iterator[Case]:
         yield Case("COV-4", _written(none) | {"tau": 0.25}, refusal="ValueError")
 
 
-def _epochs(random: Random) -> Iterator[tuple[str, list[Predicted]]]:
+def _epochs(random: Random) -> Iterator[tuple[str, list[Timed]]]:
     ones = Array.of([1.0] * 9, "float32")
-    unequal = [Predicted("tuple", ones, ones, ones)]
+    unequal = [(Predicted("tuple", ones, ones, ones), 0.25)]
     one = Array.of([0.0], "float32")
-    yield "COV-3", [*unequal, Predicted("tuple", one, one, one)]
+    yield "COV-3", [*unequal, (Predicted("tuple", one, one, one), 0.25)]
     none = Predicted("value", ones, ones, ones.with_values([math.inf] * 9))
-    yield "COV-3 STOP-6", [none]
-    yield "COV-3 STOP-6", [none, *unequal]
+    yield "COV-3 STOP-6", [(none, 0.25)]
+    yield "COV-3 STOP-6", [(none, 0.25), *unequal]
+    for taus in ((0.5, 2.0), (2.0, 0.5), (2.0, 0.5, 2.0)):  # of which one denominator each is below
+        yield "COV-3 STOP-6", [(Predicted("tuple", ones, ones, ones), tau) for tau in taus]
     for dtype, form, _ in product(("float32", "float64"), FORMS, range(4)):
         outputs = () if random.random() < 0.5 else (2,)
         sizes = [uniform(random, 1, 5) for _ in range(uniform(random, 1, 4))]
-        yield "COV-3 STOP-6", [_outputs(random, dtype, form, (n, *outputs)) for n in sizes]
+        yield "COV-3 STOP-6", [(_outputs(random, dtype, form, (n, *outputs)), 0.25) for n in sizes]
 
 
 @operation("epoch_coverage")
 def epochs(name: str, random: Random) -> Iterator[Case]:
-    """Return of an epoch's micro-batches ``epoch``, each as for ``bottom_mask`` with its
-    ``targets``, the ``coverage``, that over samples with ``finite`` targets only, and the
+    """Return of an epoch's micro-batches ``epoch``, each as for ``bottom_mask`` with ``targets``
+    and ``tau``, the ``coverage``, that over samples with ``finite`` targets only, and the
     ``recall``, the fraction of ⊥ among the others; NaN where there are no such samples.
     """
     for clauses, epoch in _epochs(random):
-        counts = [batch.counts(0.25) for batch in epoch]
+        counts = counts_of(epoch)
         known = epoch_coverage(counts), monitored_coverage(counts), bottom_recall(counts)
         values = [math.nan if x is None else float(x) for x in known]
         result = dict(zip(("coverage", "finite", "recall"), values, strict=True))
-        given = {"epoch": [vars(batch) for batch in epoch], "tau": 0.25}
+        given = {"epoch": [vars(batch) | {"tau": tau} for batch, tau in epoch]}
         yield Case(clauses, given, result)
-    yield Case("COV-4", {"epoch": [], "tau": 0.25}, refusal="ValueError")
+    yield Case("COV-4", {"epoch": []}, refusal="ValueError")
 
 
 def _watched(

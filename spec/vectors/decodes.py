@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from ..algebra import Bottom
 from ..arrays import Array
-from ..decoding import Tuples, _rounded, decode, gradient, near_unit_threshold
+from ..decoding import Tuples
 from ..formats import FORMATS
+from ..quotients import decode, gradient, near_unit_threshold, rounded_quotient
 from ..thresholds import midpoint, threshold
 from .cases import ANYTHING, ZERO, Case, Within, filled, operation
 from .numbers import edges, neighbours, some
@@ -64,7 +65,7 @@ def _decoded(clauses: str, case: Tuples) -> Case | None:
             return None
         found = decode(P, Q, *taus, case.gauge, dtype)
         bottoms.append(isinstance(found.value, Bottom))
-        values.append(math.nan if bottoms[-1] else _rounded(P, Q, dtype))
+        values.append(math.nan if bottoms[-1] else rounded_quotient(P, Q, dtype))
         gaps.append(found.gap)
     result = {"value": case.P.with_values(values), "bottom": bottoms, "gap": gaps}
     return Case(clauses, vars(case), result)
@@ -116,6 +117,10 @@ def decodes(name: str, random: Random) -> Iterator[Case]:
     for ours, theirs in (((2,), (1, 2)), ((2, 1), (2,)), ((), (1,)), ((2,), (3,)), ((0,), ())):
         P, Q = (Array((1.0,) * math.prod(shape), shape) for shape in (ours, theirs))
         yield Case("DEC-6", vars(Tuples(P, Q, 1e-6, 1e-4)), refusal="ValueError")
+    P, Q = Array.of([1.0]), Array.of([2.0])
+    for infer, train in BAD_ENDS:
+        yield Case("DEC-6", vars(Tuples(P, Q, infer, train)), refusal="ValueError")
+    yield Case("DEC-6", vars(Tuples(P, Q, 0.5, 0.5)) | {"gauge": "both"}, refusal="ValueError")
 
 
 def _slopes(P: float, Q: float, tau: float, dtype: str) -> tuple[Any, Any]:

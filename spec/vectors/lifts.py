@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import product
 from random import Random
 from typing import Final
 
 from ..arrays import Array
+from ..coverage import FORMS, Predicted
 from ..formats import FORMATS
-from ..lifting import INTEGERS, UNLIFTABLE, lift, orientation, unlift
+from ..lifting import INTEGERS, UNLIFTABLE, as_tuples, lift, orientation, unlift
 from .cases import Case, filled, operation
 from .numbers import SINGULAR, edges, some
 
@@ -51,6 +53,8 @@ def lifts(name: str, random: Random) -> Iterator[Case]:
     for dtype in INTEGERS:
         for values in ([0], [1], [100, 3, 0]):
             yield _lifted("LIFT-8", Array.of(values, dtype), dtype=None)
+    yield _lifted("LIFT-8", Array.of([128, 200, 255], "uint8"), dtype=None)
+    yield _lifted("LIFT-8", Array.of([-128, -1, 127], "int8"), dtype=None)
     for dtype in UNLIFTABLE:
         yield Case("LIFT-8", {"y": Array.of([1, 0], dtype)}, refusal="TypeError")
 
@@ -75,3 +79,15 @@ def round_trips(name: str, random: Random) -> Iterator[Case]:
         for y in (*singles, *_arrays(random, dtype)):
             back = [unlift(*lift(value)) for value in y.values]
             yield Case("LIFT-4", {"y": y}, {"y": y.with_values(back)})
+
+
+@operation("as_tuples")
+def tuples(name: str, random: Random) -> Iterator[Case]:
+    """Return the tuples ``P``, ``Q`` as which a model's outputs, as for ``bottom_mask``, enter a
+    loss.
+    """
+    for dtype, form in product(FORMATS, FORMS):
+        first = Array.of([*SINGULAR, *edges(dtype)[:4]], dtype)
+        second = Array.of([0.0, 1.0, 0.0, 0.0, 1.0, 0.0, 0.0], dtype)
+        P, Q = as_tuples(Predicted(form, first, second, first))
+        yield Case("LIFT-11", {"form": form, "first": first, "second": second}, {"P": P, "Q": Q})

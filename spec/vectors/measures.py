@@ -21,8 +21,10 @@ from ..losses import (
     _slopes,
     cast,
     counted,
+    counted_samples,
     form_of,
     lacking,
+    rejection_slopes,
     row,
 )
 from ..losses import Case as Problem
@@ -36,7 +38,6 @@ OWN: Final = {
     "rejection": "LOSS-5",
 }  # fmt: skip
 MOST: Final = {"chordal": Fraction(1), "sign": Fraction(2)}
-TINY: Final = Fraction(1, 2**1074)
 TURN: Final = 64
 """How many ε the gradient may leave the circle by; LOSS-15."""
 
@@ -124,14 +125,11 @@ def rejection_range(
 def _rejection_result(
     case: Problem, mask: Array | None, tau: float, goal: float, coarse: int
 ) -> dict[str, Any]:
-    coverage, bottoms = lacking(case, tau, mask)
-    charged = rejection(coverage, Fraction(goal)) != 0
-    raising = [
-        (Within(None, -TINY) if math.copysign(1.0, q) > 0 else Within(TINY, None))
-        if charged and i in bottoms
-        else ZERO
-        for i, q in enumerate(case[1].values)
-    ]
+    slopes = rejection_slopes(case, tau, goal, mask)
+    size = max(sum(map(len, counted_samples(case, mask))), 1)
+    slack = 2 * coarse * tolerance("rejection", form_of(case), [Fraction(1)]) / size
+    ranges = {i: Within(g - slack, g + slack) for i, g in slopes.items()}
+    raising = [ranges.get(i, ZERO) for i in range(len(case[1].values))]
     still = filled(case[0], [ZERO] * len(case[0].values))
     value = rejection_range(case, mask, tau, goal, coarse)
     return {"value": value, "in_P": still, "in_Q": filled(case[0], raising)}
@@ -263,6 +261,10 @@ def _misshapen(name: str, random: Random) -> Iterator[Case]:
         for case, kept in (((P, Q, other, other), None), ((other, other, Y_n, Y_d), None),
                            ((P, Q, Y_n, Y_d), mask)):  # fmt: skip
             yield Case("LOSS-12", _arguments(name, case, kept, {}), refusal="ValueError")
+    wrong = {"implicit": [{"gamma": 0.0}, {"gamma": -1e-9}], "rejection": [{"goal": 1.5}]}
+    for options in wrong.get(name, []):
+        arguments = _arguments(name, (P, Q, Y_n, Y_d), None, options)
+        yield Case("LOSS-17", arguments, refusal="ValueError")
 
 
 @operation(*(f"{name}_loss" for name in LOSSES))

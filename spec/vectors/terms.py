@@ -94,7 +94,8 @@ def evaluates(name: str, random: Random) -> Iterator[Case]:
     ``dtype`` with ``variables``. A term is a constant (``zero``, ``one``, ``bottom``), a variable,
     or a list of an operation and its operands.
     """
-    for id, law in LAWS.items():
+    for id in sorted(LAWS, key=lambda id: int(id.removeprefix("ALG-"))):
+        law = LAWS[id]
         names = list(inspect.signature(law.sides).parameters)[1:]
         left, right = law.sides(Terms(), *names)
         for dtype in FORMATS:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from itertools import product
 from random import Random
 from typing import Any, Final
 
 from ..automaton import run
-from ..epochs import OFFERED, validation_mean
-from ..runs import DONE, MEASURED, REPORTED, SLACK, Epoch, Event, MicroBatch, Plan, Trace
-from ..update import CLIPPED, updates_per_epoch, window_gradient
+from ..runs import DONE, MEASURED, REPORTED, SLACK, Epoch, MicroBatch, Plan, Record, Trace
+from ..update import CLIPPED
 from .cases import ANYTHING, Case, Within, operation
 from .numbers import uniform
 
+BATCHES: Final = ("epochs", "validation")
 COUNTED: Final = ("global_step", "micro_step", "epoch", "skipped", "samples")
 Shown = Callable[[Trace], Mapping[str, Any]]
 
@@ -45,8 +44,14 @@ def _all(trace: Trace) -> dict[str, Any]:
     return {"done": _events(trace, DONE), "reported": _events(trace, REPORTED)}
 
 
-def _numbers(events: Sequence[Event], name: str) -> list[Any]:
-    return [_value(name, event.values[name]) for event in events]
+def _numbers(records: Sequence[Record], name: str) -> list[Any]:
+    return [_value(name, record[name]) for record in records]
+
+
+def _logged(trace: Trace, **names: str) -> dict[str, Any]:
+    """Return numbers of all records, under names of their own."""
+    records = [event.values for event in trace.of("log")]
+    return {shown: _numbers(records, name) for shown, name in names.items()}
 
 
 def _updates(trace: Trace, slack: Fraction = SLACK) -> dict[str, Any]:
@@ -73,6 +78,11 @@ def _faults(trace: Trace) -> dict[str, Any]:
     return {"skips": skips, "errors": errors, **_updates(trace)}
 
 
+def _kept(trace: Trace) -> dict[str, Any]:
+    kept, validated = _numbers(trace.records, "loss"), _numbers(trace.val_history, "val_loss")
+    return {"kept": kept, "val_history": validated}
+
+
 def _order(trace: Trace) -> dict[str, Any]:
     places = {"log": "micro_step", "validate": "epoch"}
     order = [[e.kind, int(e.values[places[e.kind]])] for e in trace.of("log", "validate")]
@@ -92,7 +102,7 @@ def epoch(random: Random, *, faulty: float = 0.0) -> Epoch:
     """Return one to five micro-batches, a part of them with a fault."""
     batches = []
     for _ in range(uniform(random, 1, 5)):
-        samples = "".join("vbVBvv"[uniform(random, 0, 5)] for _ in range(uniform(random, 1, 5)))
+        samples = "".join("vbVBtv"[uniform(random, 0, 5)] for _ in range(uniform(random, 1, 5)))
         fault = ("loss", "gradient")[uniform(random, 0, 1)] if random.random() < faulty else ""
         slope = Fraction(uniform(random, -16, 16), 8)
         batches.append(MicroBatch(samples, slope, fault))  # type: ignore[arg-type]
@@ -101,8 +111,14 @@ def epoch(random: Random, *, faulty: float = 0.0) -> Epoch:
 
 def _plan(random: Random, faulty: float = 0.0, **options: Any) -> Plan:
     epochs = tuple(epoch(random, faulty=faulty) for _ in range(uniform(random, 1, 3)))
-    given = {"accumulation": uniform(random, 1, 3), "seed": uniform(random, 0, 2**31), **options}
-    return Plan(epochs, **given)
+    usual = {
+        "accumulation": uniform(random, 1, 3),
+        "seed": uniform(random, 0, 2**31),
+        "momentum": (0.0, 0.0, 0.5)[uniform(random, 0, 2)],
+        "weights": tuple(uniform(random, 0, 8) / 4 for _ in epochs) * uniform(random, 0, 1),
+        "tensor_rate": random.random() < 0.25,
+    }
+    return Plan(epochs, **{**usual, **options})
 
 
 def _stopping(random: Random, count: int) -> Iterator[Plan]:
@@ -121,18 +137,25 @@ def _thresholds(plan: Plan) -> Mapping[str, Any]:
 
 
 def _validations(trace: Trace) -> dict[str, Any]:
-    found = trace.of("validate")
-    named = [
-        {n: _value(n, x) for n, x in event.values.items() if n != "val_tau"} for event in found
+    found = [
+        {n: _value(n, x) for n, x in event.values.items() if not n.endswith("_tau")}
+        for event in trace.of("validate")
     ]
-    return {"validations": named}
+    return {"validations": found}
 
 
 def _midpoints(trace: Trace) -> dict[str, Any]:
-    ulp = Fraction(1, 2**52)
-    return {
-        "validations": [{"val_tau": near(e.values["val_tau"], ulp)} for e in trace.of("validate")]
-    }
+    found = [
+        {name: middle(Fraction(event.values[name])) for name in ("val_tau", "loss_tau")}
+        | {"val_coverage": near(event.values["val_coverage"])}
+        for event in trace.of("validate")
+    ]
+    return {"validations": found}
+
+
+def middle(tau: Fraction) -> Within:
+    """Return a midpoint as TAU-8 has it."""
+    return Within.around(tau, tau / 2**52)
 
 
 def _interrupted(random: Random, plan: Plan) -> Plan:
@@ -151,17 +174,23 @@ def _plans(random: Random) -> Iterator[tuple[str, Plan, Shown]]:
         plan = _plan(random, own_parameter=own)
         yield "ACC-1", plan, _updates
         yield "ACC-2", replace(plan, stale=True, accumulation=3), _done
-        yield "ACC-3", plan, lambda trace: {"losses": _numbers(trace.of("log"), "loss")}
+        yield "ACC-3", plan, lambda trace: _logged(trace, losses="loss")
         yield "STEP-2", _plan(random, 0.2), _steps
-        yield "STEP-3", _plan(random, 0.5, max_nonfinite=uniform(random, 1, 4)), _faults
-        limit = uniform(random, 1, 4)
-        yield "LOG-2", replace(plan, history_limit=limit), lambda trace: {"history": trace.history}
-        validated = _plan(random, validation=epoch(random), tau_min=0.125, tau_max=0.75)
+        skipping = _plan(random, 0.5, max_nonfinite=uniform(random, 1, 4))
+        yield "STEP-3", skipping, _faults
+        yield "LOG-4", skipping, lambda trace: _logged(trace, logged_steps="global_step",
+                                                       logged_rates="lr")  # fmt: skip
+        ends = {"tau_min": 0.125, "tau_max": 0.75} if own else {"tau_min": 0.5, "tau_max": 0.875}
+        validated = _plan(random, validation=epoch(random), **ends)
+        yield "LOG-2", replace(validated, history_limit=uniform(random, 1, 4)), _kept
         yield "VAL-1", validated, _validations
         yield "TAU-8", validated, _midpoints
         yield "LOG-1", validated, _order
         yield "TAU-7 TAU-1", validated, lambda trace, p=validated: _thresholds(p)  # type: ignore[misc]
-        clipped = _plan(random, max_norm=(0.125, 0.5, 1.0)[uniform(random, 0, 2)])
+        measured = _plan(random, tau_min=ends["tau_max"], tau_max=ends["tau_max"])
+        yield "TAU-7", measured, lambda trace: _logged(trace, coverages="coverage")
+        norm = (0.125, 0.5, 1.0)[uniform(random, 0, 2)]
+        clipped = _plan(random, max_norm=norm, own_parameter=own)
         yield "STEP-1", clipped, lambda trace: _updates(trace, CLIPPED)
         yield "STOP-3", _plan(random, 0.1, validation=epoch(random)), _all
         resumed = _interrupted(random, _plan(random, own_parameter=own))
@@ -170,6 +199,8 @@ def _plans(random: Random) -> Iterator[tuple[str, Plan, Shown]]:
     for dtype in ("float16", "bfloat16"):
         plan = _plan(random)
         yield "AMP-3 STOP-3", replace(plan, precision=f"{dtype} off"), _whole
+    falling = Plan(((MicroBatch("v", fault="overflow"),) * 30,), precision="float16")
+    yield "STEP-3", falling, lambda trace: {"errors": _faults(trace)["errors"]}
 
 
 def _stopped(random: Random) -> Iterator[tuple[str, Plan, Shown]]:
@@ -201,112 +232,48 @@ def _done(trace: Trace) -> dict[str, Any]:
 
 @operation("train")
 def trains(name: str, random: Random) -> Iterator[Case]:
-    """Carry out a plan, and return what the trainer did (``done``) and reported (``reported``),
-    each in order, as pairs of a kind and named numbers, and parts of that: of the updates ``w``,
-    ``v`` and ``global_steps``; of the records ``losses`` and ``micro_steps``; the counts at
-    ``skips``, the global steps at ``errors``, the epochs of ``stops``, all ``validations``, the
-    ``order`` of records and validations with their micro-step or epoch; and what is left:
-    ``parameters`` (``w`` and ``v``), ``rate``, the latest epoch's ``thresholds``, the number of
-    records kept (``history``). The model is one parameter ``w``, at first 1, and with
-    ``own_parameter`` the loss owns another, ``v``, at first 0. A micro-batch has a ``slope``, and
-    its loss is slope times ``w + v``; a ``fault`` makes the loss, or only its gradient, NaN. The
-    rate is 1/8, halved with every applied update. A sample is a letter: ``v`` a value and ``b`` ⊥
-    where the target is finite, ``V`` and ``B`` where it is singular. After the micro-batches
-    numbered in ``interrupts`` the state is saved, and a new trainer goes on. With ``stale`` the
-    parameters hold some gradient before training. ``precision`` is that of autocast, empty for
-    none.
+    """Carry out a plan, and return its trace. The model is one parameter ``w``, at first 1. With
+    ``own_parameter`` the loss has another, ``v``, at first 0. A micro-batch has a ``slope`` and
+    perhaps a ``fault``. Its loss is the slope times the epoch's weight (of ``weights``, or 1) times
+    ``w + v``. The fault ``loss`` makes the loss NaN, ``gradient`` its gradient; ``overflow`` makes
+    the gradient infinite where the loss is scaled by more than 2¹⁵. A sample is a letter: ``v`` is
+    a value and ``b`` is ⊥ where the target is finite, ``V`` and ``B`` where it is singular; ``t``,
+    with a finite target, is ⊥ iff τ > 1/2. The absolute denominators of ``v`` and ``V`` are 1, that
+    of ``t`` is 1/2, others are 0. The optimizer is SGD with ``momentum`` and the rate 1/8, which is
+    a tensor with ``tensor_rate``. A scheduler halves the rate after every applied update.
+    ``accumulation`` micro-batches make a window (usually 1). ``max_norm`` clips its gradient.
+    ``max_nonfinite`` skips in a row raise an error (usually 10). ``patience`` epochs in a row
+    (usually 1) whose coverage is below ``threshold`` (usually 0) stop training. Thresholds are
+    drawn between ``tau_min`` and ``tau_max`` (usually 1/4) from the ``seed`` (usually 0).
+    ``validation`` has the micro-batches of the validation after each epoch. The latest
+    ``history_limit`` records are kept (usually 1000). After the micro-batches numbered in
+    ``interrupts`` the state is saved, and a new trainer loads it and continues. ``ranks`` share
+    each micro-batch (usually 1): rank r of n trains on the samples r, r + n, r + 2n and so on. With
+    ``stale`` the parameters hold a gradient before training. ``precision`` is that of autocast; a
+    dtype followed by ``off`` is the dtype of mixed precision that is off. An option that is not
+    given has its usual value, or is off. Of the trace, ``done`` has draws and updates, and
+    ``reported`` has records, skips, validations, stop and error, each in order, as pairs of a kind
+    and named numbers. Other parts are numbers alone: of the updates ``w``, ``v`` and
+    ``global_steps``; of the records ``losses``, ``coverages``, ``micro_steps``, ``logged_steps``
+    (global steps) and ``logged_rates``; the counts at ``skips``, the global steps at ``errors``,
+    the epochs of ``stops``; all ``validations``; the ``order`` of records and validations with
+    micro-step or epoch. The rest is what the run leaves: ``parameters`` (``w`` and ``v``),
+    ``rate``, the latest epoch's ``thresholds``, the losses of the records that are ``kept``, and
+    those of the validations in ``val_history``.
     """
     for clauses, plan, shown in _plans(random):
         yield Case(clauses, written_plan(plan), shown(run(plan)))
 
 
 def written_plan(plan: Plan) -> dict[str, Any]:
-    """Return a plan as plain data."""
-    epochs = [[_micro_batch(batch) for batch in batches] for batches in plan.epochs]
-    validation = [_micro_batch(batch) for batch in plan.validation]
-    return vars(plan) | {"epochs": epochs, "validation": validation}
+    """Return a plan as plain data, without what is as usual."""
+    usual = vars(Plan(()))
+    given = {name: value for name, value in vars(plan).items() if value != usual[name]}
+    return {name: _batches(value) if name in BATCHES else value for name, value in given.items()}
 
 
-def _micro_batch(batch: MicroBatch) -> dict[str, Any]:
-    return {"samples": batch.samples, "slope": float(batch.slope), "fault": batch.fault}
-
-
-@operation("window_gradient", "validation_mean")
-def means(name: str, random: Random) -> Iterator[Case]:
-    """Return the ``mean`` of the ``values`` of micro-batches, of which each has its number of
-    samples in ``sizes``: the gradient of a window, and a metric of a validation.
-    """
-    clause, rule = ("ACC-1", window_gradient) if name == "window_gradient" else (
-        "VAL-1", validation_mean)  # fmt: skip
-    for count in (1, 1, 2, 2, 3, 3, 4, 5, 6, 7):
-        sizes = [uniform(random, 1, 9) for _ in range(count)]
-        values = [Fraction(uniform(random, -64, 64), 16) for _ in range(count)]
-        given = {"sizes": sizes, "values": [float(value) for value in values]}
-        yield Case(clause, given, {"mean": near(rule(sizes, values))})
-
-
-@operation("updates_per_epoch")
-def counts(name: str, random: Random) -> Iterator[Case]:
-    """Return the number of ``updates`` of an epoch of ``micro_batches`` in windows of ``n``."""
-    for micro_batches, n in product((1, 2, 3, 7, 8, 9), (1, 2, 4, 8)):
-        expected = {"updates": updates_per_epoch(micro_batches, n)}
-        yield Case("ACC-2", {"micro_batches": micro_batches, "n": n}, expected)
-
-
-@operation("phases")
-def phases(name: str, random: Random) -> Iterator[Case]:
-    """Train a window of ``micro_batches`` of a model that was left in eval mode, and return the
-    ``order`` of what happens in it (``forward``, ``loss``, ``backward``, ``step``, ``zero``,
-    ``schedule``) and whether the model ran in ``training`` mode, at each forward.
-    """
-    for micro_batches in (1, 2, 3):
-        order = ["forward", "loss", "backward"] * micro_batches + ["step", "zero", "schedule"]
-        yield Case("STEP-1", {"micro_batches": micro_batches}, {"order": order})
-        modes = [True] * micro_batches
-        yield Case("STEP-5", {"micro_batches": micro_batches}, {"training": modes})
-
-
-@operation("precision")
-def precisions(name: str, random: Random) -> Iterator[Case]:
-    """Train a float32 model under autocast to ``dtype``, and return the dtype of its ``forward``
-    and whether a gradient scaler is at work (``scaled``).
-    """
-    for dtype in ("float16", "bfloat16"):
-        yield Case("AMP-1", {"dtype": dtype}, {"forward": dtype})
-        yield Case("AMP-2", {"dtype": dtype}, {"scaled": dtype == "float16"})
-
-
-@operation("untrainable")
-def untrainables(name: str, random: Random) -> Iterator[Case]:
-    """Train in a ``case`` in which there is nothing to train: ``empty loader``, ``exhausted
-    loader``, ``loss without gradient``, or a second call with ``nothing to do``.
-    """
-    for case in ("empty loader", "exhausted loader", "loss without gradient", "nothing to do"):
-        error = "RuntimeError" if case == "nothing to do" else "ValueError"
-        yield Case("STEP-5", {"case": case}, refusal=error)
-
-
-CURRICULA: Final[tuple[list[dict[str, float]], ...]] = (
-    [{}],
-    [{"fit": 1.0}, {"fit": 0.5, "sign": 2.0}, {}],
-    [{"margin": 0.0}, {"margin": 0.25}, {"margin": 1.0}],
-)
-
-
-@operation("loss_arguments")
-def curricula(name: str, random: Random) -> Iterator[Case]:
-    """Train one micro-batch an epoch with a loss that ``accepts`` some arguments, under a
-    curriculum whose ``weights`` are those of each epoch, and return of each call what has
-    ``arrived`` by name.
-    """
-    accepted: list[tuple[str, ...]] = [(), ("loss_weights",), ("epoch", "global_step"), OFFERED[:3]]
-    for accepts, weights in product(accepted, CURRICULA):
-        given = {"accepts": accepts, "weights": weights}
-        if any(weights) and "loss_weights" not in accepts:
-            yield Case("CUR-1", given, refusal="ValueError")
-            continue
-        if not any(weights) and "loss_weights" in accepts:
-            continue  # no weights are no curriculum
-        known = [{"loss_weights": w, "epoch": k, "global_step": k} for k, w in enumerate(weights)]
-        arrived = [{name: call[name] for name in accepts} for call in known]
-        yield Case("CUR-1", given, {"arrived": arrived})
+def _batches(value: Any) -> Any:
+    if isinstance(value, MicroBatch):
+        given = {"samples": value.samples, "slope": float(value.slope)}
+        return given | ({"fault": value.fault} if value.fault else {})
+    return [_batches(part) for part in value]

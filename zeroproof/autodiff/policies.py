@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from enum import Enum
@@ -12,6 +12,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from zeroproof.autodiff.recomputation import (
+    Scope,
+    Setting,
+    enclosing_function,
+    setting_at_forward,
+)
 from zeroproof.training.transfer import waits
 
 
@@ -39,18 +45,19 @@ class GradientPolicy(Enum):
             raise ValueError(f"gradient policy {policy!r} is unknown; use one of {names}") from None
 
 
-_in_scope: ContextVar[GradientPolicy | None] = ContextVar("gradient_policy", default=None)
+_in_scope: ContextVar[Scope | None] = ContextVar("gradient_policy", default=None)
 _unit: ContextVar[Tensor | float] = ContextVar("gradient_unit", default=1.0)
 _USUAL_UNIT = nullcontext()
-_defaults: dict[Hashable, GradientPolicy] = {}
+_defaults: Mapping[Hashable, GradientPolicy] = {}  # replaced, never changed: forwards keep it
 
 
 @contextmanager
 def gradient_policy(policy: GradientPolicy | str) -> Iterator[GradientPolicy]:
     """Put a policy in force for the forwards inside the block.
 
-    The scope nests, is undone on exceptions, and is local to the thread and the async task.
-    Raises ValueError for an unknown name. Meets: POL-8.
+    The scope nests, is undone on exceptions, and is local to the thread and the async task. A
+    forward that activation checkpointing runs again keeps the policy of the first one. Raises
+    ValueError for an unknown name. Meets: POL-8.
 
     Example:
         >>> with gradient_policy("reject"):
@@ -58,7 +65,7 @@ def gradient_policy(policy: GradientPolicy | str) -> Iterator[GradientPolicy]:
         <GradientPolicy.REJECT: 'reject'>
     """
     chosen = GradientPolicy.parse(policy)
-    token = _in_scope.set(chosen)
+    token = _in_scope.set(Scope(chosen, _in_scope.get(), enclosing_function()))
     try:
         yield chosen
     finally:
@@ -69,7 +76,7 @@ def gradient_unit(unit: Tensor | float) -> AbstractContextManager[None]:
     """Tell the forwards inside the block that their loss will be multiplied by ``unit``.
 
     CLAMP then bounds the gradient of the loss itself, not that of the multiple which a gradient
-    scaler or an accumulation window makes of it. Meets: POL-1, ACC-1.
+    scaler or an accumulation window makes of it. Meets: POL-12.
     """
     usual = not isinstance(unit, Tensor) and unit == _unit.get()
     return _USUAL_UNIT if usual else _scoped_unit(unit)
@@ -85,22 +92,35 @@ def _scoped_unit(unit: Tensor | float) -> Iterator[None]:
 
 
 def register_policy(layer: Hashable, policy: GradientPolicy | str | None) -> None:
-    """Set the default policy of a layer (any hashable key, such as its class or a name).
+    """Set the default policy of a layer: any hashable key, such as its class or a name.
 
-    None removes the default. Raises ValueError for an unknown policy. Meets: POL-8.
+    That of a class holds for its instances and subclasses, too. None removes the default. Raises
+    ValueError for an unknown policy. Meets: POL-8.
     """
-    if policy is None:
-        _defaults.pop(layer, None)
-    else:
-        _defaults[layer] = GradientPolicy.parse(policy)
+    global _defaults
+    others = {key: value for key, value in _defaults.items() if key != layer}
+    _defaults = others if policy is None else {**others, layer: GradientPolicy.parse(policy)}
 
 
 def get_policy(layer: Hashable | None = None) -> GradientPolicy:
     """Return the policy in force: of the scope, else the layer's default, else CLAMP.
 
-    Meets: POL-8.
+    The default of a layer without one of its own is that of the nearest of its classes that has
+    one. Meets: POL-8.
     """
-    return _in_scope.get() or _defaults.get(layer, GradientPolicy.CLAMP)
+    return _policy_at(_setting(), layer)
+
+
+def _setting() -> Setting:
+    return setting_at_forward(Setting(_in_scope.get(), _unit.get(), _defaults))
+
+
+def _policy_at(setting: Setting, layer: Hashable | None) -> GradientPolicy:
+    if setting.scope is not None:
+        return setting.scope.policy
+    classes = layer.__mro__ if isinstance(layer, type) else type(layer).__mro__
+    found = (setting.defaults[key] for key in (layer, *classes) if key in setting.defaults)
+    return next(found, GradientPolicy.CLAMP)
 
 
 def _select(
@@ -121,15 +141,20 @@ def _select(
 
 class _PolicyGate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, bottom: Tensor, policy: GradientPolicy) -> Tensor:
-        ctx.save_for_backward(bottom)
-        ctx.policy, ctx.unit = policy, _unit.get()
+    def forward(
+        ctx: Any, x: Tensor, bottom: Tensor, policy: GradientPolicy, unit: Tensor | float
+    ) -> Tensor:
+        ctx.policy, ctx.unit = policy, unit
+        # Not as a saved tensor: checkpointing compares those of both forwards, and the second one
+        # may be under another policy, without a gate.
+        ctx.bottom, ctx.version = bottom, bottom._version
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (bottom,) = ctx.saved_tensors
-        return _select(gradients[0], bottom, ctx.policy, ctx.unit), None, None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
+        if ctx.bottom._version != ctx.version:
+            raise RuntimeError("bottom was changed in place between the forward and the backward")
+        return _select(gradients[0], ctx.bottom, ctx.policy, ctx.unit), None, None, None
 
 
 def apply_policy(
@@ -146,12 +171,12 @@ def apply_policy(
         bottom: True where the element is ⊥; the shape of ``x``.
         policy: an explicit policy; None takes :func:`get_policy` of ``layer``, now: a scope
             that has ended by the time of the backward still counts.
-        layer: the key under which a default may be registered.
+        layer: the layer, or the key under which a default may be registered.
 
     Raises:
         ValueError: an unknown policy, or shapes that differ.
 
-    Meets: POL-1 to POL-8, POL-11.
+    Meets: POL-1 to POL-8, POL-11, POL-12.
 
     Example:
         >>> x = torch.tensor([3.0, 0.0], requires_grad=True)
@@ -164,8 +189,9 @@ def apply_policy(
         raise ValueError(
             f"bottom has shape {tuple(bottom.shape)}, x {tuple(x.shape)}; they must be equal"
         )
-    chosen = get_policy(layer) if policy is None else GradientPolicy.parse(policy)
+    setting = _setting()
+    chosen = _policy_at(setting, layer) if policy is None else GradientPolicy.parse(policy)
     if chosen is GradientPolicy.PASSTHROUGH or not x.requires_grad:
         return x
-    gated: Tensor = _PolicyGate.apply(x, bottom, chosen)  # type: ignore[no-untyped-call]
+    gated: Tensor = _PolicyGate.apply(x, bottom, chosen, setting.unit)  # type: ignore[no-untyped-call]
     return gated

@@ -27,7 +27,7 @@ class InferenceConfig:
     Raises:
         ValueError: a field outside its range.
 
-    Meets: DEC-2, DEC-4.
+    Meets: DEC-2, DEC-4, DEC-6.
     """
 
     tau_infer: float = 1e-6
@@ -94,8 +94,12 @@ def strict_inference(
         raise ValueError(
             f"P has shape {tuple(P.shape)}, Q {tuple(Q.shape)}; a tuple needs both alike"
         )
-    size = unit_denominator(P, Q) if config.gauge == "unit" else Q.double().abs()
-    bottom = tuple_bottom(P, Q) | (size < config.tau_infer)
+    if config.gauge == "unit":
+        size = unit_denominator(P, Q)
+        bottom = tuple_bottom(P, Q) | (size < config.tau_infer)
+    else:
+        size = Q.double().abs()
+        bottom = tuple_bottom(P, Q, config.tau_infer)
     quotient = SCMTensor(P, bottom) / SCMTensor(Q, bottom)
     gap = ~quotient.bottom & (size < config.tau_train)
     return Decoded(quotient.to_ieee(), quotient.bottom, gap)
@@ -113,7 +117,7 @@ class SCMInferenceWrapper(nn.Module):
     Raises:
         TypeError: on a forward in eval mode, if the model does not return ``(P, Q)``.
 
-    Meets: DEC-1.
+    Meets: DEC-8.
 
     Example:
         >>> from zeroproof.layers import ProjectiveMLP

@@ -40,7 +40,7 @@ class ProjectiveHead(nn.Module):
     ) -> tuple[Float[Tensor, "*batch out_features"], Float[Tensor, "*batch out_features"]]:
         """Return ``(P, Q)``."""
         parts = self.linear(features).split(self.out_features, dim=-1)
-        return as_tuple(gate_outputs(self.combine(*widen(*parts)), get_policy(ProjectiveHead)))
+        return as_tuple(gate_outputs(self.combine(*widen(*parts)), get_policy(self)))
 
 
 register_policy(ProjectiveHead, GradientPolicy.PASSTHROUGH)

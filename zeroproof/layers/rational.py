@@ -162,7 +162,7 @@ class ProjectiveRationalHead(nn.Module):
     Raises:
         ValueError: a negative degree.
 
-    Meets: POL-8.
+    Meets: DEC-10, POL-8.
 
     Example:
         >>> P, Q = ProjectiveRationalHead(3, 2)(torch.tensor([2.0]))
@@ -190,16 +190,20 @@ class ProjectiveRationalHead(nn.Module):
         self, x: Float[Tensor, "*shape"]
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
         """Return ``(P(x), Q(x))``."""
+        return as_tuple(gate_outputs(self.evaluate(x), get_policy(self)))
+
+    def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``(P(x), Q(x))``, under no policy."""
         dtype = torch.promote_types(self.numerator.dtype, x.dtype)
         rows = (row.to(dtype) for row in (self.numerator, self.denominator))
         P, Q = _Polynomials.apply(x.to(dtype), *rows)  # type: ignore[no-untyped-call]
-        return as_tuple(gate_outputs((P, Q), get_policy(ProjectiveRationalHead)))
+        return P, Q
 
 
 class SCMRationalLayer(nn.Module):
     """``P(x) / Q(x)`` with its mask of ⊥, elementwise: a projective head, decoded strictly.
 
-    The gradient at ⊥ follows the policy in force (default CLAMP, registered for this class).
+    Gradients of the values follow the policy in force (default CLAMP, registered for this class).
 
     Args:
         numerator_degree: degree of P, ≥ 0.
@@ -209,7 +213,7 @@ class SCMRationalLayer(nn.Module):
     Raises:
         ValueError: a negative degree or threshold.
 
-    Meets: DEC-1, POL-8.
+    Meets: DEC-1, DEC-9, DEC-10, POL-8.
 
     Example:
         >>> value, bottom = SCMRationalLayer(1, 1)(torch.tensor([0.5, torch.inf]))
@@ -228,9 +232,9 @@ class SCMRationalLayer(nn.Module):
         self, x: Float[Tensor, "*shape"]
     ) -> tuple[Float[Tensor, "*shape"], Bool[Tensor, "*shape"]]:
         """Return the value (0 under the mask) and the mask of ⊥."""
-        P, Q = self.head(x)
+        P, Q = self.head.evaluate(x)
         value, bottom = _Quotient.apply(P, Q, x.detach(), self.tau)  # type: ignore[no-untyped-call]
-        return apply_policy(value, bottom, layer=SCMRationalLayer), bottom
+        return apply_policy(value, bottom, layer=self), bottom
 
 
 register_policy(ProjectiveRationalHead, GradientPolicy.PASSTHROUGH)

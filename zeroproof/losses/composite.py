@@ -32,7 +32,7 @@ class LossConfig:
     Raises:
         ValueError: a field outside its range.
 
-    Meets: LOSS-6.
+    Meets: LOSS-6, LOSS-16.
     """
 
     fit: str = "chordal"
@@ -155,7 +155,7 @@ class SCMTrainingLoss:
         if _is_zero(w_fit):  # then NaN counts at most among the oriented
             counts = oriented & (not _is_zero(w_sign))
             in_P, fall = (torch.where(counts, slope, 0.0) for slope in (in_P, fall))
-        margin, rejection, lack = self._of_denominators(Q, Y_d, angle, tau, fit, pulls)
+        margin, rejection, lack = self._of_denominators(P, Q, Y_d, angle, tau, fit, pulls)
         fall = fall if lack is None else fall + lack
         terms = fit, margin, sign, rejection
         parts = zip(weights, terms, strict=True)
@@ -164,6 +164,7 @@ class SCMTrainingLoss:
 
     def _of_denominators(
         self,
+        P: Tensor,
         Q: Tensor,
         Y_d: Tensor,
         angle: Angle,
@@ -179,7 +180,7 @@ class SCMTrainingLoss:
         n = some(count(finite, Q))
         margin, lack = margin_term(angle.size, tau, finite, n)
         rejection, low, rise = rejection_term(
-            angle.size, angle.larger, tau, self.config.target_coverage, finite, n
+            P, Q, angle.larger, tau, self.config.target_coverage, finite, n
         )
         push = torch.copysign(low.to(Q.dtype), Q) * (pulls[3] * rise)
         steep = pulls[1] if _is_zero(pulls[1]) else 2.0 * pulls[1] / n

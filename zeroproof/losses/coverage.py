@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zeroproof.losses.slopes import Angle, alike, check_mask, count, some, with_slopes
-from zeroproof.scm.outputs import Outputs, bottom_mask, reaches
+from zeroproof.scm.outputs import Outputs, bottom_mask, tuple_bottom
 from zeroproof.training.transfer import Number, bounded
 
 
@@ -46,43 +46,47 @@ def coverage(
 
 
 def all_reach(angle: Angle, tau: Number, Y_d: Tensor) -> bool:
-    """Tell whether ``|Q|`` reaches ``tau`` for all finite targets; a wait for the device."""
+    """Tell whether all tuples of finite targets are values, with ``|Q|`` at least ``tau``.
+
+    The host waits for the device. False where a quotient might overflow.
+    """
     least = angle.least
     if not least >= tau:
         least = angle.size.masked_fill(Y_d == 0, torch.inf).amin().item()
-    return bool(0 < least >= tau)
+    if not 0 < least >= tau:
+        return False
+    largest = torch.finfo(angle.larger.dtype).max
+    return least >= 1 or not angle.larger.numel() or angle.larger.amax().item() <= largest * least
 
 
 def rejection_term(
-    size: Tensor, larger: Tensor, tau: Number, target: float, finite: Tensor, n: Number
+    P: Tensor, Q: Tensor, larger: Tensor, tau: Number, target: float, finite: Tensor, n: Number
 ) -> tuple[Number, Tensor, Number]:
-    """Return the rejection loss, the elements that it pushes, and how it falls with their size.
+    """Return the rejection loss, the elements that it pushes, and how it falls with ``|Q|``.
 
-    ``size`` is ``|Q|``, ``larger`` is not finite where ``P`` or ``Q`` is not, and ``n`` is the
-    number of ``finite`` elements, at least 1.
+    ``larger`` is not finite where ``P`` or ``Q`` is not, and ``n`` is the number of ``finite``
+    elements, at least 1.
     """
-    sound = larger < torch.inf
     counted, outputs = finite, 1
-    if size.dim() > 1:
-        outputs = max(size.shape[1:].numel(), 1)
+    if Q.dim() > 1:
+        outputs = max(Q.shape[1:].numel(), 1)
         counted = per_sample(finite)
-        n = some(count(counted, size))
-        counted = counted.view(-1, *(1,) * (size.dim() - 1))
-    lost = counted > (reaches(size, tau) & sound)
-    uncovered = lost.flatten(1).any(dim=1) if size.dim() > 1 else lost
-    gap = bounded(count(uncovered, size) / n - (1.0 - target), 0.0, torch.inf)
+        n = some(count(counted, Q))
+        counted = counted.view(-1, *(1,) * (Q.dim() - 1))
+    lost = counted & tuple_bottom(P, Q, tau)
+    uncovered = lost.flatten(1).any(dim=1) if Q.dim() > 1 else lost
+    gap = bounded(count(uncovered, Q) / n - (1.0 - target), 0.0, torch.inf)
     # The soft coverage is the mean of |Q| over the ⊥ elements: constant slopes, whatever τ.
-    return gap * gap, lost & sound, gap * (2.0 / outputs) / n
+    return gap * gap, lost & (larger < torch.inf), gap * (2.0 / outputs) / n
 
 
 def _rejection(
     gradient: Number, Q: Tensor, P: Tensor, tau: Number, target: float, mask: Tensor | None
 ) -> tuple[tuple[Number], tuple[Tensor]]:
-    size = Q.abs()
-    finite = torch.ones_like(size, dtype=torch.bool) if mask is None else mask
-    larger = torch.maximum(P.abs(), size)
-    n = some(count(finite, size))
-    value, low, fall = rejection_term(size, larger, tau, target, finite, n)
+    finite = torch.ones_like(Q, dtype=torch.bool) if mask is None else mask
+    n = some(count(finite, Q))
+    larger = torch.maximum(P.abs(), Q.abs())
+    value, low, fall = rejection_term(P, Q, larger, tau, target, finite, n)
     return (value,), (torch.copysign(low.to(Q.dtype), Q) * (gradient * -fall),)
 
 
@@ -109,7 +113,7 @@ def rejection_loss(
     Raises:
         ValueError: shapes that differ, or a target outside [0, 1].
 
-    Meets: LOSS-5, LOSS-7, LOSS-8, LOSS-9, LOSS-11, LOSS-12, LOSS-13.
+    Meets: LOSS-5, LOSS-7, LOSS-8, LOSS-9, LOSS-11, LOSS-12, LOSS-13, LOSS-17.
 
     Example:
         >>> Q = torch.tensor([0.0, 1.0], requires_grad=True)

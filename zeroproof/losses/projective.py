@@ -156,7 +156,7 @@ def implicit_loss(
     Raises:
         ValueError: shapes that differ, or ``gamma ≤ 0``.
 
-    Meets: LOSS-1, LOSS-7, LOSS-8, LOSS-9, LOSS-10, LOSS-11, LOSS-12, LOSS-13.
+    Meets: LOSS-1, LOSS-7, LOSS-8, LOSS-9, LOSS-10, LOSS-11, LOSS-12, LOSS-13, LOSS-17.
 
     Example:
         >>> one = torch.ones(1)

@@ -70,11 +70,27 @@ def reaches(
     """Tell where ``size`` ≥ 0 is at least ``tau``, and not 0; NaN never is.
 
     The comparison is exact, also where ``tau`` is no number of the dtype: a float is rounded up to
-    one, and a tensor compared in float64.
+    one, and a tensor of another dtype compared in float64.
     """
+    if isinstance(tau, Tensor) and tau.dtype == size.dtype:
+        return (size >= tau) & (size > 0)
     if isinstance(tau, Tensor) or torch.compiler.is_compiling():
         return (size.double() >= tau) & (size > 0)
     return size >= least_size(tau, size.dtype) if tau else size > 0
+
+
+def _has_finite_quotient(
+    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"], size: Float[Tensor, "*shape"]
+) -> Bool[Tensor, "*shape"]:
+    """Tell where ``P``, ``Q`` and ``P / Q``, rounded to their dtype, are finite."""
+    dtype = torch.promote_types(P.dtype, Q.dtype)
+    if torch.compiler.is_compiling() and dtype != torch.float64:
+        # Compiled quotients are not rounded to half precision, nor correctly to float32. These
+        # products are exact. What is at least half a unit beyond the largest number overflows.
+        limits = torch.finfo(dtype)
+        bound = limits.max / (2 - limits.eps) * (2 - limits.eps / 2)
+        return (P.double().abs() < size.double() * bound) & (size < torch.inf)
+    return torch.maximum((P / Q).abs_(), size) < torch.inf
 
 
 def tuple_bottom(
@@ -84,11 +100,13 @@ def tuple_bottom(
 ) -> Bool[Tensor, "*shape"]:
     """Mark the tuples that decode to ⊥ at threshold ``tau`` on ``|Q|``.
 
-    A tuple is ⊥ if a part is not finite, ``Q = 0``, or ``|Q| < tau``, compared exactly.
+    A tuple is ⊥ if a part is not finite, ``Q = 0``, ``|Q| < tau``, compared exactly, or ``P / Q``
+    overflows. Strict inference, coverage and the rejection loss all ask here.
     Meets: COV-1, DEC-1.
     """
+    P, Q = P.detach(), Q.detach()
     size = Q.abs()
-    return ~(reaches(size, tau) & (torch.maximum(P.abs(), size) < torch.inf))
+    return ~(reaches(size, tau) & _has_finite_quotient(P, Q, size))
 
 
 def bottom_mask(outputs: Outputs, tau: float | Tensor = 0.0) -> Bool[Tensor, "..."]:
@@ -116,7 +134,7 @@ def as_tuple(outputs: Outputs) -> tuple[Float[Tensor, "..."], Float[Tensor, "...
     """Return the projective tuple ``(P, Q)`` that stands for the outputs.
 
     A value ``v`` is ``(v, 1)`` and ⊥ is ``(1, 0)``, as for targets (LIFT-1, LIFT-3).
-    Raises the errors of :func:`bottom_mask`.
+    Raises the errors of :func:`bottom_mask`. Meets: LIFT-11.
     """
     pair = _projective(outputs)
     if pair is not None:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, least_size, reaches
+from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, least_size, tuple_bottom
 from zeroproof.training.transfer import Number, number, to_vector
 
 # Keys of a mapping, which are in order and quick to look up.
@@ -52,9 +52,8 @@ def measure(
     Meets: COV-1, COV-2, STOP-6.
     """
     size = Q.abs()
-    alike = len(set(taus)) == 1
-    reached = reaches(size, taus[0]) if alike else (size >= _thresholds(taus, size)) & (size > 0)
-    sound = reached & (torch.maximum(P.abs(), size) < torch.inf)
+    tau = taus[0] if len(set(taus)) == 1 else _thresholds(taus, size)
+    sound = ~tuple_bottom(P, Q, tau)
     covered, finite = _of_samples(sound), _of_samples(Y_d.bool())
     both, known = covered & finite, size < torch.inf
     found = [flags.flatten(1).sum(1) for flags in (covered, finite, both, sound, known)]
@@ -99,7 +98,8 @@ class Seen(NamedTuple):
             finite = Y_d.reshape(len(P), -1).all(1).to(P.dtype)
             Y_d = finite.view(-1, *[1] * (P.dim() - 1)).expand_as(P)
         parts = tuple(number(x) if isinstance(x, Tensor) else x for x in scalars.values())
-        return cls(tuple(scalars), tau, (P.detach(), Q.detach(), Y_d), parts)
+        # A block of all three has one dtype, in which a quotient must overflow as in that of P, Q.
+        return cls(tuple(scalars), tau, (P.detach(), Q.detach(), Y_d.to(P.dtype)), parts)
 
     @property
     def kind(self) -> Any:

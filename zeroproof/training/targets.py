@@ -10,8 +10,26 @@ from torch import Tensor
 def _as_float(y: Tensor) -> Tensor:
     if y.dtype == torch.bool or y.is_complex():
         raise TypeError(f"targets of dtype {y.dtype} have no lift; pass floats or integers")
-    y = y.detach()
-    return y if y.is_floating_point() else y.to(torch.get_default_dtype())
+    y, dtype = y.detach(), torch.get_default_dtype()
+    if y.is_floating_point():
+        return y
+    if dtype == torch.bfloat16 and y.dtype in (torch.int32, torch.int64):
+        y = _to_odd(y.long())
+    return y.to(dtype)
+
+
+def _to_odd(y: Tensor) -> Tensor:
+    """Round integers to at most 24 bits, and what is not exact to an odd last bit.
+
+    The cast to bfloat16 rounds twice, by way of float32: so that it rounds right, float32 must
+    hold its argument, and an odd bit keeps what lies off a midpoint on its side.
+    """
+    size = y.abs()
+    for bits in (24, 38, 52):
+        low = bits - 10
+        rounded = (y >> low | (y % 2**low != 0)) << low
+        y = torch.where(size < 2**bits, y, rounded)
+    return y
 
 
 def lift_targets(
@@ -23,7 +41,8 @@ def lift_targets(
     without orientation, becomes ``(1, 0)``; see :func:`orientation` to tell it from ``+∞``.
 
     Args:
-        y: targets, any shape and unit; integers take the default float dtype.
+        y: targets, any shape and unit; integers are rounded to the default float dtype, to ±∞
+            beyond its range.
 
     Returns:
         Two tensors of the shape, dtype and device of ``y``, outside any graph.
@@ -45,7 +64,7 @@ def lift_targets(
 def orientation(y: Shaped[Tensor, "*shape"]) -> Int8[Tensor, "*shape"]:
     """Return −1 for ``−∞``, +1 for ``+∞``, 0 for finite targets and NaN.
 
-    Raises TypeError for boolean or complex targets. Meets: LIFT-3.
+    Raises TypeError for boolean or complex targets. Meets: LIFT-3, LIFT-8.
 
     Example:
         >>> orientation(torch.tensor([2.0, -torch.inf, torch.nan]))

@@ -263,7 +263,7 @@ class SCMTrainer:
         return window or self.micro_batches + 1 == self._length
 
     def _update(self) -> None:
-        self._settle(but=1)
+        self._settle(but=self.window.micro_batches)
         try:
             again = self._again if self.window.needs_closure else None
             self.window.step(self._interrupts.received or 0, again)
@@ -285,7 +285,7 @@ class SCMTrainer:
                 self.window.backward(loss, len(targets))
 
     def _settle(self, but: int = 0) -> None:
-        """Learn what became of the latest update; the latest micro-batches may have another."""
+        """Read whether the last step was applied; the newest records belong to the next one."""
         try:
             self.window.settle()
         finally:
@@ -305,7 +305,7 @@ class SCMTrainer:
         if "epoch" in accepted:
             offered["epoch"] = epoch
         if "global_step" in accepted:
-            self._settle()
+            self._settle(but=self.window.micro_batches)
             offered["global_step"] = self.global_step
         if (weights := self.objective.weights(epoch)) is not None:
             offered["loss_weights"] = weights
@@ -338,7 +338,7 @@ class SCMTrainer:
         if config.val_loader is None:
             raise ValueError("validate() needs TrainingConfig(val_loader=...)")
         self.ranks.equal_lengths(config.val_loader, "val_loader")
-        tau = (config.tau_train_min + config.tau_train_max) / 2
+        tau = between(config.tau_train_min, config.tau_train_max, 0.5)
         epoch = max(self.epoch - 1, 0)
         with undisturbed_eval(self._modules, self.train_loader, config.val_loader):
             for batch in config.val_loader:

@@ -7,6 +7,7 @@ import inspect
 import math
 from collections.abc import Callable, Iterable
 from signal import SIGINT, SIGTERM
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +82,7 @@ class UpdateWindow:
         self.skipped_in_row = 0
         self.base_samples = 0
         self.signal: int = 0
+        self._rate = self._current_rate()
         self._outcome: Transfer | None = None
         self._pending = False
         self._roots: dict[tuple[float, torch.dtype], Tensor] = {}
@@ -115,13 +117,17 @@ class UpdateWindow:
         for parameter in self._cleared:
             parameter.grad = None
 
+    def _current_rate(self) -> Any:
+        """Return the learning rate; of a tensor a copy, which a scheduler does not change."""
+        rate = self.optimizer.param_groups[0]["lr"]
+        return rate.detach().clone() if isinstance(rate, Tensor) else rate
+
     def _stepped(self) -> list[nn.Parameter]:
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
     def progress(self) -> dict[str, float]:
-        """Return the counters, and the learning rate, as records give them."""
-        lr = self.optimizer.param_groups[0]["lr"]
-        return {"global_step": self.global_step, "skipped": self.skipped, "lr": lr}
+        """Return the counters, and the latest update's learning rate. Meets: LOG-4."""
+        return {"global_step": self.global_step, "skipped": self.skipped, "lr": self._rate}
 
     @property
     def closed(self) -> int:
@@ -176,6 +182,7 @@ class UpdateWindow:
         Raises ValueError where no gradient reached the optimizer.
         """
         self.settle()
+        self._rate = self._current_rate()
         pooled = [self._pool(signal)] if self._ranks.size > 1 else []
         results, losses = [*self._normalise(), *self._losses], slice(-len(self._losses), None)
         if self.skips_on_device:

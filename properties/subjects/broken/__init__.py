@@ -1,14 +1,6 @@
 """Implementations that are wrong on purpose, each in one realistic way."""
 
 from properties.subjects.broken import (  # noqa: F401
-    algebra,
-    bottom,
-    coverage,
-    decoding,
-    lifting,
-    losses,
-    policies,
-    thresholds,
     training,
 )
 from properties.subjects.broken.register import BROKEN, Broken

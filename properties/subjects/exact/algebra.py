@@ -6,7 +6,7 @@ from typing import Any
 
 from properties.subjects.exact.bottom import ExactBottom
 from spec.algebra import Meadow, Rationals
-from spec.bottom import Elementwise
+from spec.carriers import Elementwise
 from spec.formats import FORMATS
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from spec import Array
-from spec.bottom import Carrier, Operand, broadcast, nearest, spread
+from spec.carriers import Carrier, Operand, broadcast, spread
+from spec.derivatives import DERIVATIVES
+from spec.formats import nearest
 
 Function = Callable[..., float]
 
@@ -24,24 +26,6 @@ IEEE: Final[dict[str, Function]] = {
     "exp": math.exp,
     "log": math.log,
     "power": math.pow,
-}
-
-DERIVATIVES: Final[dict[str, tuple[Function, ...]]] = {
-    "add": (lambda x, y: 1.0, lambda x, y: 1.0),
-    "sub": (lambda x, y: 1.0, lambda x, y: -1.0),
-    "mul": (lambda x, y: y, lambda x, y: x),
-    "div": (lambda x, y: 1 / y, lambda x, y: -x / y / y),
-    "neg": (lambda x: -1.0,),
-    "inv": (lambda x: -1 / x / x,),
-    "absolute": (lambda x: float((x > 0) - (x < 0)),),
-    "sign": (lambda x: 0.0,),
-    "sqrt": (lambda x: 0.5 / math.sqrt(x),),
-    "exp": (math.exp,),
-    "log": (lambda x: 1 / x,),
-    "power": (
-        lambda x, y: y * math.pow(x, y - 1),
-        lambda x, y: math.log(x) * math.pow(x, y),
-    ),
 }
 
 
@@ -105,19 +89,32 @@ class ExactBottom:
         return Array(tuple(nearest(dtype, ieee(function, *row)) for row in rows), shape, dtype)
 
     def gradients(
-        self, operation: str, incoming: Array, *operands: Carrier
+        self, operation: str, incoming: Array, *operands: Operand
     ) -> tuple[Carrier, tuple[Array, ...]]:
-        """Apply an operation, and its derivatives where its result is not ⊥.
-
-        The gradients have the result's shape: they are not summed over an operand's broadcasts.
-        """
+        """Apply an operation, and its derivatives where its result is not ⊥."""
         found = self.apply(operation, *operands)
         payloads = [x.payload for x in self.carriers(operands)]
         shape = found.payload.shape
-        rows = list(zip(*(spread(x.values, x.shape, shape) for x in payloads), strict=True))
+        columns = [found.payload.values, *(spread(x.values, x.shape, shape) for x in payloads)]
+        rows = list(zip(*columns, strict=True))
         gradients = []
-        for derivative in DERIVATIVES[operation]:
+        for given, x, derivative in zip(operands, payloads, DERIVATIVES[operation], strict=True):
             elements = zip(rows, incoming.values, found.bottom, strict=True)
             values = [0.0 if flag else g * ieee(derivative, *row) for row, g, flag in elements]
-            gradients.append(incoming.with_values([nearest(incoming.dtype, v) for v in values]))
+            gradients += [self.summed(x, values, shape)] if isinstance(given, Carrier) else []
         return found, tuple(gradients)
+
+    def summed(self, x: Array, values: list[float], shape: tuple[int, ...]) -> Array:
+        """Return an operand's gradient: the sum of values over its broadcasts."""
+        sums = [-0.0] * len(x.values)
+        for place, value in zip(spread(range(len(sums)), x.shape, shape), values, strict=True):
+            sums[place] += value
+        return x.with_values([nearest(x.dtype, v) for v in sums])
+
+    def operate(self, operation: str, *operands: Operand) -> Carrier:
+        """Apply an operation, which has no operator of its own here."""
+        return self.apply(operation, *operands)
+
+    def select(self, x: Carrier, chosen: Sequence[int]) -> Carrier:
+        """Return some elements."""
+        return x.take(chosen)

@@ -9,7 +9,9 @@ from fractions import Fraction
 from spec.coverage import (
     EpochCoverage,
     Predicted,
+    Timed,
     bottom_recall,
+    counts_of,
     epoch_coverage,
     monitored_coverage,
 )
@@ -32,9 +34,9 @@ class ExactCoverage:
             raise ValueError(f"parts of shapes {batch.first.shape} and {batch.second.shape}")
         return float(epoch_coverage([batch.counts(tau)]))
 
-    def epoch_coverage(self, epoch: Sequence[Predicted], tau: float) -> EpochCoverage:
+    def epoch_coverage(self, epoch: Sequence[Timed]) -> EpochCoverage:
         """Return the coverage of an epoch."""
-        counts = [batch.counts(tau) for batch in epoch]
+        counts = counts_of(epoch)
         covered = float(epoch_coverage(counts))
         return EpochCoverage(
             covered, _float(monitored_coverage(counts)), _float(bottom_recall(counts))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import get_args
 
 from spec import Array
 from spec.bottom import Bottom, round_to
-from spec.decoding import Decoded, Strict, Tuples, decode, gradient
+from spec.decoding import Strict, Tuples, Wrapped
+from spec.quotients import Decoded, Gauge, decode, gradient
+from spec.thresholds import check
 
 
 def nearest(x: Fraction, dtype: str, sign: float) -> float:
@@ -24,16 +28,29 @@ class ExactDecoding:
         """Return values or ⊥."""
         if case.P.shape != case.Q.shape:
             raise ValueError(f"P has shape {case.P.shape}, Q {case.Q.shape}")
-        decoded = [self._one(case, P, Q) for P, Q in case.rows]
-        values = [self._value(case, row, d) for row, d in zip(case.rows, decoded, strict=True)]
+        self.check(case)
+        decoded = [self.one(case, P, Q) for P, Q in case.rows]
+        values = [self.value_of(case, row, d) for row, d in zip(case.rows, decoded, strict=True)]
         bottoms = tuple(isinstance(d.value, Bottom) for d in decoded)
         value = case.P.with_values(values)
         return Strict(value, bottoms, tuple(d.gap for d in decoded))
 
-    def _one(self, case: Tuples, P: float, Q: float) -> Decoded:
+    def check(self, case: Tuples) -> None:
+        """Refuse thresholds and gauges that do not exist."""
+        check(case.tau_infer, case.tau_train)
+        if case.gauge not in get_args(Gauge):
+            raise ValueError(f"no gauge is {case.gauge!r}")
+
+    def wrapped(self, case: Tuples, modes: Sequence[bool]) -> Wrapped:
+        """Return the tuples, and what they decode to."""
+        return Wrapped((case.P, case.Q), tracked=True, decoded=self.decode(case))
+
+    def one(self, case: Tuples, P: float, Q: float) -> Decoded:
+        """Decode a tuple."""
         return decode(P, Q, case.tau_infer, case.tau_train, case.gauge, case.P.dtype)
 
-    def _value(self, case: Tuples, row: tuple[float, float], decoded: Decoded) -> float:
+    def value_of(self, case: Tuples, row: tuple[float, float], decoded: Decoded) -> float:
+        """Return the value as IEEE writes it."""
         if isinstance(decoded.value, Bottom):
             return math.nan
         sign = math.copysign(1.0, row[0]) * math.copysign(1.0, row[1])

@@ -2,29 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 from spec import Array
-from spec.lifting import UNLIFTABLE, Effects, lift, orientation, unlift
+from spec.coverage import Predicted
+from spec.lifting import (
+    UNLIFTABLE,
+    Effects,
+    Entered,
+    as_float,
+    as_tuples,
+    lift,
+    orientation,
+    unlift,
+)
 
 
 class ExactLifting:
     """Lifts element by element."""
 
-    default_dtype = "float64"
+    default = "float64"
+
+    @contextmanager
+    def using_default_dtype(self, dtype: str) -> Iterator[None]:
+        """Set the default dtype for the while."""
+        self.default, before = dtype, self.default
+        try:
+            yield
+        finally:
+            self.default = before
+
+    def as_floats(self, y: Array) -> Array:
+        """Return the targets in a float dtype."""
+        if y.dtype in UNLIFTABLE:
+            raise TypeError(f"{y.dtype} has no lift")
+        if "float" in y.dtype:
+            return y
+        values = tuple(as_float(value, self.default) for value in y.values)
+        return Array(values, y.shape, self.default)
 
     def lift(self, y: Array) -> tuple[Array, Array]:
         """Return ``(Y_n, Y_d)``."""
-        if y.dtype in UNLIFTABLE:
-            raise TypeError(f"{y.dtype} has no lift")
-        dtype = y.dtype if "float" in y.dtype else self.default_dtype
-        pairs = [lift(value) for value in y.values]
-        parts = [tuple(pair[part] for pair in pairs) for part in (0, 1)]
-        return Array(parts[0], y.shape, dtype), Array(parts[1], y.shape, dtype)
+        floats = self.as_floats(y)
+        pairs = [lift(value) for value in floats.values]
+        n, d = ([pair[part] for pair in pairs] for part in (0, 1))
+        return floats.with_values(n), floats.with_values(d)
 
     def orientation(self, y: Array) -> Array:
         """Return the orientations."""
-        if y.dtype in UNLIFTABLE:
-            raise TypeError(f"{y.dtype} has no orientation")
-        return Array(tuple(float(orientation(value)) for value in y.values), y.shape, "int8")
+        sides = tuple(float(orientation(value)) for value in self.as_floats(y).values)
+        return Array(sides, y.shape, "int8")
 
     def lift_effects(self, y: Array) -> Effects:
         """Return the input: immutable values have no effects."""
@@ -35,3 +64,17 @@ class ExactLifting:
         """Return what the lifts stand for."""
         Y_n, Y_d = self.lift(y)
         return y.with_values([unlift(n, d) for n, d in zip(Y_n.values, Y_d.values, strict=True)])
+
+    def as_tuples(self, outputs: Predicted) -> tuple[Array, Array]:
+        """Return the tuples of outputs."""
+        return as_tuples(outputs)
+
+    def loss_of_outputs(self, outputs: Predicted) -> Entered:
+        """Return the training loss of their tuples, and its gradient in what is not ⊥."""
+        options = {"fit": "chordal", "tau": 0.5, "goal": 1.0, "weights": None, "given": {}}
+        losses: Any = self  # the other parts of the reference
+        P, Q = self.as_tuples(outputs)
+        total, _ = losses.training_loss(P, Q, outputs.targets, options)
+        pairs = zip(total.in_P.values, outputs.bottoms(0.0), strict=True)
+        slopes = [0.0 if bottom and outputs.form != "tuple" else g for g, bottom in pairs]
+        return Entered(total.value, P.with_values(slopes))

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from spec import Array
 from spec.formats import FORMATS
+from spec.loss_numerics import PARTS
 from spec.loss_terms import (
     Row,
     Slope,
@@ -19,8 +20,20 @@ from spec.loss_terms import (
     slope,
     term,
 )
-from spec.losses import GAMMA, GOAL, TAU, Case, Measured, cast, counted, lacking, row, working
-from spec.training_loss import Options, lifted, used_weights
+from spec.losses import (
+    GAMMA,
+    GOAL,
+    TAU,
+    Case,
+    Measured,
+    cast,
+    counted,
+    lacking,
+    rejection_slopes,
+    row,
+    working,
+)
+from spec.training_loss import TERMS, Options, dropped, given_weights, lifted, number, used_weights
 
 
 class ExactLosses:
@@ -41,14 +54,23 @@ class ExactLosses:
     ) -> Measured:
         """Return the mean of a loss over the elements that count."""
         case = P, Q, Y_n, Y_d
-        if len({x.shape for x in (*case, P if mask is None else mask)}) > 1:
+        entering = [case[i] for i in PARTS[name]]
+        if len({x.shape for x in (*entering, P if mask is None else mask)}) > 1:
             raise ValueError("shapes differ")
+        if not (gamma > 0 and 0 <= goal <= 1):
+            raise ValueError("a setting is outside its range")
         if name == "rejection":
             return self.rejection(case, mask, tau, goal)
         kept, guard = self.counted(name, Y_d, mask), Fraction(gamma if name == "implicit" else tau)
+        if not all(math.isfinite(x.values[i]) for x in case for i in kept):
+            return self.lost(case)
         slopes = {i: self.slope(name, row(case, i), guard) for i in kept}
         terms = [self.term(name, row(case, i), guard, case) for i in kept]
         return self.measured(case, self.mean(terms, case), self.shared(slopes))
+
+    def lost(self, case: Case) -> Measured:
+        """Return the loss where a number that counts is not finite."""
+        return Measured(math.nan, Array.full(math.nan, case[0]), Array.full(math.nan, case[1]))
 
     def counted(self, name: str, Y_d: Array, mask: Array | None) -> list[int]:
         """Return the positions that count."""
@@ -84,14 +106,15 @@ class ExactLosses:
 
     def rejection(self, case: Case, mask: Array | None, tau: float, goal: float) -> Measured:
         """Return the rejection loss, with the gradient of the soft coverage ``mean |Q|``."""
-        coverage, bottoms = lacking(case, tau, mask)
-        value = rejection(coverage, Fraction(goal))
-        if not value or coverage is None:
-            return self.measured(case, value, {})
-        push = -2 * (Fraction(goal) - coverage) / len(case[0].values)
-        sides = {i: math.copysign(1.0, case[1].values[i]) for i in bottoms}
-        slopes = {i: (Fraction(0), push * Fraction(side)) for i, side in sides.items()}
-        return self.measured(case, value, slopes)
+        value = rejection(lacking(case, tau, mask)[0], Fraction(goal))
+        slopes = self.rejection_slopes(case, tau, goal, mask)
+        return self.measured(case, value, {i: (Fraction(0), g) for i, g in slopes.items()})
+
+    def rejection_slopes(
+        self, case: Case, tau: float, goal: float, mask: Array | None
+    ) -> dict[int, Fraction]:
+        """Return the gradient of the rejection loss in ``Q``, where it is not 0."""
+        return rejection_slopes(case, tau, goal, mask)
 
     def reduced_precision(self) -> AbstractContextManager[object]:
         """Return a context that changes nothing."""
@@ -101,28 +124,42 @@ class ExactLosses:
         self, P: Array, Q: Array, y: Array, options: Options
     ) -> tuple[Measured, dict[str, float]]:
         """Return the weighted sum, and its terms."""
+        self.check_options(P, y, options)
         case, oriented = lifted(P, Q, y)
-        weights, given = self.weights(options)
-        own: dict[str, Measured] = {}
-        for name in ("fit", "margin", "sign", "rejection"):
+        tau, goal, own = number(options["tau"]), options["goal"], dict[str, Measured]()
+        for name in TERMS:
             loss = options["fit"] if name == "fit" else name
             mask = oriented if name == "sign" else None
-            tau, goal = options["tau"], options["goal"]
             own[name] = self.loss(loss, *case, mask=mask, tau=tau, goal=goal)
-        terms = {name: measured.value for name, measured in own.items()}
-        total = composite({n: Fraction(v) for n, v in terms.items()}, weights, given)
-        used = weights | given
+        terms, weights = {name: m.value for name, m in own.items()}, self.weights(options)
+        summed = {name: m for name, m in own.items() if name not in self.dropped(options)}
+        if not all(math.isfinite(m.value) for m in summed.values()):
+            return self.lost(case), terms
+        total = composite({n: Fraction(m.value) for n, m in summed.items()}, weights)
         slopes: dict[int, Slope] = {}
         for i in range(len(P.values)):
-            in_P = self.sum({n: m.in_P.values[i] for n, m in own.items()}, used)
-            in_Q = self.sum({n: m.in_Q.values[i] for n, m in own.items()}, used)
+            in_P = self.sum({n: m.in_P.values[i] for n, m in summed.items()}, weights)
+            in_Q = self.sum({n: m.in_Q.values[i] for n, m in summed.items()}, weights)
             slopes[i] = in_P, in_Q
         return self.measured(case, total, slopes), terms
 
-    def weights(self, options: Options) -> tuple[dict[str, Fraction], dict[str, Fraction]]:
-        """Return the weights that are configured, and those given with the call."""
-        given = {name: Fraction(weight) for name, weight in options["given"].items()}
-        return used_weights(options), given
+    def check_options(self, P: Array, y: Array, options: Options) -> None:
+        """Refuse what a training loss cannot use."""
+        configured = (options["weights"] or {}).values()
+        if y.shape != P.shape or options["fit"] not in ("chordal", "implicit"):
+            raise ValueError("the targets have another shape, or there is no such fit")
+        if not all(0 <= w < math.inf for w in configured) or not options["given"].keys() <= {
+            *TERMS
+        }:
+            raise ValueError("a weight is unknown, or outside its range")
+
+    def weights(self, options: Options) -> dict[str, Fraction]:
+        """Return the weights that are configured, replaced by those given with the call."""
+        return used_weights(options) | given_weights(options)
+
+    def dropped(self, options: Options) -> set[str]:
+        """Return the terms that only are returned."""
+        return dropped(options)
 
     def sum(self, slopes: Mapping[str, float], weights: Mapping[str, Fraction]) -> Fraction:
         """Return the weighted sum of what is finite."""

@@ -7,7 +7,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from spec import Array
-from spec.policies import POLICIES, in_force, output_is_bottom
+from spec.policies import POLICIES
+from spec.reach import GatedWindow, output_gradients, window_gradients
+from spec.scopes import default_of, in_force
 
 SCOPES: ContextVar[tuple[str, ...]] = ContextVar("scopes", default=())
 
@@ -25,20 +27,31 @@ class ExactPolicies:
     def __init__(self) -> None:
         self.defaults: dict[str, str] = {}
 
-    def policy_gradient(
-        self, policy: str, g: Array, bottom: Sequence[bool], layer: str | None = None
-    ) -> Array:
+    def policy_gradient(self, policy: str, g: Array, bottom: Sequence[bool]) -> Array:
         """Return what becomes of incoming gradients."""
         rule = POLICIES[known(policy)]
         return g.with_values([rule(x, b) for x, b in zip(g.values, bottom, strict=True)])
+
+    def chosen(self, policy: str | None, layer: str | None) -> str:
+        """Return the policy that counts here and now."""
+        return in_force(policy, self.scopes(), default_of(layer, self.defaults))
+
+    def scopes(self) -> tuple[str, ...]:
+        """Return the policies of the open scopes, outermost first."""
+        return SCOPES.get()
 
     def forward(
         self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool]
     ) -> Callable[[], Array]:
         """Settle the policy, and return the backward."""
-        default = self.defaults.get(layer or "")
-        chosen = in_force(policy, SCOPES.get(), default)
+        chosen = self.chosen(policy, layer)
         return lambda: self.policy_gradient(chosen, g, bottom)
+
+    def recomputed_forward(
+        self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool]
+    ) -> Callable[[], Array]:
+        """Do the same."""
+        return self.forward(policy, layer, g, bottom)
 
     def policy_value(self, policy: str, x: Array, bottom: Sequence[bool]) -> Array:
         """Leave values as they are."""
@@ -56,7 +69,7 @@ class ExactPolicies:
 
     def policy_in_force(self, layer: str | None = None) -> str:
         """Return the policy of a forward here."""
-        return in_force(None, SCOPES.get(), self.defaults.get(layer or ""))
+        return self.chosen(None, layer)
 
     def set_default(self, layer: str, policy: str | None) -> None:
         """Register or remove a default."""
@@ -66,9 +79,11 @@ class ExactPolicies:
             self.defaults[layer] = known(policy)
 
     def output_gradient(
-        self, policy: str, form: str, first: Array, second: Array, g: Array
+        self, policy: str | None, form: str, first: Array, second: Array, g: Array
     ) -> list[Array]:
         """Put the gradients of outputs under a policy."""
-        pairs = zip(first.values, second.values, strict=True)
-        bottom = [output_is_bottom(form, *pair) for pair in pairs]
-        return [self.policy_gradient(policy, g, bottom)] * (2 if form == "tuple" else 1)
+        return output_gradients(policy and known(policy), form, first, second, g)
+
+    def window_gradients(self, window: GatedWindow) -> list[float]:
+        """Return the exact means."""
+        return [float(mean) for mean in window_gradients(window)]

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
 from spec.automaton import Automaton, run
 from spec.checkpoints import Interrupted, Killed, Loaded
-from spec.epochs import Hooked
-from spec.runs import Epoch, Event, MicroBatch, Plan, Trace
+from spec.epochs import Call
+from spec.lifting import lift
+from spec.logs import Hooked
+from spec.precision import Precision
+from spec.runs import DONE, Epoch, Event, MicroBatch, Plan, Trace
 from spec.stopping import count_bad
-from spec.update import Phases, Precision, watched_rates
+from spec.thresholds import midpoint
+from spec.update import Phases, watched_rates
 
 
 class Session:
@@ -79,15 +84,26 @@ class ExactTraining:
         """Refuse."""
         raise ValueError(f"{ranks} ranks have loaders of unequal length")
 
-    def host_reads(self, updates: int) -> int:
-        """Return 0: there is no device to wait for."""
-        return 0
+    def train_ranks(self, plan: Plan) -> list[Trace]:
+        """Run an automaton for every rank, of which only the first reports and writes."""
+        return [self.rank_trace(self.train(plan), rank) for rank in range(plan.ranks)]
 
-    def precision(self, dtype: str) -> Precision:
+    def rank_trace(self, trace: Trace, rank: int) -> Trace:
+        """Return what a rank shows of a run."""
+        if rank == 0:
+            return replace(trace, written=1)
+        silent = tuple(e for e in trace.events if e.kind in (*DONE, "stop", "error"))
+        return replace(trace, events=silent)
+
+    def host_reads(self, updates: int, skips_on_device: bool) -> int:
+        """Return the reads of an optimizer that cannot skip: one an update."""
+        return 0 if skips_on_device else updates
+
+    def precision(self, dtype: str, option: str = "mixed_precision") -> Precision:
         """Return what is computed in which dtype."""
         if dtype not in ("float16", "bfloat16"):
             raise ValueError(f"no autocast to {dtype}")
-        return Precision(dtype, ("float32", "float32"), scaled=dtype == "float16")
+        return Precision(dtype, ("float32", "float32"), "float32", scaled=dtype == "float16")
 
     def phases(self, micro_batches: int) -> Phases:
         """Return the phases of a window."""
@@ -118,25 +134,41 @@ class ExactTraining:
         records = self.train(plan).of("log", "validate")
         return Hooked("KeyError", 1 + [event.kind for event in records[: record + 1]].index("log"))
 
-    def loss_arguments(
-        self, accepts: Sequence[str], weights: Sequence[Mapping[str, float]]
-    ) -> list[Mapping[str, object]]:
-        """Offer each epoch's arguments to a loss."""
-        if any(weights) and "loss_weights" not in accepts:
+    def loss_arguments(self, accepts: Sequence[str], plan: Plan) -> list[Call]:
+        """Offer each micro-batch's arguments to a loss."""
+        if plan.weights and "loss_weights" not in accepts:
             raise ValueError("the loss accepts no loss_weights")
-        plan = Plan(tuple((MicroBatch("v"),) for _ in weights))
-        found: list[Mapping[str, object]] = []
-        for step, event in enumerate(self.train(plan).of("log")):
-            offered: dict[str, object] = {
-                "loss_weights": dict(weights[step]),
-                "epoch": int(event.values["epoch"]),
-                "global_step": step,
-                "tau": event.values["tau_train"],
-                "inputs": [1.0],
-                "targets": [0.0],
-            }
-            found.append({name: offered[name] for name in accepts})
-        return found
+        calls, steps = list[Call](), 0
+        for epoch, batches in enumerate(plan.epochs):
+            for index, batch in enumerate(batches):
+                tau = self.automaton(plan).draw()
+                calls.append(self.call(accepts, plan, batch, epoch, steps, tau, False))
+                steps += index + 1 == len(batches) or (index + 1) % plan.accumulation == 0
+            tau = float(midpoint(plan.tau_min, plan.tau_max))
+            for batch in plan.validation:
+                calls.append(self.call(accepts, plan, batch, epoch, steps, tau, True))
+        return calls
+
+    def call(
+        self, accepts: Sequence[str], plan: Plan, batch: MicroBatch, epoch: int, steps: int,
+        tau: float, validation: bool,
+    ) -> Call:  # fmt: skip
+        """Return a call of a loss."""
+        offered: dict[str, object] = {
+            "loss_weights": {"fit": float(plan.weight(epoch))},
+            "epoch": epoch,
+            "global_step": steps,
+            "tau": tau,
+            "inputs": batch.inputs,
+            "targets": batch.targets,
+        }
+        Y_n, Y_d = zip(*map(lift, batch.targets), strict=True)
+        given = {n: offered[n] for n in accepts if n != "loss_weights" or plan.weights}
+        return Call(validation, (Y_n, Y_d), given)
+
+    def survives(self, what: str) -> bool:
+        """Save all that there is."""
+        return True
 
     SAVE: tuple[str, ...] = ("create", "write half", "write", "flush", "rename")
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.packages import ROOT, environment, fetch
 from properties.subjects.third_party.wire import Found, Kept, Place, Request, portable
-from spec.bottom import Elementwise
+from spec.carriers import Elementwise
 
 FOLDER = ROOT / "build" / "packages"
 

@@ -8,6 +8,7 @@ from properties.subjects.zeroproof.decoding import ZeroProofDecoding
 from properties.subjects.zeroproof.lifting import ZeroProofLifting
 from properties.subjects.zeroproof.losses import ZeroProofLosses
 from properties.subjects.zeroproof.policies import ZeroProofPolicies
+from properties.subjects.zeroproof.rational import ZeroProofRational
 from properties.subjects.zeroproof.thresholds import ZeroProofThresholds
 from properties.subjects.zeroproof.training import ZeroProofTraining
 
@@ -21,6 +22,7 @@ class ZeroProof(
     ZeroProofLifting,
     ZeroProofLosses,
     ZeroProofPolicies,
+    ZeroProofRational,
     ZeroProofThresholds,
     ZeroProofTraining,
 ):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from properties.subjects.zeroproof.bottom import ZeroProofBottom
-from spec.bottom import Elementwise
+from spec.carriers import Elementwise
 from spec.formats import FORMATS
 
 
 class ZeroProofAlgebra(ZeroProofBottom):
-    """Floats by the operations of BOT; there are no rational numbers."""
+    """Floats by the operations of BOT; it has no rational numbers."""
 
     kinds = tuple(FORMATS)
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 import torch
 from torch import Tensor
 
-from properties.tensors import to_array, to_tensor
+from properties.tensors import flags, to_array, to_tensor
 from spec import Array
-from spec.bottom import Carrier, Operand
+from spec.carriers import Carrier, Operand
 from zeroproof import scm
 from zeroproof.scm import SCMTensor
 
@@ -21,14 +22,34 @@ IEEE: Final[dict[str, Callable[..., Tensor]]] = {
 }
 
 
+OPERATORS: Final[dict[str, Callable[..., SCMTensor]]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.truediv,
+    "power": operator.pow,
+    "neg": operator.neg,
+    "absolute": abs,
+}
+
+
 def to_carrier(x: SCMTensor) -> Carrier:
     """Return a carrier's payload and mask."""
-    return Carrier(to_array(x.payload), tuple(x.bottom.flatten().tolist()))
+    payload = to_array(x.payload)
+    return Carrier(Array(payload.values, tuple(x.shape), payload.dtype), flags(x.bottom))
 
 
 def from_carrier(x: Carrier, payload: Tensor) -> SCMTensor:
-    """Return a payload under a carrier's mask."""
-    return SCMTensor(payload, torch.tensor(x.bottom, dtype=torch.bool).reshape(payload.shape))
+    """Return a payload under a carrier's mask; one of another size is the library's to refuse."""
+    mask = torch.tensor(x.bottom, dtype=torch.bool)
+    return SCMTensor(payload, mask.reshape(payload.shape) if len(mask) == payload.numel() else mask)
+
+
+def given(x: Operand) -> Any:
+    """Return an operand as the library takes it."""
+    if isinstance(x, Carrier):
+        return from_carrier(x, to_tensor(x.payload))
+    return to_tensor(x) if isinstance(x, Array) else x
 
 
 class ZeroProofBottom:
@@ -36,25 +57,26 @@ class ZeroProofBottom:
 
     def enter(self, x: Array, bottom: tuple[bool, ...]) -> Carrier:
         """Return an array as a carrier, which needs no mask where no element is flagged."""
-        tensor = to_tensor(x)
-        flagged = from_carrier(Carrier(x, bottom), tensor) if any(bottom) else SCMTensor(tensor)
-        return to_carrier(flagged)
+        tensor, unflagged = to_tensor(x), bottom == (False,) * len(x.values)
+        return to_carrier(
+            SCMTensor(tensor) if unflagged else from_carrier(Carrier(x, bottom), tensor)
+        )
 
     def leave(self, x: Carrier) -> Array:
         """Return a carrier as a plain array."""
-        return to_array(from_carrier(x, to_tensor(x.payload)).to_ieee())
+        return to_array(given(x).to_ieee())
 
     def apply(self, operation: str, *operands: Operand) -> Carrier:
         """Apply an operation."""
-        given = [
-            from_carrier(x, to_tensor(x.payload))
-            if isinstance(x, Carrier)
-            else to_tensor(x)
-            if isinstance(x, Array)
-            else x
-            for x in operands
-        ]
-        return to_carrier(getattr(scm, operation)(*given))
+        return to_carrier(getattr(scm, operation)(*map(given, operands)))
+
+    def operate(self, operation: str, *operands: Operand) -> Carrier:
+        """Apply Python's operator."""
+        return to_carrier(OPERATORS[operation](*map(given, operands)))
+
+    def select(self, x: Carrier, chosen: Sequence[int]) -> Carrier:
+        """Index the carrier with a tensor."""
+        return to_carrier(given(x)[torch.tensor(chosen, dtype=torch.long)])
 
     def ieee(self, operation: str, *operands: Array) -> Array:
         """Apply torch's operation."""
@@ -62,12 +84,16 @@ class ZeroProofBottom:
         return to_array(function(*map(to_tensor, operands)))
 
     def gradients(
-        self, operation: str, incoming: Array, *operands: Carrier
+        self, operation: str, incoming: Array, *operands: Operand
     ) -> tuple[Carrier, tuple[Array, ...]]:
-        """Apply an operation to leaves, and run its backward."""
-        leaves = [to_tensor(x.payload).requires_grad_() for x in operands]
-        given = [from_carrier(x, leaf) for x, leaf in zip(operands, leaves, strict=True)]
-        found = getattr(scm, operation)(*given)
+        """Apply an operation, its carriers made of leaves, and run its backward."""
+        leaves: list[Tensor] = []
+        mixed: list[Any] = []
+        for x in operands:
+            if isinstance(x, Carrier):
+                leaves.append(to_tensor(x.payload).requires_grad_())
+            mixed.append(from_carrier(x, leaves[-1]) if isinstance(x, Carrier) else given(x))
+        found = getattr(scm, operation)(*mixed)
         found.payload.backward(to_tensor(incoming))
         gradients = [leaf.grad for leaf in leaves]
         return to_carrier(found), tuple(to_array(g) for g in gradients if g is not None)

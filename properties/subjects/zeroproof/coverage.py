@@ -10,7 +10,7 @@ import torch
 
 from properties.subjects.zeroproof.unchecked import unchecked
 from properties.tensors import flags, to_tensor
-from spec.coverage import EpochCoverage, Predicted
+from spec.coverage import EpochCoverage, Predicted, Timed
 from zeroproof.losses import coverage
 from zeroproof.scm import SCMTensor, bottom_mask
 from zeroproof.training.metrics import Seen
@@ -19,9 +19,10 @@ from zeroproof.training.records import RecordLog
 from zeroproof.training.targets import lift_targets
 
 
-def outputs(batch: Predicted) -> Any:
-    """Return the outputs in their form."""
-    first, second = to_tensor(batch.first), to_tensor(batch.second)
+def made(batch: Predicted, first: torch.Tensor | None = None) -> Any:
+    """Return the outputs in their form, of another first part if one is given."""
+    first = to_tensor(batch.first) if first is None else first
+    second = to_tensor(batch.second)
     if batch.form == "value":
         return first
     if batch.form == "tuple":
@@ -35,25 +36,25 @@ class ZeroProofCoverage:
 
     def bottom_mask(self, batch: Predicted, tau: float) -> tuple[bool, ...]:
         """Return the mask of outputs."""
-        return flags(bottom_mask(outputs(batch), tau))
+        return flags(bottom_mask(made(batch), tau))
 
     def batch_coverage(self, batch: Predicted, tau: float) -> float:
         """Return the coverage of a micro-batch; of a pair, also with the mask given apart."""
         with unchecked():
-            found = coverage(outputs(batch), tau=tau).item()
+            found = coverage(made(batch), tau=tau).item()
             if batch.form == "pair":
-                value, mask = outputs(batch)
+                value, mask = made(batch)
                 apart = coverage(value, mask).item()
                 return found if apart == found else math.nan
         return found
 
-    def epoch_coverage(self, epoch: Sequence[Predicted], tau: float) -> EpochCoverage:
+    def epoch_coverage(self, epoch: Sequence[Timed]) -> EpochCoverage:
         """Add up what the trainer measures."""
         log = RecordLog(None, len(epoch), Ranks(None))
-        for batch in epoch:
+        for batch, tau in epoch:
             _, Y_d = lift_targets(to_tensor(batch.targets))
             known: dict[str, float] = {"samples": batch.first.shape[0], "global_step": 0}
-            log.add(known, Seen.of(outputs(batch), Y_d, tau, {"loss": torch.zeros(())}))
+            log.add(known, Seen.of(made(batch), Y_d, tau, {"loss": torch.zeros(())}))
         log.flush()
         record, monitored = log.totals.record(), log.totals.monitored_coverage
         finite = math.nan if monitored is None else monitored

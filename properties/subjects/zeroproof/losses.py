@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 
 from properties.subjects.zeroproof.unchecked import unchecked
 from properties.tensors import measured, to_tensor, within
@@ -23,8 +24,15 @@ from zeroproof.losses import (
 from zeroproof.training.targets import lift_targets
 
 
+def _scalar(x: float | Array) -> float | Tensor:
+    return to_tensor(x) if isinstance(x, Array) else x
+
+
 class ZeroProofLosses:
     """``zeroproof.losses``."""
+
+    again = False
+    """Whether gradients are to be differentiated again, so that slopes are not kept."""
 
     def loss(
         self,
@@ -59,7 +67,7 @@ class ZeroProofLosses:
                 value = implicit_loss(p, q, y_n, y_d, gamma=gamma, mask=kept)
             else:
                 value = chordal_loss(p, q, y_n, y_d, mask=kept)
-            return measured(value, p, q)
+            return measured(value, p, q, again=self.again)
 
     def reduced_precision(self) -> AbstractContextManager[object]:
         """Return autocast to bfloat16."""
@@ -75,11 +83,13 @@ class ZeroProofLosses:
         config = LossConfig(fit=options["fit"], target_coverage=options["goal"], **lambdas)
         p, q = (to_tensor(x).requires_grad_() for x in (P, Q))
         targets = to_tensor(y)
-        total, terms = SCMTrainingLoss(config)(
-            (p, q),
-            lift_targets(targets),
-            tau=options["tau"],
-            targets=targets,
-            loss_weights=options["given"],
-        )
-        return measured(total, p, q), {name: term.item() for name, term in terms.items()}
+        with nullcontext() if P.shape == y.shape else unchecked():
+            total, terms = SCMTrainingLoss(config)(
+                (p, q),
+                lift_targets(targets),
+                tau=_scalar(options["tau"]),
+                targets=targets,
+                loss_weights={name: _scalar(w) for name, w in options["given"].items()},
+            )
+        found = measured(total, p, q, again=self.again)
+        return found, {name: term.item() for name, term in terms.items()}

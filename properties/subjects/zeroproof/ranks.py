@@ -1,4 +1,4 @@
-"""Plans carried out by several processes, forked and joined by gloo."""
+"""Plans carried out by other processes: several ranks joined by gloo, or one that resumes."""
 
 from __future__ import annotations
 
@@ -31,15 +31,17 @@ def share(plan: Plan, rank: int) -> Plan:
 
 def _run(task: Callable[[int], object], folder: Path, rank: int, ranks: int) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=ranks
-    )
+    if ranks > 1:
+        dist.init_process_group(
+            "gloo", init_method=f"file://{folder / 'store'}", rank=rank, world_size=ranks
+        )
     try:
         found = task(rank)
     except Exception as error:
         found = error
     (folder / str(rank)).write_bytes(pickle.dumps(found))
-    dist.destroy_process_group()
+    if ranks > 1:
+        dist.destroy_process_group()
 
 
 def on_ranks(task: Callable[[int], T], ranks: int) -> list[T]:
@@ -63,3 +65,8 @@ def on_ranks(task: Callable[[int], T], ranks: int) -> list[T]:
         if isinstance(result, Exception):
             raise result
     return found
+
+
+def in_new_process(task: Callable[[], T]) -> T:
+    """Return what a task returns in a process that has done nothing before."""
+    return task() if torch.cuda.is_available() else on_ranks(lambda _: task(), 1)[0]

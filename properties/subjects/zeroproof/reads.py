@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
+import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
@@ -16,7 +17,7 @@ class HostReads(TorchFunctionMode):
     """Counts what makes the host wait, until the epoch ends; within, the CPU counts as a device.
 
     These are calls by which Python reads a tensor's elements, but for those of a transfer that
-    began before the latest forward of the model.
+    began before the latest forward of the model, or before the latest wait.
     """
 
     ASKED = "zeroproof.training.transfer", "zeroproof.losses.slopes"
@@ -24,12 +25,13 @@ class HostReads(TorchFunctionMode):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.count, self._forwards, self._old, self._ended = 0, 0, False, False
+        self.count, self._time, self._done, self._old, self._ended = 0, 0, 0, False, False
         model.register_forward_hook(lambda *_: self._forward())
         self._patches: list[Any] = [
             mock.patch.object(Transfer, "__init__", self._begun(Transfer.__init__)),
             mock.patch.object(Transfer, "read", self._read(Transfer.read)),
             *(mock.patch(f"{module}.waits", return_value=True) for module in self.ASKED),
+            mock.patch("zeroproof.training.update.to_host", lambda x: torch.stack(x).tolist()),
         ]
 
     def __enter__(self) -> HostReads:
@@ -50,18 +52,19 @@ class HostReads(TorchFunctionMode):
         self._ended = True
 
     def _forward(self) -> None:
-        self._forwards += 1
+        self._done = self._time
 
     def _begun(self, init: Callable[..., None]) -> Callable[..., None]:
         def begun(transfer: Any, x: Tensor) -> None:
-            transfer.born = self._forwards
+            self._time += 1
+            transfer.born = self._time
             init(transfer, x)
 
         return begun
 
     def _read(self, read: Callable[..., Any]) -> Callable[..., Any]:
         def old(transfer: Any) -> Any:
-            self._old = transfer.born < self._forwards
+            self._old = transfer.born <= self._done
             try:
                 return read(transfer)
             finally:
@@ -72,5 +75,7 @@ class HostReads(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call a function of torch, and count it where it reads."""
         reads = getattr(func, "__name__", "") in self.READS
-        self.count += reads and not self._old and not self._ended
+        if reads and not self._old and not self._ended:
+            self.count += 1
+            self._done = self._time  # what was begun before has come with it
         return func(*args, **(kwargs or {}))

@@ -7,7 +7,7 @@ import math
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +15,22 @@ import torch
 from torch import Tensor, nn
 
 from properties.subjects.tasks import Disturbed, Plateau, Window
+from properties.subjects.zeroproof.plays import played
 from properties.subjects.zeroproof.ranks import on_ranks, share
 from properties.subjects.zeroproof.reads import HostReads
 from properties.subjects.zeroproof.scripted import (
     Batch,
-    Pause,
+    Loader,
     Scripted,
     Session,
-    numbered,
-    tensors,
+    config_of,
 )
 from properties.subjects.zeroproof.unchecked import unchecked
-from spec.epochs import OFFERED, Hooked
-from spec.runs import Event, MicroBatch, Plan, Trace
-from spec.update import Phases, Precision
+from spec.epochs import OFFERED, Call
+from spec.logs import Hooked
+from spec.precision import Precision
+from spec.runs import MicroBatch, Plan, Trace
+from spec.update import Phases
 from zeroproof.losses import SCMTrainingLoss
 from zeroproof.training.stopping import CoverageStop
 from zeroproof.training.trainer import SCMTrainer, TrainingConfig
@@ -61,38 +63,22 @@ class ZeroProofTraining:
             return self.train(plan, compile=True)
 
     def train(self, plan: Plan, **options: Any) -> Trace:
-        """Fit, in as many trainers as there are interrupts."""
+        """Fit, in as many trainers as there are interrupts, each in a process of its own."""
         if plan.ranks > 1:
-            return on_ranks(lambda rank: self.train(share(plan, rank), **options), plan.ranks)[0]
-        starts = [sum(map(len, plan.epochs[:k])) for k in range(len(plan.epochs) + 1)]
-        events: list[Event] = []
-        kept, first = 0, 0
-        with tempfile.TemporaryDirectory() as folder:
-            for stop in dict.fromkeys([*sorted(plan.interrupts), starts[-1]]):
-                between = stop in starts
-                last = starts.index(stop) if between else len(plan.epochs)
-                most = math.inf if between else stop - starts[first]
-                saves = {} if between else {"checkpoint_dir": folder, "checkpoint_every": 1}
-                session = Session(plan, first, last, most, **options, **saves)
-                if events:
-                    session.load_latest(folder)
-                with suppress(Pause):
-                    session.fit()
-                kept += len(session.trainer.log.records)
-                events += session.events
-                if session.trainer.stopped or session.events[-1].kind == "error":
-                    break
-                first = session.trainer.epoch
-                if between:
-                    session.trainer.save_checkpoint(Path(folder) / f"step-{stop:010d}.pt")
-        trainer = session.trainer
-        return Trace(
-            numbered(events, trainer.global_step),
-            (session.model.w.item(), session.loss.v.item()),
-            tuple(trainer.last_thresholds),
-            min(kept, plan.history_limit),
-            session.optimizer.param_groups[0]["lr"],
-        )
+            return self.train_ranks(plan, **options)[0]
+        with unchecked():  # the checks draw from Python's generator, which a plan may watch
+            return played(plan, **options)
+
+    def train_ranks(self, plan: Plan, **options: Any) -> list[Trace]:
+        """Fit on several ranks, each of which is asked to write into a folder of its own."""
+
+        def train(rank: int) -> Trace:
+            with tempfile.TemporaryDirectory() as folder:
+                own = {"checkpoint_dir": folder, "checkpoint_every": 1}
+                trace = self.train(share(plan, rank), **own, **options)
+                return replace(trace, written=len(list(Path(folder).iterdir())))
+
+        return on_ranks(train, plan.ranks)
 
     def train_unequal(self, ranks: int) -> None:
         """Train on as many micro-batches as the rank's number says, and one."""
@@ -102,24 +88,27 @@ class ZeroProofTraining:
 
         on_ranks(train, ranks)
 
-    def precision(self, dtype: str) -> Precision:
+    def precision(self, dtype: str, option: str = "mixed_precision") -> Precision:
         """Train a linear layer, looking at dtypes."""
-        layer, forward, seen = nn.Linear(2, 1), list[str](), list[str]()
+        layer, forward, seen, inside = nn.Linear(2, 1), list[str](), list[str](), list[str]()
         layer.register_forward_hook(lambda m, i, o: forward.append(_name(o)))
 
         def loss(outputs: Tensor, lifted: Batch) -> Tensor:
             seen.extend(_name(x) for x in (outputs, *lifted))
+            inside.append(_name(torch.ones(2, 2) @ torch.ones(2, 2)))
             return outputs.square().mean()
 
+        config: dict[str, Any] = {option: True, "amp_dtype": dtype}
         trainer = SCMTrainer(
             layer,
             torch.optim.SGD(layer.parameters(), lr=0.1),
             loss,
             [(torch.ones(3, 2), torch.ones(3, 1))],
-            config=TrainingConfig(max_epochs=1, mixed_precision=True, amp_dtype=dtype),
+            config=TrainingConfig(max_epochs=1, **config),
         )
         trainer.fit()
-        return Precision(forward[0], tuple(seen), scaled=trainer.state_dict()["scale"] is not None)
+        scaled = trainer.state_dict()["scale"] is not None
+        return Precision(forward[0], tuple(seen), inside[0], scaled)
 
     def phases(self, micro_batches: int) -> Phases:
         """Train one window."""
@@ -158,10 +147,10 @@ class ZeroProofTraining:
         trainer.fit()
         trainer.fit()
 
-    def host_reads(self, updates: int) -> int:
-        """Count what makes the host wait, with a fused optimizer and float16's loss scale."""
+    def host_reads(self, updates: int, skips_on_device: bool) -> int:
+        """Count what makes the host wait, also with float16's loss scale."""
         layer = nn.Linear(2, 2)
-        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, fused=True)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, fused=skips_on_device)
         reads, losses = HostReads(layer), SCMTrainingLoss()
         config = TrainingConfig(
             max_epochs=1,
@@ -184,7 +173,7 @@ class ZeroProofTraining:
             scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: 0.5**k),
             config=config,
         )
-        trainer.window.skips_on_device = True  # as on CUDA
+        trainer.window.skips_on_device = skips_on_device  # as on CUDA
         with reads:
             trainer.fit()
         return reads.count
@@ -194,7 +183,8 @@ class ZeroProofTraining:
         task = Disturbed(fails)
         config = TrainingConfig(val_loader=task.loader)
         trainer = SCMTrainer(task.model, task.optimizer, task.loss, task.loader, config=config)
-        return task.traces(trainer.validate)
+        with unchecked():  # as in train
+            return task.traces(trainer.validate)
 
     def hook_types(self, plan: Plan) -> list[Mapping[str, type]]:
         """Fit, and look at what the hook gets."""
@@ -219,15 +209,14 @@ class ZeroProofTraining:
             return Hooked(type(error).__name__, len(got))
         return Hooked("", len(got))
 
-    def loss_arguments(
-        self, accepts: Sequence[str], weights: Sequence[Mapping[str, float]]
-    ) -> list[Mapping[str, object]]:
+    def loss_arguments(self, accepts: Sequence[str], plan: Plan) -> list[Call]:
         """Fit with a loss of that signature."""
-        model, arrived = Scripted(), list[Mapping[str, object]]()
+        model, calls = Scripted(), list[Call]()
 
         def loss(outputs: Batch, lifted: Batch, **given: Any) -> Tensor:
             plain = {k: v.tolist() if isinstance(v, Tensor) else v for k, v in given.items()}
-            arrived.append(plain)
+            Y_n, Y_d = (part.tolist() for part in lifted)
+            calls.append(Call(not model.training, (Y_n, Y_d), plain))
             return outputs[0].mean()
 
         kind = inspect.Parameter.KEYWORD_ONLY
@@ -238,14 +227,11 @@ class ZeroProofTraining:
             model,
             torch.optim.SGD(model.parameters(), lr=0.1),
             loss,
-            [tensors(MicroBatch("v"))],
-            config=TrainingConfig(
-                max_epochs=len(weights),
-                loss_curriculum=(lambda epoch: weights[epoch]) if any(weights) else None,
-            ),
+            Loader(plan.epochs, math.inf),
+            config=config_of(plan, max_epochs=len(plan.epochs)),
         )
         trainer.fit()
-        return arrived
+        return calls
 
 
 def _name(x: Tensor) -> str:

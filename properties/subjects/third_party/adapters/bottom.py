@@ -12,7 +12,7 @@ from torch import Tensor
 from properties.assertions import Unsupported
 from properties.tensors import flags, to_array, to_tensor
 from spec import Array
-from spec.bottom import ARITY, Carrier, Operand
+from spec.carriers import ARITY, Carrier, Operand
 from spec.formats import FORMATS
 
 scm: Any = import_module("zeroproof.scm")
@@ -84,11 +84,14 @@ class PublicBottom:
         return to_array(function(*map(to_tensor, operands)))
 
     def gradients(
-        self, operation: str, incoming: Array, *operands: Carrier
+        self, operation: str, incoming: Array, *operands: Operand
     ) -> tuple[Carrier, tuple[Array, ...]]:
-        """Apply an operation to leaves, and run its backward."""
+        """Apply an operation, its carriers leaves, and run its backward."""
         given = [self._given(x) for x in operands]
-        leaves = [value.detach().requires_grad_() for value, _ in given]
+        leaves = [
+            value.detach().requires_grad_(isinstance(x, Carrier))
+            for x, (value, _) in zip(operands, given, strict=True)
+        ]
         masks = [mask for _, mask in given]
         value, mask = compute(operation, list(zip(leaves, masks, strict=True)))
         value.backward(to_tensor(incoming))  # type: ignore[no-untyped-call]

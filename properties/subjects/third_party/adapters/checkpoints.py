@@ -39,9 +39,31 @@ def run() -> None:
     Hostile.ran = True
 
 
-def trainer_of(model: nn.Module) -> Any:
+class Stateful(nn.Module):
+    """A model, or a loss, with a parameter, a buffer and extra state, all of one value."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.parameter = nn.Parameter(torch.tensor(value))
+        self.register_buffer("buffer", torch.tensor(value))
+        self.extra = value
+
+    def get_extra_state(self) -> float:
+        """Return the extra state."""
+        return self.extra
+
+    def set_extra_state(self, state: float) -> None:
+        """Take it back."""
+        self.extra = state
+
+    def forward(self, *given: object) -> torch.Tensor:
+        """Return the parameter."""
+        return self.parameter
+
+
+def trainer_of(model: nn.Module, optimizer: Any = torch.optim.Adam) -> Any:
     """Return a trainer that has not trained yet."""
-    return training.SCMTrainer(model, torch.optim.Adam(model.parameters()), mean_square, ones(1))
+    return training.SCMTrainer(model, optimizer(model.parameters()), mean_square, ones(1))
 
 
 def filled(value: float) -> Any:
@@ -99,6 +121,8 @@ class PublicCheckpoints:
             other = nn.Linear(2, 1, bias=False)
             nn.init.constant_(other.weight, 2.0)
             trainer_of(other).save_checkpoint(path)
+        elif what == "of another optimizer":
+            trainer_of(filled(2.0).model, torch.optim.SGD).save_checkpoint(path)
 
     def _newer(self, path: str) -> None:
         raise Unsupported("a version of the files")
@@ -130,3 +154,23 @@ class PublicCheckpoints:
             path = str(Path(folder) / "run.pt")
             trainer_of(model).save_checkpoint(path)
             return list(torch.load(path)["model"])
+
+    def survives(self, what: str) -> bool:
+        """Save a trainer of things that are 1, and load into one of others."""
+        if what == "object of the user":
+            raise Unsupported("objects of the user in a checkpoint")
+
+        def trainer(value: float) -> tuple[Any, nn.Parameter]:
+            model, loss, other = Stateful(value), Stateful(value), nn.Parameter(torch.tensor(value))
+            optimizer = torch.optim.SGD([model.parameter, loss.parameter, other], lr=0.1)
+            return training.SCMTrainer(model, optimizer, loss, ones(1)), other
+
+        loaded, other = trainer(2.0)
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / "run.pt")
+            trainer(1.0)[0].save_checkpoint(path)
+            loaded.load_checkpoint(path)
+        kind, _, owner = what.replace(" state", "").partition(" of ")
+        owners = {"the model": loaded.model, "the loss": loaded.loss_fn}
+        found = getattr(owners[owner], kind) if owner in owners else other
+        return float(found) == 1.0

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from properties.assertions import Unsupported
 from properties.tensors import to_tensor
-from spec.coverage import Predicted
+from spec.coverage import Predicted, Timed
 
 training: Any = import_module("zeroproof.training")
 
@@ -121,3 +121,11 @@ class PublicCoverage(Thresholds):
 def loaded(size: int) -> tuple[Tensor, Tensor]:
     """Return inputs and targets that nobody looks at."""
     return torch.zeros(size, 1), torch.zeros(size, 1)
+
+
+def one_threshold(epoch: Sequence[Timed]) -> float:
+    """Return the threshold of all micro-batches; the trainer draws those that differ itself."""
+    taus = {tau for _, tau in epoch}
+    if len(taus) > 1:
+        raise Unsupported("a given threshold for each micro-batch")
+    return taus.pop() if taus else 0.5

@@ -14,7 +14,7 @@ from properties.assertions import Unsupported
 from properties.tensors import measured, to_tensor, within
 from spec import Array
 from spec.losses import GAMMA, GOAL, TAU, Measured
-from spec.training_loss import Options
+from spec.training_loss import Options, number
 
 losses: Any = import_module("zeroproof.losses")
 training: Any = import_module("zeroproof.training")
@@ -72,13 +72,14 @@ class PublicLosses:
         config = losses.LossConfig(target_coverage=options["goal"], **lambdas)
         p, q = (to_tensor(x).requires_grad_() for x in (P, Q))
         y_n, y_d = training.lift_targets(to_tensor(y))
+        tau = number(options["tau"])
         total, terms = losses.SCMTrainingLoss(config)(
             losses.implicit_loss(p, q, y_n, y_d, detach_scale=True),
             *(p, q, y_n, y_d),
-            is_bottom=bottoms(p, q, y_d, options["tau"]),
+            is_bottom=bottoms(p, q, y_d, tau),
             mask_finite=y_d != 0,
             mask_singular=torch.isinf(to_tensor(y)),
-            tau_train=options["tau"],
+            tau_train=tau,
         )
         parts = {name: term.item() for name, term in terms.items() if name != "total"}
         return measured(total, p, q), parts

@@ -8,26 +8,16 @@ from importlib import import_module
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from properties.assertions import Unsupported
 from properties.subjects.tasks import Disturbed
-from properties.subjects.third_party.adapters.training import PublicTraining
-from spec.epochs import OFFERED, Hooked
+from properties.subjects.third_party.adapters.training import RENAMED, Batch, PublicTraining
+from spec.epochs import OFFERED, Call
+from spec.logs import Hooked
 from spec.runs import Plan
 
 training: Any = import_module("zeroproof.training")
-
-
-def curriculum(weights: Sequence[Mapping[str, float]]) -> Any:
-    """Return the weights of one or two epochs as ramps, which is all there is for them."""
-    if not any(weights):
-        return None
-    first, last = weights[0], weights[-1]
-    if len(weights) > 2 or first.keys() != last.keys():
-        raise Unsupported("a curriculum that is no ramp")
-    ramps = {name: training.LinearRamp(first[name], last[name]) for name in first}
-    return training.LossWeightsCurriculum(ramps)
 
 
 class PublicReports(PublicTraining):
@@ -44,8 +34,8 @@ class PublicReports(PublicTraining):
     def hook_types(self, plan: Plan) -> list[Mapping[str, type]]:
         """Fit, and look at what the hook gets."""
         records: list[Mapping[str, Any]] = []
-        self._session(plan, 0, len(plan.epochs), records.append).fit()
-        return [{name: type(value) for name, value in record.items()} for record in records]
+        self._session(plan, 0, len(plan.epochs), hook=records.append).fit()
+        return [{RENAMED.get(n, n): type(value) for n, value in r.items()} for r in records]
 
     def raising_hook(self, plan: Plan, record: int) -> Hooked:
         """Fit with a hook that raises."""
@@ -57,34 +47,27 @@ class PublicReports(PublicTraining):
                 raise KeyError(record)
 
         try:
-            self._session(plan, 0, len(plan.epochs), hook).fit()
+            self._session(plan, 0, len(plan.epochs), hook=hook).fit()
         except Exception as error:
             return Hooked(type(error).__name__, len(got))
         return Hooked("", len(got))
 
-    def loss_arguments(
-        self, accepts: Sequence[str], weights: Sequence[Mapping[str, float]]
-    ) -> list[Mapping[str, object]]:
+    def loss_arguments(self, accepts: Sequence[str], plan: Plan) -> list[Call]:
         """Fit with a loss of that signature."""
-        layer, arrived = nn.Linear(2, 1), list[Mapping[str, object]]()
+        if "loss_weights" in accepts and not plan.weights:
+            raise Unsupported("an argument for weights where none are configured")
+        calls = list[Call]()
 
-        def loss(outputs: Tensor, lifted: tuple[Tensor, Tensor], **given: Any) -> Tensor:
+        def loss(outputs: Batch, lifted: Batch, **given: Any) -> Tensor:
             plain = {k: v.tolist() if isinstance(v, Tensor) else v for k, v in given.items()}
-            arrived.append(plain)
-            return outputs.mean()
+            Y_n, Y_d = (part.tolist() for part in lifted)
+            calls.append(Call(not session.model.training, (Y_n, Y_d), plain))
+            return outputs[0].mean()
 
         kind = inspect.Parameter.KEYWORD_ONLY
         positional = list(inspect.signature(loss).parameters.values())[:2]
         keywords = [inspect.Parameter(name, kind) for name in OFFERED if name in accepts]
         loss.__signature__ = inspect.Signature([*positional, *keywords])  # type: ignore[attr-defined]
-        trainer = training.SCMTrainer(
-            layer,
-            torch.optim.SGD(layer.parameters(), lr=0.1),
-            loss,
-            [(torch.ones(1, 2), torch.ones(1, 1))],
-            config=training.TrainingConfig(
-                max_epochs=len(weights), loss_curriculum=curriculum(weights)
-            ),
-        )
-        trainer.fit()
-        return arrived
+        session = self._session(plan, 0, len(plan.epochs), loss=loss)
+        session.fit()
+        return calls

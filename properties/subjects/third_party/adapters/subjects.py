@@ -16,6 +16,7 @@ from properties.subjects.third_party.adapters.coverage import (
     OneCoverage,
     PublicCoverage,
     loaded,
+    one_threshold,
     outputs,
     parts,
     share,
@@ -28,7 +29,7 @@ from properties.subjects.third_party.adapters.targets import Targets
 from properties.subjects.third_party.adapters.training import SMALLEST
 from properties.subjects.third_party.adapters.updates import PublicUpdates
 from properties.tensors import to_tensor
-from spec.coverage import Predicted
+from spec.coverage import Timed
 from spec.decoding import Tuples
 
 
@@ -49,12 +50,13 @@ class Public(
 class Version043(Public):
     """zeroproofml 0.4.3."""
 
-    def epoch_coverage(self, epoch: Sequence[Predicted], tau: float) -> OneCoverage:
+    def epoch_coverage(self, epoch: Sequence[Timed]) -> OneCoverage:
         """Return the coverage by which training stops: one that it logged, found by thresholds."""
+        tau = one_threshold(epoch)
 
         def fit(threshold: float) -> list[dict[str, float]]:
-            given = [outputs(parts(batch)) for batch in epoch] or [torch.ones(1)]
-            loader = [loaded(batch.first.shape[0]) for batch in epoch]
+            given = [outputs(parts(batch)) for batch, _ in epoch] or [torch.ones(1)]
+            loader = [loaded(batch.first.shape[0]) for batch, _ in epoch]
             options = {"coverage_threshold": threshold, "coverage_patience": 1, "max_epochs": 2}
             logs: list[dict[str, float]] = self._trainer(given, loader, tau, **options).fit()
             return logs
@@ -80,9 +82,10 @@ class Version061(Public):
             raise Unsupported("a threshold of 0")
         return super()._ends(low, high) | {"tau_infer": SMALLEST}
 
-    def epoch_coverage(self, epoch: Sequence[Predicted], tau: float) -> OneCoverage:
+    def epoch_coverage(self, epoch: Sequence[Timed]) -> OneCoverage:
         """Return the coverage of an epoch of validation."""
-        return OneCoverage(self._validated(epoch, tau))
+        tau = one_threshold(epoch)
+        return OneCoverage(self._validated([batch for batch, _ in epoch], tau))
 
     def _config(self, case: Tuples) -> Any:
         """Return the thresholds of a case; those that are 0 in its dtype are refused."""

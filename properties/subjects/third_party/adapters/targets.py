@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Hashable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -21,10 +21,15 @@ inference: Any = import_module("zeroproof.inference")
 class Targets:
     """``lift_targets`` and ``perturbed_threshold``; nothing tells ±∞ from NaN once lifted."""
 
-    @property
-    def default_dtype(self) -> str:
-        """torch's default dtype."""
-        return str(torch.get_default_dtype()).removeprefix("torch.")
+    @contextmanager
+    def using_default_dtype(self, dtype: str) -> Iterator[None]:
+        """Set torch's default dtype for the while."""
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(getattr(torch, dtype))
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)
 
     def lift(self, y: Array) -> tuple[Array, Array]:
         """Return ``(Y_n, Y_d)``."""

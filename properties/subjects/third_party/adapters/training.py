@@ -20,6 +20,7 @@ from spec.runs import Epoch, Event, Kind, MicroBatch, Plan
 
 training: Any = import_module("zeroproof.training")
 
+RENAMED = {"val_tau_eval": "val_tau"}
 SMALLEST = 5e-324
 """The threshold nearest to 0."""
 
@@ -42,18 +43,19 @@ class Scripted(nn.Module):
 class Own(nn.Module):
     """The mean of the numerators, plus ``v·slope``, with the faults that the inputs ask for."""
 
-    def __init__(self, watched: Callable[[float], None]) -> None:
+    def __init__(self, called: Callable[[float], None]) -> None:
         super().__init__()
         self.v = nn.Parameter(torch.zeros((), dtype=torch.float64))
-        self.watched = watched
+        self.called = called
 
     def forward(
-        self, outputs: Batch, lifted: Batch, *, inputs: Tensor, tau: float, **others: object
+        self, outputs: Batch, lifted: Batch, *, inputs: Tensor, tau: float, **others: Any
     ) -> Tensor:
         """Return the loss of a micro-batch."""
-        self.watched(tau)
+        self.called(tau)
         value = outputs[0].mean()
-        loss = value + self.v * inputs[0, 0]
+        weight: float = others.get("loss_weights", {"fit": 1.0})["fit"]
+        loss: Tensor = (value + self.v * inputs[0, 0]) * weight
         if inputs[0, 2] == 1:
             return loss * math.nan
         if inputs[0, 2] == 2:
@@ -61,12 +63,16 @@ class Own(nn.Module):
         return loss
 
 
-def tensors(batch: MicroBatch) -> Batch:
-    """Return a micro-batch as a loader yields it."""
-    fault = {"": 0.0, "loss": 1.0, "gradient": 2.0}[batch.fault]
-    rows = [[float(batch.slope), float(s not in "bB"), fault] for s in batch.samples]
-    targets = [math.inf if s in "VB" else 0.0 for s in batch.samples]
-    return torch.tensor(rows, dtype=torch.float64), torch.tensor(targets, dtype=torch.float64)
+def tensors(batch: MicroBatch, most: float = 1.0) -> Batch:
+    """Return a micro-batch as a loader yields it, with values at any threshold up to a limit."""
+    rows = [[g, max(Q, most) if Q == 1 else Q, fault] for g, Q, fault in batch.inputs]
+    return torch.tensor(rows, dtype=torch.float64), torch.tensor(batch.targets).double()
+
+
+def curriculum(weights: Sequence[float]) -> Any:
+    """Return the epochs' weights as a ramp, whose values they are."""
+    ramp = type("Steps", (training.LinearRamp,), {"value": lambda self, epoch: weights[epoch]})
+    return training.LossWeightsCurriculum({"fit": ramp(0.0, 0.0)}) if weights else None
 
 
 class Pause(Exception):
@@ -76,8 +82,8 @@ class Pause(Exception):
 class Loader:
     """Yields an epoch each time it is asked, and knows where in the plan it is."""
 
-    def __init__(self, epochs: Sequence[Epoch], first: int, last: int) -> None:
-        self.epochs, self.next, self.last = epochs, first, last
+    def __init__(self, epochs: Sequence[Epoch], first: int, last: int, most: float) -> None:
+        self.epochs, self.next, self.last, self.most = epochs, first, last, most
         self.micro_step = sum(map(len, epochs[:first])) - 1
 
     def __iter__(self) -> Iterator[Batch]:
@@ -87,14 +93,14 @@ class Loader:
         for batch in self.epochs[self.next - 1]:
             self.micro_step += 1
             self.batch = batch
-            yield tensors(batch)
+            yield tensors(batch, self.most)
 
-    def unreported(self) -> dict[str, float]:
+    def unreported(self, tau: float) -> dict[str, float]:
         """Return the entries of a record that the trainer does not claim to make.
 
-        They are as they should be, so that nobody is held to them.
+        They are as they should be at a threshold, so that it is not held to them.
         """
-        counts = self.batch.counts
+        counts = self.batch.counts(tau)
         singular = counts.samples - counts.finite
         lost = singular - (counts.covered - counts.covered_finite)
         return {
@@ -106,6 +112,20 @@ class Loader:
         }
 
 
+class Told(dict[str, float]):
+    """A record, which may lack what no package claims to report."""
+
+    def __missing__(self, name: str) -> float:
+        raise Unsupported(f"{name!r} in a record")
+
+
+def told(record: Mapping[str, Any]) -> Told:
+    """Return a record with the names and the precision that clauses want."""
+    shares = [name for name in record if name.endswith(("coverage", "bottom_frac"))]
+    found = {**record, **{name: share(record[name]) for name in shares}}
+    return Told({RENAMED.get(name, name): value for name, value in found.items()})
+
+
 @dataclass(frozen=True)
 class Run:
     """A trace, of a trainer that has no limit to the records it keeps."""
@@ -113,16 +133,17 @@ class Run:
     events: tuple[Event, ...]
     weights: tuple[float, ...]
     thresholds: tuple[float, ...]
+    val_history: tuple[Told, ...]
     rate: float
 
     @property
     def parameters(self) -> tuple[float, ...]:
-        """The weights, in which one NaN is as good as another."""
+        """The weights, with the same NaN for every NaN."""
         return tuple(math.nan if w != w else w for w in self.weights)
 
     @property
-    def history(self) -> int:
-        """How many records are kept."""
+    def records(self) -> tuple[Told, ...]:
+        """The records that are kept."""
         raise Unsupported("a limit to the records that are kept")
 
     def of(self, *kinds: Kind) -> list[Event]:
@@ -134,27 +155,29 @@ class Session:
     """A trainer of a plan's epochs, and what it was seen to do.
 
     It would train for one epoch more: if it ends before that, it has stopped. Who wants a run to
-    be repeatable seeds torch, for the thresholds come from there.
+    be repeatable seeds torch, for the thresholds come from there. A loss may replace the plan's.
     """
 
     def __init__(
-        self, plan: Plan, first: int, last: int, ends: Mapping[str, float], hook: Hook | None = None
-    ) -> None:
+        self, plan: Plan, first: int, last: int, ends: Mapping[str, float], *,
+        hook: Hook | None = None, loss: Any = None,
+    ) -> None:  # fmt: skip
         torch.manual_seed(plan.seed)
-        self.events: list[Event] = []
-        self.model, self.loss = Scripted(), Own(self._drawn)
+        self.events, self.taus = list[Event](), set[float]()
+        self.model, self.loss = Scripted(), Own(self._called)
         groups = [*self.model.parameters(), *(self.loss.parameters() if plan.own_parameter else ())]
-        self.optimizer = torch.optim.SGD(groups, lr=1 / 8)
+        rate = torch.tensor(1 / 8, dtype=torch.float64) if plan.tensor_rate else 1 / 8
+        self.optimizer = torch.optim.SGD(groups, lr=rate, momentum=plan.momentum)
         self.optimizer.register_step_post_hook(lambda *_: self._updated())
         if plan.stale:
             for parameter in groups:
                 parameter.grad = torch.ones_like(parameter)
         precision, _, switch = plan.precision.partition(" ")
-        self.loader = Loader(plan.epochs, first, last)
+        self.loader = Loader(plan.epochs, first, last, plan.tau_max)
         self.trainer = training.SCMTrainer(
             self.model,
             self.optimizer,
-            self.loss,
+            loss or self.loss,
             self.loader,
             scheduler=torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda k: 0.5**k),
             config=training.TrainingConfig(
@@ -162,7 +185,8 @@ class Session:
                 gradient_accumulation_steps=plan.accumulation,
                 coverage_threshold=plan.threshold,
                 coverage_patience=plan.patience,
-                val_loader=[tensors(batch) for batch in plan.validation] or None,
+                val_loader=[tensors(batch, plan.tau_max) for batch in plan.validation] or None,
+                loss_curriculum=curriculum(plan.weights),
                 log_hook=hook or self._logged,
                 mixed_precision=bool(precision) and not switch,
                 amp_dtype=getattr(torch, precision or "float16"),
@@ -170,9 +194,11 @@ class Session:
             ),
         )
 
-    def _drawn(self, tau: float) -> None:
+    def _called(self, tau: float) -> None:
         if self.model.training:
             self.events.append(Event("draw", {"tau": tau}))
+        else:
+            self.taus.add(tau)
 
     def _updated(self) -> None:
         values = {"w": self.model.w.item(), "v": self.loss.v.item()}
@@ -180,12 +206,13 @@ class Session:
         self.events.append(Event("update", values | step))
 
     def _logged(self, record: Mapping[str, Any]) -> None:
-        shares = [name for name in record if name.endswith(("coverage", "bottom_frac"))]
-        told = {**record, **{name: share(record[name]) for name in shares}}
         if "val_loss" in record:
-            self.events.append(Event("validate", {**told, "val_tau": record["val_tau_eval"]}))
+            tau = self.taus.pop() if len(self.taus) == 1 else math.nan
+            self.events.append(Event("validate", Told(told(record) | {"loss_tau": tau})))
+            self.taus.clear()
         else:
-            self.events.append(Event("log", {**told, **self.loader.unreported()}))
+            unreported = self.loader.unreported(record["tau_train"])
+            self.events.append(Event("log", Told(told(record) | unreported)))
 
     def fit(self) -> bool:
         """Train, and tell whether training stopped."""
@@ -202,6 +229,8 @@ def untried(plan: Plan) -> str:
     wanted = {
         "the clipping of gradients": plan.max_norm is not None,
         "several ranks": plan.ranks > 1,
+        "a shuffled loader, and a loss that draws": plan.random,
+        "a scale of the loss on the CPU": any(b.fault == "overflow" for b in plan.micro_batches),
         "a checkpoint within an epoch": not set(plan.interrupts) <= set(ends),
     }
     return ", ".join(name for name, wants in wanted.items() if wants)
@@ -210,13 +239,13 @@ def untried(plan: Plan) -> str:
 class PublicTraining(Thresholds):
     """``SCMTrainer.fit``."""
 
-    def _session(self, plan: Plan, first: int, last: int, hook: Hook | None = None) -> Session:
+    def _session(self, plan: Plan, first: int, last: int, **options: Any) -> Session:
         """Return a trainer of some epochs of a plan.
 
         What is ⊥ in a plan is so at any threshold, also at 0, which COV-1 is about.
         """
         ends = [max(end, SMALLEST) for end in (plan.tau_min, plan.tau_max)]
-        return Session(plan, first, last, self._ends(*ends), hook)
+        return Session(plan, first, last, self._ends(*ends), **options)
 
     def train(self, plan: Plan) -> Run:
         """Fit, in as many trainers as there are interrupts."""
@@ -240,5 +269,6 @@ class PublicTraining(Thresholds):
             tuple(events),
             (session.model.w.item(), session.loss.v.item()),
             tuple(session.trainer.last_thresholds),
-            session.optimizer.param_groups[0]["lr"],
+            tuple(map(told, session.trainer.val_history)),
+            float(session.optimizer.param_groups[0]["lr"]),
         )

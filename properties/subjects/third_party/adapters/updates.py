@@ -13,7 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 from properties.assertions import Unsupported
 from properties.subjects.tasks import Plateau, Window
-from spec.update import Phases, Precision
+from spec.precision import Precision
+from spec.update import Phases
 
 training: Any = import_module("zeroproof.training")
 
@@ -53,20 +54,21 @@ class Reads(TorchFunctionMode):
 class PublicUpdates:
     """One linear layer under ``SCMTrainer``."""
 
-    def precision(self, dtype: str) -> Precision:
+    def precision(self, dtype: str, option: str = "mixed_precision") -> Precision:
         """Train under autocast, looking at dtypes."""
-        layer, forward, seen = nn.Linear(2, 1), list[str](), list[str]()
+        layer, forward, seen, inside = nn.Linear(2, 1), list[str](), list[str](), list[str]()
         layer.register_forward_hook(lambda m, i, o: forward.append(name_of(o)))
 
         def loss(outputs: Tensor, lifted: Batch) -> Tensor:
             seen.extend(name_of(x) for x in (outputs, *lifted))
+            inside.append(name_of(torch.ones(2, 2) @ torch.ones(2, 2)))
             return mean_square(outputs, lifted)
 
-        config = training.TrainingConfig(mixed_precision=True, amp_dtype=getattr(torch, dtype))
+        config = training.TrainingConfig(**{option: True}, amp_dtype=getattr(torch, dtype))
         optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
         trainer = training.SCMTrainer(layer, optimizer, loss, ones(1), config=config)
         trainer.fit()
-        return Precision(forward[0], tuple(seen), scaled=trainer.scaler.is_enabled())
+        return Precision(forward[0], tuple(seen), inside[0], trainer.scaler.is_enabled())
 
     def phases(self, micro_batches: int) -> Phases:
         """Train one window."""
@@ -109,7 +111,7 @@ class PublicUpdates:
         trainer.fit()
         trainer.fit()
 
-    def host_reads(self, updates: int) -> int:
+    def host_reads(self, updates: int, skips_on_device: bool) -> int:
         """Count what Python reads of tensors, up to the last micro-batch of an epoch."""
         layer, reads = nn.Linear(2, 1), Reads()
         within: list[int] = []
@@ -119,7 +121,7 @@ class PublicUpdates:
                 within.append(reads.count)
                 yield batch
 
-        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, fused=skips_on_device)
         trainer = training.SCMTrainer(layer, optimizer, mean_square, loader())
         with reads:
             trainer.fit()

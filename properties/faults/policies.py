@@ -1,0 +1,331 @@
+"""Gradient policies that go wrong."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from properties.faults.register import fault, zeroproof_fault
+from properties.subjects.exact.policies import SCOPES
+from spec import Array
+from spec.policies import POLICIES
+from spec.reach import GatedWindow
+
+
+def gradient_fault(claim: str, wrong: str, policy: str, rule: Callable[..., float]) -> None:
+    """Register a policy by another rule, of the right result, the gradient and the flag."""
+
+    def override(real: Any, name: str, g: Array, bottom: Any) -> Any:
+        found = real(name, g, bottom)
+        rows = zip(found.values, g.values, bottom, strict=True)
+        return found.with_values([rule(*row) for row in rows]) if name == policy else found
+
+    fault(claim, wrong, policy_gradient=override)
+
+
+gradient_fault(
+    "POL-1.1", "CLAMP forgets the mask.", "clamp", lambda y, g, b: POLICIES["clamp"](g, False)
+)
+gradient_fault(
+    "POL-1.2",
+    "NaN passes through CLAMP.",
+    "clamp",
+    lambda y, g, b: y if b else y + 0 * g if g != g else y,
+)
+gradient_fault(
+    "POL-1.3",
+    "CLAMP bounds by 2.",
+    "clamp",
+    lambda y, g, b: y if b or g != g else max(-2.0, min(g, 2.0)),
+)
+gradient_fault(
+    "POL-1.3", "CLAMP gives 0 for ±∞.", "clamp", lambda y, g, b: 0.0 if math.isinf(g) else y
+)
+gradient_fault("POL-2.1", "PROJECT masks by a product.", "project", lambda y, g, b: g * (not b))
+gradient_fault("POL-2.2", "PROJECT clamps.", "project", lambda y, g, b: max(-1.0, min(y, 1.0)))
+gradient_fault("POL-2.2", "PROJECT loses the sign of 0.", "project", lambda y, g, b: y + 0.0)
+gradient_fault("POL-3.1", "REJECT rejects at ⊥ only.", "reject", lambda y, g, b: 0.0 if b else g)
+gradient_fault(
+    "POL-4.1", "PASSTHROUGH replaces NaN by 0.", "passthrough", lambda y, g, b: 0.0 if g != g else y
+)
+gradient_fault("POL-5.1", "CLAMP masks by a product.", "clamp", lambda y, g, b: g * 0 if b else y)
+gradient_fault("POL-6.1", "CLAMP halves what is in bounds.", "clamp", lambda y, g, b: y / 2)
+fault(
+    "POL-7.1",
+    "CLAMP divides by the largest gradient of all.",
+    policy_gradient=lambda real, name, g, bottom: (
+        g.with_values([
+            0.0 if b or x != x else x / max([1.0, *(abs(y) for y in g.values if abs(y) < math.inf)])
+            for x, b in zip(g.values, bottom, strict=True)
+        ])
+        if name == "clamp"
+        else real(name, g, bottom)
+    ),
+)  # fmt: skip
+fault(
+    "POL-7.2",
+    "Gradients come back flat.",
+    policy_gradient=lambda real, *a: Array.of(real(*a).values, a[1].dtype),
+)
+fault(
+    "POL-7.2",
+    "Half-precision gradients come back in float32.",
+    policy_gradient=lambda real, *a: replace(real(*a), dtype="float32"),
+)
+fault(
+    "POL-8.1",
+    "A scope counts before an explicit policy.",
+    forward=lambda real, policy, *a: real(None if SCOPES.get() else policy, *a),
+)
+fault("POL-8.2", "The outermost scope counts.", scopes=lambda real: real()[:1])
+fault(
+    "POL-8.3",
+    "A default counts before the scopes.",
+    chosen=lambda real, policy, layer: (
+        policy or real.__self__.defaults.get(layer) or real(policy, layer)
+    ),
+)
+fault(
+    "POL-8.4", "A default is not looked up.", chosen=lambda real, policy, layer: real(policy, None)
+)
+fault(
+    "POL-8.5",
+    "Defaults are looked up by the layer alone.",
+    chosen=lambda real, policy, layer: real(
+        policy, layer if layer in real.__self__.defaults else None
+    ),
+)
+fault(
+    "POL-8.5",
+    "The default of the farthest class counts.",
+    chosen=lambda real, policy, layer: real(policy, layer and layer.partition(".")[0]),
+)
+fault(
+    "POL-8.6",
+    "With nothing set, the policy is PROJECT.",
+    chosen=lambda real, policy, layer: real(
+        policy or (None if SCOPES.get() or real.__self__.defaults else "project"), layer
+    ),
+)
+
+
+def late(real: Any, policy: str, layer: str, g: Array, bottom: Any) -> Any:
+    """Ask for the policy at the backward."""
+    subject = real.__self__
+    return lambda: subject.policy_gradient(subject.chosen(policy, layer), g, bottom)
+
+
+fault("POL-8.7", "The policy is the one in force at the backward.", forward=late)
+fault("POL-8.8", "A recomputed forward has the policy of the backward.", recomputed_forward=late)
+zeroproof_fault(
+    "POL-8.8",
+    "Reentrant checkpointing has the policy of the backward.",
+    "zeroproof.autodiff.policies.setting_at_forward",
+    lambda real, now: now,
+)
+zeroproof_fault(
+    "POL-8.5",
+    "A layer's classes are not asked for their defaults.",
+    "zeroproof.autodiff.policies._policy_at",
+    lambda real, now, layer: real(now, layer if layer in now.defaults else None),
+)
+
+
+@contextmanager
+def kept_on_exception(real: Any, policy: str) -> Iterator[None]:
+    """Close the scope at the end of its block, which an exception never reaches."""
+    token = SCOPES.set((*SCOPES.get(), policy)) if policy in POLICIES else real(policy).__enter__()
+    yield
+    SCOPES.reset(token)
+
+
+@contextmanager
+def closes_all(real: Any, policy: str) -> Iterator[None]:
+    """Close every scope at the end of one."""
+    with real(policy):
+        yield
+    SCOPES.set(())
+
+
+class Stack(threading.local):
+    """Scopes that are kept for each thread."""
+
+    def __init__(self) -> None:
+        self.policies: list[str] = []
+
+
+def shared(stack: Any) -> Any:
+    """Return overrides that keep scopes on a stack."""
+
+    @contextmanager
+    def opened(real: Any, policy: str) -> Iterator[None]:
+        if policy not in POLICIES:
+            raise ValueError(policy)
+        stack.policies.append(policy)
+        try:
+            yield
+        finally:
+            stack.policies.pop()
+
+    return {"policy_scope": opened, "scopes": lambda real: tuple(stack.policies)}
+
+
+class Everywhere:
+    """Scopes of the whole process."""
+
+    policies: ClassVar[list[str]] = []
+
+
+fault("POL-8.9", "An exception leaves its scope open.", policy_scope=kept_on_exception)
+fault("POL-8.9", "Leaving a scope leaves all.", policy_scope=closes_all)
+fault("POL-8.10", "A scope holds in all threads.", **shared(Everywhere))
+fault("POL-8.11", "A scope holds in all tasks of its thread.", **shared(Stack()))
+fault(
+    "POL-8.12",
+    "An unknown policy is taken for CLAMP.",
+    policy_gradient=lambda real, name, *a: real(name if name in POLICIES else "clamp", *a),
+)
+fault(
+    "POL-8.12",
+    "An unknown default is taken for CLAMP.",
+    set_default=lambda real, layer, name: real(layer, name if name in POLICIES else None),
+)
+fault(
+    "POL-9.1",
+    "The policy acts in layers that decode, and projective models have none.",
+    output_gradient=lambda real, policy, form, *a: real(
+        None if form == "tuple" else policy, form, *a
+    ),
+)
+fault(
+    "POL-9.1",
+    "The gradient of the denominator never arrives.",
+    output_gradient=lambda real, *a: real(*a)[:1],
+)
+fault(
+    "POL-9.2",
+    "The mask beside a value is not read.",
+    output_gradient=lambda real, policy, form, *a: real(
+        policy, "value" if form == "pair" else form, *a
+    ),
+)
+fault(
+    "POL-9.2",
+    "Only NaN is ⊥, so ±∞ is not.",
+    output_gradient=lambda real, policy, form, first, *a: real(
+        policy, form,
+        first.with_values([1.0 if math.isinf(x) and form != "tuple" else x for x in first.values]),
+        *a,
+    ),
+)  # fmt: skip
+fault(
+    "POL-9.2",
+    "PASSTHROUGH reaches into a carrier's ⊥.",
+    output_gradient=lambda real, policy, form, *a: real(
+        policy, "pair" if form == "carrier" else form, *a
+    ),
+)
+fault(
+    "POL-9.3",
+    "A tuple at infinity is ⊥, so no pole is learned.",
+    output_gradient=lambda real, policy, form, first, second, g: real(
+        policy, form,
+        first.with_values([
+            math.nan if q == 0 and form == "tuple" else p
+            for p, q in zip(first.values, second.values, strict=True)
+        ]),
+        second, g,
+    ),
+)  # fmt: skip
+fault(
+    "POL-9.3",
+    "(0, 0) is a tuple.",
+    output_gradient=lambda real, policy, form, first, *a: real(
+        policy, form,
+        first.with_values([x or 1.0 for x in first.values]) if form == "tuple" else first, *a,
+    ),
+)  # fmt: skip
+fault(
+    "POL-9.4",
+    "A layer's default counts before the trainer's policy.",
+    window_gradients=lambda real, w: real(replace(w, policy=w.default or w.policy)),
+)
+zeroproof_fault(
+    "POL-9.4",
+    "The trainer's policy acts on outputs only.",
+    "zeroproof.training.evaluation.gradient_policy",
+    lambda real, policy: nullcontext(),
+)
+fault(
+    "POL-9.5",
+    "Without a policy the outputs are under CLAMP.",
+    output_gradient=lambda real, policy, *a: real(policy or "clamp", *a),
+)
+fault(
+    "POL-9.6",
+    "Without a policy the layers are under PASSTHROUGH.",
+    window_gradients=lambda real, w: real(replace(w, policy=w.policy or "passthrough")),
+)
+
+
+def clamped_after(scale: Callable[[GatedWindow, Array], float]) -> Any:
+    """Return an override that clamps what a gradient is multiplied by, as :func:`scale` tells."""
+
+    def override(real: Any, window: GatedWindow) -> Any:
+        units = [scale(window, g) for g in window.gradients]
+        clamped = [
+            g.with_values([max(-1 / u, min(x, 1 / u)) for x in g.values])
+            for g, u in zip(window.gradients, units, strict=True)
+        ]
+        return real(replace(window, gradients=tuple(clamped)))
+
+    return override
+
+
+fault(
+    "POL-12.1",
+    "CLAMP bounds the weighted gradient of a micro-batch.",
+    window_gradients=clamped_after(
+        lambda w, g: 1 if w.default else len(g.values) / len(w.gradients[0].values)
+    ),
+)
+fault(
+    "POL-12.2",
+    "CLAMP bounds the scaled gradient.",
+    window_gradients=clamped_after(lambda w, g: 65536 if w.float16 and not w.default else 1),
+)
+fault(
+    "POL-12.3",
+    "A layer bounds the weighted gradient.",
+    window_gradients=clamped_after(
+        lambda w, g: len(g.values) if w.default and not w.recomputed else 1
+    ),
+)
+fault(
+    "POL-12.4",
+    "A recomputed layer bounds the scaled gradient.",
+    window_gradients=clamped_after(lambda w, g: 65536 if w.float16 and w.recomputed else 1),
+)
+zeroproof_fault(
+    "POL-12.1",
+    "CLAMP is not told of weights and scales.",
+    "zeroproof.training.trainer.gradient_unit",
+    lambda real, unit: nullcontext(),
+)
+zeroproof_fault(
+    "POL-12.4",
+    "A recomputed layer is not told of them.",
+    "zeroproof.autodiff.policies.setting_at_forward",
+    lambda real, now: now,
+)
+fault(
+    "POL-11.1",
+    "The gate replaces values at ⊥ by 0.",
+    policy_value=lambda real, policy, x, bottom: x.with_values(
+        [0.0 if b else v for v, b in zip(x.values, bottom, strict=True)]
+    ),
+)

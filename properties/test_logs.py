@@ -1,0 +1,32 @@
+"""LOG: what a run reports."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import example, given, settings
+
+from properties.assertions import assert_clause
+from properties.plans import VARIED, plans
+from spec.logs import Reports
+from spec.runs import MicroBatch, Plan, Trains
+
+
+@given(plans())
+@example(replace(VARIED, validation=(MicroBatch("vb"),)))
+@settings(max_examples=30)
+def test_LOG_1_every_record(subject: Reports, plan: Plan) -> None:
+    assert_clause("LOG-1", subject, plan)
+
+
+@given(plans())
+@example(replace(VARIED, validation=(MicroBatch("vb"),), history_limit=2))
+@settings(max_examples=50)
+def test_LOG_2_bounded(subject: Trains, plan: Plan) -> None:
+    assert_clause("LOG-2", subject, plan)
+
+
+@given(plans(faulty=True))
+@example(replace(VARIED, accumulation=2, tensor_rate=True))
+def test_LOG_4_of_its_moment(subject: Trains, plan: Plan) -> None:
+    assert_clause("LOG-4", subject, plan)

@@ -1,0 +1,162 @@
+"""LOSS: each loss by itself."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+from .arrays import Array, identical
+from .clause import clause, require
+from .loss_terms import tolerance
+from .losses import (
+    COARSE,
+    Case,
+    Losses,
+    cast,
+    form_of,
+    require_close,
+    require_only,
+    require_rejection,
+    row,
+)
+
+
+@clause(
+    "LOSS-1",
+    source="Guide: the implicit loss; Ours: it has no bound of its own and its sum must be finite, "
+    "so a term has a cap, at which the gradient must still lead down",
+    since="0.2.0",
+)
+def implicit_fit(subject: Losses, case: Case, gamma: float) -> None:
+    """The implicit loss is a mean over all elements.
+
+    1. A term is ``(P·Y_d − Q·Y_n)² / (Q²Y_d² + P²Y_n² + γ)``, up to rounding.
+    2. The gradient holds the denominator constant.
+    3. Each term is capped at ``largest/(4n)``, with n the number of elements.
+    4. A capped term keeps the direction of its gradient.
+
+    γ is 1e-9 in the guide. This is no distance on the projective line: for ``P = Q`` and target 2
+    the squared sine is 0.1 at every size, and γ rewards shrinking.
+    """
+    require_close(subject, "implicit", case, gamma=gamma, coarse=COARSE, capped=(3, 4))
+
+
+@clause(
+    "LOSS-2",
+    source="Ours: a fit should be a distance of lines; the same network came much closer across "
+    "poles with this one than with the implicit loss",
+    since="0.2.0",
+)
+def chordal_fit(subject: Losses, case: Case) -> None:
+    """The chordal loss is a mean over all elements.
+
+    1. A term is ``(P·Y_d − Q·Y_n)² / ((P² + Q²)(Y_n² + Y_d²))``, the squared sine of the angle
+       between the lines, up to rounding.
+    2. The gradient is the derivative, up to rounding.
+    3. Its value lies in [0, 1], also after rounding.
+    """
+    found = require_close(subject, "chordal", case, coarse=COARSE)
+    require(0 <= found.value <= 1, "chordal of {} is {}", case, found.value, claim=3)
+
+
+@clause("LOSS-3", source="Ours: denominators of finite targets stay clear of 0", since="0.2.0")
+def margin_term(subject: Losses, case: Case, tau: float) -> None:
+    """The margin loss is a mean over the elements with a finite target, for every finite τ.
+
+    1. A term is ``max(0, τ − |Q|)²``, up to rounding.
+    2. The gradient is the derivative, up to rounding.
+    3. Each term is capped at ``largest/(4n)``, with n the number of elements.
+    4. A capped term keeps its gradient.
+    5. Elements with a singular target change neither value nor gradient.
+    """
+    require_only(subject, "margin", case, None, 5, tau=tau)
+    require_close(subject, "margin", case, tau=tau, coarse=COARSE, capped=(3, 4))
+
+
+@clause(
+    "LOSS-4",
+    source="Ours: (P, Q) and (−P, −Q) are the same finite value, and NaN tells no side",
+    since="0.2.0",
+)
+def sign_term(subject: Losses, case: Case, oriented: Array) -> None:
+    """The sign loss is a mean over the elements whose target is ±∞.
+
+    1. A term is ``1 − cos∠((P, Q), (Y_n, Y_d))``, up to rounding.
+    2. The gradient is the derivative, up to rounding.
+    3. Its value lies in [0, 2], also after rounding.
+    4. Elements with a finite target or NaN change neither value nor gradient.
+    """
+    for mask in (oriented, None):
+        require_only(subject, "sign", case, mask, 4)
+        found = require_close(subject, "sign", case, mask, coarse=COARSE)
+        right = 0 <= found.value <= 2
+        require(right, "sign of {} under {} is {}", case, mask, found.value, claim=3)
+
+
+@clause(
+    "LOSS-5",
+    source="Guide: coverage below its target is charged; Ours: the hard coverage has no gradient, "
+    "a term without gradient trains nothing, and the mean of |Q| rises with coverage",
+    since="0.2.0",
+)
+def rejection_term(subject: Losses, case: Case, tau: float, goal: float) -> None:
+    """The rejection loss charges a coverage below a goal.
+
+    1. It is ``max(0, goal − coverage)²``, up to rounding, over the samples whose targets are all
+       finite.
+    2. At a ⊥ tuple of these samples the gradient in ``Q`` is ``∓2·max(0, goal − coverage)/m``, up
+       to rounding, against the sign of ``Q = ±0`` too, with m the number of these samples' tuples.
+    3. Where a part of the tuple is not finite, the gradient is 0.
+    4. Everywhere else the gradient is 0.
+
+    The gradient is that of a soft coverage, the mean of ``|Q|``: a step against it raises ``|Q|``
+    of each tuple that is ⊥.
+    """
+    require_rejection(subject, case, tau=tau, goal=goal, claims=(1, 2, 3, 4))
+
+
+@clause("LOSS-14", source="Ours: a distance of lines knows no sizes", since="0.2.0")
+def invariant(subject: Losses, case: Case, ours: float, theirs: float) -> None:
+    """Let all predicted tuples be scaled by one λ ≠ 0, and all targets by another, where no number
+    over- or underflows.
+
+    1. Powers of two, of either sign, change no bit of the chordal loss.
+    2. Any other λ change the chordal loss by no more than rounding.
+    """
+    scaled = [
+        x.with_values([cast(Fraction(factor) * Fraction(value), x.dtype) for value in x.values])
+        for x, factor in zip(case, (ours, ours, theirs, theirs), strict=True)
+    ]
+    before = subject.loss("chordal", *case).value
+    after = subject.loss("chordal", *scaled).value
+    exact = all(abs(math.frexp(factor)[0]) == 0.5 for factor in (ours, theirs))
+    # That of two losses, and of the scaled numbers.
+    slack = 3 * tolerance("chordal", form_of(case), [Fraction(1)] * len(case[0].values))
+    near = math.isfinite(after) and abs(Fraction(before) - Fraction(after)) <= slack
+    right = identical(before, after) if exact else near
+    complaint = "chordal of {} is {}, and {} scaled by {} and {}"
+    require(right, complaint, case, before, after, ours, theirs, claim=1 if exact else 2)
+
+
+@clause(
+    "LOSS-15",
+    source="Ours: a step must turn a tuple, not stretch it, and small tuples bound its length",
+    since="0.2.0",
+)
+def turns(subject: Losses, case: Case) -> None:
+    """Let the gradient of a chordal loss of n elements be that at any one tuple.
+
+    1. It is orthogonal to the tuple, up to rounding.
+    2. Its length is at most ``1/(n·‖(P, Q)‖)``, up to rounding.
+    """
+    found = subject.loss("chordal", *case)
+    count, slack = len(case[0].values), 64 * form_of(case).epsilon
+    for i, pair in enumerate(zip(found.in_P.values, found.in_Q.values, strict=True)):
+        finite = all(map(math.isfinite, pair))
+        require(finite, "gradient {} at {} of {}", pair, i, case, claim=2)
+        P, Q, _, _ = row(case, i)
+        g_P, g_Q = (count * Fraction(g) for g in pair)
+        long = (g_P * g_P + g_Q * g_Q) * (P * P + Q * Q) > (1 + slack) ** 2
+        right = abs(P * g_P + Q * g_Q) <= slack
+        require(right, "gradient {} at {} of {} is not orthogonal", pair, i, case)
+        require(not long, "gradient {} at {} of {} is too long", pair, i, case, claim=2)

@@ -1,0 +1,335 @@
+"""The test vectors: as they are generated, as they are read, and what meets them."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import struct
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable
+from contextvars import copy_context
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from properties.subjects.broken import BROKEN, Broken
+from properties.subjects.exact import Exact
+from properties.subjects.zeroproof import ZeroProof
+from properties.vectors import Offered
+from spec import CLAUSES, SPEC_VERSION, vectors
+from spec.__main__ import main
+from spec.vectors.cases import Within, written
+
+EXAMPLES = Path(__file__).parents[2] / "examples" / "vectors"
+FILE = json.loads(vectors.VECTORS.read_text("utf-8"))
+CASES: list[dict[str, Any]] = FILE["cases"]
+NODE = shutil.which("node")
+
+
+@pytest.fixture(scope="module")
+def reader() -> Any:
+    """The reader in Python, imported from its folder as a user would."""
+    sys.path.insert(0, str(EXAMPLES))
+    try:
+        import read
+        import small
+    finally:
+        sys.path.remove(str(EXAMPLES))
+    return read, small
+
+
+# The file
+
+
+def test_it_is_what_the_command_writes_again(tmp_path: Path) -> None:
+    assert main(["vectors", "--out", str(tmp_path / "again.json")]) == 0
+    assert (tmp_path / "again.json").read_bytes() == vectors.VECTORS.read_bytes()
+
+
+def test_every_clause_has_cases_or_a_reason() -> None:
+    named = {id for case in CASES for id in case["clauses"]}
+    assert named | vectors.WITHOUT.keys() == CLAUSES.keys()
+    assert not named & vectors.WITHOUT.keys()
+
+
+def test_it_says_its_versions_and_what_every_operation_is() -> None:
+    assert (FILE["format"], FILE["spec_version"]) == (vectors.FORMAT, SPEC_VERSION)
+    assert {case["operation"] for case in CASES} == FILE["operations"].keys()
+    assert len({case["id"] for case in CASES}) == len(CASES)
+    assert vectors.VECTORS.stat().st_size < 2**21
+
+
+def test_it_has_one_case_a_line() -> None:
+    lines = vectors.VECTORS.read_text("utf-8").splitlines()
+    assert sum(line.startswith('{"id":') for line in lines) == len(CASES) > 3000
+
+
+def test_a_range_is_rounded_inwards_and_must_hold_a_number() -> None:
+    third = Fraction(1, 3)
+    bounds = written(Within(third, 2 * third))
+    least, most = (float.fromhex(bounds[name]) for name in ("least", "most"))
+    assert Fraction(math.nextafter(least, 0)) < third < Fraction(least)
+    assert Fraction(most) < 2 * third < Fraction(math.nextafter(most, 1))
+    assert written(Within(None, None)) is None
+    with pytest.raises(ValueError, match="no double lies"):
+        written(Within(third, third))
+
+
+# The schema
+
+
+@pytest.fixture(scope="module")
+def validator() -> Any:
+    jsonschema = pytest.importorskip("jsonschema", reason="the dev extra brings jsonschema")
+    schema = json.loads(vectors.SCHEMA.read_text("utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def test_the_file_meets_its_schema(validator: Any) -> None:
+    assert [error.message for error in validator.iter_errors(FILE)] == []
+
+
+FIRST = next(case for case in CASES if case["operation"] == "lift")
+DAMAGED: list[Callable[[dict[str, Any]], Any]] = [
+    lambda case: case.pop("clauses"),
+    lambda case: case.update(clauses=[]),
+    lambda case: case.update(clauses=["lift"]),
+    lambda case: case.pop("result"),
+    lambda case: case.update(refusal="ValueError"),
+    lambda case: (case.pop("result"), case.update(refusal="Error")),
+    lambda case: case.update(more=1),
+    lambda case: case["arguments"].update(y=0.5),
+    lambda case: case["arguments"].update(y="0.5"),
+    lambda case: case["arguments"]["y"].update(shape=[-1]),
+    lambda case: case["arguments"]["y"].pop("values"),
+    lambda case: case["result"].update(Y_n={"least": 1}),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_the_schema_refuses(validator: Any, damage: Callable[[dict[str, Any]], Any]) -> None:
+    case = json.loads(json.dumps(FIRST))
+    damage(case)
+    assert not validator.is_valid({**FILE, "cases": [case]})
+    assert validator.is_valid({**FILE, "cases": [FIRST]})
+
+
+# Who meets them
+
+
+def _failed(reader: Any, subject: object) -> list[dict[str, Any]]:
+    table = Offered(subject).table()
+    outcomes = {case["id"]: reader.outcome(case, table) for case in CASES}
+    assert Counter(outcomes.values())["not offered"] == 0
+    return [case for case in CASES if outcomes[case["id"]] == "failed"]
+
+
+def test_the_exact_reference_meets_all(reader: Any) -> None:
+    assert [case["id"] for case in _failed(reader[0], Exact())] == []
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_zeroproof_meets_all(reader: Any, unchecked: None) -> None:
+    assert [case["id"] for case in _failed(reader[0], ZeroProof())] == []
+
+
+BEYOND_VALUES = {
+    "LeaksToThreads", "LeaksToTasks", "KeptOnException",  # where else a policy is in force
+    "ObeysAutocast", "HalfLoss",  # what a library does in half precision of itself
+    "UnmovedCount",  # what a trainer does that is loaded twice
+}  # fmt: skip
+
+
+def test_known_bad_subjects_fail_a_case_of_their_clause(reader: Any) -> None:
+    def caught(broken: Broken) -> bool:
+        table = Offered(broken.subject()).table()
+        named = (case for case in CASES if broken.clause in case["clauses"])
+        return any(reader[0].outcome(case, table) == "failed" for case in named)
+
+    tried = [broken for broken in BROKEN if broken.clause not in vectors.WITHOUT]
+    passed = {b.subject.__name__ for b in tried if not copy_context().run(caught, b)}
+    assert len(tried) > 100
+    assert passed == BEYOND_VALUES
+
+
+# The readers, with implementations of their own
+
+
+def counted(shown: str) -> dict[str, dict[str, int]]:
+    """Return what a reader printed."""
+    rows = [line.split("  ") for line in shown.splitlines()]
+    parts = {id: [e.split(" ", 1) for e in entries if "/" not in e] for id, *entries in rows}
+    return {id: {kind: int(n) for n, kind in entries} for id, entries in parts.items()}
+
+
+def run(*command: str) -> tuple[int, dict[str, dict[str, int]]]:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    return done.returncode, counted(done.stdout)
+
+
+def node(tmp_path: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """Run a script that imports the reader and the example."""
+    if NODE is None:
+        pytest.skip("node is not installed")
+    names = {"READ": EXAMPLES / "read.mjs", "SMALL": EXAMPLES / "small.mjs"}
+    for name, path in names.items():
+        script = script.replace(name, json.dumps(path.as_uri()))
+    (tmp_path / "script.mjs").write_text(script, "utf-8")
+    command = [NODE, str(tmp_path / "script.mjs"), str(vectors.VECTORS)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_example_in_python_passes_what_it_offers() -> None:
+    status, counts = run(sys.executable, str(EXAMPLES / "small.py"), str(vectors.VECTORS))
+    assert status == 0
+    assert {id for id, count in counts.items() if "failed" in count} == set()
+    assert counts["LIFT-2"].keys() == {"passed"}
+    assert counts["LOSS-2"].keys() == {"not offered"}
+    assert counts.keys() == CLAUSES.keys() - vectors.WITHOUT.keys()
+
+
+@pytest.mark.skipif(NODE is None, reason="node is not installed")
+def test_the_example_in_javascript_passes_what_it_offers() -> None:
+    status, counts = run(str(NODE), str(EXAMPLES / "small.mjs"), str(vectors.VECTORS))
+    assert status == 0
+    assert {id for id, count in counts.items() if "failed" in count} == set()
+    python = run(sys.executable, str(EXAMPLES / "small.py"), str(vectors.VECTORS))[1]
+    for id in ("LIFT-1", "LIFT-2", "LIFT-3", "STOP-1", "COV-1"):
+        assert counts[id] == python[id]
+    assert counts["DEC-1"]["passed"] > python["DEC-1"]["passed"]  # float32, too
+
+
+def _hasty(small: Any, name: str) -> Callable[..., Any]:
+    """Return a wrong variant of an operation of the example."""
+
+    def nan_is_no_lift(y: Any) -> Any:
+        lifted = small.lift(y)
+        lifted["Y_n"]["values"] = [0.0 if v != v else n for v, n in zip(
+            y["values"], lifted["Y_n"]["values"], strict=True)]  # fmt: skip
+        return lifted
+
+    def equal_is_below(coverages: Any, threshold: float, patience: int) -> Any:
+        return small.watch(coverages, math.nextafter(threshold, 2), patience)
+
+    def never_raises(P: Any, Q: Any, **options: Any) -> Any:
+        return small.decode(P, {**Q, "shape": P["shape"]}, **options)
+
+    def crashes(**outputs: Any) -> Any:
+        raise KeyError("first")
+
+    wrong = {"lift": nan_is_no_lift, "watch": equal_is_below, "decode": never_raises}
+    return wrong.get(name, crashes)
+
+
+@pytest.mark.parametrize(
+    ("operation", "broken"),
+    [
+        ("lift", {"LIFT-3", "LIFT-5", "LIFT-6", "LIFT-7"}),
+        ("watch", {"STOP-1", "STOP-2"}),
+        ("decode", {"DEC-6"}),
+        ("bottom_mask", {"COV-1"}),
+    ],
+)
+def test_a_wrong_implementation_in_python_fails(
+    reader: Any, operation: str, broken: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    read, small = reader
+    table = {**small.TABLE, operation: _hasty(small, operation)}
+    found = read.check(vectors.VECTORS, table)
+    failed = {id: kinds["failed"] for id, kinds in found.items() if "failed" in kinds}
+    assert failed.keys() == broken
+    assert not read.report(found)
+    shown = capsys.readouterr().out.splitlines()
+    for id, cases in failed.items():
+        assert any(line.split()[0] == id and line.endswith(cases[0]) for line in shown)
+
+
+WRONG = """
+import { check, report } from READ;
+import { TABLE } from SMALL;
+const lift = ({ y }) => ({ Y_n: y, Y_d: { ...y, values: y.values.map(() => 1) } });
+const watch = (given) => { throw new Error("not yet"); };
+process.exitCode = report(check(process.argv[2], { ...TABLE, lift, watch })) ? 0 : 1;
+"""
+
+
+def test_a_wrong_implementation_in_javascript_fails(tmp_path: Path) -> None:
+    done = node(tmp_path, WRONG)
+    assert (done.returncode, done.stderr) == (1, "")
+    failed = {id for id, count in counted(done.stdout).items() if "failed" in count}
+    singular = {"LIFT-2", "LIFT-3", "LIFT-5", "LIFT-6", "LIFT-7", "LIFT-8"}
+    assert failed == singular | {"STOP-1", "STOP-2", "STOP-6"}
+
+
+def numbers(x: Any) -> set[str]:
+    """Return all numbers of the file as they stand there."""
+    if isinstance(x, (list, dict)):
+        return set().union(*map(numbers, x.values() if isinstance(x, dict) else x))
+    return {x} if isinstance(x, str) and (x.lstrip("-")[:2] == "0x" or x in SINGULAR) else set()
+
+
+SINGULAR = ("nan", "inf", "-inf")
+BITS = """
+import { readFileSync } from "node:fs";
+import { number } from READ;
+for (const text of JSON.parse(readFileSync(new URL("texts.json", import.meta.url)))) {
+  const view = new DataView(new ArrayBuffer(8));
+  view.setFloat64(0, number(text));
+  console.log(view.getBigUint64(0).toString(16).padStart(16, "0"));
+}
+"""
+
+
+def test_numbers_have_the_same_bits_in_both_languages(tmp_path: Path) -> None:
+    texts = sorted(numbers(CASES))
+    assert len(texts) > 1000
+    (tmp_path / "texts.json").write_text(json.dumps(texts), "utf-8")
+    done = node(tmp_path, BITS)
+    bits = [struct.pack(">d", float.fromhex(text)).hex() for text in texts]
+    assert done.stdout.split() == bits, done.stderr
+
+
+FITS = [
+    (0.0, "0x0.0p+0", True),
+    (-0.0, "0x0.0p+0", False),
+    (1.0, "0x1.0000000000001p+0", False),
+    (math.nan, "nan", True),
+    (math.inf, "nan", False),
+    (1.0, {"least": "0x1.0p+0", "most": "0x1.0p+0"}, True),
+    (2.0, {"most": "0x1.8p+0"}, False),
+    (math.inf, {"least": "0x1.0p+0"}, False),
+    (math.nan, {"least": "0x1.0p+0"}, False),
+    (math.nan, None, True),
+    ([1, 2], [1, None], True),
+    ([1, 2], [1], False),
+    ([1], [1, None], False),
+    ({"a": 1, "b": 2}, {"a": 1}, True),
+    ({"a": 1}, {"a": 2}, False),
+    ("clamp", "clamp", True),
+    ("clamp", "reject", False),
+    (True, False, False),
+]
+FITTED = """
+import { readFileSync } from "node:fs";
+import { fits, number } from READ;
+const found = (x) => (typeof x === "string" ? number(x) : x);
+const pairs = JSON.parse(readFileSync(new URL("pairs.json", import.meta.url)));
+console.log(JSON.stringify(pairs.map(([x, y]) => fits(found(x), y))));
+"""
+
+
+def test_a_result_fits_or_not_alike_in_both_languages(reader: Any, tmp_path: Path) -> None:
+    read = reader[0]
+    expected = [right for _, _, right in FITS]
+    assert [read.fits(found, read.read(wanted)) for found, wanted, _ in FITS] == expected
+    pairs = [[written(found), wanted] for found, wanted, _ in FITS]
+    (tmp_path / "pairs.json").write_text(json.dumps(pairs), "utf-8")
+    done = node(tmp_path, FITTED)
+    assert json.loads(done.stdout) == expected, done.stderr
