@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Final
 
-from docs.sources import prose
+from docs.sources import paragraphs, prose
 from spec import CLAUSES, vectors
 
 MANY: Final = 20
@@ -37,7 +37,7 @@ def vectors_page() -> str:
         names = [name for name, said in file["operations"].items() if said == text]
         count = sum(len(cases[name]) for name in names)
         clauses = _named(id for name in names for ids in cases[name] for id in ids)
-        parts += [f"### {', '.join(f'`{name}`' for name in names)}\n", prose(text) + "\n"]
+        parts += [f"### {', '.join(f'`{name}`' for name in names)}\n", *paragraphs(text)]
         parts += [f"{count} cases of {', '.join(map(prose, clauses))}\\.\n"]
     parts += ["## Clauses without a value\n"]
     parts += [f"- {prose(id)}: {prose(why)}\\.\n" for id, why in vectors.WITHOUT.items()]

@@ -89,15 +89,18 @@ class Campaign:
             files = [f for f in files if not any(map(Path(f).match, self._skipped_tests))]
             for index, tree in enumerate(self.trees):
                 tree.measure(files[index :: len(self.trees)])
-            for tree in self.trees:
-                status = os.waitstatus_to_exitcode(os.waitpid(tree.pid, 0)[1])
-                if status:
-                    raise SystemExit(f"unchanged, the tests fail; see {tree.place / '.output'}")
-                found_seconds, found_lines = tree.covered()
-                seconds |= found_seconds
-                for file, by_line in found_lines.items():
-                    for line, names in by_line.items():
-                        lines.setdefault(file, {}).setdefault(str(line), []).extend(names)
+            try:
+                for tree in self.trees:
+                    if tree.wait():
+                        raise SystemExit(f"unchanged, the tests fail; see {tree.place / '.output'}")
+                    found_seconds, found_lines = tree.covered()
+                    seconds |= found_seconds
+                    for file, by_line in found_lines.items():
+                        for line, names in by_line.items():
+                            lines.setdefault(file, {}).setdefault(str(line), []).extend(names)
+            finally:
+                for tree in self.trees:
+                    tree.stop()
             found = {"digest": digest, "seconds": seconds, "lines": lines}
             _write(self._state / "coverage.json", found)
         return found["seconds"], found["lines"], digest

@@ -54,7 +54,7 @@ class Tree:
         shutil.copytree(root, place, ignore=shutil.ignore_patterns(".*", "__pycache__"))
         # The byte code that this leaves is read, and none written, by every later child.
         self._fork([["--collect-only", *tests]], Recorder(None), "")
-        os.waitpid(self.pid, 0)
+        self.wait()
 
     def _fork(
         self, arguments: Sequence[Sequence[str]], recorder: Recorder, no_bytecode: str
@@ -149,6 +149,12 @@ class Tree:
         if status == 99:
             raise SystemExit(f"the trial itself broke; see {self.place / '.output'}")
         return status
+
+    def wait(self) -> int:
+        """Wait for the child, and return pytest's exit status."""
+        status = os.waitpid(self.pid, 0)[1]
+        self.pid = 0
+        return os.waitstatus_to_exitcode(status)
 
     def stop(self) -> None:
         """Kill the child, if it still runs."""

@@ -54,15 +54,15 @@ def _resized(a: float, b: float, size: float) -> tuple[float, float]:
 def _row(draw: st.DrawFn, dtype: str, lifted: bool) -> Floats:
     Y_n, Y_d = draw(_target(dtype, lifted))
     kind = draw(st.sampled_from(["free", "alike", "parallel", "orthogonal", "zero"]))
-    size = draw(magnitudes(dtype, -30, 30))
-    turn = draw(st.sampled_from([0.0, 1e-7, 1e-4, 1e-2])) * draw(st.sampled_from([1.0, -1.0]))
     if kind == "zero":
         return draw(st.sampled_from([0.0, -0.0])), 0.0, Y_n, Y_d
     if kind == "free":
         return draw(magnitudes(dtype)), draw(magnitudes(dtype)), Y_n, Y_d
+    size = draw(magnitudes(dtype, -30, 30))
     if kind == "alike":
         P, Q = _resized(draw(st.floats(-1.0, 1.0)), 1.0, size)
         return P, Q, Y_n, Y_d
+    turn = draw(st.sampled_from([0.0, 1e-7, -1e-7, 1e-4, -1e-4, 1e-2, -1e-2]))
     y_n, y_d = _resized(Y_n, Y_d, 1.0)
     p, q = (y_n, y_d) if kind == "parallel" else (-y_d, y_n)
     P, Q = _resized(p - turn * q, q + turn * p, size)

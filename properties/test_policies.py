@@ -118,16 +118,15 @@ OUTPUTS = {
     "carrier": ([1.0, 1.0, -math.inf], [1.0, 0.0, 0.0]),
     "tuple": ([1.0, 0.0, math.inf], [0.0, 0.0, 1.0]),
 }
-flags_of_three = masks((3,))
 
 
 @given(
     st.none() | names, st.sampled_from(FORMS),
-    several(3, shapes=st.sampled_from([(1,), (5,), (3, 2)])), flags_of_three, names,
+    several(3, shapes=st.sampled_from([(1,), (5,), (3, 2)])), masks((3,)), st.none() | names,
 )  # fmt: skip
 def test_POL_9_reach(
     subject: TrainsGated, policy: str | None, form: str, arrays: list[Array],
-    bottom: tuple[bool, ...], default: str,
+    bottom: tuple[bool, ...], default: str | None,
 ) -> None:  # fmt: skip
     assert_clause("POL-9", subject, policy, form, *arrays, bottom, default)
 
@@ -137,7 +136,7 @@ def test_POL_9_reach(
 def test_POL_9_forms(subject: TrainsGated, policy: str | None, form: str) -> None:
     """Outputs that are ⊥ in each way, and ones that only seem to be."""
     parts = [Array.of(x, "float32") for x in (*OUTPUTS[form], [3.0, -0.25, 0.5])]
-    for default in ("reject", "passthrough"):
+    for default in (None, "reject", "passthrough"):
         assert_clause("POL-9", subject, policy, form, *parts, (False, True, False), default)
 
 
@@ -204,4 +203,4 @@ def test_POL_9_everywhere(subject: TrainsGated, form: str, dtype: str) -> None:
     flags = x.with_values([float(index % 3 == 0) for index in range(len(x.values))])
     for other in (0.0, 1.0, math.nan):
         second = Array.full(other, like=x) if form == "tuple" else flags
-        assert_clause("POL-9", subject, "project", form, x, second, x, (False,), "reject")
+        assert_clause("POL-9", subject, "project", form, x, second, x, (False,), None)

@@ -2,8 +2,8 @@
 
 Chapters in reading order: ``algebra`` (numbers with ⊥), ``laws``, ``meadows`` and ``signs`` (what
 holds of them), ``formats`` (IEEE formats), ``carriers``, ``bottom`` and ``derivatives`` (arrays
-with ⊥), ``lifting`` (targets to tuples), ``thresholds``, ``decoding`` and ``rational`` (tuples
-to values), ``policies``, ``scopes`` and ``reach`` (gradients at ⊥), ``loss_terms``, ``losses``,
+with ⊥), ``lifting`` (targets to tuples), ``thresholds``, ``decoding`` (tuples to values),
+``policies``, ``scopes`` and ``reach`` (gradients at ⊥), ``loss_terms``, ``losses``,
 ``single_losses``, ``loss_numerics``, ``training_loss``,
 ``coverage``, ``stopping``, ``accumulation``, ``precision``, ``update``, ``epochs``, ``logs``,
 ``checkpoints``, ``processes``. Each states its rule as exact functions (``Fraction``), names what
@@ -35,7 +35,6 @@ from . import (
     policies,
     precision,
     processes,
-    rational,
     reach,
     scopes,
     side_by_side,
@@ -91,7 +90,6 @@ __all__ = [
     "policies",
     "precision",
     "processes",
-    "rational",
     "reach",
     "same",
     "scopes",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
-import textwrap
 from collections.abc import Callable, Iterator
+from dataclasses import MISSING, fields, is_dataclass
+from textwrap import indent, wrap
 from typing import Any, Final, Protocol, get_args, get_origin, get_type_hints, is_typeddict
 
 from .clause import Clause
@@ -41,61 +41,43 @@ def methods(protocol: type) -> dict[str, Callable[..., Any]]:
 
 def offered(protocol: type) -> str:
     """Return the signatures of a protocol, and what the types in them consist of."""
-    lines = [line for method in methods(protocol).items() for line in _described(*method)]
-    kinds: list[type] = []
-    for function in methods(protocol).values():
-        for hint in get_type_hints(function).values():
-            _collect(hint, kinds)
-    for kind in kinds:
-        lines += ["", kind.__name__, textwrap.indent(inspect.getdoc(kind) or "", " " * 2)]
-        lines += _members(kind)
+    kinds, lines = [protocol], list[str]()
+    for kind in kinds:  # which grows as types are shown
+        if kind is not protocol:
+            lines += ["", kind.__name__, indent(inspect.getdoc(kind) or "", "  ")]
+        for member, doc in _members(kind, kinds):
+            lines += wrap(member, WIDTH, initial_indent="  ", subsequent_indent=" " * 6,
+                          break_long_words=False, break_on_hyphens=False)  # fmt: skip
+            lines += [indent(doc, " " * 6)] if doc else []
     return "\n".join(lines)
 
 
-def _described(name: str, function: Callable[..., Any]) -> Iterator[str]:
-    """Walk the lines of a method: its signature with the types resolved, and its docstring."""
-    hints, signature = get_type_hints(function), inspect.signature(function)
-    parameters = [
-        p.replace(annotation=_shown(hints[p.name])) if p.name in hints else p
-        for p in signature.parameters.values()
-    ]
-    shown = signature.replace(parameters=parameters, return_annotation=_shown(hints["return"]))
-    yield from _wrapped(f"{name}{shown}")
-    yield textwrap.indent(inspect.getdoc(function) or "", " " * 6)
+def _members(kind: type, kinds: list[type]) -> Iterator[tuple[str, str]]:
+    """Walk the fields of a type, or the methods of a protocol, each with its docstring."""
+    if not getattr(kind, "_is_protocol", False):
+        usual = {f.name: f.default for f in fields(kind)} if is_dataclass(kind) else {}
+        for name, hint in get_type_hints(kind).items():
+            default = usual.get(name, MISSING)
+            end = "" if default is MISSING else f" = {default!r}"
+            yield f"{name}: {_shown(hint, kinds)}{end}", ""
+        return
+    for name, function in methods(kind).items():
+        signature, hints = inspect.signature(function), get_type_hints(function)
+        typed = {n: _shown(hint, kinds) for n, hint in hints.items()}
+        parameters = [
+            p.replace(annotation=typed.get(p.name, p.empty)) for p in signature.parameters.values()
+        ]
+        shown = signature.replace(parameters=parameters, return_annotation=typed["return"])
+        yield f"{name}{shown}", inspect.getdoc(function) or ""
 
 
-def _shown(hint: Any) -> _Shown:
-    return _Shown(MODULES.sub("", "None" if hint is type(None) else inspect.formatannotation(hint)))
-
-
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent=" " * 6,
-                         break_long_words=False, break_on_hyphens=False)  # fmt: skip
-
-
-def _fields(kind: type) -> dict[str, str]:
-    """Return the defaults of the fields that a type has, as text; empty for none."""
-    if dataclasses.is_dataclass(kind):
-        none = dataclasses.MISSING
-        found = {f.name: f.default for f in dataclasses.fields(kind)}
-        return {n: "" if value is none else f" = {value!r}" for n, value in found.items()}
-    return dict.fromkeys(get_type_hints(kind), "") if is_typeddict(kind) else {}
-
-
-def _members(kind: type) -> Iterator[str]:
-    for name, default in _fields(kind).items():
-        yield from _wrapped(f"{name}: {_shown(get_type_hints(kind)[name])}{default}")
-    for method in methods(kind).items() if getattr(kind, "_is_protocol", False) else ():
-        yield from _described(*method)
-
-
-def _collect(hint: Any, found: list[type]) -> None:
-    """Note the types of the specification in a type hint, and those in their fields."""
+def _shown(hint: Any, kinds: list[type]) -> _Shown:
+    """Return a type as text, and note those of the specification that it consists of."""
     for part in get_args(hint):
-        _collect(part, found)
+        _shown(part, kinds)
     kind = get_origin(hint) or hint
     home = getattr(kind, "__module__", "").partition(".")[0] == __name__.partition(".")[0]
-    if home and isinstance(kind, type) and kind not in found and any(_members(kind)):
-        found.append(kind)
-        for name in _fields(kind):
-            _collect(get_type_hints(kind)[name], found)
+    told = is_dataclass(kind) or is_typeddict(kind) or getattr(kind, "_is_protocol", False)
+    if home and told and kind not in kinds:
+        kinds.append(kind)
+    return _Shown(MODULES.sub("", "None" if hint is type(None) else inspect.formatannotation(hint)))

@@ -97,7 +97,7 @@ class TrainsGated(Protocol):
 )
 def reach(
     subject: TrainsGated, policy: str | None, form: str, first: Array, second: Array, g: Array,
-    bottom: tuple[bool, ...], default: str,
+    bottom: tuple[bool, ...], default: str | None,
 ) -> None:  # fmt: skip
     """A policy that is configured in the trainer acts on every model.
 
@@ -121,8 +121,10 @@ def reach(
             parts = where, output, policy, g.values[i], got, want
             complaint = "{}: at {}, {} of {} is {}, not {}"
             require(identical(got, want), complaint, *parts, claim=_claim(form, *output, claim))
-    finite = Array.of([4.0, -0.25, 3.0][: len(bottom)], "float32")
-    _require_window(subject, GatedWindow((finite,), bottom, policy, default), 4 if policy else 6)
+    if default is not None:
+        finite = Array.of([4.0, -0.25, 3.0][: len(bottom)], "float32")
+        window = GatedWindow((finite,), bottom, policy, default)
+        _require_window(subject, window, 4 if policy else 6)
 
 
 def _claim(form: str, first: float, second: float, ordinary: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Final, Protocol, TypeAlias, TypedDict
 
@@ -50,16 +50,15 @@ class TrainingLosses(Losses, Protocol):
         """Return the total and its terms; ValueError for what LOSS-16 lists."""
 
 
-def _parts(
-    subject: Losses, batch: Batch, options: Options
-) -> Iterator[tuple[str, str, Array | None, Measured]]:
-    """Walk the terms: their names, the losses' names, and these losses under their masks."""
+def own_terms(subject: Losses, batch: Batch, options: Options) -> dict[str, Measured]:
+    """Return the losses by themselves, by the names of the terms; LOSS-6."""
     case, oriented = lifted(*batch)
     names = {"fit": options["fit"], "margin": "margin", "sign": "sign", "rejection": "rejection"}
-    for name, loss in names.items():
-        mask = oriented if name == "sign" else None
-        tau, goal = number(options["tau"]), options["goal"]
-        yield name, loss, mask, subject.loss(loss, *case, mask=mask, tau=tau, goal=goal)
+    masks, tau, goal = {"sign": oriented}, number(options["tau"]), options["goal"]
+    return {
+        name: subject.loss(loss, *case, mask=masks.get(name), tau=tau, goal=goal)
+        for name, loss in names.items()
+    }
 
 
 def lifted(P: Array, Q: Array, y: Array) -> tuple[tuple[Array, Array, Array, Array], Array]:
@@ -137,7 +136,7 @@ def weighted_sum(subject: TrainingLosses, batch: Batch, options: Options) -> Non
        gradient, even if it is NaN.
     """
     total, terms = subject.training_loss(*batch, options)
-    own = {name: measured for name, _, _, measured in _parts(subject, batch, options)}
+    own = own_terms(subject, batch, options)
     require(terms.keys() == own.keys(), "the terms are {}", sorted(terms), claim=6)
     complaint = "{} of {} with {} is {}, not {}"
     for name, measured in own.items():

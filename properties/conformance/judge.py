@@ -73,13 +73,15 @@ class Trial:
         except BaseException as error:  # The end of a worker, or an exit, is no end of the suite.
             if lacking := lacks(subject, error):
                 self.absent = lacking
+                if self.tried:
+                    return  # Other inputs may do without it.
                 raise Enough from None
             self.tried += 1
             least, at = smaller(id, subject, error, inputs)
             self.note(least, snippet(id, self.reference, *at))
             if isinstance(error, Violation) or self.errs:
                 if self.seconds < math.inf:
-                    self.seconds = min(self.seconds, SHRINKING)
+                    self.seconds = SHRINKING
                 raise
             return
         self.tried += 1
@@ -113,20 +115,15 @@ class Trial:
 
     def verdict(self, seconds: float) -> Verdict:
         """Return the verdict on all that was tried: a failure counts more than an error."""
-        reason = f"not tried in part: {self.absent}" if self.absent else ""
-        kinds: tuple[VerdictName, ...] = ("fails", "error")
-        for kind in kinds:
-            if kind in self.found:
-                shown = [found for claim in sorted(self.found[kind].items()) for found in claim[1]]
-                told = self.id, kind, self.tried, seconds, reason, shown[0]
-                return Verdict(*told, tuple(shown[1:]))
-        if self.cut:
-            reason = "; ".join(filter(None, ["give it more time by --seconds", reason]))
-            return Verdict(self.id, "unfinished", self.tried, seconds, reason)
-        if self.tried:
-            return Verdict(self.id, "holds", self.tried, seconds, reason)
-        reason = self.absent or "none of its inputs could be tried"
-        return Verdict(self.id, "absent", 0, seconds, reason)
+        kind: VerdictName = "unfinished" if self.cut else "holds" if self.tried else "absent"
+        kind = "fails" if "fails" in self.found else "error" if self.found else kind
+        reasons = ["give it more time by --seconds"] if kind == "unfinished" else []
+        reasons += [f"not tried in part: {self.absent}"] if self.tried and self.absent else []
+        if kind == "absent":
+            reasons = [self.absent or "none of its inputs could be tried"]
+        shown = [found for _, claim in sorted(self.found.get(kind, {}).items()) for found in claim]
+        first, others = (shown[0], tuple(shown[1:])) if shown else (None, ())
+        return Verdict(self.id, kind, self.tried, seconds, "; ".join(reasons), first, others)
 
 
 def _told(error: BaseException) -> str:

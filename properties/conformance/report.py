@@ -33,11 +33,6 @@ class Report:
     unknown: tuple[str, ...] = ()
 
     @property
-    def sound(self) -> bool:
-        """Whether each clause holds or is absent, and not all are absent."""
-        return self.status == 0
-
-    @property
     def status(self) -> int:
         """The exit status: 1 if a clause fails or errs, 2 if all are absent, 3 if unfinished."""
         found = {verdict.verdict for verdict in self.verdicts}

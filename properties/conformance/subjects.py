@@ -74,27 +74,20 @@ def choose(name: str) -> Chosen:
     return Chosen(name, Reference(module, path), lambda: found)
 
 
-def _methods(place: Any) -> set[str]:
-    """Return the names of the public methods that a class, a module or an object holds itself."""
-    found = set()
-    for name, member in getattr(place, "__dict__", {}).items():
-        function = getattr(member, "fget", None) or getattr(member, "__func__", member)
-        public = inspect.isfunction(function) and not name.startswith("_")
-        if public and not (inspect.ismodule(place) and function.__module__ != place.__name__):
-            found.add(name)
-    return found
-
-
 def unknown(subject: object) -> tuple[str, ...]:
     """Return the public methods of a subject that no protocol names, and what may be meant.
 
     What the suite's own classes have besides serves their subclasses.
     """
-    known = {name for clause in CLAUSES.values() for name in methods(protocol_of(clause))}
+    known = {STEPS, *(name for c in CLAUSES.values() for name in methods(protocol_of(c)))}
     found: set[str] = set()
     for place in [subject, *type(subject).__mro__]:
         own = getattr(place, "__module__", "").startswith(_SUBJECTS) and place is not subject
-        known |= _methods(place) if own else set()
-        found |= _methods(place)
-    near = {name: get_close_matches(name, known, 1) for name in sorted(found - known - {STEPS})}
+        for name, member in getattr(place, "__dict__", {}).items():
+            function = getattr(member, "fget", None) or getattr(member, "__func__", member)
+            home = getattr(function, "__module__", "")
+            there = not inspect.ismodule(place) or home == place.__name__  # not imported
+            if there and inspect.isfunction(function) and not name.startswith("_"):
+                (known if own else found).add(name)
+    near = {name: get_close_matches(name, known, 1) for name in sorted(found - known)}
     return tuple(f"{n} (did you mean {m[0]}?)" if m else n for n, m in near.items())

@@ -44,13 +44,12 @@ def named(name: str) -> tuple[str, range] | None:
     return chapter, range(int(first or 1), int(last or first or 1000) + 1)
 
 
-def properties_of(id: str, *, exhaustive: bool = False) -> Iterator[Property]:
-    """Walk the sampled properties that are named by a clause; the exhaustive ones, if asked for."""
+def properties_of(id: str) -> Iterator[Property]:
+    """Walk the properties that are named by a clause."""
     clause = CLAUSES[id]
     for name, test in tests():
         found = named(name)
-        wanted = exhaustive or not marks(test, "exhaustive")
-        if wanted and found and clause.chapter == found[0] and clause.number in found[1]:
+        if found and clause.chapter == found[0] and clause.number in found[1]:
             yield test
 
 
@@ -70,7 +69,7 @@ def trials_of(id: str) -> Iterator[tuple[Property, dict[str, Any]]]:
 
     A property of several clauses takes the id of one as an argument, and is tried with this one.
     """
-    found = [test for test in properties_of(id, exhaustive=True) if test.__name__ != STEPWISE]
+    found = [test for test in properties_of(id) if test.__name__ != STEPWISE]
     for test in sorted(found, key=lambda test: bool(marks(test, "exhaustive"))):
         for arguments in arguments_of(test):
             ids = {v for v in arguments.values() if isinstance(v, str) and v in CLAUSES}

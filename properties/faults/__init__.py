@@ -8,10 +8,13 @@ from properties.faults import (
     bottom,
     coverage,
     decoding,
+    epochs,
     lifting,
-    loss_numerics,
     losses,
+    policies,
+    runs,
     thresholds,
+    update,
 )
 from properties.faults.register import FAULTS, Fault
 
@@ -22,8 +25,11 @@ __all__ = [
     "bottom",
     "coverage",
     "decoding",
+    "epochs",
     "lifting",
-    "loss_numerics",
     "losses",
+    "policies",
+    "runs",
     "thresholds",
+    "update",
 ]

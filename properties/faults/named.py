@@ -4,35 +4,28 @@
 patches stay in force in the process that makes it.
 """
 
-from __future__ import annotations
-
+import re
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import cache
 
-from properties.faults import FAULTS
+from properties.faults import FAULTS, Fault
+
+_patches = ExitStack()
 
 
-def names() -> dict[str, int]:
-    """Return the places of the faults by their names."""
-    found: dict[str, int] = {}
-    for place, fault in enumerate(FAULTS):
-        name = fault.claim.replace("-", "_").replace(".", "_")
-        count = sum(other.claim == fault.claim for other in FAULTS[:place])
-        found[f"{name}_{count + 1}" if count else name] = place
+def names() -> dict[str, Fault]:
+    """Return the faults by name."""
+    found: dict[str, Fault] = {}
+    for fault in FAULTS:
+        name = re.sub(r"\W", "_", fault.claim)
+        count = sum(other.claim == fault.claim for other in found.values())
+        found[f"{name}_{count + 1}" if count else name] = fault
     return found
 
 
 @cache
-def _made(place: int) -> object:
-    return FAULTS[place].subject().__enter__()
-
-
 def __getattr__(name: str) -> Callable[[], object]:
     if name not in names():
         raise AttributeError(f"there is no fault {name}")
-
-    def make() -> object:
-        """Make the subject, once in a process."""
-        return _made(names()[name])
-
-    return make
+    return cache(lambda: _patches.enter_context(names()[name].subject()))

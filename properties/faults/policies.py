@@ -16,8 +16,10 @@ from spec.policies import POLICIES
 from spec.reach import GatedWindow
 
 
-def gradient_fault(claim: str, wrong: str, policy: str, rule: Callable[..., float]) -> None:
-    """Register a policy by another rule, of the right result, the gradient and the flag."""
+def rule_fault(claim: str, wrong: str, rule: Callable[[float, float, bool], float]) -> None:
+    """Register one of the policies by another rule, of the right result, ``g`` and the flag."""
+    number = int(claim.removeprefix("POL-").partition(".")[0]) - 1
+    policy = list(POLICIES)[number] if number < len(POLICIES) else "clamp"
 
     def override(real: Any, name: str, g: Array, bottom: Any) -> Any:
         found = real(name, g, bottom)
@@ -27,45 +29,30 @@ def gradient_fault(claim: str, wrong: str, policy: str, rule: Callable[..., floa
     fault(claim, wrong, policy_gradient=override)
 
 
-gradient_fault(
-    "POL-1.1", "CLAMP forgets the mask.", "clamp", lambda y, g, b: POLICIES["clamp"](g, False)
-)
-gradient_fault(
-    "POL-1.2",
-    "NaN passes through CLAMP.",
-    "clamp",
-    lambda y, g, b: y if b else y + 0 * g if g != g else y,
-)
-gradient_fault(
-    "POL-1.3",
-    "CLAMP bounds by 2.",
-    "clamp",
-    lambda y, g, b: y if b or g != g else max(-2.0, min(g, 2.0)),
-)
-gradient_fault(
-    "POL-1.3", "CLAMP gives 0 for ±∞.", "clamp", lambda y, g, b: 0.0 if math.isinf(g) else y
-)
-gradient_fault("POL-2.1", "PROJECT masks by a product.", "project", lambda y, g, b: g * (not b))
-gradient_fault("POL-2.2", "PROJECT clamps.", "project", lambda y, g, b: max(-1.0, min(y, 1.0)))
-gradient_fault("POL-2.2", "PROJECT loses the sign of 0.", "project", lambda y, g, b: y + 0.0)
-gradient_fault("POL-3.1", "REJECT rejects at ⊥ only.", "reject", lambda y, g, b: 0.0 if b else g)
-gradient_fault(
-    "POL-4.1", "PASSTHROUGH replaces NaN by 0.", "passthrough", lambda y, g, b: 0.0 if g != g else y
-)
-gradient_fault("POL-5.1", "CLAMP masks by a product.", "clamp", lambda y, g, b: g * 0 if b else y)
-gradient_fault("POL-6.1", "CLAMP halves what is in bounds.", "clamp", lambda y, g, b: y / 2)
-fault(
-    "POL-7.1",
-    "CLAMP divides by the largest gradient of all.",
-    policy_gradient=lambda real, name, g, bottom: (
-        g.with_values([
-            0.0 if b or x != x else x / max([1.0, *(abs(y) for y in g.values if abs(y) < math.inf)])
-            for x, b in zip(g.values, bottom, strict=True)
-        ])
-        if name == "clamp"
-        else real(name, g, bottom)
-    ),
-)  # fmt: skip
+for claim, wrong, rule in (
+    ("POL-1.1", "CLAMP forgets the mask.", lambda y, g, b: POLICIES["clamp"](g, False)),
+    ("POL-1.2", "NaN passes through CLAMP.", lambda y, g, b: g if g != g and not b else y),
+    ("POL-1.3", "CLAMP bounds by 2.", lambda y, g, b: max(-2, min(g, 2)) if abs(y) == 1 else y),
+    ("POL-1.3", "CLAMP gives 0 for ±∞.", lambda y, g, b: 0.0 if math.isinf(g) else y),
+    ("POL-2.1", "PROJECT masks by a product.", lambda y, g, b: g * (not b)),
+    ("POL-2.2", "PROJECT clamps.", lambda y, g, b: max(-1.0, min(y, 1.0))),
+    ("POL-2.2", "PROJECT loses the sign of 0.", lambda y, g, b: y + 0.0),
+    ("POL-3.1", "REJECT rejects at ⊥ only.", lambda y, g, b: 0.0 if b else g),
+    ("POL-4.1", "PASSTHROUGH replaces NaN by 0.", lambda y, g, b: 0.0 if g != g else y),
+    ("POL-5.1", "CLAMP masks by a product.", lambda y, g, b: g * 0 if b else y),
+    ("POL-6.1", "CLAMP halves what is in bounds.", lambda y, g, b: y / 2),
+):
+    rule_fault(claim, wrong, rule)
+
+
+def norm_clipped(real: Any, name: str, g: Array, bottom: Any) -> Any:
+    """Under CLAMP, divide by the largest gradient of all."""
+    found = real("project" if name == "clamp" else name, g, bottom)
+    size = max([1.0, *(abs(x) for x in found.values if abs(x) < math.inf)])
+    return found.with_values([x / size for x in found.values]) if name == "clamp" else found
+
+
+fault("POL-7.1", "CLAMP divides by the largest of all.", policy_gradient=norm_clipped)
 fault(
     "POL-7.2",
     "Gradients come back flat.",
@@ -194,61 +181,39 @@ fault(
     "An unknown default is taken for CLAMP.",
     set_default=lambda real, layer, name: real(layer, name if name in POLICIES else None),
 )
-fault(
-    "POL-9.1",
-    "The policy acts in layers that decode, and projective models have none.",
-    output_gradient=lambda real, policy, form, *a: real(
-        None if form == "tuple" else policy, form, *a
-    ),
-)
-fault(
-    "POL-9.1",
-    "The gradient of the denominator never arrives.",
-    output_gradient=lambda real, *a: real(*a)[:1],
-)
-fault(
-    "POL-9.2",
-    "The mask beside a value is not read.",
-    output_gradient=lambda real, policy, form, *a: real(
-        policy, "value" if form == "pair" else form, *a
-    ),
-)
-fault(
-    "POL-9.2",
-    "Only NaN is ⊥, so ±∞ is not.",
-    output_gradient=lambda real, policy, form, first, *a: real(
-        policy, form,
-        first.with_values([1.0 if math.isinf(x) and form != "tuple" else x for x in first.values]),
-        *a,
-    ),
-)  # fmt: skip
-fault(
-    "POL-9.2",
-    "PASSTHROUGH reaches into a carrier's ⊥.",
-    output_gradient=lambda real, policy, form, *a: real(
-        policy, "pair" if form == "carrier" else form, *a
-    ),
-)
-fault(
-    "POL-9.3",
-    "A tuple at infinity is ⊥, so no pole is learned.",
-    output_gradient=lambda real, policy, form, first, second, g: real(
-        policy, form,
-        first.with_values([
-            math.nan if q == 0 and form == "tuple" else p
-            for p, q in zip(first.values, second.values, strict=True)
-        ]),
-        second, g,
-    ),
-)  # fmt: skip
-fault(
-    "POL-9.3",
-    "(0, 0) is a tuple.",
-    output_gradient=lambda real, policy, form, first, *a: real(
-        policy, form,
-        first.with_values([x or 1.0 for x in first.values]) if form == "tuple" else first, *a,
-    ),
-)  # fmt: skip
+
+
+def of_outputs(change: Callable[..., float]) -> Any:
+    """Return an override that changes a tuple's first part, given the form and both parts."""
+
+    def override(real: Any, policy: Any, form: str, first: Array, second: Array, g: Array) -> Any:
+        pairs = zip(first.values, second.values, strict=True)
+        changed = first.with_values([change(form, *pair) for pair in pairs])
+        return real(policy, form, changed, second, g)
+
+    return override
+
+
+def as_form(**forms: str) -> Any:
+    """Return an override that takes one form of outputs for another."""
+    return lambda real, policy, form, *a: real(policy, forms.get(form, form), *a)
+
+
+for claim, wrong, override in (
+    ("POL-9.1", "The policy acts on decoded values only.",
+     lambda real, policy, form, *a: real(None if form == "tuple" else policy, form, *a)),
+    ("POL-9.1", "The gradient of the denominator never arrives.", lambda real, *a: real(*a)[:1]),
+    ("POL-9.2", "The mask beside a value is not read.", as_form(pair="value")),
+    ("POL-9.2", "PASSTHROUGH reaches into a carrier's ⊥.", as_form(carrier="pair")),
+    ("POL-9.2", "Of values only NaN is ⊥.",
+     of_outputs(lambda form, x, _: 1.0 if math.isinf(x) and form != "tuple" else x)),
+    ("POL-9.3", "A tuple at infinity is ⊥, so no pole is learned.",
+     of_outputs(lambda form, p, q: math.nan if form == "tuple" and q == 0 else p)),
+    ("POL-9.3", "(0, 0) is a tuple.", of_outputs(lambda form, p, q: p or float(form == "tuple"))),
+    ("POL-9.5", "Without a policy the outputs are under CLAMP.",
+     lambda real, policy, *a: real(policy or "clamp", *a)),
+):  # fmt: skip
+    fault(claim, wrong, output_gradient=override)
 fault(
     "POL-9.4",
     "A layer's default counts before the trainer's policy.",
@@ -259,11 +224,6 @@ zeroproof_fault(
     "The trainer's policy acts on outputs only.",
     "zeroproof.training.evaluation.gradient_policy",
     lambda real, policy: nullcontext(),
-)
-fault(
-    "POL-9.5",
-    "Without a policy the outputs are under CLAMP.",
-    output_gradient=lambda real, policy, *a: real(policy or "clamp", *a),
 )
 fault(
     "POL-9.6",
@@ -286,30 +246,17 @@ def clamped_after(scale: Callable[[GatedWindow, Array], float]) -> Any:
     return override
 
 
-fault(
-    "POL-12.1",
-    "CLAMP bounds the weighted gradient of a micro-batch.",
-    window_gradients=clamped_after(
-        lambda w, g: 1 if w.default else len(g.values) / len(w.gradients[0].values)
-    ),
-)
-fault(
-    "POL-12.2",
-    "CLAMP bounds the scaled gradient.",
-    window_gradients=clamped_after(lambda w, g: 65536 if w.float16 and not w.default else 1),
-)
-fault(
-    "POL-12.3",
-    "A layer bounds the weighted gradient.",
-    window_gradients=clamped_after(
-        lambda w, g: len(g.values) if w.default and not w.recomputed else 1
-    ),
-)
-fault(
-    "POL-12.4",
-    "A recomputed layer bounds the scaled gradient.",
-    window_gradients=clamped_after(lambda w, g: 65536 if w.float16 and w.recomputed else 1),
-)
+for claim, wrong, scale in (
+    ("POL-12.1", "CLAMP bounds the weighted gradient of a micro-batch.",
+     lambda w, g: 1 if w.default else len(g.values) / len(w.gradients[0].values)),
+    ("POL-12.2", "CLAMP bounds the scaled gradient.",
+     lambda w, g: 65536 if w.float16 and not w.default else 1),
+    ("POL-12.3", "A layer bounds the weighted gradient.",
+     lambda w, g: len(g.values) if w.default and not w.recomputed else 1),
+    ("POL-12.4", "A recomputed layer bounds the scaled gradient.",
+     lambda w, g: 65536 if w.float16 and w.recomputed else 1),
+):  # fmt: skip
+    fault(claim, wrong, window_gradients=clamped_after(scale))
 zeroproof_fault(
     "POL-12.1",
     "CLAMP is not told of weights and scales.",

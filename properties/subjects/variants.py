@@ -19,7 +19,6 @@ from properties.subjects.zeroproof.decoding import ZeroProofDecoding
 from properties.subjects.zeroproof.lifting import ZeroProofLifting
 from properties.subjects.zeroproof.losses import ZeroProofLosses
 from properties.subjects.zeroproof.policies import ZeroProofPolicies
-from properties.subjects.zeroproof.rational import ZeroProofRational
 from spec.losses import Measured
 from spec.runs import Plan, Trace
 
@@ -94,7 +93,6 @@ for part in (
     ZeroProofLifting,
     ZeroProofLosses,
     ZeroProofPolicies,
-    ZeroProofRational,
 ):
     for name, member in vars(part).items():
         if isfunction(member) and not name.startswith("_") and name not in vars(Cuda):

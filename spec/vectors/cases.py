@@ -66,7 +66,8 @@ def operation(*names: str) -> Callable[[Registered], Registered]:
     """Register what makes the cases of some operations; its docstring tells what they do."""
 
     def register(maker: Registered) -> Registered:
-        text = " ".join((maker.__doc__ or "").split())
+        paragraphs = (maker.__doc__ or "").split("\n\n")
+        text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
         for name in names:
             OPERATIONS[name] = Operation(text, maker)
         return maker

@@ -12,15 +12,7 @@ from typing import Any, Final
 from ..arrays import Array
 from ..formats import FORMATS
 from ..losses import GAMMA, _slopes, counted, rejection_slopes, row
-from ..training_loss import (
-    Batch,
-    Options,
-    _slack,
-    given_weights,
-    lifted,
-    number,
-    used_weights,
-)
+from ..training_loss import Batch, Options, _slack, given_weights, lifted, number, used_weights
 from .cases import Case, Within, filled, operation
 from .measures import elements, rejection_range, value_range
 

@@ -24,7 +24,6 @@ BAD_ENDS: Final = (
     (math.inf, math.inf), (-math.inf, 0.0), (5e-324, 0.0),
 )  # fmt: skip
 TAUS: Final = (0.0, 1e-9, 1e-4, 0.5, 2.0)
-ONE_ULP: Final = Fraction(1, 2**52)
 
 
 @operation("draw")
@@ -49,9 +48,13 @@ def draws(name: str, random: Random) -> Iterator[Case]:
 def midpoints(name: str, random: Random) -> Iterator[Case]:
     """Return the threshold of validation, ``tau``, between ``tau_min`` and ``tau_max``."""
     for tau_min, tau_max in (*ENDS, (0.1, 0.1), (1e-9, 1e-3)):
-        middle = midpoint(tau_min, tau_max)
-        near = Within.around(middle, ONE_ULP * max(Fraction(1), middle))
-        yield Case("TAU-8", {"tau_min": tau_min, "tau_max": tau_max}, {"tau": near})
+        tau = near_midpoint(midpoint(tau_min, tau_max))
+        yield Case("TAU-8", {"tau_min": tau_min, "tau_max": tau_max}, {"tau": tau})
+
+
+def near_midpoint(tau: Fraction) -> Within:
+    """Return the numbers that TAU-8 takes for a midpoint."""
+    return Within.around(tau, tau / 2**52 + Fraction(1, 2**1074))
 
 
 def _decoded(clauses: str, case: Tuples) -> Case | None:

@@ -9,8 +9,11 @@ from random import Random
 from typing import Final
 
 from ..arrays import Array
+from ..coverage import FORMS
 from ..formats import FORMATS
-from ..policies import FORMS, POLICIES, SELECTING, in_force, output_is_bottom
+from ..policies import POLICIES, SELECTING
+from ..reach import FLAGGED, output_gradients
+from ..scopes import in_force
 from .cases import ZERO, Case, filled, operation
 from .numbers import SINGULAR, edges, neighbours, some
 
@@ -78,17 +81,17 @@ def scopes(name: str, random: Random) -> Iterator[Case]:
 
 @operation("output_gradient")
 def outputs(name: str, random: Random) -> Iterator[Case]:
-    """Train under a ``policy`` a model that returns ``first`` and ``second`` in a ``form``, let the
-    gradient ``g`` of the loss come back to each part, and return the parts' ``gradients``. The form
-    is ``value`` (there is no second part), ``pair`` (the second is the flags of ⊥) or ``tuple``.
+    """Train under a ``policy`` (null: none) a model that returns ``first`` and ``second`` in a
+    ``form``, let the gradient ``g`` of the loss come back to each part, and return the parts'
+    ``gradients``. The form is ``value`` (there is no second part), ``pair`` or ``carrier`` (the
+    second is the flags of ⊥) or ``tuple``.
     """
     g = Array.of([2.0, 2.0, math.nan, -math.inf, 0.5, -2.0], "float32")
     first = Array.of([1.0, math.nan, 1.0, math.inf, 0.0, -3.0], "float32")
-    for policy, form in product(POLICIES, FORMS):
+    for policy, form in product((None, *POLICIES), FORMS):
         second = Array.of([0.0, 0.0, math.nan, 1.0, 0.0, 1.0], "float32")
-        if form != "tuple":
+        if form in ("value", *FLAGGED):
             second = Array.of([0.0, 0.0, 1.0, 1.0, 0.0, 1.0], "float32")
-        pairs = zip(first.values, second.values, strict=True)
-        found = _under(policy, g, [output_is_bottom(form, *pair) for pair in pairs])
         given = {"policy": policy, "form": form, "first": first, "second": second, "g": g}
-        yield Case("POL-9", given, {"gradients": [found] * (2 if form == "tuple" else 1)})
+        found = output_gradients(policy, form, first, second, g)
+        yield Case("POL-9", given, {"gradients": found})

@@ -12,6 +12,7 @@ from ..automaton import run
 from ..runs import DONE, MEASURED, REPORTED, SLACK, Epoch, MicroBatch, Plan, Record, Trace
 from ..update import CLIPPED
 from .cases import ANYTHING, Case, Within, operation
+from .decodes import near_midpoint
 from .numbers import uniform
 
 BATCHES: Final = ("epochs", "validation")
@@ -146,16 +147,11 @@ def _validations(trace: Trace) -> dict[str, Any]:
 
 def _midpoints(trace: Trace) -> dict[str, Any]:
     found = [
-        {name: middle(Fraction(event.values[name])) for name in ("val_tau", "loss_tau")}
+        {name: near_midpoint(Fraction(event.values[name])) for name in ("val_tau", "loss_tau")}
         | {"val_coverage": near(event.values["val_coverage"])}
         for event in trace.of("validate")
     ]
     return {"validations": found}
-
-
-def middle(tau: Fraction) -> Within:
-    """Return a midpoint as TAU-8 has it."""
-    return Within.around(tau, tau / 2**52)
 
 
 def _interrupted(random: Random, plan: Plan) -> Plan:
@@ -232,34 +228,39 @@ def _done(trace: Trace) -> dict[str, Any]:
 
 @operation("train")
 def trains(name: str, random: Random) -> Iterator[Case]:
-    """Carry out a plan, and return its trace. The model is one parameter ``w``, at first 1. With
-    ``own_parameter`` the loss has another, ``v``, at first 0. A micro-batch has a ``slope`` and
-    perhaps a ``fault``. Its loss is the slope times the epoch's weight (of ``weights``, or 1) times
-    ``w + v``. The fault ``loss`` makes the loss NaN, ``gradient`` its gradient; ``overflow`` makes
-    the gradient infinite where the loss is scaled by more than 2¹⁵. A sample is a letter: ``v`` is
-    a value and ``b`` is ⊥ where the target is finite, ``V`` and ``B`` where it is singular; ``t``,
-    with a finite target, is ⊥ iff τ > 1/2. The absolute denominators of ``v`` and ``V`` are 1, that
-    of ``t`` is 1/2, others are 0. The optimizer is SGD with ``momentum`` and the rate 1/8, which is
-    a tensor with ``tensor_rate``. A scheduler halves the rate after every applied update.
-    ``accumulation`` micro-batches make a window (usually 1). ``max_norm`` clips its gradient.
-    ``max_nonfinite`` skips in a row raise an error (usually 10). ``patience`` epochs in a row
-    (usually 1) whose coverage is below ``threshold`` (usually 0) stop training. Thresholds are
-    drawn between ``tau_min`` and ``tau_max`` (usually 1/4) from the ``seed`` (usually 0).
-    ``validation`` has the micro-batches of the validation after each epoch. The latest
-    ``history_limit`` records are kept (usually 1000). After the micro-batches numbered in
-    ``interrupts`` the state is saved, and a new trainer loads it and continues. ``ranks`` share
-    each micro-batch (usually 1): rank r of n trains on the samples r, r + n, r + 2n and so on. With
-    ``stale`` the parameters hold a gradient before training. ``precision`` is that of autocast; a
-    dtype followed by ``off`` is the dtype of mixed precision that is off. An option that is not
-    given has its usual value, or is off. Of the trace, ``done`` has draws and updates, and
-    ``reported`` has records, skips, validations, stop and error, each in order, as pairs of a kind
-    and named numbers. Other parts are numbers alone: of the updates ``w``, ``v`` and
-    ``global_steps``; of the records ``losses``, ``coverages``, ``micro_steps``, ``logged_steps``
-    (global steps) and ``logged_rates``; the counts at ``skips``, the global steps at ``errors``,
-    the epochs of ``stops``; all ``validations``; the ``order`` of records and validations with
-    micro-step or epoch. The rest is what the run leaves: ``parameters`` (``w`` and ``v``),
-    ``rate``, the latest epoch's ``thresholds``, the losses of the records that are ``kept``, and
-    those of the validations in ``val_history``.
+    """Carry out a plan, and return its trace.
+
+    The model is one parameter ``w``, at first 1. With ``own_parameter`` the loss has another,
+    ``v``, at first 0. A micro-batch has a ``slope`` and perhaps a ``fault``. Its loss is the slope
+    times the epoch's weight (of ``weights``, or 1) times ``w + v``. The fault ``loss`` makes the
+    loss NaN, ``gradient`` its gradient; ``overflow`` makes the gradient infinite where the loss is
+    scaled by more than 2¹⁵.
+
+    A sample is a letter: ``v`` is a value and ``b`` is ⊥ where the target is finite, ``V`` and
+    ``B`` where it is singular; ``t``, with a finite target, is ⊥ iff τ > 1/2. The absolute
+    denominators of ``v`` and ``V`` are 1, that of ``t`` is 1/2, others are 0.
+
+    The optimizer is SGD with ``momentum`` and the rate 1/8, which is a tensor with ``tensor_rate``.
+    A scheduler halves the rate after every applied update. ``accumulation`` micro-batches make a
+    window (usually 1). ``max_norm`` clips its gradient. ``max_nonfinite`` skips in a row raise an
+    error (usually 10). ``patience`` epochs in a row (usually 1) whose coverage is below
+    ``threshold`` (usually 0) stop training. Thresholds are drawn between ``tau_min`` and
+    ``tau_max`` (usually 1/4) from the ``seed`` (usually 0). ``validation`` has the micro-batches of
+    the validation after each epoch. The latest ``history_limit`` records are kept (usually 1000).
+    After the micro-batches numbered in ``interrupts`` the state is saved, and a new trainer loads
+    it and continues. ``ranks`` share each micro-batch (usually 1): rank r of n trains on the
+    samples r, r + n, r + 2n and so on. With ``stale`` the parameters hold a gradient before
+    training. ``precision`` is that of autocast; a dtype followed by ``off`` is the dtype of mixed
+    precision that is off. An option that is not given has its usual value, or is off.
+
+    Of the trace, ``done`` has draws and updates, and ``reported`` has records, skips, validations,
+    stop and error, each in order, as pairs of a kind and named numbers. Other parts are numbers
+    alone: of the updates ``w``, ``v`` and ``global_steps``; of the records ``losses``,
+    ``coverages``, ``micro_steps``, ``logged_steps`` (global steps) and ``logged_rates``; the counts
+    at ``skips``, the global steps at ``errors``, the epochs of ``stops``; all ``validations``; the
+    ``order`` of records and validations with micro-step or epoch. The rest is what the run leaves:
+    ``parameters`` (``w`` and ``v``), ``rate``, the latest epoch's ``thresholds``, the losses of the
+    records that are ``kept``, and those of the validations in ``val_history``.
     """
     for clauses, plan, shown in _plans(random):
         yield Case(clauses, written_plan(plan), shown(run(plan)))

@@ -8,14 +8,15 @@ from itertools import product
 from random import Random
 from typing import Any
 
-from ..accumulation import updates_per_epoch, window_gradient, windows
+from ..accumulation import updates_per_epoch, window_gradient
 from ..epochs import OFFERED, validation_mean
 from ..lifting import lift
-from ..runs import MicroBatch, Plan
+from ..runs import Plan
 from ..thresholds import midpoint
 from .cases import Case, Within, operation
+from .decodes import near_midpoint
 from .numbers import uniform
-from .trainings import epoch, middle, near, written_plan
+from .trainings import epoch, near, written_plan
 
 
 @operation("window_gradient", "validation_mean")
@@ -104,24 +105,19 @@ def curricula(name: str, random: Random) -> Iterator[Case]:
 
 
 def _calls(accepts: Sequence[str], plan: Plan) -> Iterator[dict[str, Any]]:
-    steps = 0
-    fixed = middle(midpoint(plan.tau_min, plan.tau_max))
     drawn = Within(Fraction(plan.tau_min), Fraction(plan.tau_max))
+    fixed, done = near_midpoint(midpoint(plan.tau_min, plan.tau_max)), 0
     for index, batches in enumerate(plan.epochs):
-        fit = {"fit": plan.weights[index]} if plan.weights else {}
-        place = {"loss_weights": fit, "epoch": index}
-        for window in windows([len(batch.samples) for batch in batches], plan.accumulation):
-            for at in window:
-                offered = place | {"global_step": steps, "tau": drawn}
-                yield _call(accepts, batches[at], offered) | {"validation": False}
-            steps += 1
-        for batch in plan.validation:
-            offered = place | {"global_step": steps, "tau": fixed}
-            yield _call(accepts, batch, offered) | {"validation": True}
-
-
-def _call(accepts: Sequence[str], batch: MicroBatch, offered: dict[str, Any]) -> dict[str, Any]:
-    offered = offered | {"inputs": batch.inputs, "targets": batch.targets}
-    lifted = list(zip(*map(lift, batch.targets), strict=True))
-    given = {name: offered[name] for name in accepts}
-    return {"lifted": lifted, "names": sorted(accepts), "given": given}
+        steps = done + updates_per_epoch(len(batches), plan.accumulation)
+        trained = [
+            (batch, done + at // plan.accumulation, drawn) for at, batch in enumerate(batches)
+        ]
+        for batch, step, tau in [*trained, *((batch, steps, fixed) for batch in plan.validation)]:
+            fit = {"fit": plan.weights[index]} if plan.weights else {}
+            offered = {"loss_weights": fit, "epoch": index, "global_step": step, "tau": tau}
+            offered |= {"inputs": batch.inputs, "targets": batch.targets}
+            given = {name: offered[name] for name in accepts}
+            lifted = list(zip(*map(lift, batch.targets), strict=True))
+            told = {"validation": tau is fixed, "lifted": lifted, "names": sorted(accepts)}
+            yield told | {"given": given}
+        done = steps

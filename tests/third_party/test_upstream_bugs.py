@@ -28,6 +28,7 @@ from spec.coverage import Predicted
 from spec.decoding import Tuples
 from spec.losses import TAU, Case
 from spec.runs import MicroBatch, Plan
+from spec.scopes import Forward
 from tests.third_party.upstream_bugs import OF, functions, trainer
 
 MODULES = functions, trainer  # which register what they find
@@ -82,13 +83,15 @@ FOUND_BY: dict[str, list[tuple[Any, ...]]] = {
     "infinite_output_covered": [("COV-1", "(False,), not", outputs("value", math.inf), 0.1)],
     "nan_numerator_covered": [("COV-1", "(False,), not", outputs("tuple", math.nan), 0.1)],
     "infinite_numerator_covered": [("COV-1", "(False,), not", outputs("tuple", math.inf), 0.1)],
-    "policy_without_effect": [("POL-9", "is 1.0, not 0.0", "reject", "tuple", ONE, ONE, ONE)],
+    "policy_without_effect": [
+        ("POL-9", "is 1.0, not 0.0", "reject", "tuple", ONE, ONE, ONE, (False,), None)
+    ],
     "nan_through_clamp_and_project": [
         ("POL-1", "nan, not 0.0", ONE, (True,)),
         ("POL-2", "nan, not 0.0", ONE, (True,)),
     ],
     "policy_leaks_across_threads": [
-        ("POL-8", "a thread saw reject", ["reject"], None, None, "project")
+        ("POL-8", "a thread saw reject", Forward(scopes=("reject",)), "project")
     ],
     "threshold_from_global_generator": [("TAU-4", "seed None moved", 0)],
     "rejection_without_gradient": [
@@ -237,7 +240,7 @@ def test_the_committed_report_tells_it(version: str, finding: str, id: str, comp
 
 def test_what_is_local_to_a_thread_or_a_task_here_is_so_there() -> None:
     fetched("0.6.1")
-    check("POL-8", version_0_6_1(), ["reject"], None, None, "project")
+    check("POL-8", version_0_6_1(), Forward(scopes=("reject",)), "project")
 
 
 UNIT = Tuples(ONE, ONE, 0.5, 0.5, "unit")

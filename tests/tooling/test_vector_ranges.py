@@ -153,8 +153,9 @@ def test_midpoints() -> None:
         batch = (MicroBatch("v"),)
         plan = Plan((batch,), tau_min=low, tau_max=high, validation=batch)
         for pair in ends(case["result"]["tau"]):
-            events = [(Event("validate", {"val_tau": value}),) for value in pair]
-            traces = [Trace(e, (), (), 0, 0.0) for e in events]
+            told = [{"val_tau": tau, "loss_tau": pair[0], "val_coverage": 1.0} for tau in pair]
+            events = [(Event("validate", values),) for values in told]
+            traces = [Trace(e, (), (), (), (), 0.0) for e in events]
             assert_clause("TAU-8", *[Stub(train=lambda _, t=t: t) for t in traces], plan)
 
 

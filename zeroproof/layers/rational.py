@@ -162,7 +162,7 @@ class ProjectiveRationalHead(nn.Module):
     Raises:
         ValueError: a negative degree.
 
-    Meets: DEC-10, POL-8.
+    Meets: POL-8.
 
     Example:
         >>> P, Q = ProjectiveRationalHead(3, 2)(torch.tensor([2.0]))
@@ -213,7 +213,7 @@ class SCMRationalLayer(nn.Module):
     Raises:
         ValueError: a negative degree or threshold.
 
-    Meets: DEC-1, DEC-9, DEC-10, POL-8.
+    Meets: DEC-1, POL-8.
 
     Example:
         >>> value, bottom = SCMRationalLayer(1, 1)(torch.tensor([0.5, torch.inf]))

@@ -16,8 +16,8 @@ class SCMTensor:
     """A tensor whose elements are numbers or ⊥.
 
     The mask is authoritative. A number in an operation is first rounded to the tensor's dtype.
-    Constructing a carrier turns every NaN and ±∞ of the
-    payload into ⊥, and sets the payload under the mask to ``0.0``.
+    Constructing a carrier turns every NaN and ±∞ of the payload into ⊥, and sets the payload under
+    the mask to ``0.0``.
 
     Args:
         payload: values, floating point, any shape.
@@ -27,7 +27,7 @@ class SCMTensor:
         TypeError: the payload is not floating point, or the mask not boolean.
         ValueError: payload and mask differ in shape.
 
-    Meets: ALG-1 to ALG-46, BOT-4, BOT-6, BOT-7, BOT-8.
+    Meets: ALG-1 to ALG-46, BOT-4, BOT-6 to BOT-10.
 
     Example:
         >>> x = SCMTensor(torch.tensor([1.0, 0.0]))
@@ -133,6 +133,8 @@ def _total(operation: Callable[..., Tensor], *operands: Operand) -> SCMTensor:
 
     All of BOT-3's cases (divisor 0, argument outside the domain, overflow) are those in
     which IEEE arithmetic yields NaN or ±∞, so one rule decides them.
+
+    Meets: BOT-11.
     """
     carriers = _carriers(operands)
     bottom = carriers[0].bottom

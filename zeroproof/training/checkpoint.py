@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 FORMAT = "zeroproof-checkpoint"
-VERSION = 2  # 1 could not say where in an epoch it was
+VERSION = 3  # 2 lacked parameters that neither model nor loss owns
 
 
 class CheckpointError(RuntimeError):

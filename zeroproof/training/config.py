@@ -65,6 +65,8 @@ class TrainingConfig:
             which are honoured at the next update (RES-4).
         checkpoint_every: write one also after every so many updates; ≥ 0, where 0 does not.
         keep_checkpoints: number of checkpoints kept in the folder, the latest; ≥ 1.
+        extra_state: objects with ``state_dict`` and ``load_state_dict``, by name, that checkpoints
+            hold, too (RES-6), such as an average of the weights.
         progress: show a progress bar on the standard error stream.
         history_limit: records kept in memory, the latest; ≥ 1 (LOG-2).
 
@@ -98,6 +100,7 @@ class TrainingConfig:
     checkpoint_dir: str | os.PathLike[str] | None = None
     checkpoint_every: int = 0
     keep_checkpoints: int = 3
+    extra_state: Mapping[str, Any] | None = None
     progress: bool = False
     history_limit: int = 20_000
 
@@ -118,6 +121,12 @@ class TrainingConfig:
             )
         if self.scheduler_step == "val" and self.val_loader is None:
             raise ValueError("scheduler_step='val' needs a val_loader")
+        for name, stateful in (self.extra_state or {}).items():
+            if not (hasattr(stateful, "state_dict") and hasattr(stateful, "load_state_dict")):
+                raise TypeError(
+                    f"extra_state[{name!r}] must have state_dict and load_state_dict, "
+                    f"got {stateful!r}"
+                )
         if self.checkpoint_every and self.checkpoint_dir is None:
             raise ValueError("checkpoint_every needs a checkpoint_dir to write to")
         self._normalise()

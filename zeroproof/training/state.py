@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from zeroproof.training.checkpoint import unwrap
 
 if TYPE_CHECKING:
@@ -11,12 +14,15 @@ if TYPE_CHECKING:
 
 
 def capture(trainer: SCMTrainer) -> dict[str, Any]:
-    """Return a trainer's state between two updates. Meets: RES-1."""
+    """Return a trainer's state between two updates. Meets: RES-1, RES-6."""
     window, scheduler = trainer.window, trainer.cadence.scheduler
+    extra = trainer.config.extra_state or {}
     return {
         "model": unwrap(trainer.model).state_dict(),
         "loss": [module.state_dict() for module in trainer.objective.modules],
         "optimizer": window.optimizer.state_dict(),
+        "free": [p.detach() for p in _free(trainer)],
+        "extra": {name: stateful.state_dict() for name, stateful in extra.items()},
         "scheduler": None if scheduler is None else scheduler.state_dict(),
         "scale": None if window.scale is None else window.scale.state_dict(),
         "counters": {
@@ -37,6 +43,14 @@ def capture(trainer: SCMTrainer) -> dict[str, Any]:
     }
 
 
+def _free(trainer: SCMTrainer) -> list[Tensor]:
+    """Return the parameters that the optimizer steps, and neither model nor loss owns."""
+    modules = [trainer.model, *trainer.objective.modules]
+    owned = {id(p) for module in modules for p in module.parameters()}
+    groups = trainer.window.optimizer.param_groups
+    return [p for group in groups for p in group["params"] if id(p) not in owned]
+
+
 def restore(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     """Put back what :func:`capture` returned; any error may leave a part of it done."""
     window, counters = trainer.window, state["counters"]
@@ -44,6 +58,14 @@ def restore(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     for module, module_state in zip(trainer.objective.modules, state["loss"], strict=True):
         module.load_state_dict(module_state)
     window.optimizer.load_state_dict(state["optimizer"])
+    with torch.no_grad():
+        for parameter, value in zip(_free(trainer), state["free"], strict=True):
+            parameter.copy_(value)
+    extra = trainer.config.extra_state or {}
+    if extra.keys() != state["extra"].keys():
+        raise ValueError(f"extra_state has {list(extra)}, the checkpoint {list(state['extra'])}")
+    for name, stateful in extra.items():
+        stateful.load_state_dict(state["extra"][name])
     for name, mine in (("scheduler", trainer.cadence.scheduler), ("scale", window.scale)):
         if (mine is None) != (state[name] is None):
             raise ValueError(f"one of the file and this trainer has a {name}, the other none")
@@ -59,7 +81,7 @@ def restore(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     trainer.last_thresholds = list(state["last_thresholds"])
     trainer.position.load_state_dict(state["position"], inside=counters["micro_batches"] > 0)
     trainer.micro_batches = counters["micro_batches"]
+    trainer.log.totals.load_state_dict(state["totals"])
     if trainer.micro_batches:
-        trainer.log.totals.load_state_dict(state["totals"])
         for _ in trainer.last_thresholds:
             trainer.tau_generator.random()

@@ -7,7 +7,6 @@ from properties.subjects.exact.decoding import ExactDecoding
 from properties.subjects.exact.lifting import ExactLifting
 from properties.subjects.exact.losses import ExactLosses
 from properties.subjects.exact.policies import ExactPolicies
-from properties.subjects.exact.rational import ExactRational
 from properties.subjects.exact.thresholds import ExactThresholds
 from properties.subjects.exact.training import ExactTraining
 
@@ -20,7 +19,6 @@ class Exact(
     ExactLifting,
     ExactLosses,
     ExactPolicies,
-    ExactRational,
     ExactThresholds,
     ExactTraining,
 ):

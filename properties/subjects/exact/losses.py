@@ -10,16 +10,7 @@ from fractions import Fraction
 from spec import Array
 from spec.formats import FORMATS
 from spec.loss_numerics import PARTS
-from spec.loss_terms import (
-    Row,
-    Slope,
-    composite,
-    mean,
-    rejection,
-    saturate,
-    slope,
-    term,
-)
+from spec.loss_terms import Row, Slope, composite, mean, rejection, saturate, slope, term
 from spec.losses import (
     GAMMA,
     GOAL,
@@ -33,7 +24,7 @@ from spec.losses import (
     row,
     working,
 )
-from spec.training_loss import TERMS, Options, dropped, given_weights, lifted, number, used_weights
+from spec.training_loss import TERMS, Options, dropped, given_weights, own_terms, used_weights
 
 
 class ExactLosses:
@@ -125,13 +116,8 @@ class ExactLosses:
     ) -> tuple[Measured, dict[str, float]]:
         """Return the weighted sum, and its terms."""
         self.check_options(P, y, options)
-        case, oriented = lifted(P, Q, y)
-        tau, goal, own = number(options["tau"]), options["goal"], dict[str, Measured]()
-        for name in TERMS:
-            loss = options["fit"] if name == "fit" else name
-            mask = oriented if name == "sign" else None
-            own[name] = self.loss(loss, *case, mask=mask, tau=tau, goal=goal)
-        terms, weights = {name: m.value for name, m in own.items()}, self.weights(options)
+        own, weights = own_terms(self, (P, Q, y), options), self.weights(options)
+        case, terms = (P, Q, y, y), {name: measured.value for name, measured in own.items()}
         summed = {name: m for name, m in own.items() if name not in self.dropped(options)}
         if not all(math.isfinite(m.value) for m in summed.values()):
             return self.lost(case), terms

@@ -170,12 +170,14 @@ class ExactTraining:
         """Save all that there is."""
         return True
 
-    SAVE: tuple[str, ...] = ("create", "write half", "write", "flush", "rename")
+    def save_steps(self) -> tuple[str, ...]:
+        """Return the calls of a save to the operating system."""
+        return ("create", "write half", "write", "flush", "rename")
 
     def save_killed(self, at: int) -> Killed:
         """Save in a model of a file system, in which what is not flushed may be lost."""
         temporary, flushed, target = "", False, "old"
-        for step in self.SAVE[:at]:
+        for step in self.save_steps()[:at]:
             if step.startswith("write"):
                 temporary, flushed = ("new" if step == "write" else "half"), False
             flushed = flushed or step == "flush"
@@ -183,7 +185,7 @@ class ExactTraining:
                 target = temporary if flushed else "neither"
             if step == "overwrite":
                 target = "neither"
-        return Killed(target if target in ("old", "new") else "neither", at >= len(self.SAVE))
+        return Killed(target if target in ("old", "new") else "neither", at >= len(self.save_steps()))
 
     def load(self, what: str) -> Loaded:
         """Read a file's format, version and fit before anything is changed."""

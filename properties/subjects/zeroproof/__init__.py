@@ -8,7 +8,6 @@ from properties.subjects.zeroproof.decoding import ZeroProofDecoding
 from properties.subjects.zeroproof.lifting import ZeroProofLifting
 from properties.subjects.zeroproof.losses import ZeroProofLosses
 from properties.subjects.zeroproof.policies import ZeroProofPolicies
-from properties.subjects.zeroproof.rational import ZeroProofRational
 from properties.subjects.zeroproof.thresholds import ZeroProofThresholds
 from properties.subjects.zeroproof.training import ZeroProofTraining
 
@@ -22,7 +21,6 @@ class ZeroProof(
     ZeroProofLifting,
     ZeroProofLosses,
     ZeroProofPolicies,
-    ZeroProofRational,
     ZeroProofThresholds,
     ZeroProofTraining,
 ):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import signal as signals
 import tempfile
@@ -25,14 +24,76 @@ class Kill(BaseException):
     """The end of a process."""
 
 
-def _trainer(model: nn.Module) -> SCMTrainer:
+def _trainer(model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> SCMTrainer:
     return SCMTrainer(
         model,
-        torch.optim.Adam(model.parameters()),
+        optimizer or torch.optim.Adam(model.parameters()),
         lambda outputs, lifted: outputs.square().mean(),
         [(torch.ones(3, 2), torch.ones(3, 1))],
         config=TrainingConfig(max_epochs=1),
     )
+
+
+class Stateful(nn.Module):
+    """A model or a loss with a parameter, a buffer and extra state."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((2,), value))
+        self.register_buffer("seen", torch.full((2,), value))
+        self.extra = value
+
+    def get_extra_state(self) -> float:
+        """Return what is no tensor."""
+        return self.extra
+
+    def set_extra_state(self, state: float) -> None:
+        """Put it back."""
+        self.extra = state
+
+    def forward(self, x: torch.Tensor, lifted: object = None) -> torch.Tensor:
+        """Return outputs, and of outputs a loss."""
+        return (x * self.weight).sum()[None] if lifted is None else (x * self.weight).sum()
+
+
+class Counting:
+    """An object of the user's, such as an average of the weights."""
+
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def state_dict(self) -> dict[str, float]:
+        """Return the state."""
+        return {"value": self.value}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Put it back."""
+        self.value = state["value"]
+
+
+class Everything:
+    """A trainer of all that a run may consist of, filled with one number."""
+
+    def __init__(self, value: float) -> None:
+        self.model, self.loss, self.user = Stateful(value), Stateful(value), Counting(value)
+        self.free = nn.Parameter(torch.full((2,), value))
+        parameters = [*self.model.parameters(), *self.loss.parameters(), self.free]
+        self.trainer = SCMTrainer(
+            self.model,
+            torch.optim.SGD(parameters, lr=0.0),
+            self.loss,
+            [(torch.ones(1, 2), torch.ones(1))],
+            config=TrainingConfig(max_epochs=1, extra_state={"user": self.user}),
+        )
+
+    def found(self, what: str) -> object:
+        """Return a part of the state, by its name in :data:`spec.checkpoints.STATEFUL`."""
+        owner = self.model if what.endswith("model") else self.loss
+        if what.startswith("parameter"):
+            return self.free.tolist() if what.endswith("neither") else owner.weight.tolist()
+        if what.startswith("buffer"):
+            return owner.get_buffer("seen").tolist()
+        return self.user.value if what.endswith("user") else owner.extra
 
 
 @contextmanager
@@ -89,6 +150,11 @@ def _killed(at: int) -> Iterator[None]:
         yield
 
 
+def _shown(trainer: SCMTrainer) -> str:
+    """Return the state, but for that of the global generators, which files are made with."""
+    return repr({k: v for k, v in trainer.state_dict().items() if k != "position"})
+
+
 class Hostile:
     """Runs code when it is unpickled by the careless."""
 
@@ -117,6 +183,10 @@ def _bad_file(what: str, path: Path) -> None:
         torch.save({"format": checkpoint.FORMAT, "version": 1, "model": Hostile()}, path)
     elif what == "of another model":
         _trainer(nn.Linear(2, 1, bias=False)).save_checkpoint(path)
+    elif what == "of another optimizer":
+        layer = nn.Linear(2, 1)
+        groups = [{"params": [p]} for p in layer.parameters()]
+        _trainer(layer, torch.optim.Adam(groups)).save_checkpoint(path)
 
 
 class ZeroProofCheckpoints:
@@ -142,7 +212,8 @@ class ZeroProofCheckpoints:
     def load(self, what: str) -> Loaded:
         """Load into a trainer with weights of its own."""
         trainer, error, Hostile.ran = _trainer(nn.Linear(2, 1)), "", False
-        before = copy.deepcopy(trainer.state_dict())
+        trainer.fit()
+        before = _shown(trainer)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "run.pt"
             _bad_file(what, path)
@@ -150,9 +221,15 @@ class ZeroProofCheckpoints:
                 trainer.load_checkpoint(path)
             except checkpoint.CheckpointError as caught:
                 error = type(caught).__name__
-        after = trainer.state_dict()
-        changed = repr(before["model"]) != repr(after["model"])
-        return Loaded(error, changed or before["counters"] != after["counters"], Hostile.ran)
+        return Loaded(error, _shown(trainer) != before, Hostile.ran)
+
+    def survives(self, what: str) -> bool:
+        """Save a run, and load it into another trainer."""
+        saved, loaded = Everything(2.0), Everything(3.0)
+        with tempfile.TemporaryDirectory() as folder:
+            saved.trainer.save_checkpoint(Path(folder) / "run.pt")
+            loaded.trainer.load_checkpoint(Path(folder) / "run.pt")
+        return loaded.found(what) == saved.found(what)
 
     def interrupted(self, signal: str) -> Interrupted:
         """Send the signal in the third update, and look at what is left."""

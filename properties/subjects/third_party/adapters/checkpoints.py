@@ -39,14 +39,14 @@ def run() -> None:
     Hostile.ran = True
 
 
-class Stateful(nn.Module):
-    """A model, or a loss, with a parameter, a buffer and extra state, all of one value."""
+class Stateful(nn.BatchNorm1d):
+    """A model, or a loss, with parameters, buffers and extra state of one value."""
 
     def __init__(self, value: float) -> None:
-        super().__init__()
-        self.parameter = nn.Parameter(torch.tensor(value))
-        self.register_buffer("buffer", torch.tensor(value))
+        super().__init__(1)
         self.extra = value
+        for part in (self.weight, self.running_mean):
+            part.data.fill_(value)  # type: ignore[union-attr]
 
     def get_extra_state(self) -> float:
         """Return the extra state."""
@@ -56,14 +56,11 @@ class Stateful(nn.Module):
         """Take it back."""
         self.extra = state
 
-    def forward(self, *given: object) -> torch.Tensor:
-        """Return the parameter."""
-        return self.parameter
 
-
-def trainer_of(model: nn.Module, optimizer: Any = torch.optim.Adam) -> Any:
-    """Return a trainer that has not trained yet."""
-    return training.SCMTrainer(model, optimizer(model.parameters()), mean_square, ones(1))
+def trainer_of(model: nn.Module, groups: Any = ()) -> Any:
+    """Return a trainer that has not trained yet, perhaps with groups of parameters."""
+    optimizer = torch.optim.Adam(groups or model.parameters())
+    return training.SCMTrainer(model, optimizer, mean_square, ones(1))
 
 
 def filled(value: float) -> Any:
@@ -122,7 +119,8 @@ class PublicCheckpoints:
             nn.init.constant_(other.weight, 2.0)
             trainer_of(other).save_checkpoint(path)
         elif what == "of another optimizer":
-            trainer_of(filled(2.0).model, torch.optim.SGD).save_checkpoint(path)
+            model = filled(2.0).model
+            trainer_of(model, [{"params": [p]} for p in model.parameters()]).save_checkpoint(path)
 
     def _newer(self, path: str) -> None:
         raise Unsupported("a version of the files")
@@ -160,17 +158,20 @@ class PublicCheckpoints:
         if what == "object of the user":
             raise Unsupported("objects of the user in a checkpoint")
 
-        def trainer(value: float) -> tuple[Any, nn.Parameter]:
-            model, loss, other = Stateful(value), Stateful(value), nn.Parameter(torch.tensor(value))
-            optimizer = torch.optim.SGD([model.parameter, loss.parameter, other], lr=0.1)
-            return training.SCMTrainer(model, optimizer, loss, ones(1)), other
+        def trainer(value: float) -> Any:
+            modules = model, loss = Stateful(value), Stateful(value)
+            free = nn.Parameter(torch.tensor(value))
+            optimizer = torch.optim.SGD([*(m.weight for m in modules), free], lr=0.1)
+            return training.SCMTrainer(model, optimizer, loss, ones(1))
 
-        loaded, other = trainer(2.0)
+        loaded = trainer(2.0)
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "run.pt")
-            trainer(1.0)[0].save_checkpoint(path)
+            trainer(1.0).save_checkpoint(path)
             loaded.load_checkpoint(path)
-        kind, _, owner = what.replace(" state", "").partition(" of ")
-        owners = {"the model": loaded.model, "the loss": loaded.loss_fn}
-        found = getattr(owners[owner], kind) if owner in owners else other
-        return float(found) == 1.0
+        kind, _, owner = what.partition(" of ")
+        if owner == "neither":
+            return float(loaded.optimizer.param_groups[0]["params"][-1]) == 1.0
+        of = loaded.model if owner == "the model" else loaded.loss_fn
+        names = {"parameter": "weight", "buffer": "running_mean", "extra state": "extra"}
+        return float(getattr(of, names[kind])) == 1.0

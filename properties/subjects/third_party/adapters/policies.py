@@ -30,6 +30,13 @@ def member(policy: str | None) -> Any:
     return autodiff.GradientPolicy("pass" if policy == "passthrough" else policy)
 
 
+def named(layer: str | None) -> str | None:
+    """Return the name of a layer; defaults are by name, so classes and instances have none."""
+    if layer and not layer.isidentifier():
+        raise Unsupported("defaults of derived classes, and of instances")
+    return layer and LAYER
+
+
 class Leaves(nn.Module):
     """A model whose parameters are its outputs."""
 
@@ -70,15 +77,13 @@ def gradient_at(x: Tensor) -> Tensor:
 class PublicPolicies:
     """Policies where they meet gradients: in the rational layer."""
 
-    def policy_gradient(
-        self, policy: str, g: Array, bottom: Sequence[bool], layer: str | None = None
-    ) -> Array:
+    def policy_gradient(self, policy: str, g: Array, bottom: Sequence[bool]) -> Array:
         """Return what the layer's policy makes of a gradient, and at a pole what passes it.
 
         A pole's own derivative, ∞, is no matter of PASSTHROUGH.
         """
         if policy == "passthrough":
-            return self.forward(policy, layer, g, bottom)()
+            return self.forward(policy, None, g, bottom)()
         P, output = quotient(policy, g, bottom)
         output.backward(to_tensor(g))  # type: ignore[no-untyped-call]
         at_pole = torch.tensor(bottom, dtype=torch.bool).reshape(g.shape)
@@ -91,6 +96,7 @@ class PublicPolicies:
 
         Which policy that is, is asked here; what CLAMP makes of NaN is for POL-1 to judge.
         """
+        named(layer)
         clamps = (member(policy) or autodiff.get_policy(LAYER)) is autodiff.GradientPolicy.CLAMP
         _, output = quotient(policy, g, bottom)
 
@@ -101,6 +107,12 @@ class PublicPolicies:
 
         return backward
 
+    def recomputed_forward(
+        self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool]
+    ) -> Callable[[], Array]:
+        """Leave this out: a policy's gradient shows outside of checkpoints only."""
+        raise Unsupported("a forward that the backward computes again")
+
     def policy_scope(self, policy: str) -> AbstractContextManager[object]:
         """Open a scope."""
         scope: AbstractContextManager[object] = autodiff.gradient_policy(member(policy))
@@ -108,11 +120,12 @@ class PublicPolicies:
 
     def policy_in_force(self, layer: str | None = None) -> str:
         """Ask."""
-        found = autodiff.get_policy(layer and LAYER).name
+        found = autodiff.get_policy(named(layer)).name
         return str(found).lower()
 
     def set_default(self, layer: str, policy: str | None) -> None:
         """Register."""
+        named(layer)
         if policy is None:
             self._forget_default()
         else:
@@ -123,10 +136,10 @@ class PublicPolicies:
         autodiff.POLICY_REGISTRY.pop(LAYER, None)
 
     def output_gradient(
-        self, policy: str, form: str, first: Array, second: Array, g: Array
+        self, policy: str | None, form: str, first: Array, second: Array, g: Array
     ) -> list[Array]:
         """Train one step, without learning, and look at the gradients of the outputs."""
-        if form == "pair":
+        if form in ("pair", "carrier"):
             raise Unsupported("outputs with a mask")
         parts = [to_tensor(first), to_tensor(second)][: 2 if form == "tuple" else 1]
         model, seen, weight = Leaves(parts), list[Array](), to_tensor(g)

@@ -63,10 +63,10 @@ class Own(nn.Module):
         return loss
 
 
-def tensors(batch: MicroBatch, most: float = 1.0) -> Batch:
-    """Return a micro-batch as a loader yields it, with values at any threshold up to a limit."""
-    rows = [[g, max(Q, most) if Q == 1 else Q, fault] for g, Q, fault in batch.inputs]
-    return torch.tensor(rows, dtype=torch.float64), torch.tensor(batch.targets).double()
+def tensors(batch: MicroBatch) -> Batch:
+    """Return a micro-batch as a loader yields it."""
+    inputs, targets = batch.inputs, batch.targets
+    return torch.tensor(inputs, dtype=torch.float64), torch.tensor(targets, dtype=torch.float64)
 
 
 def curriculum(weights: Sequence[float]) -> Any:
@@ -82,8 +82,8 @@ class Pause(Exception):
 class Loader:
     """Yields an epoch each time it is asked, and knows where in the plan it is."""
 
-    def __init__(self, epochs: Sequence[Epoch], first: int, last: int, most: float) -> None:
-        self.epochs, self.next, self.last, self.most = epochs, first, last, most
+    def __init__(self, epochs: Sequence[Epoch], first: int, last: int) -> None:
+        self.epochs, self.next, self.last = epochs, first, last
         self.micro_step = sum(map(len, epochs[:first])) - 1
 
     def __iter__(self) -> Iterator[Batch]:
@@ -93,7 +93,7 @@ class Loader:
         for batch in self.epochs[self.next - 1]:
             self.micro_step += 1
             self.batch = batch
-            yield tensors(batch, self.most)
+            yield tensors(batch)
 
     def unreported(self, tau: float) -> dict[str, float]:
         """Return the entries of a record that the trainer does not claim to make.
@@ -173,7 +173,7 @@ class Session:
             for parameter in groups:
                 parameter.grad = torch.ones_like(parameter)
         precision, _, switch = plan.precision.partition(" ")
-        self.loader = Loader(plan.epochs, first, last, plan.tau_max)
+        self.loader = Loader(plan.epochs, first, last)
         self.trainer = training.SCMTrainer(
             self.model,
             self.optimizer,
@@ -185,7 +185,7 @@ class Session:
                 gradient_accumulation_steps=plan.accumulation,
                 coverage_threshold=plan.threshold,
                 coverage_patience=plan.patience,
-                val_loader=[tensors(batch, plan.tau_max) for batch in plan.validation] or None,
+                val_loader=[tensors(batch) for batch in plan.validation] or None,
                 loss_curriculum=curriculum(plan.weights),
                 log_hook=hook or self._logged,
                 mixed_precision=bool(precision) and not switch,
@@ -229,6 +229,7 @@ def untried(plan: Plan) -> str:
     wanted = {
         "the clipping of gradients": plan.max_norm is not None,
         "several ranks": plan.ranks > 1,
+        "values with a mask, which no threshold marks": plan.tau_max > 1,
         "a shuffled loader, and a loss that draws": plan.random,
         "a scale of the loss on the CPU": any(b.fault == "overflow" for b in plan.micro_batches),
         "a checkpoint within an epoch": not set(plan.interrupts) <= set(ends),
