@@ -19,6 +19,7 @@ RESUMED = replace(VARIED, random=True, validation=(MicroBatch("vb"),), interrupt
 @example(LOW)
 @example(replace(LOW, interrupts=(3,), patience=1))
 @example(RESUMED)
+@example(Plan(((MicroBatch("v", fault="loss"),),) * 2, max_nonfinite=2, interrupts=(1,)))
 @settings(max_examples=40)
 def test_RES_1_at_the_ends_of_epochs(subject: Trains, plan: Plan) -> None:
     assert_clause("RES-1", subject, plan)

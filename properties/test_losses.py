@@ -25,21 +25,14 @@ from properties.strategies import taus
 from spec import Array
 from spec.losses import GAMMA, Case, Losses
 from spec.training_loss import TERMS, Batch, Options, TrainingLosses
+from spec.vectors import measures
 
-FAR = problem([(1e-25, 1e-25, 1e30, 1.0)])
-NEARLY_ORTHOGONAL = problem(
-    [(-1.1746141910552979, -2.851872205734253, -0.9041687846183777, 0.37200161814689636)]
+HARD = [problem(rows) for rows in measures.HARD["float32"]]
+# At every size of SAME_LINE sin² is 0.1, and the implicit loss rewards the smallest. Next to the
+# larger part of LOPSIDED's target the smaller one underflows.
+FAR, NEARLY_ORTHOGONAL, NEARLY_OPPOSITE, SAME_LINE, AT_CEILING, BEYOND, LOPSIDED, DENOMINATORS = (
+    HARD
 )
-NEARLY_OPPOSITE = problem([(-1.0, 0.0, 1.0, 0.0), (-1.0, 1e-4, 1.0, 0.0), (-1.0, 3e-4, 1.0, 0.0)])
-# At every size sin² is 0.1, and the implicit loss rewards the smallest.
-SAME_LINE = problem([(size, size, 2.0, 1.0) for size in (1e-30, 1e-6, 1.0, 1e30)])
-AT_CEILING = problem([(0.0, 1e15, 1.0, 0.0)])
-BEYOND = problem([(1e30, 0.0, 0.0, 1.0), (1e20, -1e20, 1e20, 1e20), (1e-20, 1e-20, 0.0, 1.0)])
-# Next to its larger part the target's smaller one underflows.
-LOPSIDED = problem([(0.0, 1e-19, 1e33, 1e-10), (0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 1.0, 0.0)])
-DENOMINATORS = problem([(1.0, 0.0, 1.0, 1.0), (1.0, -1.0, 1.0, 1.0), (1.0, 1.0, 1.0, 0.0)])
-
-HARD = (FAR, NEARLY_ORTHOGONAL, NEARLY_OPPOSITE, SAME_LINE, BEYOND, LOPSIDED)
 
 gammas = st.one_of(st.sampled_from([GAMMA, 1e-3, 1.0]), st.floats(1e-30, 1e30))
 thresholds = st.one_of(taus(), st.floats(0.0, 1e18), st.sampled_from([1e18, 1e20, 1e38, 1e300]))

@@ -270,7 +270,7 @@ def _shown(trace: Trace) -> Iterator[tuple[str, Any]]:
         ("w", "update", "w"), ("v", "update", "v"), ("global_steps", "update", "global_step"),
         ("losses", "log", "loss"), ("coverages", "log", "coverage"),
         ("micro_steps", "log", "micro_step"), ("logged_steps", "log", "global_step"),
-        ("logged_rates", "log", "lr"),
+        ("logged_rates", "log", "lr"), ("logged_skips", "log", "skipped"),
         ("skips", "skip", "skipped"), ("errors", "error", "global_step"),
         ("stops", "stop", "epoch"),
     ):  # fmt: skip

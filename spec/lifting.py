@@ -206,14 +206,15 @@ def dtypes(subject: Lifts, y: Array, default: str) -> None:
     """
     with subject.using_default_dtype(default):
         if y.dtype in UNLIFTABLE:
-            for call in (subject.lift, subject.orientation):
-                raises = refused(TypeError, lambda of=call: of(y), claim=3)  # type: ignore[misc]
+            for name in ("lift", "orientation"):
+                raises = refused(TypeError, lambda of=name: getattr(subject, of)(y), claim=3)  # type: ignore[misc]
                 require(raises, "{} was accepted", y, claim=3)
             return
-        lifted, sides = subject.lift(y), subject.orientation(y)
-    for part in lifted:
-        right = (part.shape, part.dtype) == (y.shape, default)
-        require(right, "{} lifted to {}, not to {}", y, part, default)
+        lifted = subject.lift(y)
+        for part in lifted:
+            right = (part.shape, part.dtype) == (y.shape, default)
+            require(right, "{} lifted to {}, not to {}", y, part, default)
+        sides = subject.orientation(y)
     for value, side, *found in zip(
         y.values, sides.values, *(p.values for p in lifted), strict=True
     ):

@@ -43,8 +43,8 @@ def masks_select(subject: Losses, name: str, case: Case, mask: Array, poison: fl
     """Let a mask leave out elements, whose numbers may be NaN, ±∞ or huge.
 
     1. A loss under a mask is the mean over the elements that it keeps.
-    2. What is left out changes no bit of the loss or of the other elements' gradients.
-    3. The gradient at what is left out is 0.
+    2. What a mask leaves out changes no bit of the loss or of the other elements' gradients.
+    3. The gradient at what a mask leaves out is 0.
     """
     if name == "rejection":
         require_rejection(subject, case, mask, coarse=COARSE, claims=(1, 1, 1, 1))
@@ -72,7 +72,7 @@ def wide(subject: Losses, name: str, case: Case) -> None:
 
     1. A half-precision loss equals that of the same numbers in float32, bit for bit.
     2. The gradient of a half-precision loss is the float32 gradient, rounded to the tuples' format.
-    3. Autocast changes neither.
+    3. Autocast changes neither a loss nor its gradient.
     """
     dtype = working(case[0].dtype)
     precise = subject.loss(name, *(Array(x.values, x.shape, dtype, x.layout) for x in case))
@@ -95,10 +95,10 @@ def finite(subject: Losses, name: str, case: Case, tau: float) -> None:
     """A loss overflows only where its inputs do.
 
     1. The loss of finite tuples of any magnitude is finite and ≥ 0.
-    2. Its gradient is finite wherever the exact gradient does not exceed the format's largest
-       number.
-    3. With a part of a tuple that is NaN or ±∞, the implicit, chordal and sign losses are NaN; with
-       a ``Q`` that is NaN, the margin loss is.
+    2. The gradient of such a loss is finite wherever the exact gradient does not exceed the
+       format's largest number.
+    3. If a part of a predicted tuple that counts is NaN or ±∞, the implicit, chordal and sign
+       losses are NaN; if its ``Q`` is NaN, the margin loss is.
 
     So a step is skipped where a prediction is not finite (STEP-3); for the rejection loss such a
     tuple is ⊥.
@@ -138,9 +138,9 @@ def _require_finite_gradients(name: str, case: Case, tau: float, found: Measured
 def no_tuple(subject: Losses, name: str, case: Case) -> None:
     """Let prediction or target be ``(0, 0)``, which is no tuple.
 
-    1. The chordal and sign losses take their value at a right angle, 1.
-    2. The implicit loss is 0.
-    3. The gradient is 0.
+    1. At ``(0, 0)`` the chordal and sign losses take their value at a right angle, 1.
+    2. At ``(0, 0)`` the implicit loss is 0.
+    3. At ``(0, 0)`` the gradients of the chordal, sign and implicit losses are 0.
     """
     found = subject.loss(name, *case)
     expected = 1.0 if name != "implicit" and counted(name, case[3], None) else 0.0
@@ -199,10 +199,10 @@ def shapes(subject: Losses, name: str, case: Case, shape: Sequence[int]) -> None
 
 @clause("LOSS-13", source="Ours: a batch without poles has no sign to lose", since="0.2.0")
 def nothing_counts(subject: Losses, name: str, case: Case) -> None:
-    """Let no element count for a loss, or let there be none.
+    """Elements that do not count cost nothing.
 
-    1. The loss is 0.
-    2. The gradient is 0.
+    1. If no element counts, or there are none, the loss is 0.
+    2. If no element counts, the gradient is 0.
     """
     P, Q, Y_n, Y_d = case
     nothing = Array((False,) * len(P.values), P.shape, "bool")
@@ -224,10 +224,10 @@ def nothing_counts(subject: Losses, name: str, case: Case) -> None:
     since="0.4.0",
 )
 def settings(subject: Losses, case: Case, gamma: float, goal: float) -> None:
-    """A setting outside its range raises ValueError.
+    """A loss refuses a setting outside its range.
 
-    1. So does a γ that is 0, negative or NaN.
-    2. So does a goal of coverage outside [0, 1], or NaN.
+    1. A γ that is 0, negative or NaN raises ValueError.
+    2. A goal of coverage outside [0, 1], or NaN, raises ValueError.
     """
     right = gamma > 0 or refused(ValueError, lambda: subject.loss("implicit", *case, gamma=gamma))
     require(right, "γ = {} was accepted", gamma)

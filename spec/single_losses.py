@@ -30,10 +30,10 @@ from .losses import (
 def implicit_fit(subject: Losses, case: Case, gamma: float) -> None:
     """The implicit loss is a mean over all elements.
 
-    1. A term is ``(P·Y_d − Q·Y_n)² / (Q²Y_d² + P²Y_n² + γ)``, up to rounding.
-    2. The gradient holds the denominator constant.
-    3. Each term is capped at ``largest/(4n)``, with n the number of elements.
-    4. A capped term keeps the direction of its gradient.
+    1. A term of the implicit loss is ``(P·Y_d − Q·Y_n)² / (Q²Y_d² + P²Y_n² + γ)``, up to rounding.
+    2. The gradient of the implicit loss holds the denominator constant.
+    3. Each implicit term is capped at ``largest/(4n)``, with n the number of elements.
+    4. A capped implicit term keeps the direction of its gradient.
 
     γ is 1e-9 in the guide. This is no distance on the projective line: for ``P = Q`` and target 2
     the squared sine is 0.1 at every size, and γ rewards shrinking.
@@ -50,10 +50,10 @@ def implicit_fit(subject: Losses, case: Case, gamma: float) -> None:
 def chordal_fit(subject: Losses, case: Case) -> None:
     """The chordal loss is a mean over all elements.
 
-    1. A term is ``(P·Y_d − Q·Y_n)² / ((P² + Q²)(Y_n² + Y_d²))``, the squared sine of the angle
-       between the lines, up to rounding.
-    2. The gradient is the derivative, up to rounding.
-    3. Its value lies in [0, 1], also after rounding.
+    1. A term of the chordal loss is ``(P·Y_d − Q·Y_n)² / ((P² + Q²)(Y_n² + Y_d²))``, the squared
+       sine of the angle between the lines, up to rounding.
+    2. The gradient of the chordal loss is the derivative, up to rounding.
+    3. The chordal loss lies in [0, 1], also after rounding.
     """
     found = require_close(subject, "chordal", case, coarse=COARSE)
     require(0 <= found.value <= 1, "chordal of {} is {}", case, found.value, claim=3)
@@ -63,11 +63,11 @@ def chordal_fit(subject: Losses, case: Case) -> None:
 def margin_term(subject: Losses, case: Case, tau: float) -> None:
     """The margin loss is a mean over the elements with a finite target, for every finite τ.
 
-    1. A term is ``max(0, τ − |Q|)²``, up to rounding.
-    2. The gradient is the derivative, up to rounding.
-    3. Each term is capped at ``largest/(4n)``, with n the number of elements.
-    4. A capped term keeps its gradient.
-    5. Elements with a singular target change neither value nor gradient.
+    1. A term of the margin loss is ``max(0, τ − |Q|)²``, up to rounding.
+    2. The gradient of the margin loss is the derivative, up to rounding.
+    3. Each margin term is capped at ``largest/(4n)``, with n the number of elements.
+    4. A capped margin term keeps its gradient.
+    5. Elements with a singular target change neither the margin loss nor its gradient.
     """
     require_only(subject, "margin", case, None, 5, tau=tau)
     require_close(subject, "margin", case, tau=tau, coarse=COARSE, capped=(3, 4))
@@ -81,10 +81,10 @@ def margin_term(subject: Losses, case: Case, tau: float) -> None:
 def sign_term(subject: Losses, case: Case, oriented: Array) -> None:
     """The sign loss is a mean over the elements whose target is ±∞.
 
-    1. A term is ``1 − cos∠((P, Q), (Y_n, Y_d))``, up to rounding.
-    2. The gradient is the derivative, up to rounding.
-    3. Its value lies in [0, 2], also after rounding.
-    4. Elements with a finite target or NaN change neither value nor gradient.
+    1. A term of the sign loss is ``1 − cos∠((P, Q), (Y_n, Y_d))``, up to rounding.
+    2. The gradient of the sign loss is the derivative, up to rounding.
+    3. The sign loss lies in [0, 2], also after rounding.
+    4. Elements with a finite or unoriented target change neither the sign loss nor its gradient.
     """
     for mask in (oriented, None):
         require_only(subject, "sign", case, mask, 4)
@@ -102,12 +102,12 @@ def sign_term(subject: Losses, case: Case, oriented: Array) -> None:
 def rejection_term(subject: Losses, case: Case, tau: float, goal: float) -> None:
     """The rejection loss charges a coverage below a goal.
 
-    1. It is ``max(0, goal − coverage)²``, up to rounding, over the samples whose targets are all
-       finite.
-    2. At a ⊥ tuple of these samples the gradient in ``Q`` is ``∓2·max(0, goal − coverage)/m``, up
-       to rounding, against the sign of ``Q = ±0`` too, with m the number of these samples' tuples.
-    3. Where a part of the tuple is not finite, the gradient is 0.
-    4. Everywhere else the gradient is 0.
+    1. The rejection loss is ``max(0, goal − coverage)²``, up to rounding, with the coverage of the
+       samples whose targets are all finite.
+    2. At a ⊥ tuple of these samples, m tuples in all, its gradient in ``Q`` is
+       ``−2·s·max(0, goal − coverage)/m``, up to rounding; s is the sign of ``Q``, also of ±0.
+    3. At a tuple with a part that is not finite, its gradient is 0.
+    4. At tuples that are not ⊥, at other samples, and in ``P``, its gradient is 0.
 
     The gradient is that of a soft coverage, the mean of ``|Q|``: a step against it raises ``|Q|``
     of each tuple that is ⊥.
@@ -120,8 +120,8 @@ def invariant(subject: Losses, case: Case, ours: float, theirs: float) -> None:
     """Let all predicted tuples be scaled by one λ ≠ 0, and all targets by another, where no number
     over- or underflows.
 
-    1. Powers of two, of either sign, change no bit of the chordal loss.
-    2. Any other λ change the chordal loss by no more than rounding.
+    1. Scaling tuples by powers of two, of either sign, changes no bit of the chordal loss.
+    2. Scaling tuples by any other λ changes the chordal loss by no more than rounding.
     """
     scaled = [
         x.with_values([cast(Fraction(factor) * Fraction(value), x.dtype) for value in x.values])
@@ -146,8 +146,8 @@ def invariant(subject: Losses, case: Case, ours: float, theirs: float) -> None:
 def turns(subject: Losses, case: Case) -> None:
     """Let the gradient of a chordal loss of n elements be that at any one tuple.
 
-    1. It is orthogonal to the tuple, up to rounding.
-    2. Its length is at most ``1/(n·‖(P, Q)‖)``, up to rounding.
+    1. The gradient of a chordal loss is orthogonal to the tuple, up to rounding.
+    2. The gradient of a chordal loss is at most ``1/(n·‖(P, Q)‖)`` long, up to rounding.
     """
     found = subject.loss("chordal", *case)
     count, slack = len(case[0].values), 64 * form_of(case).epsilon

@@ -221,7 +221,7 @@ def test_a_checkpoint_replaces_the_old_one_by_a_rename(
     assert order == ["flush", "rename"]
     assert sizes == [path.stat().st_size], "all of it was flushed"
     head = {k: v for k, v in torch.load(path).items() if k in ("format", "version")}
-    assert head == {"format": "zeroproof-checkpoint", "version": 2}, "as earlier files have it"
+    assert head == {"format": "zeroproof-checkpoint", "version": 3}, "as earlier files have it"
 
 
 def with_generator(where: str, generator: torch.Generator) -> Any:
@@ -278,8 +278,8 @@ class Hostile:
         ("empty", "cannot be read as a checkpoint"),
         ("hostile", "cannot be read as a checkpoint"),
         ("foreign", "is not a checkpoint of zeroproof"),
-        ("newer", "has version 99, this package reads version 2; upgrade"),
-        ("older", "has version 1, this package reads version 2; load it with the release that"),
+        ("newer", "has version 99, this package reads version 3; upgrade"),
+        ("older", "has version 1, this package reads version 3; load it with the release that"),
         ("without version", "has version None"),
         ("with a scheduler", "the other none"),
         ("with a loss", "does not fit this trainer"),

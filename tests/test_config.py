@@ -136,6 +136,7 @@ def test_the_defaults_train_plainly() -> None:
         "checkpoint_dir": None,
         "checkpoint_every": 0,
         "keep_checkpoints": 3,
+        "extra_state": None,
         "progress": False,
         "history_limit": 20_000,
     }

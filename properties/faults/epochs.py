@@ -66,8 +66,8 @@ fault(
 zeroproof_fault(
     "TAU-8.1",
     "The midpoint overflows.",
-    "zeroproof.training.trainer.between",
-    lambda between, low, high, u: (low + high) / 2 if u == 0.5 else between(low, high, u),
+    "zeroproof.training.trainer.midpoint",
+    lambda midpoint, low, high: (low + high) / 2,
 )
 automaton_fault(
     "TAU-8.2",

@@ -128,7 +128,7 @@ def _rejection_result(
     slopes = rejection_slopes(case, tau, goal, mask)
     size = max(sum(map(len, counted_samples(case, mask))), 1)
     slack = 2 * coarse * tolerance("rejection", form_of(case), [Fraction(1)]) / size
-    ranges = {i: Within(g - slack, g + slack) for i, g in slopes.items()}
+    ranges = {i: _rounded((g - slack, g + slack), case[0].dtype) for i, g in slopes.items()}
     raising = [ranges.get(i, ZERO) for i in range(len(case[1].values))]
     still = filled(case[0], [ZERO] * len(case[0].values))
     value = rejection_range(case, mask, tau, goal, coarse)

@@ -76,7 +76,8 @@ def _steps(trace: Trace) -> dict[str, Any]:
 def _faults(trace: Trace) -> dict[str, Any]:
     skips = [int(event.values["skipped"]) for event in trace.of("skip")]
     errors = [int(event.values["global_step"]) for event in trace.of("error")]
-    return {"skips": skips, "errors": errors, **_updates(trace)}
+    counts = _logged(trace, logged_skips="skipped")
+    return {"skips": skips, "errors": errors, **counts, **_updates(trace)}
 
 
 def _kept(trace: Trace) -> dict[str, Any]:
@@ -177,7 +178,7 @@ def _plans(random: Random) -> Iterator[tuple[str, Plan, Shown]]:
         yield "LOG-4", skipping, lambda trace: _logged(trace, logged_steps="global_step",
                                                        logged_rates="lr")  # fmt: skip
         ends = {"tau_min": 0.125, "tau_max": 0.75} if own else {"tau_min": 0.5, "tau_max": 0.875}
-        validated = _plan(random, validation=epoch(random), **ends)
+        validated = _plan(random, validation=(*epoch(random), MicroBatch("vt")), **ends)
         yield "LOG-2", replace(validated, history_limit=uniform(random, 1, 4)), _kept
         yield "VAL-1", validated, _validations
         yield "TAU-8", validated, _midpoints
@@ -188,8 +189,9 @@ def _plans(random: Random) -> Iterator[tuple[str, Plan, Shown]]:
         norm = (0.125, 0.5, 1.0)[uniform(random, 0, 2)]
         clipped = _plan(random, max_norm=norm, own_parameter=own)
         yield "STEP-1", clipped, lambda trace: _updates(trace, CLIPPED)
-        yield "STOP-3", _plan(random, 0.1, validation=epoch(random)), _all
-        resumed = _interrupted(random, _plan(random, own_parameter=own))
+        if own:
+            yield "STOP-3", _plan(random, 0.1, validation=epoch(random)), _all
+        resumed = _interrupted(random, _plan(random, 0.3, own_parameter=own))
         yield "RES-1 STOP-3", resumed, _whole
     yield from _stopped(random)
     for dtype in ("float16", "bfloat16"):
@@ -200,7 +202,10 @@ def _plans(random: Random) -> Iterator[tuple[str, Plan, Shown]]:
 
 
 def _stopped(random: Random) -> Iterator[tuple[str, Plan, Shown]]:
-    for plan in _stopping(random, 4):
+    for batch in (MicroBatch("bbv"), MicroBatch("bbv", fault="loss")):
+        options = {"patience": 3, "max_nonfinite": 3, "interrupts": (1, 2)}
+        yield "RES-1 STEP-3 STOP-3", Plan(((batch,),) * 4, threshold=0.5, **options), _whole  # type: ignore[arg-type]
+    for plan in _stopping(random, 2):
         yield "STOP-3", plan, _all
     for plan in _stopping(random, 16):
         yield "STOP-1 STOP-6", plan, _stops
@@ -256,11 +261,12 @@ def trains(name: str, random: Random) -> Iterator[Case]:
     Of the trace, ``done`` has draws and updates, and ``reported`` has records, skips, validations,
     stop and error, each in order, as pairs of a kind and named numbers. Other parts are numbers
     alone: of the updates ``w``, ``v`` and ``global_steps``; of the records ``losses``,
-    ``coverages``, ``micro_steps``, ``logged_steps`` (global steps) and ``logged_rates``; the counts
-    at ``skips``, the global steps at ``errors``, the epochs of ``stops``; all ``validations``; the
-    ``order`` of records and validations with micro-step or epoch. The rest is what the run leaves:
-    ``parameters`` (``w`` and ``v``), ``rate``, the latest epoch's ``thresholds``, the losses of the
-    records that are ``kept``, and those of the validations in ``val_history``.
+    ``coverages``, ``micro_steps``, ``logged_steps`` (global steps), ``logged_rates`` and
+    ``logged_skips`` (counts so far); the counts at ``skips``, the global steps at ``errors``, the
+    epochs of ``stops``; all ``validations``; the ``order`` of records and validations with
+    micro-step or epoch. The rest is what the run leaves: ``parameters`` (``w`` and ``v``),
+    ``rate``, the latest epoch's ``thresholds``, the losses of the records that are ``kept``, and
+    those of the validations in ``val_history``.
     """
     for clauses, plan, shown in _plans(random):
         yield Case(clauses, written_plan(plan), shown(run(plan)))

@@ -92,7 +92,7 @@ def curricula(name: str, random: Random) -> Iterator[Case]:
     slope, the sample's absolute denominator, and the number of the fault, here 0.
     """
     for accepts, weighted in product(ACCEPTED, (True, False)):
-        epochs = tuple(epoch(random)[:3] for _ in range(uniform(random, 1, 2)))
+        epochs = epoch(random)[:3], epoch(random)[:2]
         weights = tuple(uniform(random, 1, 8) / 4 for _ in epochs) if weighted else ()
         validation = epoch(random)[:2]
         plan = Plan(epochs, 2, validation=validation, weights=weights, tau_max=0.75)

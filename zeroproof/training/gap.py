@@ -48,6 +48,11 @@ def perturbed_threshold(
     return between(tau_min, tau_max, u)
 
 
+def midpoint(tau_min: float, tau_max: float) -> float:
+    """Return the threshold of validations, finite wherever the ends are. Meets: TAU-8."""
+    return 0.5 * tau_min + 0.5 * tau_max
+
+
 def between(tau_min: float, tau_max: float, u: float) -> float:
     """Return the threshold at the fraction ``u`` of the way, never outside. Meets: TAU-1."""
     return min(max(tau_min + (tau_max - tau_min) * u, tau_min), tau_max)

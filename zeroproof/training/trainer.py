@@ -26,7 +26,7 @@ from zeroproof.training.checkpoint import (
 )
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.evaluation import Evaluation, training_device
-from zeroproof.training.gap import between
+from zeroproof.training.gap import between, midpoint
 from zeroproof.training.interrupts import Interrupts, raise_signal
 from zeroproof.training.isolation import undisturbed_eval
 from zeroproof.training.metrics import EpochTotals
@@ -338,7 +338,7 @@ class SCMTrainer:
         if config.val_loader is None:
             raise ValueError("validate() needs TrainingConfig(val_loader=...)")
         self.ranks.equal_lengths(config.val_loader, "val_loader")
-        tau = between(config.tau_train_min, config.tau_train_max, 0.5)
+        tau = midpoint(config.tau_train_min, config.tau_train_max)
         epoch = max(self.epoch - 1, 0)
         with undisturbed_eval(self._modules, self.train_loader, config.val_loader):
             for batch in config.val_loader:

@@ -63,7 +63,7 @@ class Gated(nn.Module):
 
     def layer(self, x: Tensor) -> Tensor:
         """Gate."""
-        mask = torch.tensor(self.window.bottom)[: len(x)]
+        mask = torch.tensor(self.window.bottom, device=x.device)[: len(x)]
         return apply_policy(x * 1, mask, layer=self)
 
     def forward(self, x: Tensor) -> Tensor:
