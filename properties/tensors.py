@@ -38,10 +38,17 @@ def flags(x: Tensor) -> tuple[bool, ...]:
 
 
 def measured(value: Tensor, P: Tensor, Q: Tensor, *, again: bool = False) -> Measured:
-    """Return a scalar with its gradients at two leaves, ``again`` as where they have a graph."""
+    """Return a scalar with its gradients at two leaves.
+
+    With ``again`` these have a graph, and the gradient that arrives at the scalar is not 1.
+    """
     gradients: tuple[Tensor | None, ...] = (None, None)
-    if value.requires_grad:
-        gradients = torch.autograd.grad(value, (P, Q), create_graph=again, allow_unused=True)
+    if value.requires_grad and again:
+        root = torch.full_like(value, -0.5)
+        found = torch.autograd.grad(value, (P, Q), root, create_graph=True, allow_unused=True)
+        gradients = tuple(None if g is None else -2 * g for g in found)
+    elif value.requires_grad:
+        gradients = torch.autograd.grad(value, (P, Q), allow_unused=True)
     pairs = zip(gradients, (P, Q), strict=True)
     in_P, in_Q = (to_array(torch.zeros_like(x) if g is None else g) for g, x in pairs)
     return Measured(value.item(), in_P, in_Q)

@@ -230,7 +230,7 @@ def test_POL_8_rational_heads(policy: str | None, subclass: bool) -> None:
     """By default gradients pass, also at (0, 0); a subclass may have a default of its own."""
     HELD.add("POL-8")
     kind: Any = type("Kind", (ProjectiveRationalHead,), {}) if subclass else ProjectiveRationalHead
-    head = kind(1, 1)
+    head = kind(1, 1).requires_grad_(not subclass)  # a frozen one passes gradients on, too
     with torch.no_grad():
         head.denominator.copy_(torch.tensor([0.0, 2.0]))
     if subclass:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import tempfile
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from properties.assertions import HELD
 from properties.compare import assert_same
-from spec import update
-from spec.epochs import validation_mean, validation_minimum
-from spec.thresholds import midpoint
+from spec.accumulation import outcome, windows
 from zeroproof.layers import ProjectiveMLP
 from zeroproof.losses import SCMTrainingLoss, chordal_loss
 from zeroproof.training.trainer import NonFiniteError, SCMTrainer, TrainingConfig
@@ -96,36 +92,13 @@ def test_ACC_1_equivalence(sizes: list[int], n: int, max_epochs: int, seed: int)
     loader = micro_batches(sizes, seed)
     joined = [
         (torch.cat([loader[i][0] for i in window]), torch.cat([loader[i][1] for i in window]))
-        for window in update.windows(sizes, n)
+        for window in windows(sizes, n)
     ]
     config = TrainingConfig(max_epochs=max_epochs, gradient_accumulation_steps=n)
     ours = trained(loader, config, seed).parameters
     reference = trained(joined, TrainingConfig(max_epochs=max_epochs), seed).parameters
     distance = (ours - reference).abs().max().item()
     assert distance <= 1e-12, f"sizes {sizes} in windows of {n} lie {distance:.3g} off"
-
-
-@given(sizes, accumulations, seeds)
-@example([5, 1, 1], 2, 0)
-def test_ACC_1_gradient(sizes: list[int], n: int, seed: int) -> None:
-    """The first window's step is −lr times Σ nᵢ∇Lᵢ / Σ nᵢ of its micro-batches, exactly summed."""
-    HELD.update(["ACC-1"])
-    window = update.windows(sizes, n)[0]
-    loader = [micro_batches(sizes, seed)[i] for i in window]
-    torch.manual_seed(seed)
-    model = Pair()
-    config = TrainingConfig(max_epochs=1, gradient_accumulation_steps=n)
-    gradients = []
-    for x, y in loader:
-        single = trained([(x, y)], TrainingConfig(max_epochs=1), seed).parameters
-        start = torch.cat([p.detach().flatten() for p in model.parameters()])
-        gradients.append(((start - single) / 0.1).tolist())
-    found = trained(loader, config, seed).parameters
-    for index, value in enumerate(found.tolist()):
-        column = [Fraction(gradient[index]) for gradient in gradients]
-        step = update.window_gradient([sizes[i] for i in window], column) / 10
-        expected = float(Fraction(start.tolist()[index]) - step)
-        assert abs(value - expected) <= 1e-12, f"parameter {index}: {value}, not {expected}"
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=8), accumulations, st.integers(1, 3), seeds)
@@ -136,11 +109,11 @@ def test_STEP_3_faults(faults: list[bool], n: int, patience: int, seed: int) -> 
     HELD.update(["STEP-3"])
     sizes = [2] * (n * len(faults))
     loader = micro_batches(sizes, seed)
-    groups = update.windows(sizes, n)
+    groups = windows(sizes, n)
     for fault, window in zip(faults, groups, strict=True):
         if fault:
             loader[window[-1]][0][0, 0] = math.nan
-    expected = update.outcome(faults, patience)
+    expected = outcome(faults, patience)
     config = TrainingConfig(
         max_epochs=1, gradient_accumulation_steps=n, max_nonfinite_steps=patience
     )
@@ -183,23 +156,6 @@ def trainer(network: nn.Module, loader: Any, loss: Any = None, **options: Any) -
     return SCMTrainer(network, optimizer, loss or SCMTrainingLoss(), loader, config=config)
 
 
-class Recorded:
-    """The composite loss, keeping what it was given and what it gave."""
-
-    def __init__(self) -> None:
-        self.taus: list[float] = []
-        self.results: list[tuple[Tensor, dict[str, Tensor]]] = []
-        self.given: list[Tensor] = []
-
-    def __call__(
-        self, outputs: Batch, lifted: Batch, *, tau: float, targets: Tensor
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        self.taus.append(tau)
-        self.given += [*outputs, *lifted]
-        self.results.append(SCMTrainingLoss()(outputs, lifted, tau=tau, targets=targets))
-        return self.results[-1]
-
-
 def tensors(run: SCMTrainer) -> list[Tensor]:
     """Everything that an update changes."""
     state = run.state_dict()
@@ -211,69 +167,6 @@ def assert_bitwise(ours: list[Tensor], theirs: list[Tensor], what: str) -> None:
     assert len(ours) == len(theirs), what
     for a, b in zip(ours, theirs, strict=True):
         assert torch.equal(a, b), f"{what}: {a} is not {b}"
-
-
-@given(sizes, taus)
-def test_VAL_1_and_TAU_8_sample_weighted_means_and_true_minima(
-    sizes: list[int], tau: tuple[float, float]
-) -> None:
-    """Means are weighted by samples, a minimum is a true one, τ is the midpoint."""
-    HELD.update(["VAL-1", "TAU-8"])
-    loss = Recorded()
-    network = ProjectiveMLP(2, hidden=(4,)).double()
-    val = [(x.double(), y.double()) for x, y in batches(sizes)]
-    options = {"tau_train_min": tau[0], "tau_train_max": tau[1]}
-    record = trainer(network, val, loss, val_loader=val, **options).validate()
-    means = {"val_loss": [Fraction(total.item()) for total, _ in loss.results]}
-    for name in loss.results[0][1]:
-        means[f"val_loss_{name}"] = [Fraction(terms[name].item()) for _, terms in loss.results]
-    for name, values in means.items():
-        wanted = float(validation_mean(sizes, values))
-        assert abs(record[name] - wanted) <= 1e-12, f"{name}: {record[name]} is not {wanted}"
-    denominators = [Fraction(Q.abs().min().item()) for Q in loss.given[1::4]]
-    minimum = validation_minimum(denominators)
-    assert Fraction(record["val_denom_abs_min"]) == minimum, f"not {float(minimum)}"
-    middle = midpoint(*tau)
-    off = [abs(Fraction(t) - middle) for t in loss.taus]
-    assert max(off) <= Fraction(1, 2**52), f"{loss.taus} are not {float(middle)}"
-
-
-@given(sizes, sizes, seeds)
-@settings(max_examples=25)
-def test_VAL_2_validation_leaves_no_trace(
-    sizes: list[int], val_sizes: list[int], seed: int
-) -> None:
-    """Training with validation is bitwise training without, random state included."""
-    HELD.update(["VAL-2"])
-    data, val = batches([n + 1 for n in sizes]), batches(val_sizes)
-    runs = []
-    for options in ({}, {"val_loader": val}):
-        torch.manual_seed(seed)
-        run = trainer(model(), data, max_epochs=2, **options)
-        run.fit()
-        runs.append([*tensors(run), torch.get_rng_state()])
-    assert_bitwise(runs[0], runs[1], "with validation")
-
-
-@given(sizes, st.sampled_from(["fp16", "bf16"]))
-@settings(max_examples=20)
-def test_AMP_1_2_3_precision(sizes: list[int], dtype: str) -> None:
-    """The loss sees float32; float16 alone scales; with AMP off the option changes nothing."""
-    HELD.update(["AMP-1", "AMP-2", "AMP-3"])
-    data, network = batches([n + 1 for n in sizes]), model()
-    twin = copy.deepcopy(network)
-    state = torch.get_rng_state()
-    plain = trainer(network, data, max_epochs=1)
-    plain.fit()
-    torch.set_rng_state(state)
-    off = trainer(twin, data, max_epochs=1, mixed_precision=False, amp_dtype=dtype)
-    off.fit()
-    assert_bitwise(tensors(plain), tensors(off), "AMP off")
-    loss = Recorded()
-    on = trainer(model(), data, loss, max_epochs=1, mixed_precision=True, amp_dtype=dtype)
-    on.fit()
-    assert {t.dtype for t in loss.given} == {torch.float32}
-    assert (on.window.scale is not None) == (dtype == "fp16")
 
 
 @given(st.integers(1, 3), st.integers(1, 3), seeds)

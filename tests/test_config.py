@@ -49,6 +49,7 @@ BAD_TYPES = [
     ("loss_curriculum", {"fit": 1.0}),
     ("val_loader", 3),
     ("prepare_batch", "dict"),
+    ("extra_state", {"average": 1.0}),
 ]
 
 

@@ -169,15 +169,15 @@ FOUND_BY: dict[str, list[tuple[Any, ...]]] = {
 
 # What the complaint of a finding looks like in the report, where its own inputs are smaller.
 TOLD = {
-    "integers_stay_integers": r"lifted to u?int\d",
+    "integers_stay_integers": r"dtype='u?int\d+'\), not to",
     "negative_threshold": r"(-inf|refused: False)",
     "window_dropped": r"'draw'\], not|'draw', 'update'\], not",
     "loss_divided": r"loss \d of",
-    "policy_without_effect": r"outputs tuple, \w+ of 3\.0 \(⊥: True\) is 3\.0",
+    "policy_without_effect": r"outputs tuple: at .* of 3\.0 is 3\.0",
     "thresholds_of_all_epochs": r"\(5e-324, 5e-324\), not \[5e-324\]",
     "global_step_counts_micro_batches": r"global steps \[2\.0, 4\.0",
     "minimum_averaged": r"(coverage|denom_abs_min) of",
-    "no_stop_without_validation": r"'update'\] instead of",
+    "no_stop_without_validation": r"stops after \[\], not \[\d",
 }
 
 

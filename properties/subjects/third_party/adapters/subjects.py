@@ -46,6 +46,9 @@ class Public(
 ):
     """What both versions offer in the same way."""
 
+    def __init__(self) -> None:
+        self._forget_default()  # The package's own is PROJECT; a clause sets those that it wants.
+
 
 class Version043(Public):
     """zeroproofml 0.4.3."""
