@@ -110,19 +110,9 @@ for laws, wrong, operations in WRONG:
         for at, claim in enumerate(clause.claims, 1):
             about = 0 if clause.must_fail else at
             fault(claim.id, wrong, meadow=partial(replaced, at=about, operations=operations))
-fault(
-    "ALG-2.2",
-    "Sums keep half of the digits, as in an accumulator that is too narrow.",
-    apply=lambda apply, operation, *operands: (
-        cut(apply(operation, *operands)) if operation == "add" else apply(operation, *operands)
-    ),
-)
-fault(
-    "ALG-28.2",
-    "A division multiplies with a rounded reciprocal, so that 49 / 49 is not 1.",
-    apply=lambda apply, operation, x, *others: (
-        apply("mul", x, apply("inv", *others))
-        if operation == "div"
-        else apply(operation, x, *others)
-    ),
-)
+fault("ALG-2.2", "Sums keep half of the digits, as in an accumulator that is too narrow.",
+      apply=lambda apply, operation, *operands: (cut(apply(operation, *operands)) if operation ==
+          "add" else apply(operation, *operands)))
+fault("ALG-28.2", "A division multiplies with a rounded reciprocal, so that 49 / 49 is not 1.",
+      apply=lambda apply, operation, x, *others: (apply("mul", x, apply("inv", *others)) if
+          operation == "div" else apply(operation, x, *others)))

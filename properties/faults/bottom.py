@@ -81,29 +81,17 @@ def raises_on_zero(apply: Apply, x: Carrier, y: Carrier) -> tuple[Carrier, Carri
     return x, y
 
 
-fault(
-    "BOT-1.1",
-    "A result is a vector.",
-    apply=after(lambda x: Carrier(Array.of(x.payload.values, x.payload.dtype), x.bottom)),
-)
+fault("BOT-1.1", "A result is a vector.",
+      apply=after(lambda x: Carrier(Array.of(x.payload.values, x.payload.dtype), x.bottom)))
 fault("BOT-1.2", "The result takes the mask of the first operand.",
       apply=lambda apply, of, x, *others: apply(of, x, *map(no_bottom, others)))  # fmt: skip
-fault(
-    "BOT-1.2",
-    "A mask that is broadcast flags only as many elements as it has itself.",
-    apply=lambda apply, of, *x: instead(
-        found := apply(of, *x),
-        bottom=[any(y.bottom[i : i + 1] == (True,) for y in x) for i in range(len(found.bottom))],
-    ),
-)
+fault("BOT-1.2", "A mask that is broadcast flags only as many elements as it has itself.",
+      apply=lambda apply, of, *x: instead(found := apply(of, *x), bottom=[any(y.bottom[i : i + 1] ==
+          (True,) for y in x) for i in range(len(found.bottom))]))
 fault("BOT-2.1", "A division by zero raises.", apply=before("div", raises_on_zero))
-fault(
-    "BOT-2.2",
-    "NaN and ±∞ stay in the payload, unflagged.",
-    apply=lambda apply, of, *x: Carrier(
-        host := apply.__self__.ieee(of, *(y.payload for y in x)), (False,) * len(host.values)
-    ),
-)
+fault("BOT-2.2", "NaN and ±∞ stay in the payload, unflagged.",
+      apply=lambda apply, of, *x: Carrier(host := apply.__self__.ieee(of, *(y.payload for y in x)),
+          (False,) * len(host.values)))
 fault("BOT-2.3", "The payload of ⊥ is 1.",
       apply=after(lambda x: each(lambda v, flag: 1.0 if flag else v, x)))  # fmt: skip
 fault("BOT-3.1", "A small number is added to every divisor.",
@@ -112,45 +100,22 @@ fault("BOT-3.2", "The argument of a logarithm is clamped.",
       apply=before("log", lambda _, x: (each(lambda v, _: max(v, 2.0**-14), x),)))  # fmt: skip
 fault("BOT-3.2", "A power is that of the absolute value.",
       apply=before("power", lambda apply, x, y: (apply("absolute", x), y)))  # fmt: skip
-fault(
-    "BOT-3.3",
-    "An exponential saturates at the largest number.",
-    apply=after(
-        lambda x: instead(
-            each(lambda v, flag: float(FORMATS[x.payload.dtype].largest) if flag else v, x),
-            bottom=[False] * len(x.bottom),
-        ),
-        "exp",
-    ),
-)
-fault(
-    "BOT-3.4",
-    "A result below the smallest normal number is ⊥.",
-    apply=after(
-        lambda x: instead(x, bottom=[abs(v) < smallest(x.payload) for v in x.payload.values])
-    ),
-)
+fault("BOT-3.3", "An exponential saturates at the largest number.",
+      apply=after(lambda x: instead(each(lambda v, flag: float(FORMATS[x.payload.dtype].largest) if
+          flag else v, x), bottom=[False] * len(x.bottom)), "exp"))
+fault("BOT-3.4", "A result below the smallest normal number is ⊥.",
+      apply=after(lambda x: instead(x, bottom=[abs(v) < smallest(x.payload) for v in
+          x.payload.values])))
 fault("BOT-3.5", "A zero has no sign.",
       apply=after(lambda x: Carrier(unsigned(x.payload), x.bottom)))  # fmt: skip
-fault(
-    "BOT-3.6",
-    "The host library flushes small numbers to zero.",
-    ieee=lambda ieee, *a: (x := ieee(*a)).with_values(
-        [0.0 * v if abs(v) < smallest(x) else v for v in x.values]
-    ),
-)
-fault(
-    "BOT-3.7",
-    "A result is a float64.",
-    apply=after(lambda x: Carrier(Array(x.payload.values, x.payload.shape), x.bottom)),
-)
-fault(
-    "BOT-4.1",
-    "Infinities enter as numbers.",
-    enter=lambda enter, x, marked: Carrier(
-        x, tuple(m or math.isnan(v) for v, m in zip(x.values, marked, strict=True))
-    ),
-)
+fault("BOT-3.6", "The host library flushes small numbers to zero.",
+      ieee=lambda ieee, *a: (x := ieee(*a)).with_values([0.0 * v if abs(v) < smallest(x) else v for
+          v in x.values]))
+fault("BOT-3.7", "A result is a float64.",
+      apply=after(lambda x: Carrier(Array(x.payload.values, x.payload.shape), x.bottom)))
+fault("BOT-4.1", "Infinities enter as numbers.",
+      enter=lambda enter, x, marked: Carrier(x, tuple(m or math.isnan(v) for v, m in zip(x.values,
+          marked, strict=True))))
 fault("BOT-4.1", "Flags are ignored.",
       enter=lambda enter, x, marked: enter(x, (False,) * len(marked)))  # fmt: skip
 fault("BOT-4.2", "−0 enters as 0.", enter=lambda enter, x, marked: enter(unsigned(x), marked))
@@ -158,11 +123,8 @@ fault("BOT-4.3", "⊥ leaves as its payload.", leave=lambda leave, x: x.payload)
 fault("BOT-4.4", "−0 leaves as 0.", leave=lambda leave, x: unsigned(leave(x)))
 fault("BOT-4.5", "An array leaves as a vector.",
       leave=lambda leave, x: Array.of(leave(x).values, x.payload.dtype))  # fmt: skip
-fault(
-    "BOT-4.6",
-    "One flag is broadcast to all elements.",
-    enter=lambda enter, x, marked: enter(x, (marked * len(x.values))[: len(x.values)]),
-)
+fault("BOT-4.6", "One flag is broadcast to all elements.",
+      enter=lambda enter, x, marked: enter(x, (marked * len(x.values))[: len(x.values)]))
 
 
 def gradient_of(change: Callable[..., Iterable[float]]) -> Callable[..., Any]:
@@ -204,20 +166,14 @@ fault(
         a * 0.0 if flag else v for v, a, flag in zip(g, arriving, flags, strict=True)
     ]),
 )  # fmt: skip
-fault(
-    "BOT-5.2",
-    "Gradients are means over the elements that are not ⊥.",
-    gradients=gradient_of(lambda g, _, flags: [v * share(flags) for v in g]),
-)
+fault("BOT-5.2", "Gradients are means over the elements that are not ⊥.",
+      gradients=gradient_of(lambda g, _, flags: [v * share(flags) for v in g]))
 fault("BOT-5.3", "Values are scaled by the share of elements that are not ⊥.",
       gradients=result_of(lambda x: each(lambda v, _: v * share(x.bottom), x)))  # fmt: skip
 fault("BOT-6.1", "One ⊥ element makes all elements ⊥.",
       apply=after(lambda x: instead(x, bottom=[any(x.bottom)] * len(x.bottom))))  # fmt: skip
-fault(
-    "BOT-6.2",
-    "Only the first 22 elements are computed.",
-    apply=after(lambda x: instead(x, bottom=[*x.bottom[:22], *[True] * len(x.bottom[22:])])),
-)
+fault("BOT-6.2", "Only the first 22 elements are computed.",
+      apply=after(lambda x: instead(x, bottom=[*x.bottom[:22], *[True] * len(x.bottom[22:])])))
 fault("BOT-7.1", "Tracked operands are replaced by others that lose the sign of zero.",
       gradients=result_of(lambda x: Carrier(unsigned(x.payload), x.bottom)))  # fmt: skip
 fault(
@@ -238,11 +194,8 @@ fault(
     )),
 )  # fmt: skip
 fault("BOT-8.2", "A number on the left goes to the right.", apply=swapped(0, int, float))
-fault(
-    "BOT-9.1",
-    "The operator ** multiplies.",
-    operate=lambda operate, of, *x: operate("mul" if of == "power" else of, *x),
-)
+fault("BOT-9.1", "The operator ** multiplies.",
+      operate=lambda operate, of, *x: operate("mul" if of == "power" else of, *x))
 fault("BOT-9.2", "x - 1 computes 1 - x.", operate=swapped(-1, int, float, Array))
 fault("BOT-9.3", "1 - x computes x - 1.", operate=swapped(0, int, float, Array))
 for name, wrong in {
@@ -252,37 +205,20 @@ for name, wrong in {
 }.items():
     path = f"zeroproof.scm.carrier.SCMTensor.{name}"
     zeroproof_fault("BOT-9.3", f"{name} has its operands swapped.", path, wrong)
-fault(
-    "BOT-10.1",
-    "Flags stay in place.",
-    select=lambda real, x, chosen: instead(real(x, chosen), bottom=x.bottom[: len(chosen)]),
-)
-zeroproof_fault(
-    "BOT-10.1",
-    "The mask is left behind.",
-    "zeroproof.scm.carrier.SCMTensor.__getitem__",
-    lambda _, x, index: SCMTensor(x.payload[index]),
-)
-fault(
-    "BOT-11.1",
-    "Gradients pass straight through.",
-    gradients=gradient_of(lambda g, arriving, flags: arriving if len(g) == len(arriving) else g),
-)
+fault("BOT-10.1", "Flags stay in place.",
+      select=lambda real, x, chosen: instead(real(x, chosen), bottom=x.bottom[: len(chosen)]))
+zeroproof_fault("BOT-10.1", "The mask is left behind.",
+      "zeroproof.scm.carrier.SCMTensor.__getitem__",
+      lambda _, x, index: SCMTensor(x.payload[index]))
+fault("BOT-11.1", "Gradients pass straight through.",
+      gradients=gradient_of(lambda g, arriving, flags: arriving if len(g) == len(arriving) else g))
 zeroproof_fault("BOT-11.1", "The gradient is doubled.",
       "zeroproof.scm.carrier._ValueOf.backward", lambda _, ctx, *g: (2 * g[0], None))  # fmt: skip
-fault(
-    "BOT-11.2",
-    "A broadcast operand receives the mean.",
-    summed=lambda summed, x, values, shape: summed(
-        x, [v * len(x.values) / len(values) for v in values], shape
-    ),
-)
-fault(
-    "BOT-11.3",
-    "Beside a constant the operands are swapped.",
-    gradients=lambda real, of, incoming, *x: real(
-        of, incoming, *(x if all(isinstance(y, Carrier) for y in x) else x[::-1])
-    ),
-)
+fault("BOT-11.2", "A broadcast operand receives the mean.",
+      summed=lambda summed, x, values, shape: summed(x, [v * len(x.values) / len(values) for v in
+          values], shape))
+fault("BOT-11.3", "Beside a constant the operands are swapped.",
+      gradients=lambda real, of, incoming, *x: real(of, incoming, *(x if all(isinstance(y, Carrier)
+          for y in x) else x[::-1])))
 fault("BOT-11.4", "The gradient has the result's shape.",
       summed=lambda summed, x, values, shape: Array(tuple(values), shape, x.dtype))  # fmt: skip

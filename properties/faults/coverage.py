@@ -21,11 +21,9 @@ def _with_first_targets(batch: Predicted) -> Predicted:
     return replace(batch, targets=Array.of(batch.targets.values[:: size or 1]))
 
 
-# fmt: off
 fault("COV-1.1", "Only NaN is ⊥, so that ±∞ is a prediction.",
-    bottom_mask=lambda mask, batch, tau:
-        tuple(bottom and not (batch.form == "value" and math.isinf(x))
-        for bottom, x in zip(mask(batch, tau), batch.first.values, strict=True)))
+      bottom_mask=lambda mask, batch, tau: tuple(bottom and not (batch.form == "value" and
+          math.isinf(x)) for bottom, x in zip(mask(batch, tau), batch.first.values, strict=True)))
 fault("COV-1.1", "With a mask, a payload of NaN is a prediction.",
     bottom_mask=lambda mask, batch, tau: (tuple(flag != 0 for flag in batch.second.values)
         if batch.form in ("pair", "carrier") else mask(batch, tau)))
@@ -33,9 +31,8 @@ fault("COV-1.1", "A mask is ignored.",
     bottom_mask=lambda mask, batch, tau: mask(batch if batch.form == "tuple"
         else replace(batch, form="value"), tau))
 fault("COV-1.2", "Only the denominator decides.",
-    bottom_mask=lambda mask, batch, tau:
-        mask(replace(batch, first=batch.first.full(1.0, batch.first)) if batch.form == "tuple"
-        else batch, tau))
+      bottom_mask=lambda mask, batch, tau: mask(replace(batch, first=batch.first.full(1.0,
+          batch.first)) if batch.form == "tuple" else batch, tau))
 fault("COV-1.2", "τ is rounded to the outputs' dtype before it is compared.",
     bottom_mask=lambda mask, batch, tau: mask(batch, nearest(batch.second.dtype, tau)))
 fault("COV-1.2", "τ is ignored.", bottom_mask=lambda mask, batch, tau: mask(batch, 0.0))

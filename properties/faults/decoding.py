@@ -27,7 +27,6 @@ def _decoded(tuples: Any, config: InferenceConfig | None = None) -> Decode:
     return strict_inference(tuples[0], tuples[1], config)
 
 
-# fmt: off
 fault("DEC-1.1", "A numerator NaN is taken for 0.",
     one=lambda one, case, P, Q: one(case, 0.0 if math.isnan(P) else P, Q))
 fault("DEC-1.1", "(0, 0) has no direction, and is taken for the value 0 in the unit gauge.",

@@ -15,81 +15,37 @@ from spec.epochs import Call
 from spec.logs import Hooked
 from spec.runs import Event, Plan, Trace
 
-fault(
-    "LIFT-10.1",
-    "The trainer lifts −∞ as it lifts +∞.",
-    call=lambda call, *a: replace(
-        call(*a),
-        lifted=(
-            [n if d else 1.0 for n, d in zip(*call(*a).lifted, strict=True)],
-            call(*a).lifted[1],
-        ),
-    ),
-)
-zeroproof_fault(
-    "LIFT-10.1",
-    "The trainer lifts −∞ as it lifts +∞.",
-    "zeroproof.training.evaluation.lift_targets",
-    lambda lift, y: lift(torch.where(y == -torch.inf, torch.inf, y)),
-)
+fault("LIFT-10.1", "The trainer lifts −∞ as it lifts +∞.",
+      call=lambda call, *a: replace(call(*a), lifted=([n if d else 1.0 for n, d in
+          zip(*call(*a).lifted, strict=True)], call(*a).lifted[1])))
+zeroproof_fault("LIFT-10.1", "The trainer lifts −∞ as it lifts +∞.",
+      "zeroproof.training.evaluation.lift_targets",
+      lambda lift, y: lift(torch.where(y == -torch.inf, torch.inf, y)))
 
-fault(
-    "TAU-7.1",
-    "Records have the midpoint of the thresholds.",
-    train=lambda train, plan: changed(
-        train(plan), "log", tau_train=lambda _: (plan.tau_min + plan.tau_max) / 2
-    ),
-)
-automaton_fault(
-    "TAU-7.2",
-    "Micro-batches are measured at threshold 0.",
-    measure=lambda measure, batch, tau, factor: measure(batch, 0.0, factor),
-)
-zeroproof_fault(
-    "TAU-7.2",
-    "Micro-batches are measured at threshold 0.",
-    "zeroproof.training.metrics.Seen.of",
-    lambda of, kind, outputs, Y_d, tau, scalars: of(kind, outputs, Y_d, 0.0, scalars),
-)
-automaton_fault(
-    "TAU-7.3",
-    "``last_thresholds`` grows over the whole run.",
-    trace=lambda trace, events: replace(
-        trace(events), thresholds=tuple(e.values["tau"] for e in events if e.kind == "draw")
-    ),
-)
-fault(
-    "TAU-8.1",
-    "Validation uses the upper end.",
-    train=lambda train, plan: changed(train(plan), "validate", loss_tau=lambda _: plan.tau_max),
-)
-zeroproof_fault(
-    "TAU-8.1",
-    "The midpoint overflows.",
-    "zeroproof.training.trainer.midpoint",
-    lambda midpoint, low, high: (low + high) / 2,
-)
-automaton_fault(
-    "TAU-8.2",
-    "A validation is measured at the upper end.",
-    measure=lambda measure, batch, tau, factor: measure(
-        batch,
-        measure.__self__.plan.tau_max,
-        factor,
-    ),
-)
-automaton_fault(
-    "TAU-9.1", "u² is drawn.", uniform=lambda uniform, epoch, index: uniform(epoch, index) ** 2
-)
-zeroproof_fault(
-    "TAU-9.1",
-    "u² is drawn.",
-    "zeroproof.training.trainer.between",
-    lambda between, low, high, u: between(low, high, u * u),
-)
-automaton_fault(
-    "TAU-9.2", "Thresholds repeat every epoch.", uniform=lambda uniform, _, index: uniform(0, index)
-)
+fault("TAU-7.1", "Records have the midpoint of the thresholds.",
+      train=lambda train, plan: changed(train(plan), "log", tau_train=lambda _: (plan.tau_min +
+          plan.tau_max) / 2))
+automaton_fault("TAU-7.2", "Micro-batches are measured at threshold 0.",
+      measure=lambda measure, batch, tau, factor: measure(batch, 0.0, factor))
+zeroproof_fault("TAU-7.2", "Micro-batches are measured at threshold 0.",
+      "zeroproof.training.metrics.Seen.of",
+      lambda of, kind, outputs, Y_d, tau, scalars: of(kind, outputs, Y_d, 0.0, scalars))
+automaton_fault("TAU-7.3", "``last_thresholds`` grows over the whole run.",
+      trace=lambda trace, events: replace(trace(events), thresholds=tuple(e.values["tau"] for e in
+          events if e.kind == "draw")))
+fault("TAU-8.1", "Validation uses the upper end.",
+      train=lambda train, plan: changed(train(plan), "validate", loss_tau=lambda _: plan.tau_max))
+zeroproof_fault("TAU-8.1", "The midpoint overflows.", "zeroproof.training.trainer.midpoint",
+      lambda midpoint, low, high: (low + high) / 2)
+automaton_fault("TAU-8.2", "A validation is measured at the upper end.",
+      measure=lambda measure, batch, tau, factor: measure(batch, measure.__self__.plan.tau_max,
+          factor))
+automaton_fault("TAU-9.1", "u² is drawn.",
+      uniform=lambda uniform, epoch, index: uniform(epoch, index) ** 2)
+zeroproof_fault("TAU-9.1", "u² is drawn.", "zeroproof.training.trainer.between",
+      lambda between, low, high, u: between(low, high, u * u))
+automaton_fault("TAU-9.2", "Thresholds repeat every epoch.",
+      uniform=lambda uniform, _, index: uniform(0, index))
 
 
 def _restarted(start: Any, trainer: Any) -> None:
@@ -97,62 +53,30 @@ def _restarted(start: Any, trainer: Any) -> None:
     trainer.tau_generator = random.Random(trainer.config.seed)
 
 
-zeroproof_fault(
-    "TAU-9.2",
-    "Thresholds repeat every epoch.",
-    "zeroproof.training.trainer.SCMTrainer.start_epoch",
-    _restarted,
-)
-automaton_fault(
-    "TAU-9.3", "The seed is ignored.", uniform=lambda *_: Fraction(random.getrandbits(53), 2**53)
-)
+zeroproof_fault("TAU-9.2", "Thresholds repeat every epoch.",
+      "zeroproof.training.trainer.SCMTrainer.start_epoch", _restarted)
+automaton_fault("TAU-9.3", "The seed is ignored.",
+      uniform=lambda *_: Fraction(random.getrandbits(53), 2**53))
 
-fault(
-    "VAL-1.1",
-    "The last epoch is not validated.",
-    train=lambda train, plan: replace(train(plan), events=_without_last(train(plan))),
-)
-automaton_fault(
-    "VAL-1.1",
-    "Validation uses the parameters from before training.",
-    validation=lambda validation, epoch: validation(epoch) | {"val_loss": Fraction(1, 3)},
-)
-automaton_fault(
-    "VAL-1.2",
-    "Validation averages over micro-batches, not samples.",
-    validation=lambda validation, epoch: (
-        validation(epoch) | {"val_coverage": _unweighted(validation.__self__.plan)}
-    ),
-)
-automaton_fault(
-    "VAL-1.3",
-    "A minimum is the last micro-batch's.",
-    validation=lambda validation, epoch: (
-        validation(epoch)
-        | {"val_denom_abs_min": min(validation.__self__.plan.validation[-1].denominators)}
-    ),
-)
-fault(
-    "VAL-2.1",
-    "After a validation the whole model is in train mode.",
-    validation_traces=lambda traces, fails: ("modes",),
-)
-fault(
-    "VAL-2.2",
-    "A validation that raises leaves NumPy's generator where it is.",
-    validation_traces=lambda traces, fails: ("numpy",) if fails else (),
-)
-zeroproof_fault(
-    "VAL-2.2",
-    "A validation restores torch's generator only.",
-    "zeroproof.training.isolation.restore_random_state",
-    lambda restore, state, loader: torch.set_rng_state(state["torch"]),
-)
-automaton_fault(
-    "VAL-2.3",
-    "A validation draws from the generator of training.",
-    validation=lambda validation, epoch: also(validation, epoch, random=lambda count: count + 1),
-)
+fault("VAL-1.1", "The last epoch is not validated.",
+      train=lambda train, plan: replace(train(plan), events=_without_last(train(plan))))
+automaton_fault("VAL-1.1", "Validation uses the parameters from before training.",
+      validation=lambda validation, epoch: validation(epoch) | {"val_loss": Fraction(1, 3)})
+automaton_fault("VAL-1.2", "Validation averages over micro-batches, not samples.",
+      validation=lambda validation, epoch: (validation(epoch) | {"val_coverage":
+          _unweighted(validation.__self__.plan)}))
+automaton_fault("VAL-1.3", "A minimum is the last micro-batch's.",
+      validation=lambda validation, epoch: (validation(epoch) | {"val_denom_abs_min":
+          min(validation.__self__.plan.validation[-1].denominators)}))
+fault("VAL-2.1", "After a validation the whole model is in train mode.",
+      validation_traces=lambda traces, fails: ("modes",))
+fault("VAL-2.2", "A validation that raises leaves NumPy's generator where it is.",
+      validation_traces=lambda traces, fails: ("numpy",) if fails else ())
+zeroproof_fault("VAL-2.2", "A validation restores torch's generator only.",
+      "zeroproof.training.isolation.restore_random_state",
+      lambda restore, state, loader: torch.set_rng_state(state["torch"]))
+automaton_fault("VAL-2.3", "A validation draws from the generator of training.",
+      validation=lambda validation, epoch: also(validation, epoch, random=lambda count: count + 1))
 
 
 def _without_last(trace: Trace) -> tuple[Event, ...]:
@@ -173,52 +97,27 @@ def _swapped(trace: Trace) -> Trace:
 
 
 fault("LOG-1.1", "The first record comes last.", train=lambda train, plan: _swapped(train(plan)))
-fault(
-    "LOG-1.2",
-    "Counts are integers.",
-    hook_types=lambda types, plan: [{**record, "epoch": int} for record in types(plan)],
-)
-fault(
-    "LOG-1.3",
-    "Records have no tau_train.",
-    hook_types=lambda types, plan: [
-        {name: kind for name, kind in record.items() if name != "tau_train"}
-        for record in types(plan)
-    ],
-)
-zeroproof_fault(
-    "LOG-1.3",
-    "Records have no tau_train.",
-    "zeroproof.training.records.RecordLog.deliver",
-    lambda deliver, log, record, **options: deliver(
-        log, {name: value for name, value in record.items() if name != "tau_train"}, **options
-    ),
-)
-fault(
-    "LOG-1.4",
-    "An error of the hook is swallowed.",
-    raising_hook=lambda hooked, plan, record: Hooked("", 1),
-)
-automaton_fault(
-    "LOG-2.1",
-    "Every record is kept.",
-    trace=lambda trace, events: replace(
-        trace(events), records=tuple(e.values for e in events if e.kind == "log")
-    ),
-)
-zeroproof_fault(
-    "LOG-2.1",
-    "The first records are kept.",
-    "zeroproof.training.records.RecordLog.deliver",
-    lambda deliver, log, record, keep=True: deliver(
-        log, record, keep=keep and len(log.records) < log.records.maxlen
-    ),
-)
-automaton_fault(
-    "LOG-2.2",
-    "``val_history`` has the last record only.",
-    trace=lambda trace, events: replace(trace(events), val_history=trace(events).val_history[-1:]),
-)
+fault("LOG-1.2", "Counts are integers.",
+      hook_types=lambda types, plan: [{**record, "epoch": int} for record in types(plan)])
+fault("LOG-1.3", "Records have no tau_train.",
+      hook_types=lambda types, plan: [{name: kind for name, kind in record.items() if name !=
+          "tau_train"} for record in types(plan)])
+zeroproof_fault("LOG-1.3", "Records have no tau_train.",
+      "zeroproof.training.records.RecordLog.deliver",
+      lambda deliver, log, record, **options: deliver(log, {name: value for name, value in
+          record.items() if name != "tau_train"}, **options))
+fault("LOG-1.4", "An error of the hook is swallowed.",
+      raising_hook=lambda hooked, plan, record: Hooked("", 1))
+automaton_fault("LOG-2.1", "Every record is kept.",
+      trace=lambda trace, events: replace(trace(events), records=tuple(e.values for e in events if
+          e.kind == "log")))
+zeroproof_fault("LOG-2.1", "The first records are kept.",
+      "zeroproof.training.records.RecordLog.deliver",
+      lambda deliver, log, record,
+      keep=True: deliver(log, record, keep=keep and len(log.records) < log.records.maxlen))
+automaton_fault("LOG-2.2", "``val_history`` has the last record only.",
+      trace=lambda trace, events: replace(trace(events),
+          val_history=trace(events).val_history[-1:]))
 
 
 def _forgotten(validation: Any, trainer: Any) -> Any:
@@ -227,36 +126,20 @@ def _forgotten(validation: Any, trainer: Any) -> Any:
     return record
 
 
-zeroproof_fault(
-    "LOG-2.2",
-    "``val_history`` stays empty.",
-    "zeroproof.training.trainer.SCMTrainer._validation",
-    _forgotten,
-)
-automaton_fault(
-    "LOG-4.1",
-    "A record has the global step of the next update.",
-    progress=lambda progress, rate: (
-        progress(rate) | {"global_step": progress(rate)["global_step"] + 1}
-    ),
-)
-zeroproof_fault(
-    "LOG-4.1",
-    "A window's first records are completed before its step.",
-    "zeroproof.training.trainer.SCMTrainer._settle",
-    lambda settle, trainer, but=0: settle(trainer, min(but, 1)),
-)
-automaton_fault(
-    "LOG-4.2",
-    "A record has the rate of the next update.",
-    progress=lambda progress, rate: progress(rate / 2),
-)
-zeroproof_fault(
-    "LOG-4.2",
-    "A record holds the tensor that the scheduler changes.",
-    "zeroproof.training.update.UpdateWindow._current_rate",
-    lambda rate, window: window.optimizer.param_groups[0]["lr"],
-)
+zeroproof_fault("LOG-2.2", "``val_history`` stays empty.",
+      "zeroproof.training.trainer.SCMTrainer._validation", _forgotten)
+automaton_fault("LOG-4.1", "A record has the global step of the next update.",
+      progress=lambda progress, rate: (progress(rate) | {"global_step":
+          progress(rate)["global_step"] + 1}))
+zeroproof_fault("LOG-4.1", "A window's first records are completed before its step.",
+      "zeroproof.training.trainer.SCMTrainer._settle",
+      lambda settle, trainer,
+      but=0: settle(trainer, min(but, 1)))
+automaton_fault("LOG-4.2", "A record has the rate of the next update.",
+      progress=lambda progress, rate: progress(rate / 2))
+zeroproof_fault("LOG-4.2", "A record holds the tensor that the scheduler changes.",
+      "zeroproof.training.update.UpdateWindow._current_rate",
+      lambda rate, window: window.optimizer.param_groups[0]["lr"])
 
 
 def _given(call: Call, **changes: object) -> Call:
@@ -265,60 +148,27 @@ def _given(call: Call, **changes: object) -> Call:
     )
 
 
-fault(
-    "CUR-1.1",
-    "inputs reach no loss.",
-    call=lambda call, accepts, *a: call([n for n in accepts if n != "inputs"], *a),
-)
-fault(
-    "CUR-1.2",
-    "A validation has the weights of the first epoch.",
-    call=lambda call, accepts, plan, batch, epoch, steps, tau, validation: _given(
-        call(accepts, plan, batch, epoch, steps, tau, validation),
-        **({"loss_weights": {"fit": plan.weights[0]}} if validation and plan.weights else {}),
-    ),
-)
-zeroproof_fault(
-    "CUR-1.2",
-    "All epochs have the weights of the first.",
-    "zeroproof.training.objective.Objective.weights",
-    lambda weights, objective, epoch: weights(objective, 0),
-)
-fault(
-    "CUR-1.3",
-    "A validation has the next epoch's number.",
-    call=lambda call, *a: _given(call(*a), epoch=a[3] + a[6]),
-)
-fault(
-    "CUR-1.3",
-    "global_step counts micro-batches.",
-    call=lambda call, *a: _given(call(*a), global_step=a[4] * a[1].accumulation),
-)
-fault(
-    "CUR-1.4",
-    "A validation has the lower end as its threshold.",
-    call=lambda call, *a: _given(call(*a), tau=a[1].tau_min if a[6] else a[5]),
-)
-fault(
-    "CUR-1.5",
-    "targets are the lifted numerators.",
-    call=lambda call, *a: _given(call(*a), targets=list(call(*a).lifted[0])),
-)
-zeroproof_fault(
-    "CUR-1.5",
-    "targets are the lifted numerators.",
-    "zeroproof.training.objective.Objective.__call__",
-    lambda call, objective, outputs, lifted, **given: call(
-        objective,
-        outputs,
-        lifted,
-        **{n: lifted[0] if n == "targets" else x for n, x in given.items()},
-    ),
-)
-fault(
-    "CUR-1.6",
-    "Weights that the loss does not accept are ignored.",
-    loss_arguments=lambda arguments, accepts, plan: arguments(
-        accepts, plan if "loss_weights" in accepts else replace(plan, weights=())
-    ),
-)
+fault("CUR-1.1", "inputs reach no loss.",
+      call=lambda call, accepts, *a: call([n for n in accepts if n != "inputs"], *a))
+fault("CUR-1.2", "A validation has the weights of the first epoch.",
+      call=lambda call, accepts, plan, batch, epoch, steps, tau, validation: _given(call(accepts,
+          plan, batch, epoch, steps, tau, validation), **({"loss_weights": {"fit": plan.weights[0]}}
+          if validation and plan.weights else {})))
+zeroproof_fault("CUR-1.2", "All epochs have the weights of the first.",
+      "zeroproof.training.objective.Objective.weights",
+      lambda weights, objective, epoch: weights(objective, 0))
+fault("CUR-1.3", "A validation has the next epoch's number.",
+      call=lambda call, *a: _given(call(*a), epoch=a[3] + a[6]))
+fault("CUR-1.3", "global_step counts micro-batches.",
+      call=lambda call, *a: _given(call(*a), global_step=a[4] * a[1].accumulation))
+fault("CUR-1.4", "A validation has the lower end as its threshold.",
+      call=lambda call, *a: _given(call(*a), tau=a[1].tau_min if a[6] else a[5]))
+fault("CUR-1.5", "targets are the lifted numerators.",
+      call=lambda call, *a: _given(call(*a), targets=list(call(*a).lifted[0])))
+zeroproof_fault("CUR-1.5", "targets are the lifted numerators.",
+      "zeroproof.training.objective.Objective.__call__",
+      lambda call, objective, outputs, lifted, **given: call(objective, outputs, lifted, **{n:
+          lifted[0] if n == "targets" else x for n, x in given.items()}))
+fault("CUR-1.6", "Weights that the loss does not accept are ignored.",
+      loss_arguments=lambda arguments, accepts, plan: arguments(accepts, plan if "loss_weights" in
+          accepts else replace(plan, weights=())))

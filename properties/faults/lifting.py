@@ -16,7 +16,6 @@ def _bool_as_uint8(y: Array) -> Array:
     return replace(y, dtype="uint8") if y.dtype == "bool" else y
 
 
-# fmt: off
 fault("LIFT-1.1", "A finite target passes through an addition, which loses the sign of −0.0.",
     lift=lambda lift, y: lift(y.with_values([x + 0.0 for x in y.values])))
 fault("LIFT-2.1", "±∞ is clipped to a large finite number.",
@@ -47,9 +46,8 @@ zeroproof_fault("LIFT-8.1", "Integers become float32, whatever the default.",
     "zeroproof.training.targets._as_float",
     lambda real, y: real(y.float() if "int" in str(y.dtype) else y))
 fault("LIFT-8.2", "Unsigned bytes are read as signed ones.",
-    as_floats=lambda floats, y:
-        floats(y.with_values([(x + 128) % 256 - 128 if y.dtype == "uint8" else x
-        for x in y.values])))
+      as_floats=lambda floats, y: floats(y.with_values([(x + 128) % 256 - 128 if y.dtype == "uint8"
+          else x for x in y.values])))
 zeroproof_fault("LIFT-8.2", "Integers are rounded to bfloat16 twice, by way of float32.",
     "zeroproof.training.targets._to_odd", lambda real, y: y)
 fault("LIFT-8.3", "Truth values lift as 0 and 1.", lift=lambda lift, y: lift(_bool_as_uint8(y)))
@@ -58,13 +56,11 @@ fault("LIFT-8.3", "Truth values have an orientation.",
 fault("LIFT-8.3", "Complex targets are refused with ValueError.",
     as_floats=lambda floats, y: int("") if y.dtype.startswith("complex") else floats(y))
 fault("LIFT-11.1", "Values are clipped to ±1.",
-    as_tuples=lambda tuples, outputs:
-        [part.with_values([min(max(x, -1.0), 1.0) for x in part.values])
-        for part in tuples(outputs)])
+      as_tuples=lambda tuples, outputs: [part.with_values([min(max(x, -1.0), 1.0) for x in
+          part.values]) for part in tuples(outputs)])
 fault("LIFT-11.2", "⊥ enters as (0, 0).",
-    as_tuples=lambda tuples, outputs: [part.with_values(
-        [x * d for x, d in zip(part.values, tuples(outputs)[1].values, strict=True)])
-        for part in tuples(outputs)])
+      as_tuples=lambda tuples, outputs: [part.with_values([x * d for x, d in zip(part.values,
+          tuples(outputs)[1].values, strict=True)]) for part in tuples(outputs)])
 fault("LIFT-11.3", "A tuple enters with a positive denominator.",
     as_tuples=lambda tuples, outputs: (tuples(outputs)[0],
         outputs.first.with_values([abs(q) for q in tuples(outputs)[1].values])))

@@ -100,7 +100,6 @@ def _cosine(real: Any, P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, **_: Any)
     return (1 - cosine)[Y_d == 0].sum() / (Y_d == 0).sum().clamp(min=1)
 
 
-# fmt: off
 fault("LOSS-1.1", "γ counts as its square.",
     term=of("implicit", lambda right, e, gamma: min(right, cross(*e) ** 2
         / implicit_weight(*e, max(gamma**2, Fraction(1, 10**60))))))
@@ -174,9 +173,8 @@ fault("LOSS-6.2", "The gradient of the sum is without that of the sign.",
 fault("LOSS-6.3", "The fit is the chordal loss, whatever is configured.",
     training_loss=lambda real, P, Q, y, options: real(P, Q, y, {**options, "fit": "chordal"}))
 fault("LOSS-6.4", "The default of λ_margin is 1, as that of the sign.",
-    weights=lambda real, options: real(
-        {**options, "weights": {"margin": 1.0} if options["weights"] is None
-        else options["weights"]}))
+      weights=lambda real, options: real({**options, "weights": {"margin": 1.0} if
+          options["weights"] is None else options["weights"]}))
 fault("LOSS-6.5", "The weights of a curriculum are taken and ignored.",
     weights=lambda real, options: real({**options, "given": {}}))
 fault("LOSS-6.5", "Weights that are scalars are ignored.",

@@ -53,51 +53,26 @@ def norm_clipped(real: Any, name: str, g: Array, bottom: Any) -> Any:
 
 
 fault("POL-7.1", "CLAMP divides by the largest of all.", policy_gradient=norm_clipped)
-fault(
-    "POL-7.2",
-    "Gradients come back flat.",
-    policy_gradient=lambda real, *a: Array.of(real(*a).values, a[1].dtype),
-)
-fault(
-    "POL-7.2",
-    "Half-precision gradients come back in float32.",
-    policy_gradient=lambda real, *a: replace(real(*a), dtype="float32"),
-)
-fault(
-    "POL-8.1",
-    "A scope counts before an explicit policy.",
-    forward=lambda real, policy, *a: real(None if SCOPES.get() else policy, *a),
-)
+fault("POL-7.2", "Gradients come back flat.",
+      policy_gradient=lambda real, *a: Array.of(real(*a).values, a[1].dtype))
+fault("POL-7.2", "Half-precision gradients come back in float32.",
+      policy_gradient=lambda real, *a: replace(real(*a), dtype="float32"))
+fault("POL-8.1", "A scope counts before an explicit policy.",
+      forward=lambda real, policy, *a: real(None if SCOPES.get() else policy, *a))
 fault("POL-8.2", "The outermost scope counts.", scopes=lambda real: real()[:1])
-fault(
-    "POL-8.3",
-    "A default counts before the scopes.",
-    chosen=lambda real, policy, layer: (
-        policy or real.__self__.defaults.get(layer) or real(policy, layer)
-    ),
-)
-fault(
-    "POL-8.4", "A default is not looked up.", chosen=lambda real, policy, layer: real(policy, None)
-)
-fault(
-    "POL-8.5",
-    "Defaults are looked up by the layer alone.",
-    chosen=lambda real, policy, layer: real(
-        policy, layer if layer in real.__self__.defaults else None
-    ),
-)
-fault(
-    "POL-8.5",
-    "The default of the farthest class counts.",
-    chosen=lambda real, policy, layer: real(policy, layer and layer.partition(".")[0]),
-)
-fault(
-    "POL-8.6",
-    "With nothing set, the policy is PROJECT.",
-    chosen=lambda real, policy, layer: real(
-        policy or (None if SCOPES.get() or real.__self__.defaults else "project"), layer
-    ),
-)
+fault("POL-8.3", "A default counts before the scopes.",
+      chosen=lambda real, policy, layer: (policy or real.__self__.defaults.get(layer) or
+          real(policy, layer)))
+fault("POL-8.4", "A default is not looked up.",
+      chosen=lambda real, policy, layer: real(policy, None))
+fault("POL-8.5", "Defaults are looked up by the layer alone.",
+      chosen=lambda real, policy, layer: real(policy, layer if layer in real.__self__.defaults else
+          None))
+fault("POL-8.5", "The default of the farthest class counts.",
+      chosen=lambda real, policy, layer: real(policy, layer and layer.partition(".")[0]))
+fault("POL-8.6", "With nothing set, the policy is PROJECT.",
+      chosen=lambda real, policy, layer: real(policy or (None if SCOPES.get() or
+          real.__self__.defaults else "project"), layer))
 
 
 def late(real: Any, policy: str, layer: str, g: Array, bottom: Any) -> Any:
@@ -108,18 +83,12 @@ def late(real: Any, policy: str, layer: str, g: Array, bottom: Any) -> Any:
 
 fault("POL-8.7", "The policy is the one in force at the backward.", forward=late)
 fault("POL-8.8", "A recomputed forward has the policy of the backward.", recomputed_forward=late)
-zeroproof_fault(
-    "POL-8.8",
-    "Reentrant checkpointing has the policy of the backward.",
-    "zeroproof.autodiff.policies.setting_at_forward",
-    lambda real, now: now,
-)
-zeroproof_fault(
-    "POL-8.5",
-    "A layer's classes are not asked for their defaults.",
-    "zeroproof.autodiff.policies._policy_at",
-    lambda real, now, layer: real(now, layer if layer in now.defaults else None),
-)
+zeroproof_fault("POL-8.8", "Reentrant checkpointing has the policy of the backward.",
+      "zeroproof.autodiff.policies.setting_at_forward",
+      lambda real, now: now)
+zeroproof_fault("POL-8.5", "A layer's classes are not asked for their defaults.",
+      "zeroproof.autodiff.policies._policy_at",
+      lambda real, now, layer: real(now, layer if layer in now.defaults else None))
 
 
 @contextmanager
@@ -171,16 +140,10 @@ fault("POL-8.9", "An exception leaves its scope open.", policy_scope=kept_on_exc
 fault("POL-8.9", "Leaving a scope leaves all.", policy_scope=closes_all)
 fault("POL-8.10", "A scope holds in all threads.", **shared(Everywhere))
 fault("POL-8.11", "A scope holds in all tasks of its thread.", **shared(Stack()))
-fault(
-    "POL-8.12",
-    "An unknown policy is taken for CLAMP.",
-    policy_gradient=lambda real, name, *a: real(name if name in POLICIES else "clamp", *a),
-)
-fault(
-    "POL-8.12",
-    "An unknown default is taken for CLAMP.",
-    set_default=lambda real, layer, name: real(layer, name if name in POLICIES else None),
-)
+fault("POL-8.12", "An unknown policy is taken for CLAMP.",
+      policy_gradient=lambda real, name, *a: real(name if name in POLICIES else "clamp", *a))
+fault("POL-8.12", "An unknown default is taken for CLAMP.",
+      set_default=lambda real, layer, name: real(layer, name if name in POLICIES else None))
 
 
 def of_outputs(change: Callable[..., float]) -> Any:
@@ -214,22 +177,13 @@ for claim, wrong, override in (
      lambda real, policy, *a: real(policy or "clamp", *a)),
 ):  # fmt: skip
     fault(claim, wrong, output_gradient=override)
-fault(
-    "POL-9.4",
-    "A layer's default counts before the trainer's policy.",
-    window_gradients=lambda real, w: real(replace(w, policy=w.default or w.policy)),
-)
-zeroproof_fault(
-    "POL-9.4",
-    "The trainer's policy acts on outputs only.",
-    "zeroproof.training.evaluation.gradient_policy",
-    lambda real, policy: nullcontext(),
-)
-fault(
-    "POL-9.6",
-    "Without a policy the layers are under PASSTHROUGH.",
-    window_gradients=lambda real, w: real(replace(w, policy=w.policy or "passthrough")),
-)
+fault("POL-9.4", "A layer's default counts before the trainer's policy.",
+      window_gradients=lambda real, w: real(replace(w, policy=w.default or w.policy)))
+zeroproof_fault("POL-9.4", "The trainer's policy acts on outputs only.",
+      "zeroproof.training.evaluation.gradient_policy",
+      lambda real, policy: nullcontext())
+fault("POL-9.6", "Without a policy the layers are under PASSTHROUGH.",
+      window_gradients=lambda real, w: real(replace(w, policy=w.policy or "passthrough")))
 
 
 def clamped_after(scale: Callable[[GatedWindow, Array], float]) -> Any:
@@ -257,22 +211,12 @@ for claim, wrong, scale in (
      lambda w, g: 65536 if w.float16 and w.recomputed else 1),
 ):  # fmt: skip
     fault(claim, wrong, window_gradients=clamped_after(scale))
-zeroproof_fault(
-    "POL-12.1",
-    "CLAMP is not told of weights and scales.",
-    "zeroproof.training.trainer.gradient_unit",
-    lambda real, unit: nullcontext(),
-)
-zeroproof_fault(
-    "POL-12.4",
-    "A recomputed layer is not told of them.",
-    "zeroproof.autodiff.policies.setting_at_forward",
-    lambda real, now: now,
-)
-fault(
-    "POL-11.1",
-    "The gate replaces values at ⊥ by 0.",
-    policy_value=lambda real, policy, x, bottom: x.with_values(
-        [0.0 if b else v for v, b in zip(x.values, bottom, strict=True)]
-    ),
-)
+zeroproof_fault("POL-12.1", "CLAMP is not told of weights and scales.",
+      "zeroproof.training.trainer.gradient_unit",
+      lambda real, unit: nullcontext())
+zeroproof_fault("POL-12.4", "A recomputed layer is not told of them.",
+      "zeroproof.autodiff.policies.setting_at_forward",
+      lambda real, now: now)
+fault("POL-11.1", "The gate replaces values at ⊥ by 0.",
+      policy_value=lambda real, policy, x, bottom: x.with_values([0.0 if b else v for v, b in
+          zip(x.values, bottom, strict=True)]))

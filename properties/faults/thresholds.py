@@ -4,11 +4,9 @@ import random
 
 from properties.faults.register import fault, zeroproof_fault
 
-# fmt: off
 fault("TAU-1.1", "τ is normal about the midpoint, so some draws lie beyond the ends.",
-    draw=lambda draw, low, high, seed, count:
-        [random.Random(tau).gauss((low + high) / 2, (high - low) / 2)
-        for tau in draw(low, high, seed, count)])
+      draw=lambda draw, low, high, seed, count: [random.Random(tau).gauss((low + high) / 2, (high -
+          low) / 2) for tau in draw(low, high, seed, count)])
 fault("TAU-2.1", "A jitter is added after the draw.",
     draw=lambda draw, *a: [tau * (1 + 2.0**-50) for tau in draw(*a)])
 zeroproof_fault("TAU-2.1", "τ is (1 − u)·τ_min + u·τ_max, which rounds.",

@@ -50,58 +50,30 @@ def whole_windows(epoch: Callable[[Epoch], Iterator[Event]], batches: Epoch) -> 
     return epoch(batches[:kept] or batches)
 
 
-automaton_fault(
-    "ACC-1.1",
-    "A window's gradient is the mean of its micro-batches', whatever their sizes.",
-    gradient=lambda gradient, sizes, slopes: gradient([1] * len(sizes), slopes),
-)
-automaton_fault(
-    "ACC-1.1",
-    "A gradient is divided by the number of micro-batches, too.",
-    gradient=lambda gradient, sizes, slopes: gradient(sizes, slopes) / len(sizes),
-)
-fault(
-    "ACC-1.2",
-    "The loss's own parameter is left out of the division by the window's samples.",
-    train=lambda train, plan: changed(train(plan), "update", v=lambda v: v * plan.accumulation),
-)
+automaton_fault("ACC-1.1",
+      "A window's gradient is the mean of its micro-batches', whatever their sizes.",
+      gradient=lambda gradient, sizes, slopes: gradient([1] * len(sizes), slopes))
+automaton_fault("ACC-1.1", "A gradient is divided by the number of micro-batches, too.",
+      gradient=lambda gradient, sizes, slopes: gradient(sizes, slopes) / len(sizes))
+fault("ACC-1.2", "The loss's own parameter is left out of the division by the window's samples.",
+      train=lambda train, plan: changed(train(plan), "update", v=lambda v: v * plan.accumulation))
 automaton_fault("ACC-2.1", "An epoch's short last window is never applied.", epoch=whole_windows)
-fault(
-    "ACC-2.1",
-    "A short window is filled up from the next epoch.",
-    train=lambda train, plan: train(replace(plan, epochs=(tuple(plan.micro_batches),))),
-)
-fault(
-    "ACC-2.2",
-    "Gradients are cleared after a step, but not before the first.",
-    train=lambda train, plan: train(
-        with_slopes(plan, lambda i, slope: slope + (plan.stale and i == 0))
-    ),
-)
-automaton_fault(
-    "ACC-3.1",
-    "The logged loss is the one that was divided by N.",
-    measure=lambda measure, *a: (
-        measure(*a) | {"loss": measure(*a)["loss"] / measure.__self__.plan.accumulation}
-    ),
-)
+fault("ACC-2.1", "A short window is filled up from the next epoch.",
+      train=lambda train, plan: train(replace(plan, epochs=(tuple(plan.micro_batches),))))
+fault("ACC-2.2", "Gradients are cleared after a step, but not before the first.",
+      train=lambda train, plan: train(with_slopes(plan, lambda i, slope: slope + (plan.stale and i
+          == 0))))
+automaton_fault("ACC-3.1", "The logged loss is the one that was divided by N.",
+      measure=lambda measure, *a: (measure(*a) | {"loss": measure(*a)["loss"] /
+          measure.__self__.plan.accumulation}))
 
-fault(
-    "AMP-1.1",
-    "The forward runs in float32.",
-    precision=lambda precision, *a: replace(precision(*a), forward="float32"),
-)
-fault(
-    "AMP-1.2",
-    "The loss is given what the forward gave.",
-    precision=lambda precision, dtype, *a: replace(precision(dtype), loss=(dtype, "float32")),
-)
-zeroproof_fault(
-    "AMP-1.2",
-    "Outputs are not widened.",
-    "zeroproof.training.evaluation.widen_outputs",
-    lambda widen, outputs: outputs,
-)
+fault("AMP-1.1", "The forward runs in float32.",
+      precision=lambda precision, *a: replace(precision(*a), forward="float32"))
+fault("AMP-1.2", "The loss is given what the forward gave.",
+      precision=lambda precision, dtype, *a: replace(precision(dtype), loss=(dtype, "float32")))
+zeroproof_fault("AMP-1.2", "Outputs are not widened.",
+      "zeroproof.training.evaluation.widen_outputs",
+      lambda widen, outputs: outputs)
 
 
 def _under_autocast(call: Method, objective: Any, *given: Any, **offered: Any) -> Any:
@@ -109,169 +81,71 @@ def _under_autocast(call: Method, objective: Any, *given: Any, **offered: Any) -
         return call(objective, *given, **offered)
 
 
-zeroproof_fault(
-    "AMP-1.3",
-    "The loss runs under autocast.",
-    "zeroproof.training.objective.Objective.__call__",
-    _under_autocast,
-)
-fault(
-    "AMP-2.1",
-    "float16 is not scaled.",
-    precision=lambda precision, *a: replace(precision(*a), scaled=False),
-)
-fault(
-    "AMP-2.2",
-    "bfloat16 is scaled, too.",
-    precision=lambda precision, *a: replace(precision(*a), scaled=True),
-)
-fault(
-    "AMP-3.1",
-    "A dtype that is set but off still rounds the learning rate.",
-    train=lambda train, plan: replace(
-        train(plan), rate=train(plan).rate * (1 + bool(plan.precision))
-    ),
-)
-fault(
-    "AMP-4.1",
-    "What there is no autocast to becomes bfloat16 in silence.",
-    precision=lambda precision, *a: precision("bfloat16"),
-)
-fault(
-    "AMP-5.1",
-    "use_amp is ignored.",
-    precision=lambda precision, dtype, option="mixed_precision": (
-        Precision("float32", ("float32",), "float32", False)
-        if option == "use_amp"
-        else precision(dtype)
-    ),
-)
-zeroproof_fault(
-    "AMP-5.1",
-    "use_amp is ignored.",
-    "zeroproof.training.config.TrainingConfig.amp",
-    lambda amp, config: config.mixed_precision,
-)
+zeroproof_fault("AMP-1.3", "The loss runs under autocast.",
+      "zeroproof.training.objective.Objective.__call__", _under_autocast)
+fault("AMP-2.1", "float16 is not scaled.",
+      precision=lambda precision, *a: replace(precision(*a), scaled=False))
+fault("AMP-2.2", "bfloat16 is scaled, too.",
+      precision=lambda precision, *a: replace(precision(*a), scaled=True))
+fault("AMP-3.1", "A dtype that is set but off still rounds the learning rate.",
+      train=lambda train, plan: replace(train(plan), rate=train(plan).rate * (1 +
+          bool(plan.precision))))
+fault("AMP-4.1", "What there is no autocast to becomes bfloat16 in silence.",
+      precision=lambda precision, *a: precision("bfloat16"))
+fault("AMP-5.1", "use_amp is ignored.",
+      precision=lambda precision, dtype,
+      option="mixed_precision": (Precision("float32", ("float32",), "float32", False) if option ==
+          "use_amp" else precision(dtype)))
+zeroproof_fault("AMP-5.1", "use_amp is ignored.", "zeroproof.training.config.TrainingConfig.amp",
+      lambda amp, config: config.mixed_precision)
 
-fault(
-    "STEP-1.1",
-    "The scheduler steps before the optimizer.",
-    phases=lambda phases, n: replace(
-        phases(n), order=(*phases(n).order[:-3], "schedule", "step", "zero")
-    ),
-)
-fault(
-    "STEP-1.2",
-    "Micro-batches are clipped before the window's gradient is normalised.",
-    train=lambda train, plan: train(
-        replace(
-            with_slopes(
-                plan, lambda i, g: max(min(g, Fraction(plan.max_norm)), -Fraction(plan.max_norm))
-            ),
-            max_norm=None,
-        )
-    ),
-)
-zeroproof_fault(
-    "STEP-1.2",
-    "Each parameter is clipped by a norm of its own.",
-    "torch.nn.utils.clip_grads_with_norm_",
-    lambda clip, parameters, limit, norm: [
-        clip([p], limit, p.grad.norm()) for p in parameters if p.grad is not None
-    ],
-)
-automaton_fault(
-    "STEP-2.1",
-    "Skips advance the global step.",
-    skip=lambda skip, *a: also(skip, *a, global_step=lambda step: step + 1),
-)
-automaton_fault(
-    "STEP-2.2",
-    "The scheduler steps on skipped updates, too.",
-    skip=lambda skip, *a: also(skip, *a, scheduled=lambda steps: steps + 1),
-)
-automaton_fault(
-    "STEP-2.3",
-    "Skipped micro-batches are not counted.",
-    skip=lambda skip, *a: also(skip, *a, micro_step=lambda step: step - 1),
-)
-automaton_fault(
-    "STEP-3.1",
-    "A fault reaches the weights.",
-    skip=lambda skip, *a: also(skip, *a, w=lambda w: w * 2),
-)
-automaton_fault(
-    "STEP-3.1",
-    "A skipped step clears the optimizer's momentum.",
-    skip=lambda skip, *a: also(skip, *a, w_momentum=lambda m: m * 0),
-)
-automaton_fault(
-    "STEP-3.2",
-    "Records do not count skips.",
-    progress=lambda progress, *a: progress(*a) | {"skipped": 0},
-)
-zeroproof_fault(
-    "STEP-3.2",
-    "A window's first records are completed before its step.",
-    "zeroproof.training.trainer.SCMTrainer._settle",
-    lambda settle, trainer, but=0: settle(trainer, min(but, 1)),
-)
-automaton_fault(
-    "STEP-3.3",
-    "NaN after NaN is skipped in silence.",
-    skip=lambda skip, *a: also(skip, *a, failed=lambda _: False),
-)
-automaton_fault(
-    "STEP-3.3",
-    "Skips are counted over the run, not in a row.",
-    update=lambda update, *a: also(
-        update,
-        *a,
-        skipped_in_row=lambda _: update.__self__.state.skipped,
-    ),
-)
-automaton_fault(
-    "STEP-3.4",
-    "Skips count also while the scale falls.",
-    skip=lambda skip, *a: also(
-        skip,
-        *a,
-        failed=lambda _: skip.__self__.plan.max_nonfinite == 1,
-    ),
-)
-zeroproof_fault(
-    "STEP-3.4",
-    "Skips count also while the scale falls.",
-    "zeroproof.training.update.UpdateWindow._count",
-    lambda count, window, applied, fell, *a: count(window, applied, False, *a),
-)
+fault("STEP-1.1", "The scheduler steps before the optimizer.",
+      phases=lambda phases, n: replace(phases(n), order=(*phases(n).order[:-3], "schedule", "step",
+          "zero")))
+fault("STEP-1.2", "Micro-batches are clipped before the window's gradient is normalised.",
+      train=lambda train, plan: train(replace(with_slopes(plan, lambda i, g: max(min(g,
+          Fraction(plan.max_norm)), -Fraction(plan.max_norm))), max_norm=None)))
+zeroproof_fault("STEP-1.2", "Each parameter is clipped by a norm of its own.",
+      "torch.nn.utils.clip_grads_with_norm_",
+      lambda clip, parameters, limit, norm: [clip([p], limit, p.grad.norm()) for p in parameters if
+          p.grad is not None])
+automaton_fault("STEP-2.1", "Skips advance the global step.",
+      skip=lambda skip, *a: also(skip, *a, global_step=lambda step: step + 1))
+automaton_fault("STEP-2.2", "The scheduler steps on skipped updates, too.",
+      skip=lambda skip, *a: also(skip, *a, scheduled=lambda steps: steps + 1))
+automaton_fault("STEP-2.3", "Skipped micro-batches are not counted.",
+      skip=lambda skip, *a: also(skip, *a, micro_step=lambda step: step - 1))
+automaton_fault("STEP-3.1", "A fault reaches the weights.",
+      skip=lambda skip, *a: also(skip, *a, w=lambda w: w * 2))
+automaton_fault("STEP-3.1", "A skipped step clears the optimizer's momentum.",
+      skip=lambda skip, *a: also(skip, *a, w_momentum=lambda m: m * 0))
+automaton_fault("STEP-3.2", "Records do not count skips.",
+      progress=lambda progress, *a: progress(*a) | {"skipped": 0})
+zeroproof_fault("STEP-3.2", "A window's first records are completed before its step.",
+      "zeroproof.training.trainer.SCMTrainer._settle",
+      lambda settle, trainer,
+      but=0: settle(trainer, min(but, 1)))
+automaton_fault("STEP-3.3", "NaN after NaN is skipped in silence.",
+      skip=lambda skip, *a: also(skip, *a, failed=lambda _: False))
+automaton_fault("STEP-3.3", "Skips are counted over the run, not in a row.",
+      update=lambda update, *a: also(update, *a, skipped_in_row=lambda _:
+          update.__self__.state.skipped))
+automaton_fault("STEP-3.4", "Skips count also while the scale falls.",
+      skip=lambda skip, *a: also(skip, *a, failed=lambda _: skip.__self__.plan.max_nonfinite == 1))
+zeroproof_fault("STEP-3.4", "Skips count also while the scale falls.",
+      "zeroproof.training.update.UpdateWindow._count",
+      lambda count, window, applied, fell, *a: count(window, applied, False, *a))
 fault("STEP-4.1", "Each loss is read, for a progress bar.", host_reads=lambda reads, n, _: n)
-fault(
-    "STEP-4.2",
-    "Each norm is read beside each loss.",
-    host_reads=lambda reads, n, on_device: 2 * reads(n, on_device),
-)
-fault(
-    "STEP-5.1",
-    "A model that was left in eval mode is trained in it.",
-    phases=lambda phases, n: replace(phases(n), training=(False,) * n),
-)
+fault("STEP-4.2", "Each norm is read beside each loss.",
+      host_reads=lambda reads, n, on_device: 2 * reads(n, on_device))
+fault("STEP-5.1", "A model that was left in eval mode is trained in it.",
+      phases=lambda phases, n: replace(phases(n), training=(False,) * n))
 fault("STEP-5.2", "``fit`` returns where it trained nothing.", untrainable=lambda *_: None)
 fault("STEP-5.3", "A second ``fit`` returns at once.", untrainable=lambda *_: None)
-fault(
-    "STEP-6.1",
-    "Compiled code keeps the first threshold that it saw.",
-    train_compiled=lambda train, plan: changed(train(plan), "draw", tau=lambda _: plan.tau_min),
-)
-fault(
-    "STEP-6.1",
-    "Compiled code keeps the first epoch's weights.",
-    train_compiled=lambda train, plan: train(
-        replace(plan, weights=plan.weights[:1] * len(plan.epochs))
-    ),
-)
-fault(
-    "STEP-7.1",
-    "The scheduler is shown the coverage.",
-    watched=lambda watched, losses: watched([1.0] * len(losses)),
-)
+fault("STEP-6.1", "Compiled code keeps the first threshold that it saw.",
+      train_compiled=lambda train, plan: changed(train(plan), "draw", tau=lambda _: plan.tau_min))
+fault("STEP-6.1", "Compiled code keeps the first epoch's weights.",
+      train_compiled=lambda train, plan: train(replace(plan, weights=plan.weights[:1] *
+          len(plan.epochs))))
+fault("STEP-7.1", "The scheduler is shown the coverage.",
+      watched=lambda watched, losses: watched([1.0] * len(losses)))

@@ -185,7 +185,9 @@ class ExactTraining:
                 target = temporary if flushed else "neither"
             if step == "overwrite":
                 target = "neither"
-        return Killed(target if target in ("old", "new") else "neither", at >= len(self.save_steps()))
+        return Killed(
+            target if target in ("old", "new") else "neither", at >= len(self.save_steps())
+        )
 
     def load(self, what: str) -> Loaded:
         """Read a file's format, version and fit before anything is changed."""
