@@ -54,7 +54,7 @@ def assert_near(found: float, wanted: Sequence[Fraction], dtype: torch.dtype) ->
 @example([0.0, 1.0], [1.0], X, 0.0, "clamp", "float16", True)
 @example([2.0], [2.0], [1.0, math.inf, math.nan] * 2, 2.0, "project", "float64", False)
 @example([1.0], [0.0], X, 0.0, "reject", "float64", False)
-def test_DEC_1_rational_layers(
+def test_DEC_1_POL_8_rational_layers(
     P: list[float], Q: list[float], x: list[float], tau: float, policy: str | None, dtype: str,
     wide: bool,
 ) -> None:  # fmt: skip

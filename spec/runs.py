@@ -29,7 +29,7 @@ class MicroBatch:
     A sample is a letter: ``v`` a value and ``b`` ⊥ where the target is finite, ``V`` and ``B``
     where it is singular; ``t``, with a finite target, is ⊥ iff ``τ > 1/2``. A fault makes the
     loss NaN, or only its gradient; ``overflow`` makes the gradient infinite where the loss is
-    scaled by more than 2¹⁵.
+    scaled by more than 2¹².
     """
 
     samples: str

@@ -58,6 +58,13 @@ zeroproof_fault("TAU-9.2", "Thresholds repeat every epoch.",
 automaton_fault("TAU-9.3", "The seed is ignored.",
       uniform=lambda *_: Fraction(random.getrandbits(53), 2**53))
 
+automaton_fault("TAU-9.4", "Thresholds are drawn from the generator of the loss.",
+      draw=lambda draw: also(draw, random=lambda count: count
+      + (draw.__self__.plan.tau_max > draw.__self__.plan.tau_min)))
+zeroproof_fault("TAU-9.4", "Thresholds are drawn from the global generator.",
+      "zeroproof.training.trainer.between",
+      lambda real, low, high, u: real(low, high, float(torch.rand(()))) if low < high else low)
+
 fault("VAL-1.1", "The last epoch is not validated.",
       train=lambda train, plan: replace(train(plan), events=_without_last(train(plan))))
 automaton_fault("VAL-1.1", "Validation uses the parameters from before training.",

@@ -42,6 +42,10 @@ VECTORS: Final = Path(__file__).parent / "vectors.json"
 SCHEMA: Final = Path(__file__).parent / "schema.json"
 
 WITHOUT: Final = {
+    "BOT-9": "it is about operators, which are the host language's own",
+    "BOT-10": "it is about indexing, which is the host library's own",
+    "BOT-11": "it is about gradients through operations, which BOT-5 has values for",
+    "POL-12": "it is about the windows of a trainer under a policy",
     "TAU-4": "it is about a state that must stay as it is, whatever that is",
     "TAU-5": "it compares draws of one implementation with each other",
     "TAU-6": "it is about the distribution of many draws",

@@ -239,7 +239,7 @@ def trains(name: str, random: Random) -> Iterator[Case]:
     ``v``, at first 0. A micro-batch has a ``slope`` and perhaps a ``fault``. Its loss is the slope
     times the epoch's weight (of ``weights``, or 1) times ``w + v``. The fault ``loss`` makes the
     loss NaN, ``gradient`` its gradient; ``overflow`` makes the gradient infinite where the loss is
-    scaled by more than 2¹⁵.
+    scaled by more than 2¹².
 
     A sample is a letter: ``v`` is a value and ``b`` is ⊥ where the target is finite, ``V`` and
     ``B`` where it is singular; ``t``, with a finite target, is ⊥ iff τ > 1/2. The absolute

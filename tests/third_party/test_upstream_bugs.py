@@ -169,13 +169,16 @@ FOUND_BY: dict[str, list[tuple[Any, ...]]] = {
 
 # What the complaint of a finding looks like in the report, where its own inputs are smaller.
 TOLD = {
+    "overflow_is_no_bottom": r"returns -?inf",
+    "last_batch_stops": r"1\.0, not 0\.0|0\.0, not 0\.9",  # infinite outputs are smaller
+    "quotient_is_bottom": r"div of .* is ⊥, not \d",
     "integers_stay_integers": r"dtype='u?int\d+'\), not to",
     "negative_threshold": r"(-inf|refused: False)",
     "window_dropped": r"'draw'\], not|'draw', 'update'\], not",
     "loss_divided": r"loss \d of",
     "policy_without_effect": r"outputs tuple: at .* of 3\.0 is 3\.0",
     "thresholds_of_all_epochs": r"\(5e-324, 5e-324\), not \[5e-324\]",
-    "global_step_counts_micro_batches": r"global steps \[2\.0, 4\.0",
+    "global_step_counts_micro_batches": r"global steps \[2\.0",
     "minimum_averaged": r"(coverage|denom_abs_min) of",
     "no_stop_without_validation": r"stops after \[\], not \[\d",
 }

@@ -21,9 +21,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import Unsatisfiable
 
-from properties import test_networks, trace
+from properties import test_layers, test_networks, trace
 from properties.assertions import JUDGE, Unsupported
-from properties.conformance.suite import trials_of
+from properties.conformance.suite import arguments_of, trials_of
 from properties.subjects.zeroproof import ZeroProof, ranks
 from spec import CLAUSES, check
 
@@ -129,13 +129,13 @@ def few(test: Any) -> Iterator[None]:
         test._hypothesis_internal_use_settings = own
 
 
-def of_networks(id: str) -> Iterator[Callable[..., object]]:
-    """Walk the properties of a clause that need no subject."""
-    for name, test in vars(test_networks).items():
+def without_subject(id: str) -> Iterator[tuple[Callable[..., object], dict[str, Any]]]:
+    """Walk the properties of a clause that need no subject, with their arguments."""
+    for name, test in (*vars(test_networks).items(), *vars(test_layers).items()):
         if name.startswith("test_") and "subject" not in signature(test).parameters:
             for chapter, numbers in re.findall(r"([A-Z]+)((?:_\d+)+)", name):
                 if id in {f"{chapter}-{number}" for number in numbers.strip("_").split("_")}:
-                    yield test
+                    yield from ((test, arguments) for arguments in arguments_of(test))
 
 
 def search(reach: Reach) -> None:
@@ -144,9 +144,9 @@ def search(reach: Reach) -> None:
         for test, arguments in trials_of(reach.id):
             reach.run(test, subject=ZeroProof(), **arguments)
             reach.stop_if_reached()
-        for test in of_networks(reach.id):
+        for test, arguments in without_subject(reach.id):
             with reach.noting():
-                reach.run(test)
+                reach.run(test, **arguments)
             reach.stop_if_reached()
 
 

@@ -29,7 +29,7 @@ def coverage(
     Raises:
         ValueError: there are no samples, or the mask has another shape.
 
-    Meets: COV-1, COV-2, COV-4.
+    Meets: COV-2, COV-4.
 
     Example:
         >>> coverage(torch.tensor([1.0, torch.nan, torch.inf, 2.0]))

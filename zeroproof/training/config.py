@@ -33,7 +33,7 @@ class TrainingConfig:
         max_epochs: passes over the loader; ≥ 1.
         gradient_accumulation_steps: micro-batches that share one optimizer step; ≥ 1.
         mixed_precision: run the forward under autocast (AMP-1).
-        use_amp: another name for ``mixed_precision``.
+        use_amp: another name for ``mixed_precision`` (AMP-5).
         amp_dtype: ``torch.float16`` (with a gradient scaler) or ``torch.bfloat16``, or a name
             such as ``"bf16"`` (AMP-2, AMP-4).
         tau_train_min, tau_train_max: ends of the training threshold on ``|Q|`` (TAU-1).

@@ -49,7 +49,7 @@ def measure(
         ⊥ and of all elements; and number, sum and minimum of the finite ``|Q|``, ∞ where there is
         none.
 
-    Meets: COV-1, COV-2, STOP-6.
+    Meets: COV-3, STOP-6.
     """
     size = Q.abs()
     tau = taus[0] if len(set(taus)) == 1 else _thresholds(taus, size)

@@ -60,8 +60,8 @@ class SCMTrainer:
         ValueError, TypeError: an option that cannot work with this model or loss.
         RuntimeError: a device or precision that this machine does not have.
 
-    Meets: TAU-4, TAU-7, TAU-8, POL-9, COV-3, STOP-1, STOP-5, STOP-6, ACC-3, AMP-1, AMP-3,
-    STEP-1, STEP-5, LOG-1, VAL-1, RES-1.
+    Meets: LIFT-10, TAU-7, TAU-8, TAU-9, POL-9, POL-12, STOP-3, STOP-5, ACC-3, AMP-1, AMP-3,
+    STEP-1, STEP-5, LOG-1, VAL-1, RES-1, RES-6.
 
     Example:
         >>> from zeroproof.layers import ProjectiveMLP
@@ -382,7 +382,7 @@ class SCMTrainer:
     def save_checkpoint(self, path: str | PathLike[str]) -> None:
         """Write the training state atomically; RuntimeError inside an accumulation window.
 
-        Meets: RES-1, RES-2.
+        Meets: RES-1.
         """
         state = self.state_dict()
         if self.ranks.rank == 0:

@@ -24,8 +24,6 @@ class JsonlLogger:
     Raises:
         OSError: the file cannot be written.
 
-    Meets: LOG-1.
-
     Example:
         >>> import tempfile
         >>> path = Path(tempfile.mkdtemp()) / "metrics.jsonl"
@@ -91,8 +89,6 @@ class TensorBoardLogger:
 
     Raises:
         ImportError: TensorBoard is not installed.
-
-    Meets: LOG-1.
     """
 
     def __init__(self, log_dir: str | os.PathLike[str]) -> None:

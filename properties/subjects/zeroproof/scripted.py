@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from spec.runs import Epoch, Event, MicroBatch, Plan
+from zeroproof.training.curriculum import LossWeightsCurriculum
 from zeroproof.training.trainer import NonFiniteError, SCMTrainer, TrainingConfig
 
 try:
@@ -261,7 +262,7 @@ class Session:
 def config_of(plan: Plan, **options: Any) -> TrainingConfig:
     """Return the options of a plan."""
     precision, _, switch = plan.precision.partition(" ")
-    weights = {"loss_curriculum": lambda epoch: {"fit": plan.weights[epoch]}}
+    weights = LossWeightsCurriculum({"fit": lambda epoch: plan.weights[epoch]})
     return TrainingConfig(
         gradient_accumulation_steps=plan.accumulation,
         coverage_threshold=plan.threshold,
@@ -275,7 +276,7 @@ def config_of(plan: Plan, **options: Any) -> TrainingConfig:
         history_limit=plan.history_limit,
         mixed_precision=bool(precision) and not switch,
         amp_dtype=precision or "float16",
-        **(weights if plan.weights else {}),  # type: ignore[arg-type]
+        loss_curriculum=weights if plan.weights else None,
         **options,
     )
 
