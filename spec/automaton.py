@@ -251,8 +251,8 @@ class Automaton:
         }
         least = validation_minimum([Fraction(m["denom_abs_min"]) for m in measured])
         record = means | {"denom_abs_min": least, "tau": tau}
-        place = {"epoch": Fraction(epoch), "loss_tau": tau}
-        return {f"val_{name}": value for name, value in record.items()} | place
+        place: dict[str, float | Fraction] = {"epoch": Fraction(epoch), "loss_tau": tau}
+        return place | {f"val_{name}": value for name, value in record.items()}
 
 
 def run(plan: Plan, kind: type[Automaton] = Automaton) -> Trace:

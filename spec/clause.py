@@ -174,7 +174,8 @@ def _called(predicate: Callable[..., Any]) -> Iterator[str]:
     while waiting:
         current = waiting.pop()
         waiting += [inner] if (inner := getattr(current, "__wrapped__", None)) else []
-        known = getattr(current, "__module__", "").startswith(package)
+        module = getattr(current, "__module__", "")
+        known = module.startswith(package) and module != __name__  # which says how, not what
         if not (known and isinstance(current, (FunctionType, type))) or current in seen:
             continue
         seen.append(current)

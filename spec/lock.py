@@ -7,6 +7,7 @@ and its digest there; None where it was withdrawn. An id is never used again.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -29,6 +30,21 @@ def section(changelog: str, version: str) -> str:
     return rest.partition("\n## ")[0] if found else ""
 
 
+def ids_at(heads: str) -> set[str]:
+    """Return the ids before the colons of a section's lines, those of ranges included.
+
+    Example:
+        >>> sorted(ids_at("- ALG-1 to ALG-3, BOT-2: lists of claims."))
+        ['ALG-1', 'ALG-2', 'ALG-3', 'BOT-2']
+    """
+    found: set[str] = set()
+    for line in re.findall(r"^- ([^:]*):", heads, re.MULTILINE):
+        found |= set(re.findall(r"[A-Z]+-\d+", line))
+        for chapter, first, last in re.findall(r"([A-Z]+)-(\d+) to \1-(\d+)", line):
+            found |= {f"{chapter}-{number}" for number in range(int(first), int(last) + 1)}
+    return found
+
+
 def problems(digests: Mapping[str, str], lock: Lock, changelog: str) -> Iterator[str]:
     """Walk what is wrong: clauses that differ from the lock, or changed without a line.
 
@@ -45,7 +61,7 @@ def problems(digests: Mapping[str, str], lock: Lock, changelog: str) -> Iterator
         if locked is None and any(versions.values()) and id in digests:
             yield f"{id} was withdrawn; its id is never used again"
         for version in list(versions)[1:]:
-            if f"{id}:" not in section(changelog, version):
+            if id not in ids_at(section(changelog, version)):
                 yield f"{id} changed in {version}, and no line '{id}: …' of the changelog says how"
 
 

@@ -12,58 +12,28 @@ from spec.checkpoints import Loaded
 from zeroproof.training.checkpoint import CheckpointError
 from zeroproof.training.state import restore
 
-fault(
-    "STOP-1.1",
-    "An epoch at the threshold is bad.",
-    watch=lambda watch, coverages, threshold, patience: watch(
-        coverages, threshold + 1e-300 + threshold * 2.0**-52, patience
-    ),
-)
-fault(
-    "STOP-1.2",
-    "Training stops one epoch late.",
-    watch=lambda watch, coverages, threshold, patience: watch(coverages, threshold, patience + 1),
-)
-fault(
-    "STOP-2.1",
-    "Bad epochs add up over the run.",
-    watch=lambda watch, coverages, threshold, patience: watch(
-        [None if c is None or c >= threshold else c for c in coverages], threshold, patience
-    ),
-)
-automaton_fault(
-    "STOP-3.1",
-    "The stop watches the last micro-batch's coverage.",
-    monitored=lambda monitored, counts: monitored(counts[-1:]),
-)
-automaton_fault(
-    "STOP-3.2",
-    "A record's samples are all samples so far.",
-    progress=lambda progress, *a: progress(*a) | {"samples": 7},
-)
-fault(
-    "STOP-4.1",
-    "Each rank watches its own samples.",
-    train_ranks=lambda ranks, plan: [
-        ranks(replace(plan, ranks=1, epochs=_share(plan, rank)))[0] for rank in range(plan.ranks)
-    ],
-)
-zeroproof_fault(
-    "STOP-4.1",
-    "Each rank watches its own samples.",
-    "zeroproof.training.ranks.Ranks.stack",
-    lambda stack, ranks, x: x[None],
-)
-automaton_fault(
-    "STOP-5.1",
-    "A checkpoint lacks the counter of bad epochs.",
-    load=lambda load, state: load(state | {"bad_epochs": 0}),
-)
-automaton_fault(
-    "STOP-5.2",
-    "A checkpoint does not say that the run has stopped.",
-    load=lambda load, state: load(state | {"stopped": False}),
-)
+fault("STOP-1.1", "An epoch at the threshold is bad.",
+      watch=lambda watch, coverages, threshold, patience: watch(coverages, threshold + 1e-300 +
+          threshold * 2.0**-52, patience))
+fault("STOP-1.2", "Training stops one epoch late.",
+      watch=lambda watch, coverages, threshold, patience: watch(coverages, threshold, patience + 1))
+fault("STOP-2.1", "Bad epochs add up over the run.",
+      watch=lambda watch, coverages, threshold, patience: watch([None if c is None or c >= threshold
+          else c for c in coverages], threshold, patience))
+automaton_fault("STOP-3.1", "The stop watches the last micro-batch's coverage.",
+      monitored=lambda monitored, counts: monitored(counts[-1:]))
+automaton_fault("STOP-3.2", "A record's samples are all samples so far.",
+      progress=lambda progress, *a: progress(*a) | {"samples": 7})
+fault("STOP-4.1", "Each rank watches its own samples.",
+      train_ranks=lambda ranks, plan: [ranks(replace(plan, ranks=1, epochs=_share(plan, rank)))[0]
+          for rank in range(plan.ranks)])
+zeroproof_fault("STOP-4.1", "Each rank watches its own samples.",
+      "zeroproof.training.ranks.Ranks.stack",
+      lambda stack, ranks, x: x[None])
+automaton_fault("STOP-5.1", "A checkpoint lacks the counter of bad epochs.",
+      load=lambda load, state: load(state | {"bad_epochs": 0}))
+automaton_fault("STOP-5.2", "A checkpoint does not say that the run has stopped.",
+      load=lambda load, state: load(state | {"stopped": False}))
 
 
 def _share(plan: Any, rank: int) -> Any:
@@ -82,91 +52,42 @@ def _restoring(claim: str, wrong: str, **changes: Any) -> None:
     zeroproof_fault(claim, wrong, "zeroproof.training.trainer.restore", changed_restore)
 
 
-_restoring(
-    "STOP-5.2",
-    "A checkpoint does not say that the run has stopped.",
-    counters=lambda counters: {**counters, "stopped": False},
-)
-automaton_fault(
-    "RES-1.1",
-    "A checkpoint lacks the optimizer's momentum.",
-    load=lambda load, state: load(state | {"w_momentum": 0 * state["w_momentum"]}),
-)
-_restoring(
-    "RES-1.1",
-    "A checkpoint lacks the optimizer's momentum.",
-    optimizer=lambda optimizer: {**optimizer, "state": {}},
-)
-_restoring(
-    "RES-1.1",
-    "A checkpoint lacks the loss scale.",
-    scale=lambda scale: scale and {"scale": 2.0**16, "streak": 0},
-)
-zeroproof_fault(
-    "RES-1.1",
-    "A checkpoint lacks the random states.",
-    "zeroproof.training.position.restore_random_state",
-    lambda real, state, loader: None,
-)
-automaton_fault(
-    "RES-1.2",
-    "A resumed scheduler starts again.",
-    load=lambda load, state: load(state | {"scheduled": 0}),
-)
-automaton_fault(
-    "RES-1.3",
-    "A checkpoint lacks the latest epoch's thresholds.",
-    load=lambda load, state: load(state | {"thresholds": ()}),
-)
-automaton_fault(
-    "RES-1.4",
-    "A resumed run counts its skips from 0.",
-    load=lambda load, state: load(state | {"skipped": 0}),
-)
+_restoring("STOP-5.2", "A checkpoint does not say that the run has stopped.",
+      counters=lambda counters: {**counters, "stopped": False})
+automaton_fault("RES-1.1", "A checkpoint lacks the optimizer's momentum.",
+      load=lambda load, state: load(state | {"w_momentum": 0 * state["w_momentum"]}))
+_restoring("RES-1.1", "A checkpoint lacks the optimizer's momentum.",
+      optimizer=lambda optimizer: {**optimizer, "state": {}})
+_restoring("RES-1.1", "A checkpoint lacks the loss scale.",
+      scale=lambda scale: scale and {"scale": 2.0**16, "streak": 0})
+zeroproof_fault("RES-1.1", "A checkpoint lacks the random states.",
+      "zeroproof.training.position.restore_random_state",
+      lambda real, state, loader: None)
+automaton_fault("RES-1.2", "A resumed scheduler starts again.",
+      load=lambda load, state: load(state | {"scheduled": 0}))
+automaton_fault("RES-1.3", "A checkpoint lacks the latest epoch's thresholds.",
+      load=lambda load, state: load(state | {"thresholds": ()}))
+automaton_fault("RES-1.4", "A resumed run counts its skips from 0.",
+      load=lambda load, state: load(state | {"skipped": 0}))
 _restoring("RES-1.4", "A checkpoint lacks ``val_history``.", val_history=lambda history: [])
-automaton_fault(
-    "RES-1.5",
-    "A checkpoint lacks the counter of bad epochs.",
-    load=lambda load, state: load(state | {"bad_epochs": 0}),
-)
-automaton_fault(
-    "RES-1.5",
-    "A resumed run counts skips in a row from 0.",
-    load=lambda load, state: load(state | {"skipped_in_row": 0}),
-)
+automaton_fault("RES-1.5", "A checkpoint lacks the counter of bad epochs.",
+      load=lambda load, state: load(state | {"bad_epochs": 0}))
+automaton_fault("RES-1.5", "A resumed run counts skips in a row from 0.",
+      load=lambda load, state: load(state | {"skipped_in_row": 0}))
 
-fault(
-    "RES-2.1",
-    "A checkpoint is written over the old one.",
-    save_steps=lambda steps: ("overwrite", *steps()[1:]),
-)
-fault(
-    "RES-2.1",
-    "A checkpoint is renamed before it is on the disk.",
-    save_steps=lambda steps: tuple(step for step in steps() if step != "flush"),
-)
-fault(
-    "RES-2.2",
-    "A checkpoint is never renamed.",
-    save_steps=lambda steps: tuple(step for step in steps() if step != "rename"),
-)
-fault(
-    "RES-3.1",
-    "A checkpoint is unpickled, whoever wrote it.",
-    load=lambda load, what: replace(load(what), ran_code=what == "hostile"),
-)
-zeroproof_fault(
-    "RES-3.1",
-    "A checkpoint is unpickled, whoever wrote it.",
-    "torch.load",
-    lambda load, *a, **options: load(*a, **{**options, "weights_only": False}),
-)
+fault("RES-2.1", "A checkpoint is written over the old one.",
+      save_steps=lambda steps: ("overwrite", *steps()[1:]))
+fault("RES-2.1", "A checkpoint is renamed before it is on the disk.",
+      save_steps=lambda steps: tuple(step for step in steps() if step != "flush"))
+fault("RES-2.2", "A checkpoint is never renamed.",
+      save_steps=lambda steps: tuple(step for step in steps() if step != "rename"))
+fault("RES-3.1", "A checkpoint is unpickled, whoever wrote it.",
+      load=lambda load, what: replace(load(what), ran_code=what == "hostile"))
+zeroproof_fault("RES-3.1", "A checkpoint is unpickled, whoever wrote it.", "torch.load",
+      lambda load, *a, **options: load(*a, **{**options, "weights_only": False}))
 fault("RES-3.2", "A load never raises.", load=lambda load, what: Loaded("", False, False))
-fault(
-    "RES-3.3",
-    "What fits is kept when the rest does not.",
-    load=lambda load, what: replace(load(what), changed=True),
-)
+fault("RES-3.3", "What fits is kept when the rest does not.",
+      load=lambda load, what: replace(load(what), changed=True))
 
 
 def _without_rollback(load: Any, trainer: Any, state: Any) -> None:
@@ -176,110 +97,50 @@ def _without_rollback(load: Any, trainer: Any, state: Any) -> None:
         raise CheckpointError(str(error)) from error
 
 
-zeroproof_fault(
-    "RES-3.3",
-    "What fits is kept when the rest does not.",
-    "zeroproof.training.trainer.SCMTrainer.load_state_dict",
-    _without_rollback,
-)
-fault(
-    "RES-3.4",
-    "Keys carry the wrapper's prefix.",
-    checkpoint_keys=lambda keys, wrapper: [wrapper + key for key in keys(wrapper)],
-)
-zeroproof_fault(
-    "RES-3.4", "Keys carry the wrapper's prefix.", "zeroproof.training.state.unwrap", lambda _, m: m
-)
-fault(
-    "RES-4.1",
-    "Ctrl-C ends training as if it were done.",
-    interrupted=lambda interrupted, signal: replace(interrupted(signal), raised=""),
-)
-fault(
-    "RES-4.2",
-    "SIGTERM raises KeyboardInterrupt.",
-    interrupted=lambda interrupted, signal: replace(
-        interrupted(signal), raised="KeyboardInterrupt"
-    ),
-)
-fault(
-    "RES-4.3",
-    "The epoch is finished first.",
-    interrupted=lambda interrupted, signal: replace(interrupted(signal), updates_after=6),
-)
-fault(
-    "RES-4.4",
-    "The state is not saved.",
-    interrupted=lambda interrupted, signal: replace(interrupted(signal), saved=False),
-)
-fault(
-    "RES-6.1",
-    "Parameters of neither model nor loss are not saved.",
-    survives=lambda survives, what: what != "parameter of neither",
-)
-zeroproof_fault(
-    "RES-6.1",
-    "Parameters of neither model nor loss are not saved.",
-    "zeroproof.training.state._free",
-    lambda free, trainer: [],
-)
-fault(
-    "RES-6.2",
-    "Buffers of the loss are not saved.",
-    survives=lambda survives, what: what != "buffer of the loss",
-)
-fault(
-    "RES-6.3",
-    "Objects of the user are not saved.",
-    survives=lambda survives, what: what != "object of the user",
-)
+zeroproof_fault("RES-3.3", "What fits is kept when the rest does not.",
+      "zeroproof.training.trainer.SCMTrainer.load_state_dict", _without_rollback)
+fault("RES-3.4", "Keys carry the wrapper's prefix.",
+      checkpoint_keys=lambda keys, wrapper: [wrapper + key for key in keys(wrapper)])
+zeroproof_fault("RES-3.4", "Keys carry the wrapper's prefix.", "zeroproof.training.state.unwrap",
+      lambda _, m: m)
+fault("RES-4.1", "Ctrl-C ends training as if it were done.",
+      interrupted=lambda interrupted, signal: replace(interrupted(signal), raised=""))
+fault("RES-4.2", "SIGTERM raises KeyboardInterrupt.",
+      interrupted=lambda interrupted, signal: replace(interrupted(signal),
+          raised="KeyboardInterrupt"))
+fault("RES-4.3", "The epoch is finished first.",
+      interrupted=lambda interrupted, signal: replace(interrupted(signal), updates_after=6))
+fault("RES-4.4", "The state is not saved.",
+      interrupted=lambda interrupted, signal: replace(interrupted(signal), saved=False))
+fault("RES-6.1", "Parameters of neither model nor loss are not saved.",
+      survives=lambda survives, what: what != "parameter of neither")
+zeroproof_fault("RES-6.1", "Parameters of neither model nor loss are not saved.",
+      "zeroproof.training.state._free",
+      lambda free, trainer: [])
+fault("RES-6.2", "Buffers of the loss are not saved.",
+      survives=lambda survives, what: what != "buffer of the loss")
+fault("RES-6.3", "Objects of the user are not saved.",
+      survives=lambda survives, what: what != "object of the user")
 
-fault(
-    "DDP-1.1",
-    "Gradients are summed over ranks, not averaged by samples.",
-    train=lambda train, plan: train(with_slopes(plan, lambda i, slope: slope * plan.ranks)),
-)
-fault(
-    "DDP-1.2",
-    "Only rank 0 clips.",
-    rank_trace=lambda rank_trace, trace, rank: changed(
-        rank_trace(trace, rank), "update", w=lambda w: w + rank
-    ),
-)
-fault(
-    "DDP-1.3",
-    "Every rank calls the hook.",
-    rank_trace=lambda rank_trace, trace, rank: replace(
-        rank_trace(trace, rank), events=trace.events
-    ),
-)
-fault(
-    "DDP-1.3",
-    "Every rank writes checkpoints.",
-    rank_trace=lambda rank_trace, trace, rank: replace(rank_trace(trace, rank), written=1),
-)
-fault(
-    "DDP-1.4",
-    "Gradients are reduced with each micro-batch.",
-    rank_trace=lambda rank_trace, trace, rank: replace(
-        rank_trace(trace, rank), reductions=len(trace.of("draw")) + 1
-    ),
-)
-zeroproof_fault(
-    "DDP-1.4",
-    "Gradients are reduced with each micro-batch.",
-    "zeroproof.training.ranks.Ranks.reduction",
-    lambda reduction, ranks, model, wanted: nullcontext(),
-)
-fault(
-    "DDP-1.5",
-    "The loader is not told the epoch.",
-    rank_trace=lambda rank_trace, trace, rank: replace(rank_trace(trace, rank), epochs_set=()),
-)
-zeroproof_fault(
-    "DDP-1.5",
-    "The loader is not told the epoch.",
-    "zeroproof.training.trainer.set_epoch",
-    lambda set_epoch, loader, epoch: None,
-)
+fault("DDP-1.1", "Gradients are summed over ranks, not averaged by samples.",
+      train=lambda train, plan: train(with_slopes(plan, lambda i, slope: slope * plan.ranks)))
+fault("DDP-1.2", "Only rank 0 clips.",
+      rank_trace=lambda rank_trace, trace, rank: changed(rank_trace(trace, rank), "update", w=lambda
+          w: w + rank))
+fault("DDP-1.3", "Every rank calls the hook.",
+      rank_trace=lambda rank_trace, trace, rank: replace(rank_trace(trace, rank),
+          events=trace.events))
+fault("DDP-1.3", "Every rank writes checkpoints.",
+      rank_trace=lambda rank_trace, trace, rank: replace(rank_trace(trace, rank), written=1))
+fault("DDP-1.4", "Gradients are reduced with each micro-batch.",
+      rank_trace=lambda rank_trace, trace, rank: replace(rank_trace(trace, rank),
+          reductions=len(trace.of("draw")) + 1))
+zeroproof_fault("DDP-1.4", "Gradients are reduced with each micro-batch.",
+      "zeroproof.training.ranks.Ranks.reduction",
+      lambda reduction, ranks, model, wanted: nullcontext())
+fault("DDP-1.5", "The loader is not told the epoch.",
+      rank_trace=lambda rank_trace, trace, rank: replace(rank_trace(trace, rank), epochs_set=()))
+zeroproof_fault("DDP-1.5", "The loader is not told the epoch.",
+      "zeroproof.training.trainer.set_epoch",
+      lambda set_epoch, loader, epoch: None)
 fault("DDP-1.6", "Unequal loaders are trained.", train_unequal=lambda *_: None)

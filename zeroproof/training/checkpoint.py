@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 FORMAT = "zeroproof-checkpoint"
-VERSION = 3  # 2 lacked parameters that neither model nor loss owns
+VERSION = 3
+READABLE = 2, 3  # 1 could not say where in an epoch it was
 
 
 class CheckpointError(RuntimeError):
@@ -64,7 +65,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of zeroproof")
-    if (version := state.get("version")) != VERSION:
+    if (version := state.get("version")) not in READABLE:
         newer = isinstance(version, int) and version > VERSION
         remedy = "upgrade zeroproof-scm" if newer else "load it with the release that wrote it"
         raise CheckpointError(

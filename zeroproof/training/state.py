@@ -59,13 +59,14 @@ def restore(trainer: SCMTrainer, state: dict[str, Any]) -> None:
         module.load_state_dict(module_state)
     window.optimizer.load_state_dict(state["optimizer"])
     with torch.no_grad():
-        for parameter, value in zip(_free(trainer), state["free"], strict=True):
+        for parameter, value in zip(_free(trainer), state.get("free", ()), strict=True):
             parameter.copy_(value)
     extra = trainer.config.extra_state or {}
-    if extra.keys() != state["extra"].keys():
-        raise ValueError(f"extra_state has {list(extra)}, the checkpoint {list(state['extra'])}")
+    saved = state.get("extra", {})
+    if extra.keys() != saved.keys():
+        raise ValueError(f"extra_state has {list(extra)}, the checkpoint {list(saved)}")
     for name, stateful in extra.items():
-        stateful.load_state_dict(state["extra"][name])
+        stateful.load_state_dict(saved[name])
     for name, mine in (("scheduler", trainer.cadence.scheduler), ("scale", window.scale)):
         if (mine is None) != (state[name] is None):
             raise ValueError(f"one of the file and this trainer has a {name}, the other none")
