@@ -112,8 +112,8 @@ def require_updates(
 def equivalence(subject: Trains, plan: Plan) -> None:
     """A window's gradient is ``Σ nᵢ∇Lᵢ / Σ nᵢ`` over its micro-batches, of ``nᵢ`` samples each.
 
-    1. This holds for the parameters of the model.
-    2. It holds for the parameters of the loss.
+    1. The parameters of the model get this gradient.
+    2. The parameters of the loss get it, too.
     """
     updates, count = subject.train(plan).of("update"), len(applied_groups(plan))
     require(len(updates) == count, "{}: {} updates, not {}", plan, len(updates), count)

@@ -81,12 +81,12 @@ def exact_resume(subject: Trains, plan: Plan) -> None:
     """A run that stops at any update, is saved, loaded in a new process and continued, is bitwise
     the uninterrupted run.
 
-    1. So are its parameters after each update. Optimizer, scaler, shuffled order and random
+    1. The parameters after each update are the same. Optimizer, scaler, shuffled order and random
        states are thus restored.
-    2. So is the learning rate.
-    3. So are the thresholds.
-    4. So are records, skips and ``val_history``.
-    5. So are stop and error.
+    2. The learning rate is the same.
+    3. The thresholds are the same.
+    4. Records, skips and ``val_history`` are the same.
+    5. The run stops, or ends in an error, at the same place.
     """
     found, expected = subject.train(plan), subject.train(replace(plan, interrupts=()))
     kinds: tuple[tuple[Kind, ...], ...]
@@ -106,7 +106,7 @@ def atomic(subject: Resumes) -> None:
     """A checkpoint is written to a temporary name in the same folder, flushed, and renamed.
 
     1. A kill at any moment leaves the old or the new one, whole.
-    2. After a save there is the new one.
+    2. A save that has returned leaves the new one.
     """
     for at in range(1000):
         killed = subject.save_killed(at)

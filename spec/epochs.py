@@ -189,10 +189,10 @@ def validates(subject: Trains, plan: Plan) -> None:
 
 @clause("VAL-2", source="Ours: to look must not change what is seen", since="0.2.0")
 def no_trace(subject: Feeds, plan: Plan, fails: bool) -> None:
-    """Validation leaves everything as it found it, also when it raises.
+    """Validation leaves no trace, also when it raises.
 
-    1. This holds for parameters, gradients, buffers and each submodule's mode.
-    2. It holds for the random states of torch, CUDA, Python and NumPy.
+    1. Parameters, gradients, buffers and each submodule's mode are as before.
+    2. The random states of torch, CUDA, Python and NumPy are as before.
     3. Training with validation is bitwise identical to training without.
     """
     changed = set(subject.validation_traces(fails))

@@ -36,8 +36,9 @@ class Reports(Trains, Protocol):
 def every_record(subject: Reports, plan: Plan) -> None:
     """``log_hook`` is called with records.
 
-    1. It gets every micro-batch's, in order, and all of an epoch before its validation's.
-    2. They hold plain floats.
+    1. It gets the record of every micro-batch, in order, and all of an epoch's before that of its
+       validation.
+    2. Records hold plain floats.
     3. A record has at least ``loss``, ``coverage``, ``tau_train``, ``bottom_frac``,
        ``denom_abs_min`` and ``denom_abs_mean``; a validation's has ``val_tau``, and ``val_`` before
        the other names.

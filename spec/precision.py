@@ -53,9 +53,9 @@ def autocast(subject: Casts, dtype: str) -> None:
 
 @clause("AMP-2", source="Guide: amp_dtype", since="0.2.0")
 def scaler(subject: Casts, dtype: str) -> None:
-    """float16 needs a gradient scaler.
+    """The dtype decides whether gradients are scaled.
 
-    1. float16 uses one.
+    1. float16 uses a gradient scaler.
     2. bfloat16 uses none.
     """
     found, claim = subject.precision(dtype).scaled, 1 if dtype == "float16" else 2

@@ -120,7 +120,7 @@ def faults(subject: Trains, plan: Plan) -> None:
     """A window with a loss or a gradient norm that is not finite is skipped.
 
     1. A skip changes no parameter and no optimizer state.
-    2. It is counted, and the records of its micro-batches have the new count as ``skipped``.
+    2. A skip is counted, and the records of its micro-batches have the new count as ``skipped``.
     3. ``max_nonfinite_steps`` skips in a row raise an error that names the global step.
     4. A skip by which the scale of float16 falls does not count towards that error.
     """
@@ -162,10 +162,11 @@ def _skips_told(plan: Plan) -> list[int]:
     since="0.2.0",
 )
 def no_wait(subject: Updates, updates: int) -> None:
-    """Within an epoch the host hardly waits for the device.
+    """Within an epoch the host runs ahead of the device.
 
-    1. It never waits for work queued since the latest forward.
-    2. With an optimizer that cannot skip on the device it waits at most once per update.
+    1. With an optimizer that can skip on the device, it never waits for work queued since the
+       latest forward.
+    2. With any other optimizer it waits at most once per update.
     """
     found = subject.host_reads(updates, True)
     require(found == 0, "{} updates made the host wait {} times", updates, found)
