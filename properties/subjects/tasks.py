@@ -12,9 +12,25 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader, TensorDataset
 
+from spec.precision import Precision
 from spec.update import Phases
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
+
+
+def mean_square(outputs: Tensor, lifted: Batch) -> Tensor:
+    """Return a loss."""
+    return outputs.square().mean()
+
+
+def ones(count: int) -> list[Batch]:
+    """Return micro-batches that are all alike."""
+    return [(torch.ones(3, 2), torch.ones(3, 1))] * count
+
+
+def name_of(x: Tensor) -> str:
+    """Return the name of a tensor's dtype."""
+    return str(x.dtype).removeprefix("torch.")
 
 
 class Noting(ReduceLROnPlateau):
@@ -101,11 +117,11 @@ class Disturbed:
 
     def __init__(self, fails: bool) -> None:
         still = nn.Linear(2, 1)
-        self.model = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout(0.5), still)
+        self.layer = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout(0.5), still)
         still.eval()
         data = TensorDataset(torch.randn(6, 2), torch.randn(6, 1))
         self.loader: DataLoader[Any] = DataLoader(data, batch_size=3, shuffle=True)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.1)
+        self.optimizer = torch.optim.SGD(self.layer.parameters(), lr=0.1)
         self._fails = fails
 
     def loss(self, outputs: Tensor, lifted: Batch) -> Tensor:
@@ -121,19 +137,19 @@ class Disturbed:
     def _state(self) -> dict[str, str]:
         numpy: Any = sys.modules.get("numpy")
         return {
-            "parameters": repr([p.tolist() for p in self.model.parameters()]),
-            "gradients": repr([p.grad for p in self.model.parameters()]),
-            "buffers": repr([b.tolist() for b in self.model.buffers()]),
+            "parameters": repr([p.tolist() for p in self.layer.parameters()]),
+            "gradients": repr([p.grad for p in self.layer.parameters()]),
+            "buffers": repr([b.tolist() for b in self.layer.buffers()]),
             "torch": repr(torch.get_rng_state().tolist()),
             "cuda": repr(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else ""),
             "python": repr(random.getstate()),
             "numpy": repr(numpy.random.get_state()[1].tolist() if numpy else ""),
-            "modes": repr([m.training for m in self.model.modules()]),
+            "modes": repr([m.training for m in self.layer.modules()]),
         }
 
     def traces(self, validate: Callable[[], object]) -> tuple[str, ...]:
         """Return what a validation changes."""
-        for parameter in self.model.parameters():
+        for parameter in self.layer.parameters():
             parameter.grad = torch.ones_like(parameter)
         before, raised = self._state(), False
         try:
@@ -142,3 +158,64 @@ class Disturbed:
             raised = True
         after = self._state() | ({} if raised == self._fails else {"error": "swallowed"})
         return tuple(name for name, value in after.items() if before.get(name) != value)
+
+
+class Tasks:
+    """What trainers of torch modules show, each made by the package that a subclass is of."""
+
+    _trainer_of: Callable[..., Any]
+
+    def _scales(self, trainer: Any) -> bool:
+        """Tell whether a trainer scales its loss."""
+        raise NotImplementedError
+
+    def precision(self, dtype: str, option: str = "mixed_precision") -> Precision:
+        """Train under autocast, looking at dtypes."""
+        layer, forward, seen, inside = nn.Linear(2, 1), list[str](), list[str](), list[str]()
+        layer.register_forward_hook(lambda m, i, o: forward.append(name_of(o)))
+
+        def loss(outputs: Tensor, lifted: Batch) -> Tensor:
+            seen.extend(name_of(x) for x in (outputs, *lifted))
+            inside.append(name_of(torch.ones(2, 2) @ torch.ones(2, 2)))
+            return mean_square(outputs, lifted)
+
+        optimizer, options = torch.optim.SGD(layer.parameters(), lr=0.1), {option: True}
+        trainer = self._trainer_of(layer, optimizer, loss, ones(1), amp_dtype=dtype, **options)
+        trainer.fit()
+        return Precision(forward[0], tuple(seen), inside[0], self._scales(trainer))
+
+    def _fit(self, task: Window | Plateau, **options: Any) -> None:
+        given = task.layer, task.optimizer, task.loss, task.loader
+        self._trainer_of(*given, scheduler=task.scheduler, **options).fit()
+
+    def phases(self, micro_batches: int) -> Phases:
+        """Train one window."""
+        task = Window(micro_batches)
+        self._fit(task, gradient_accumulation_steps=micro_batches)
+        return task.phases()
+
+    def _rates(self, losses: Sequence[float], **options: Any) -> list[float]:
+        """Train under a scheduler that steps by what validations measure."""
+        task = Plateau(losses)
+        self._fit(task, max_epochs=len(losses), val_loader=task.validation, **options)
+        return task.scheduler.rates
+
+    def untrainable(self, case: str) -> None:
+        """Fit what cannot be trained."""
+        layer, batches = nn.Linear(2, 1), ones(0 if case == "empty loader" else 1)
+
+        def loss(outputs: Tensor, lifted: Batch) -> Tensor:
+            mean = outputs.mean()
+            return mean.detach() if case == "loss without gradient" else mean
+
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+        loader = iter(batches) if case == "exhausted loader" else batches
+        trainer = self._trainer_of(layer, optimizer, loss, loader, max_epochs=2)
+        trainer.fit()
+        trainer.fit()
+
+    def validation_traces(self, fails: bool) -> tuple[str, ...]:
+        """Validate."""
+        task = Disturbed(fails)
+        given = task.layer, task.optimizer, task.loss, task.loader
+        return task.traces(self._trainer_of(*given, val_loader=task.loader).validate)

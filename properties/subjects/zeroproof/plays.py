@@ -14,8 +14,9 @@ import torch.distributed as dist
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
+from properties.subjects.scripted import Pause
 from properties.subjects.zeroproof.ranks import in_new_process
-from properties.subjects.zeroproof.scripted import Pause, Session, numbered
+from properties.subjects.zeroproof.scripted import Session, numbered
 from spec.runs import Event, Plan, Trace
 
 

@@ -2,42 +2,35 @@
 
 from __future__ import annotations
 
-import inspect
-import math
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
-from properties.subjects.tasks import Disturbed, Plateau, Window
+from properties.subjects.scripted import Reporting
+from properties.subjects.tasks import Batch, Tasks
 from properties.subjects.zeroproof.plays import played
 from properties.subjects.zeroproof.ranks import on_ranks, share
 from properties.subjects.zeroproof.reads import HostReads
-from properties.subjects.zeroproof.scripted import (
-    Batch,
-    Loader,
-    Scripted,
-    Session,
-    config_of,
-)
+from properties.subjects.zeroproof.scripted import Session, trainer_of
 from properties.subjects.zeroproof.unchecked import unchecked
-from spec.epochs import OFFERED, Call
-from spec.logs import Hooked
-from spec.precision import Precision
 from spec.runs import MicroBatch, Plan, Trace
-from spec.update import Phases
 from zeroproof.losses import SCMTrainingLoss
 from zeroproof.training.stopping import CoverageStop
-from zeroproof.training.trainer import SCMTrainer, TrainingConfig
+from zeroproof.training.trainer import SCMTrainer
 
 
-class ZeroProofTraining:
+class ZeroProofTraining(Tasks, Reporting):
     """``SCMTrainer``."""
+
+    _trainer_of = staticmethod(trainer_of)
+    _session = staticmethod(Session)
 
     def watch(
         self, coverages: Sequence[float | None], threshold: float, patience: int
@@ -88,90 +81,34 @@ class ZeroProofTraining:
 
         on_ranks(train, ranks)
 
-    def precision(self, dtype: str, option: str = "mixed_precision") -> Precision:
-        """Train a linear layer, looking at dtypes."""
-        layer, forward, seen, inside = nn.Linear(2, 1), list[str](), list[str](), list[str]()
-        layer.register_forward_hook(lambda m, i, o: forward.append(_name(o)))
-
-        def loss(outputs: Tensor, lifted: Batch) -> Tensor:
-            seen.extend(_name(x) for x in (outputs, *lifted))
-            inside.append(_name(torch.ones(2, 2) @ torch.ones(2, 2)))
-            return outputs.square().mean()
-
-        config: dict[str, Any] = {option: True, "amp_dtype": dtype}
-        trainer = SCMTrainer(
-            layer,
-            torch.optim.SGD(layer.parameters(), lr=0.1),
-            loss,
-            [(torch.ones(3, 2), torch.ones(3, 1))],
-            config=TrainingConfig(max_epochs=1, **config),
-        )
-        trainer.fit()
-        scaled = trainer.state_dict()["scale"] is not None
-        return Precision(forward[0], tuple(seen), inside[0], scaled)
-
-    def phases(self, micro_batches: int) -> Phases:
-        """Train one window."""
-        task = Window(micro_batches)
-        config = TrainingConfig(max_epochs=1, gradient_accumulation_steps=micro_batches)
-        given = task.layer, task.optimizer, task.loss, task.loader
-        SCMTrainer(*given, scheduler=task.scheduler, config=config).fit()
-        return task.phases()
+    def _scales(self, trainer: SCMTrainer) -> bool:
+        return trainer.state_dict()["scale"] is not None
 
     def watched(self, losses: Sequence[float]) -> list[float]:
         """Train under a scheduler that steps after validations."""
-        task = Plateau(losses)
-        config = TrainingConfig(
-            max_epochs=len(losses), val_loader=task.validation, scheduler_step="val"
-        )
-        given = task.layer, task.optimizer, task.loss, task.loader
-        SCMTrainer(*given, scheduler=task.scheduler, config=config).fit()
-        return task.scheduler.rates
-
-    def untrainable(self, case: str) -> None:
-        """Fit what cannot be trained."""
-        layer = nn.Linear(2, 1)
-        batches = [] if case == "empty loader" else [(torch.ones(3, 2), torch.ones(3, 1))]
-
-        def loss(outputs: Tensor, lifted: Batch) -> Tensor:
-            mean = outputs.mean()
-            return mean.detach() if case == "loss without gradient" else mean
-
-        trainer = SCMTrainer(
-            layer,
-            torch.optim.SGD(layer.parameters(), lr=0.1),
-            loss,
-            iter(batches) if case == "exhausted loader" else batches,
-            config=TrainingConfig(max_epochs=2),
-        )
-        trainer.fit()
-        trainer.fit()
+        return self._rates(losses, scheduler_step="val")
 
     def host_reads(self, updates: int, skips_on_device: bool) -> int:
         """Count what makes the host wait, also with float16's loss scale."""
         layer = nn.Linear(2, 2)
         optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, fused=skips_on_device)
         reads, losses = HostReads(layer), SCMTrainingLoss()
-        config = TrainingConfig(
-            max_epochs=1,
-            mixed_precision=True,
-            log_hook=lambda record: None,
-            max_grad_norm=1.0,
-            tau_train_max=0.5,
-        )
 
         class Ends(list[Batch]):
             def __iter__(self) -> Iterator[Batch]:
                 yield from super().__iter__()
                 reads.end()
 
-        trainer = SCMTrainer(
+        trainer = trainer_of(
             layer,
             optimizer,
             lambda outputs, lifted, tau: losses((outputs, 2 * outputs), lifted, tau=tau),
             Ends([(torch.ones(3, 2), torch.ones(3, 2))] * updates),
-            scheduler=torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: 0.5**k),
-            config=config,
+            LambdaLR(optimizer, lambda k: 0.5**k),
+            mixed_precision=True,
+            log_hook=lambda record: None,
+            max_grad_norm=1.0,
+            tau_train_max=0.5,
         )
         trainer.window.skips_on_device = skips_on_device  # as on CUDA
         with reads:
@@ -180,59 +117,5 @@ class ZeroProofTraining:
 
     def validation_traces(self, fails: bool) -> tuple[str, ...]:
         """Validate."""
-        task = Disturbed(fails)
-        config = TrainingConfig(val_loader=task.loader)
-        trainer = SCMTrainer(task.model, task.optimizer, task.loss, task.loader, config=config)
         with unchecked():  # as in train
-            return task.traces(trainer.validate)
-
-    def hook_types(self, plan: Plan) -> list[Mapping[str, type]]:
-        """Fit, and look at what the hook gets."""
-        session = Session(plan, 0, len(plan.epochs))
-        session.fit()
-        records = [event.values for event in session.events if event.kind in ("log", "validate")]
-        return [{name: type(value) for name, value in record.items()} for record in records]
-
-    def raising_hook(self, plan: Plan, record: int) -> Hooked:
-        """Fit with a hook that raises."""
-        session, got = Session(plan, 0, len(plan.epochs)), list[dict[str, float]]()
-
-        def hook(metrics: dict[str, float]) -> None:
-            got.append(metrics)
-            if len(got) > record:
-                raise KeyError(record)
-
-        session.trainer.log._hook = hook
-        try:
-            session.trainer.fit()
-        except Exception as error:
-            return Hooked(type(error).__name__, len(got))
-        return Hooked("", len(got))
-
-    def loss_arguments(self, accepts: Sequence[str], plan: Plan) -> list[Call]:
-        """Fit with a loss of that signature."""
-        model, calls = Scripted(), list[Call]()
-
-        def loss(outputs: Batch, lifted: Batch, **given: Any) -> Tensor:
-            plain = {k: v.tolist() if isinstance(v, Tensor) else v for k, v in given.items()}
-            Y_n, Y_d = (part.tolist() for part in lifted)
-            calls.append(Call(not model.training, (Y_n, Y_d), plain))
-            return outputs[0].mean()
-
-        kind = inspect.Parameter.KEYWORD_ONLY
-        positional = list(inspect.signature(loss).parameters.values())[:2]
-        keywords = [inspect.Parameter(name, kind) for name in OFFERED if name in accepts]
-        loss.__signature__ = inspect.Signature([*positional, *keywords])  # type: ignore[attr-defined]
-        trainer = SCMTrainer(
-            model,
-            torch.optim.SGD(model.parameters(), lr=0.1),
-            loss,
-            Loader(plan.epochs, math.inf),
-            config=config_of(plan, max_epochs=len(plan.epochs)),
-        )
-        trainer.fit()
-        return calls
-
-
-def _name(x: Tensor) -> str:
-    return str(x.dtype).removeprefix("torch.")
+            return super().validation_traces(fails)

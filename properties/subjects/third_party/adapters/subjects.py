@@ -11,7 +11,7 @@ import torch
 
 from properties.assertions import Unsupported
 from properties.subjects.third_party.adapters.bottom import PublicBottom
-from properties.subjects.third_party.adapters.checkpoints import PublicCheckpoints, training
+from properties.subjects.third_party.adapters.checkpoints import PublicCheckpoints
 from properties.subjects.third_party.adapters.coverage import (
     OneCoverage,
     PublicCoverage,
@@ -26,7 +26,7 @@ from properties.subjects.third_party.adapters.losses import PublicLosses
 from properties.subjects.third_party.adapters.policies import LAYER, PublicPolicies, autodiff
 from properties.subjects.third_party.adapters.reports import PublicReports
 from properties.subjects.third_party.adapters.targets import Targets
-from properties.subjects.third_party.adapters.training import SMALLEST
+from properties.subjects.third_party.adapters.training import SMALLEST, training
 from properties.subjects.third_party.adapters.updates import PublicUpdates
 from properties.tensors import to_tensor
 from spec.coverage import Timed

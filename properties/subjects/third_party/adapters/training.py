@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from properties.assertions import Unsupported
+from properties.subjects import scripted
+from properties.subjects.scripted import Pause
+from properties.subjects.tasks import Batch
 from properties.subjects.third_party.adapters.coverage import Thresholds, share
 from spec.runs import Epoch, Event, Kind, MicroBatch, Plan
 
@@ -24,49 +26,15 @@ RENAMED = {"val_tau_eval": "val_tau"}
 SMALLEST = 5e-324
 """The threshold nearest to 0."""
 
-Batch = tuple[Tensor, Tensor]
-Hook = Callable[[Mapping[str, Any]], None]
 
-
-class Scripted(nn.Module):
-    """Tuples of ``w·slope`` and 1, or 0 where the inputs say so."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.w = nn.Parameter(torch.ones((), dtype=torch.float64))
-
-    def forward(self, x: Tensor) -> Batch:
-        """Return ``(P, Q)``."""
-        return self.w * x[:, 0], x[:, 1]
-
-
-class Own(nn.Module):
-    """The mean of the numerators, plus ``v·slope``, with the faults that the inputs ask for."""
-
-    def __init__(self, called: Callable[[float], None]) -> None:
-        super().__init__()
-        self.v = nn.Parameter(torch.zeros((), dtype=torch.float64))
-        self.called = called
-
-    def forward(
-        self, outputs: Batch, lifted: Batch, *, inputs: Tensor, tau: float, **others: Any
-    ) -> Tensor:
-        """Return the loss of a micro-batch."""
-        self.called(tau)
-        value = outputs[0].mean()
-        weight: float = others.get("loss_weights", {"fit": 1.0})["fit"]
-        loss: Tensor = (value + self.v * inputs[0, 0]) * weight
-        if inputs[0, 2] == 1:
-            return loss * math.nan
-        if inputs[0, 2] == 2:
-            return loss + (value - value.detach()).square().sqrt()  # 0, whose slope is ∞ · 0
-        return loss
-
-
-def tensors(batch: MicroBatch) -> Batch:
-    """Return a micro-batch as a loader yields it."""
-    inputs, targets = batch.inputs, batch.targets
-    return torch.tensor(inputs, dtype=torch.float64), torch.tensor(targets, dtype=torch.float64)
+def trainer_of(
+    model: Any, optimizer: Any, loss: Any, loader: Any, scheduler: Any = None, **options: Any
+) -> Any:
+    """Return a trainer of one epoch, if no options say how many; a dtype is told by its name."""
+    if "amp_dtype" in options:
+        options["amp_dtype"] = getattr(torch, options["amp_dtype"])
+    config = training.TrainingConfig(**options)
+    return training.SCMTrainer(model, optimizer, loss, loader, scheduler=scheduler, config=config)
 
 
 def curriculum(weights: Sequence[float]) -> Any:
@@ -75,25 +43,22 @@ def curriculum(weights: Sequence[float]) -> Any:
     return training.LossWeightsCurriculum({"fit": ramp(0.0, 0.0)}) if weights else None
 
 
-class Pause(Exception):
-    """There is no further epoch for now."""
-
-
-class Loader:
-    """Yields an epoch each time it is asked, and knows where in the plan it is."""
+class Loader(scripted.Loader):
+    """A loader that knows where in the plan it is."""
 
     def __init__(self, epochs: Sequence[Epoch], first: int, last: int) -> None:
-        self.epochs, self.next, self.last = epochs, first, last
-        self.micro_step = sum(map(len, epochs[:first])) - 1
+        super().__init__(epochs[first:last], math.inf)
+        self.last, self.micro_step = last, sum(map(len, epochs[:first])) - 1
 
-    def __iter__(self) -> Iterator[Batch]:
-        if self.next == self.last:
-            raise Pause
-        self.next += 1
-        for batch in self.epochs[self.next - 1]:
-            self.micro_step += 1
-            self.batch = batch
-            yield tensors(batch)
+    @property
+    def next(self) -> int:
+        """The number of the epoch that comes next."""
+        return self.last - len(self.epochs)
+
+    def made(self, batch: MicroBatch) -> Batch:
+        """Note a micro-batch."""
+        self.micro_step, self.batch = self.micro_step + 1, batch
+        return super().made(batch)
 
     def unreported(self, tau: float) -> dict[str, float]:
         """Return the entries of a record that the trainer does not claim to make.
@@ -151,65 +116,31 @@ class Run:
         return [event for event in self.events if event.kind in kinds]
 
 
-class Session:
+class Session(scripted.Session):
     """A trainer of a plan's epochs, and what it was seen to do.
 
     It would train for one epoch more: if it ends before that, it has stopped. Who wants a run to
-    be repeatable seeds torch, for the thresholds come from there. A loss may replace the plan's.
+    be repeatable seeds torch, for the thresholds come from there.
     """
 
-    def __init__(
-        self, plan: Plan, first: int, last: int, ends: Mapping[str, float], *,
-        hook: Hook | None = None, loss: Any = None,
-    ) -> None:  # fmt: skip
+    _trainer_of = staticmethod(trainer_of)
+    loader: Loader
+
+    def __init__(self, plan: Plan, first: int, last: int, **options: Any) -> None:
         torch.manual_seed(plan.seed)
-        self.events, self.taus = list[Event](), set[float]()
-        self.model, self.loss = Scripted(), Own(self._called)
-        groups = [*self.model.parameters(), *(self.loss.parameters() if plan.own_parameter else ())]
-        rate = torch.tensor(1 / 8, dtype=torch.float64) if plan.tensor_rate else 1 / 8
-        self.optimizer = torch.optim.SGD(groups, lr=rate, momentum=plan.momentum)
-        self.optimizer.register_step_post_hook(lambda *_: self._updated())
-        if plan.stale:
-            for parameter in groups:
-                parameter.grad = torch.ones_like(parameter)
-        precision, _, switch = plan.precision.partition(" ")
-        self.loader = Loader(plan.epochs, first, last)
-        self.trainer = training.SCMTrainer(
-            self.model,
-            self.optimizer,
-            loss or self.loss,
-            self.loader,
-            scheduler=torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda k: 0.5**k),
-            config=training.TrainingConfig(
-                max_epochs=len(plan.epochs) + 1,
-                gradient_accumulation_steps=plan.accumulation,
-                coverage_threshold=plan.threshold,
-                coverage_patience=plan.patience,
-                val_loader=[tensors(batch) for batch in plan.validation] or None,
-                loss_curriculum=curriculum(plan.weights),
-                log_hook=hook or self._logged,
-                mixed_precision=bool(precision) and not switch,
-                amp_dtype=getattr(torch, precision or "float16"),
-                **ends,
-            ),
-        )
+        own = {"max_epochs": len(plan.epochs) + 1, "loss_curriculum": curriculum(plan.weights)}
+        loader = Loader(plan.epochs, first, last)
+        super().__init__(plan, loader, projective=True, **own | options)
 
-    def _called(self, tau: float) -> None:
-        if self.model.training:
-            self.events.append(Event("draw", {"tau": tau}))
-        else:
-            self.taus.add(tau)
+    def _called(self, tau: float, training: bool) -> None:
+        super()._called(tau, self.model.training)  # for the loss's own mode is never set
 
-    def _updated(self) -> None:
-        values = {"w": self.model.w.item(), "v": self.loss.v.item()}
-        step = {"global_step": float(self.trainer.global_step)}
-        self.events.append(Event("update", values | step))
+    def _step(self) -> float:
+        return float(self.trainer.global_step)
 
-    def _logged(self, record: Mapping[str, Any]) -> None:
+    def _logged(self, record: dict[str, float]) -> None:
         if "val_loss" in record:
-            tau = self.taus.pop() if len(self.taus) == 1 else math.nan
-            self.events.append(Event("validate", Told(told(record) | {"loss_tau": tau})))
-            self.taus.clear()
+            self._validated(told(record))
         else:
             unreported = self.loader.unreported(record["tau_train"])
             self.events.append(Event("log", Told(told(record) | unreported)))
@@ -246,7 +177,7 @@ class PublicTraining(Thresholds):
         What is ⊥ in a plan is so at any threshold, also at 0, which COV-1 is about.
         """
         ends = [max(end, SMALLEST) for end in (plan.tau_min, plan.tau_max)]
-        return Session(plan, first, last, self._ends(*ends), **options)
+        return Session(plan, first, last, **self._ends(*ends), **options)
 
     def train(self, plan: Plan) -> Run:
         """Fit, in as many trainers as there are interrupts."""

@@ -1,0 +1,243 @@
+"""Trainers that play a plan: a model, a loss and a loader that do what it says."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from properties.subjects.tasks import Batch
+from spec.epochs import OFFERED, Call
+from spec.logs import Hooked
+from spec.runs import Event, MicroBatch, Plan
+
+try:
+    import numpy
+except ImportError:  # which torch does without
+    numpy = None  # type: ignore[assignment]
+
+OVERFLOW = 2.0**12
+
+
+def seed_everything(seed: int) -> None:
+    """Seed all global generators."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    if numpy is not None:
+        numpy.random.seed(seed % 2**32)
+
+
+class Scripted(nn.Module):
+    """``w·slope``, as tuples with the ``|Q|`` of the inputs, or as values with a mask of ⊥."""
+
+    def __init__(self, *, projective: bool = False, noisy: bool = False) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.ones((), dtype=torch.float64))
+        self.projective, self.noisy = projective, noisy
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return tuples, or values and their mask."""
+        value: Tensor = self.w * x[:, 0]
+        if self.noisy:
+            value = value * (1 + torch.rand(()))
+        return value, x[:, 1] if self.projective else x[:, 1] == 0
+
+
+class _Overflow(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0].masked_fill(gradients[0].abs() > OVERFLOW, math.inf)
+
+
+class Own(nn.Module):
+    """The mean of the values, plus ``v·slope``, with the faults that the inputs ask for."""
+
+    def __init__(self, watched: Callable[[float, bool], None], *, noisy: bool = False) -> None:
+        super().__init__()
+        self.v = nn.Parameter(torch.zeros((), dtype=torch.float64))
+        self.watched, self.noisy = watched, noisy
+
+    def forward(
+        self,
+        outputs: Batch,
+        lifted: Batch,
+        *,
+        inputs: Tensor,
+        tau: float | Tensor,
+        loss_weights: dict[str, Any] | None = None,
+    ) -> Tensor:
+        """Return the loss of a micro-batch."""
+        self.watched(float(tau), self.training)
+        value = outputs[0].mean()
+        loss: Tensor = (value + self.v * inputs[0, 0]) * (loss_weights or {"fit": 1.0})["fit"]
+        if self.noisy:
+            loss = loss * (1 + random.random())
+            loss = loss * (1 + (numpy.random.random() if numpy is not None else 0.0))
+        if inputs[0, 2] == 1:
+            return loss * math.nan
+        if inputs[0, 2] == 2:
+            return loss + (value - value.detach()).square().sqrt()  # 0, whose slope is ∞ · 0
+        overflowing: Tensor = _Overflow.apply(loss)  # type: ignore[no-untyped-call]
+        return overflowing if inputs[0, 2] == 3 else loss
+
+
+def tensors(batch: MicroBatch) -> Batch:
+    """Return a micro-batch as a loader yields it."""
+    inputs, targets = batch.inputs, batch.targets
+    return torch.tensor(inputs, dtype=torch.float64), torch.tensor(targets, dtype=torch.float64)
+
+
+class Pause(Exception):
+    """There is no further epoch for now."""
+
+
+class Loader:
+    """Yields the next epoch each time it is asked; None in its place is a Ctrl-C.
+
+    It pauses before the epoch that it does not have, and after a number of micro-batches.
+    """
+
+    def __init__(
+        self, epochs: Sequence[Sequence[MicroBatch | None]], most: float, *, shuffle: bool = False
+    ) -> None:
+        self.epochs, self.left, self.shuffle = list(epochs), most, shuffle
+        self.epochs_set: dict[int, None] = {}
+
+    def __len__(self) -> int:
+        return len(self.epochs[0]) if self.epochs else 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Note the epoch."""
+        self.epochs_set[epoch] = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        if not self.epochs:
+            raise Pause
+        batches = list(self.epochs.pop(0))
+        if self.shuffle:
+            batches = [batches[i] for i in torch.randperm(len(batches)).tolist()]
+        for batch in batches:
+            if not self.left:
+                raise Pause
+            if batch is None:
+                raise KeyboardInterrupt
+            self.left -= 1
+            yield self.made(batch)
+
+    def made(self, batch: MicroBatch) -> Batch:
+        """Return what is yielded."""
+        return tensors(batch)
+
+
+class Session:
+    """A trainer of a plan, and what it was seen to do.
+
+    A loss may replace the plan's; the options are more of the trainer's.
+    """
+
+    _trainer_of: Callable[..., Any]
+
+    def __init__(
+        self, plan: Plan, loader: Loader, *, projective: bool, loss: Any = None, **options: Any
+    ) -> None:
+        self.events, self.taus = list[Event](), set[float]()
+        self.model = Scripted(projective=projective, noisy=plan.random)
+        self.loss, self.loader = Own(self._called, noisy=plan.random), loader
+        groups = [*self.model.parameters(), *(self.loss.parameters() if plan.own_parameter else ())]
+        rate = torch.tensor(1 / 8, dtype=torch.float64) if plan.tensor_rate else 1 / 8
+        self.optimizer = torch.optim.SGD(groups, lr=rate, momentum=plan.momentum)
+        self.optimizer.register_step_post_hook(lambda *_: self._updated())
+        if plan.stale:
+            for parameter in groups:
+                parameter.grad = torch.ones_like(parameter)
+        precision, _, switch = plan.precision.partition(" ")
+        own = {
+            "gradient_accumulation_steps": plan.accumulation,
+            "coverage_threshold": plan.threshold,
+            "coverage_patience": plan.patience,
+            "val_loader": [tensors(batch) for batch in plan.validation] or None,
+            "log_hook": self._logged,
+            "mixed_precision": bool(precision) and not switch,
+            "amp_dtype": precision or "float16",
+        }
+        given = self.model, self.optimizer, loss or self.loss, loader
+        scheduler = LambdaLR(self.optimizer, lambda k: 0.5**k)
+        self.trainer = self._trainer_of(*given, scheduler=scheduler, **own | options)
+
+    def _called(self, tau: float, training: bool) -> None:
+        if training:
+            self.events.append(Event("draw", {"tau": tau}))
+        else:
+            self.taus.add(tau)
+
+    def _step(self) -> float:
+        """Return the number of an update that was just made, if the trainer knows it by now."""
+        return math.nan
+
+    def _updated(self) -> None:
+        values = {"w": self.model.w.item(), "v": self.loss.v.item(), "global_step": self._step()}
+        self.events.append(Event("update", values))
+
+    def _logged(self, record: dict[str, float]) -> None:
+        raise NotImplementedError
+
+    def _validated(self, record: dict[str, float]) -> None:
+        tau = self.taus.pop() if len(self.taus) == 1 else math.nan
+        self.events.append(Event("validate", type(record)(record, loss_tau=tau)))
+        self.taus.clear()
+
+
+class Reporting:
+    """What trainers tell their hook and their loss, in sessions that a subclass makes."""
+
+    _renamed: Mapping[str, str] = {}
+    _session: Callable[..., Any]
+
+    def hook_types(self, plan: Plan) -> list[Mapping[str, type]]:
+        """Fit, and look at what the hook gets."""
+        records: list[Mapping[str, Any]] = []
+        self._session(plan, 0, len(plan.epochs), log_hook=records.append).fit()
+        return [{self._renamed.get(n, n): type(value) for n, value in r.items()} for r in records]
+
+    def raising_hook(self, plan: Plan, record: int) -> Hooked:
+        """Fit with a hook that raises."""
+        got: list[Mapping[str, Any]] = []
+
+        def hook(metrics: Mapping[str, Any]) -> None:
+            got.append(metrics)
+            if len(got) > record:
+                raise KeyError(record)
+
+        try:
+            self._session(plan, 0, len(plan.epochs), log_hook=hook).fit()
+        except Exception as error:
+            return Hooked(type(error).__name__, len(got))
+        return Hooked("", len(got))
+
+    def loss_arguments(self, accepts: Sequence[str], plan: Plan) -> list[Call]:
+        """Fit with a loss of that signature."""
+        calls = list[Call]()
+
+        def loss(outputs: Batch, lifted: Batch, **given: Any) -> Tensor:
+            plain = {k: v.tolist() if isinstance(v, Tensor) else v for k, v in given.items()}
+            Y_n, Y_d = (part.tolist() for part in lifted)
+            calls.append(Call(not session.model.training, (Y_n, Y_d), plain))
+            return outputs[0].mean()
+
+        kind = inspect.Parameter.KEYWORD_ONLY
+        positional = list(inspect.signature(loss).parameters.values())[:2]
+        keywords = [inspect.Parameter(name, kind) for name in OFFERED if name in accepts]
+        loss.__signature__ = inspect.Signature([*positional, *keywords])  # type: ignore[attr-defined]
+        session = self._session(plan, 0, len(plan.epochs), loss=loss)
+        session.fit()
+        return calls
