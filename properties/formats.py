@@ -8,6 +8,11 @@ from functools import cache
 
 from spec import Array
 
+HALVES = ("float16", "bfloat16")
+EIGHTHS = ("float8_e5m2", "float8_e4m3fn")
+# In which 8-bit numbers are held, since torch, as most libraries, has no arithmetic in these.
+WIDER = (*HALVES, "float32")
+
 
 def _float16(bits: int) -> float:
     (value,) = struct.unpack("<e", bits.to_bytes(2, "little"))

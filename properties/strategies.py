@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import TypeVar
 
 from hypothesis import strategies as st
 
 from spec import Array
 from spec.bottom import FORMATS, Bottom, round_to
 
+T = TypeVar("T")
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 SHAPES: tuple[tuple[int, ...], ...] = (
     (0,), (), (1,), (2,), (5,), (9,), (3, 0), (1, 1), (3, 2), (2, 5), (2, 1, 3),
@@ -86,14 +88,13 @@ def several(
     dtype, shape = draw(dtypes, label="dtype"), draw(shapes, label="shape")
     elements = numbers(dtype, singular=singular)
     return [
-        Array(tuple(draw(_lists(elements, shape))), shape, dtype, draw(layouts))
+        Array(tuple(draw(lists(elements, shape))), shape, dtype, draw(layouts))
         for _ in range(count)
     ]
 
 
-def _lists(
-    elements: st.SearchStrategy[float], shape: Sequence[int]
-) -> st.SearchStrategy[list[float]]:
+def lists(elements: st.SearchStrategy[T], shape: Sequence[int]) -> st.SearchStrategy[list[T]]:
+    """Elements for a shape."""
     size = math.prod(shape)
     return st.lists(elements, min_size=size, max_size=size)
 
@@ -107,13 +108,12 @@ def labels(
     """Draw targets, a good part of them singular."""
     dtype, shape = draw(dtypes, label="dtype"), draw(shapes, label="shape")
     one = st.one_of(numbers(dtype), singular_numbers, st.just(1.0))
-    return Array(tuple(draw(_lists(one, shape))), shape, dtype, draw(layouts))
+    return Array(tuple(draw(lists(one, shape))), shape, dtype, draw(layouts))
 
 
 def masks(shape: Sequence[int]) -> st.SearchStrategy[tuple[bool, ...]]:
     """Flags for each element of a shape."""
-    size = math.prod(shape)
-    return st.lists(st.booleans(), min_size=size, max_size=size).map(tuple)
+    return lists(st.booleans(), shape).map(tuple)
 
 
 def picks(x: Array) -> st.SearchStrategy[list[int]]:

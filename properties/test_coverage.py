@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
-from properties.formats import every, pairs
+from properties.formats import EIGHTHS, HALVES, WIDER, every, pairs
 from properties.strategies import (
     DTYPES,
     FLAGS,
@@ -26,7 +26,6 @@ from spec import Array
 from spec.coverage import FORMS, Covers, Monitors, Predicted, Timed
 from spec.formats import FORMATS, nearest
 
-HALVES = ("float16", "bfloat16")
 any_form = st.sampled_from(FORMS)
 
 
@@ -115,18 +114,14 @@ def test_COV_2_by_sample(subject: Covers, batch: Predicted, tau: float) -> None:
     assert_clause("COV-2", subject, batch, tau)
 
 
-@given(epochs)
-@example(UNEQUAL)
-@example(OWN_TAU)
-@example(WIDE_TARGETS)
-@example([*UNEQUAL, (NO_OUTPUTS, 1e-4)])
-def test_COV_3_pooled(subject: Covers, epoch: list[Timed]) -> None:
-    assert_clause("COV-3", subject, epoch)
-
-
-@given(epochs)
-def test_COV_4_in_range(subject: Covers, epoch: list[Timed]) -> None:
-    assert_clause("COV-4", subject, epoch)
+@pytest.mark.parametrize("id", ["COV-3", "COV-4"])
+@given(epoch=epochs)
+@example(epoch=UNEQUAL)
+@example(epoch=OWN_TAU)
+@example(epoch=WIDE_TARGETS)
+@example(epoch=[*UNEQUAL, (NO_OUTPUTS, 1e-4)])
+def test_COV_3_and_4_of_epochs(subject: Covers, id: str, epoch: list[Timed]) -> None:
+    assert_clause(id, subject, epoch)
 
 
 @given(epochs)
@@ -145,7 +140,6 @@ def test_STOP_6_monitored(subject: Monitors, epoch: list[Timed]) -> None:
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("form", FORMS)
 def test_COV_1_everywhere(subject: Covers, form: str, dtype: str) -> None:
-    """All values of the half-precision formats, as values and as denominators."""
     x = every(dtype)
     flags = x.with_values([float(index % 3 == 0) for index in range(len(x.values))])
     parts = [(x, flags)]
@@ -158,9 +152,8 @@ def test_COV_1_everywhere(subject: Covers, form: str, dtype: str) -> None:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
-@pytest.mark.parametrize("format", ["float8_e5m2", "float8_e4m3fn"])
+@pytest.mark.parametrize("dtype", WIDER)
+@pytest.mark.parametrize("format", EIGHTHS)
 def test_COV_1_at_every_pair(subject: Covers, format: str, dtype: str) -> None:
-    """All pairs of 8-bit numbers, held in wider dtypes: no library computes with 8 bits."""
     P, Q = pairs(format, dtype)
     assert_clause("COV-1", subject, Predicted("tuple", P, Q, Q), 0.0625)

@@ -12,7 +12,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
-from properties.formats import every, pairs
+from properties.formats import EIGHTHS, HALVES, WIDER, every, pairs
 from properties.strategies import DTYPES, several, taus
 from properties.subjects.exact import Exact
 from spec import Array
@@ -20,9 +20,7 @@ from spec.decoding import Decodes, Tuples
 from spec.formats import FORMATS, nearest
 from spec.quotients import Gauge
 
-HALVES = ("float16", "bfloat16")
-EIGHTHS = ("float8_e5m2", "float8_e4m3fn")
-WIDER = ("float16", "bfloat16", "float32")
+CLAUSES = ("DEC-1", "DEC-2", "DEC-3")
 TINY = 2.0**-24
 gauges = st.sampled_from(get_args(Gauge))
 
@@ -50,19 +48,22 @@ NO_TUPLE = Tuples(Array.of([0.0, 3.0]), Array.of([0.0, 0.0]), 0.0, 0.5, "unit")
 LARGE, SMALL = Array.of([2.0**126] * 2, "float32"), Array.of([2.0**-10, 1.0], "float32")
 OVERFLOWS = Tuples(LARGE, SMALL, 1e-4, 2.0)
 SHORT_ZERO = Tuples(Array.of([0.0]), Array.of([0.125]), 0.5, 0.5, "unit")
+EXACTLY = Tuples(Array.of([1.0] * 2, "float32"), Array.of([0.5, 0.75], "float32"), 0.5, 0.75)
 TRIANGLE = Tuples(Array.of([3.0], "float32"), Array.of([4.0], "float32"), 0.1, 0.8, "unit")
 
 
-@given(cases())
-@example(AT)
-@example(BELOW)
-@example(ROUNDS_DOWN)
-@example(ZEROS)
-@example(NO_TUPLE)
-@example(TRIANGLE)
-@example(OVERFLOWS)
-def test_DEC_1_value_or_bottom(subject: Decodes, case: Tuples) -> None:
-    assert_clause("DEC-1", subject, case)
+@pytest.mark.parametrize("id", CLAUSES)
+@given(case=cases())
+@example(case=AT)
+@example(case=BELOW)
+@example(case=ROUNDS_DOWN)
+@example(case=ZEROS)
+@example(case=NO_TUPLE)
+@example(case=TRIANGLE)
+@example(case=OVERFLOWS)
+@example(case=EXACTLY)
+def test_DEC_1_to_3_of_tuples(subject: Decodes, id: str, case: Tuples) -> None:
+    assert_clause(id, subject, case)
 
 
 @given(st.sampled_from(DTYPES), st.sampled_from([0.0, 1e-9, 1e-300, 5e-324]))
@@ -70,18 +71,6 @@ def test_DEC_1_threshold_below_the_dtype(subject: Decodes, dtype: str, tau: floa
     step = float(FORMATS[dtype].epsilon * FORMATS[dtype].smallest_normal)
     Q = Array.of([0.0, -0.0, step, -step, 1.0], dtype)
     assert_clause("DEC-1", subject, Tuples(Q, Q, tau, tau))
-
-
-@given(cases())
-@example(OVERFLOWS)
-@example(Tuples(Array.of([1.0] * 2, "float32"), Array.of([0.5, 0.75], "float32"), 0.5, 0.75))
-def test_DEC_2_gap(subject: Decodes, case: Tuples) -> None:
-    assert_clause("DEC-2", subject, case)
-
-
-@given(cases())
-def test_DEC_3_antipodal(subject: Decodes, case: Tuples) -> None:
-    assert_clause("DEC-3", subject, case)
 
 
 def scalable(case: Tuples, factor: float) -> bool:
@@ -190,10 +179,9 @@ def thinned(subject: Decodes, case: Tuples) -> Tuples:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("dtype", HALVES)
 def test_DEC_1_to_5_at_every_number(subject: Decodes, dtype: str) -> None:
-    """All values of the half-precision formats, as denominators and as numerators."""
     for whole in everywhere(every(dtype)):
         case = thinned(subject, whole)
-        for clause in ("DEC-1", "DEC-2", "DEC-3"):
+        for clause in CLAUSES:
             assert_clause(clause, subject, case)
         assert_clause("DEC-5", subject, case, 2 * case.tau_train)
 
@@ -201,7 +189,6 @@ def test_DEC_1_to_5_at_every_number(subject: Decodes, dtype: str) -> None:
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("dtype", HALVES)
 def test_POL_10_at_every_denominator(subject: Decodes, dtype: str) -> None:
-    """All values of the half-precision formats as denominators."""
     Q = every(dtype)
     case = Tuples(Array.full(-3.0, like=Q), Q, 0.0625, 0.5)
     assert_clause("POL-10", subject, thinned(subject, case))
@@ -211,7 +198,6 @@ def test_POL_10_at_every_denominator(subject: Decodes, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", WIDER)
 @pytest.mark.parametrize("format", EIGHTHS)
 def test_DEC_1_to_3_at_every_pair(subject: Decodes, format: str, dtype: str) -> None:
-    """All pairs of 8-bit numbers, held in wider dtypes: no library computes with 8 bits."""
     case = thinned(subject, Tuples(*pairs(format, dtype), 0.0625, 0.5))
-    for clause in ("DEC-1", "DEC-2", "DEC-3"):
+    for clause in CLAUSES:
         assert_clause(clause, subject, case)

@@ -7,51 +7,21 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
-from properties.formats import every
+from properties.formats import HALVES, every
 from properties.strategies import FLAGS, TELLING, dtypes, labels, picks
 from properties.test_coverage import batches
 from spec import Array
 from spec.coverage import Predicted
 from spec.lifting import INTEGERS, UNLIFTABLE, Lifts
 
-HALVES = ("float16", "bfloat16")
-CLAUSES_OF_ONE_ELEMENT = ("LIFT-1", "LIFT-2", "LIFT-3", "LIFT-4", "LIFT-5")
+OF_ONE_ELEMENT = ("LIFT-1", "LIFT-2", "LIFT-3", "LIFT-4", "LIFT-5")
 
 
-@given(labels())
-@example(TELLING)
-def test_LIFT_1_finite(subject: Lifts, y: Array) -> None:
-    assert_clause("LIFT-1", subject, y)
-
-
-@given(labels())
-@example(TELLING)
-def test_LIFT_2_infinite(subject: Lifts, y: Array) -> None:
-    assert_clause("LIFT-2", subject, y)
-
-
-@given(labels())
-@example(TELLING)
-def test_LIFT_3_unoriented(subject: Lifts, y: Array) -> None:
-    assert_clause("LIFT-3", subject, y)
-
-
-@given(labels())
-@example(TELLING)
-def test_LIFT_4_round_trip(subject: Lifts, y: Array) -> None:
-    assert_clause("LIFT-4", subject, y)
-
-
-@given(labels())
-@example(TELLING)
-def test_LIFT_5_parts(subject: Lifts, y: Array) -> None:
-    assert_clause("LIFT-5", subject, y)
-
-
-@given(labels())
-@example(TELLING)
-def test_LIFT_6_keeps(subject: Lifts, y: Array) -> None:
-    assert_clause("LIFT-6", subject, y)
+@pytest.mark.parametrize("id", [*OF_ONE_ELEMENT, "LIFT-6"])
+@given(y=labels())
+@example(y=TELLING)
+def test_LIFT_1_to_6_of_targets(subject: Lifts, id: str, y: Array) -> None:
+    assert_clause(id, subject, y)
 
 
 @given(labels(), st.data())
@@ -113,7 +83,6 @@ def test_LIFT_11_outputs_enter(subject: Lifts, outputs: Predicted) -> None:
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("dtype", HALVES)
-@pytest.mark.parametrize("clause", CLAUSES_OF_ONE_ELEMENT)
+@pytest.mark.parametrize("clause", OF_ONE_ELEMENT)
 def test_LIFT_1_to_5_everywhere(subject: Lifts, clause: str, dtype: str) -> None:
-    """Over all values of the half-precision formats."""
     assert_clause(clause, subject, every(dtype))

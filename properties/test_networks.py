@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +28,6 @@ taus = st.tuples(st.floats(0.0, 0.5), st.floats(0.5, 1.0))
 seeds = st.integers(0, 2**31)
 
 
-class Pair(nn.Module):
-    """A linear numerator over a linear denominator."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(FEATURES, 2, dtype=torch.float64)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``(P, Q)``."""
-        P, Q = self.linear(x).unbind(-1)
-        return P, Q
-
-
 def fit_loss(outputs: tuple[Tensor, Tensor], lifted: tuple[Tensor, Tensor]) -> Tensor:
     """Return a mean over samples, for which ACC-1 promises equality with one large batch."""
     return chordal_loss(*outputs, *lifted)
@@ -60,43 +46,31 @@ def micro_batches(sizes: list[int], seed: int) -> list[Batch]:
     return made
 
 
-@dataclass(frozen=True)
-class Trained:
-    """What a run leaves behind."""
-
-    parameters: Tensor
-    trainer: SCMTrainer
-    failed: bool
-
-
-def trained(loader: list[Batch], config: TrainingConfig, seed: int) -> Trained:
-    """Train a fresh model, the same for equal seeds."""
+def trained(loader: list[Batch], seed: int, **options: Any) -> tuple[Tensor, SCMTrainer, bool]:
+    """Train a fresh model, the same for equal seeds; return parameters, trainer and failure."""
     torch.manual_seed(seed)
-    model = Pair()
+    model = ProjectiveMLP(FEATURES, hidden=(), head="free").double()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    trainer = SCMTrainer(model, optimizer, fit_loss, loader, config=config)
+    trainer = SCMTrainer(model, optimizer, fit_loss, loader, config=TrainingConfig(**options))
     failed = False
     try:
         trainer.fit()
     except NonFiniteError:
         failed = True
-    flat = torch.cat([p.detach().flatten() for p in model.parameters()])
-    return Trained(flat, trainer, failed)
+    return torch.cat([p.detach().flatten() for p in model.parameters()]), trainer, failed
 
 
 @given(sizes, accumulations, st.integers(1, 3), seeds)
 @example([5, 1, 1, 3, 2], 4, 2, 0)
 def test_ACC_1_equivalence(sizes: list[int], n: int, max_epochs: int, seed: int) -> None:
-    """Accumulating over a window trains as one batch of all of its samples does."""
-    HELD.update(["ACC-1"])
+    HELD.add("ACC-1")
     loader = micro_batches(sizes, seed)
     joined = [
         (torch.cat([loader[i][0] for i in window]), torch.cat([loader[i][1] for i in window]))
         for window in windows(sizes, n)
     ]
-    config = TrainingConfig(max_epochs=max_epochs, gradient_accumulation_steps=n)
-    ours = trained(loader, config, seed).parameters
-    reference = trained(joined, TrainingConfig(max_epochs=max_epochs), seed).parameters
+    ours, *_ = trained(loader, seed, max_epochs=max_epochs, gradient_accumulation_steps=n)
+    reference, *_ = trained(joined, seed, max_epochs=max_epochs)
     distance = (ours - reference).abs().max().item()
     assert distance <= 1e-12, f"sizes {sizes} in windows of {n} lie {distance:.3g} off"
 
@@ -105,8 +79,7 @@ def test_ACC_1_equivalence(sizes: list[int], n: int, max_epochs: int, seed: int)
 @example([True, False, True, True], 2, 2, 0)
 @example([False, True, True, False], 1, 3, 0)
 def test_STEP_3_faults(faults: list[bool], n: int, patience: int, seed: int) -> None:
-    """Windows with a fault are skipped and counted; so many in a row are an error."""
-    HELD.update(["STEP-3"])
+    HELD.add("STEP-3")
     sizes = [2] * (n * len(faults))
     loader = micro_batches(sizes, seed)
     groups = windows(sizes, n)
@@ -114,14 +87,12 @@ def test_STEP_3_faults(faults: list[bool], n: int, patience: int, seed: int) -> 
         if fault:
             loader[window[-1]][0][0, 0] = math.nan
     expected = outcome(faults, patience)
-    config = TrainingConfig(
-        max_epochs=1, gradient_accumulation_steps=n, max_nonfinite_steps=patience
-    )
-    run = trained(loader, config, seed)
-    assert run.failed == (expected.error_at is not None), f"{faults} with patience {patience}"
+    options = {"gradient_accumulation_steps": n, "max_nonfinite_steps": patience, "max_epochs": 1}
+    found, run, failed = trained(loader, seed, **options)
+    assert failed == (expected.error_at is not None), f"{faults} with patience {patience}"
     applied = sum(expected.applied)
-    assert run.trainer.global_step == applied, f"applied updates of {faults}"
-    assert run.trainer.skipped_steps == len(expected.applied) - applied, f"skips of {faults}"
+    assert run.global_step == applied, f"applied updates of {faults}"
+    assert run.skipped_steps == len(expected.applied) - applied, f"skips of {faults}"
     kept = [
         loader[i]
         for was_applied, window in zip(expected.applied, groups, strict=False)
@@ -129,8 +100,8 @@ def test_STEP_3_faults(faults: list[bool], n: int, patience: int, seed: int) -> 
         for i in window
     ]
     if kept:
-        reference = trained(kept, config, seed).parameters
-        assert_same(run.parameters, reference, f"parameters after {faults}")
+        reference, *_ = trained(kept, seed, **options)
+        assert_same(found, reference, f"parameters after {faults}")
 
 
 def batches(sizes: list[int]) -> list[Batch]:
@@ -173,7 +144,7 @@ def assert_bitwise(ours: list[Tensor], theirs: list[Tensor], what: str) -> None:
 @settings(max_examples=15)
 def test_RES_1_resume_at_an_epochs_end(done: int, more: int, seed: int) -> None:
     """Stop after an epoch, save, load into a new trainer, go on: bitwise the whole run."""
-    HELD.update(["RES-1"])
+    HELD.add("RES-1")
     x, y = batches([13])[0]
 
     def start(max_epochs: int, seed: int) -> SCMTrainer:

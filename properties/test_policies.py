@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
-from properties.formats import every
+from properties.formats import HALVES, every
 from properties.strategies import FLAGS, TELLING, masks, several, singular_numbers
 from spec import Array
 from spec.coverage import FORMS
@@ -18,7 +18,7 @@ from spec.policies import POLICIES, SELECTING, Policies
 from spec.reach import GatedWindow, TrainsGated
 from spec.scopes import LAYERS, Forward, Scopes
 
-HALVES = ("float16", "bfloat16")
+RULES = ("POL-1", "POL-2", "POL-3", "POL-4")
 Case: TypeAlias = tuple[Array, tuple[bool, ...]]
 names = st.sampled_from(sorted(POLICIES))
 
@@ -30,28 +30,11 @@ def cases(draw: st.DrawFn) -> Case:
     return g, draw(masks(g.shape))
 
 
-@given(cases())
-@example((TELLING, FLAGS))
-def test_POL_1_clamps(subject: Policies, case: Case) -> None:
-    assert_clause("POL-1", subject, *case)
-
-
-@given(cases())
-@example((TELLING, FLAGS))
-def test_POL_2_projects(subject: Policies, case: Case) -> None:
-    assert_clause("POL-2", subject, *case)
-
-
-@given(cases())
-@example((TELLING, FLAGS))
-def test_POL_3_rejects(subject: Policies, case: Case) -> None:
-    assert_clause("POL-3", subject, *case)
-
-
-@given(cases())
-@example((TELLING, FLAGS))
-def test_POL_4_passes(subject: Policies, case: Case) -> None:
-    assert_clause("POL-4", subject, *case)
+@pytest.mark.parametrize("id", RULES)
+@given(case=cases())
+@example(case=(TELLING, FLAGS))
+def test_POL_1_to_4_of_gradients(subject: Policies, id: str, case: Case) -> None:
+    assert_clause(id, subject, *case)
 
 
 @given(st.sampled_from(SELECTING), cases(), singular_numbers)
@@ -173,9 +156,8 @@ def test_POL_11_keeps_values(subject: Policies, policy: str, case: Case) -> None
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("dtype", HALVES)
-@pytest.mark.parametrize("clause", ["POL-1", "POL-2", "POL-3", "POL-4"])
+@pytest.mark.parametrize("clause", RULES)
 def test_POL_1_to_4_everywhere(subject: Policies, clause: str, dtype: str) -> None:
-    """All values of the half-precision formats, ⊥ and not."""
     g = every(dtype)
     for flag in (False, True):
         assert_clause(clause, subject, g, [flag] * len(g.values))
@@ -185,7 +167,6 @@ def test_POL_1_to_4_everywhere(subject: Policies, clause: str, dtype: str) -> No
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("policy", sorted(POLICIES))
 def test_POL_5_and_6_everywhere(subject: Policies, policy: str, dtype: str) -> None:
-    """All values of the half-precision formats, every other one ⊥."""
     g = every(dtype)
     bottom = [index % 2 == 0 for index in range(len(g.values))]
     assert_clause("POL-6", subject, policy, g, bottom)
@@ -198,7 +179,6 @@ def test_POL_5_and_6_everywhere(subject: Policies, policy: str, dtype: str) -> N
 @pytest.mark.parametrize("dtype", HALVES)
 @pytest.mark.parametrize("form", FORMS)
 def test_POL_9_everywhere(subject: TrainsGated, form: str, dtype: str) -> None:
-    """All values of the half-precision formats as outputs, and as the gradients that come back."""
     x = every(dtype)
     flags = x.with_values([float(index % 3 == 0) for index in range(len(x.values))])
     for other in (0.0, 1.0, math.nan):

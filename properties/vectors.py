@@ -78,7 +78,6 @@ class Offered:
         self.subject: Any = _Parts(subject)
 
     def table(self) -> Table:
-        """Return the operations by name."""
         own: Table = {
             name: getattr(self, name) for name in dir(self) if name[0] != "_" and name != "table"
         }
@@ -89,19 +88,15 @@ class Offered:
         return {name: _between(call) for name, call in own.items() if name != "subject"}
 
     def lift(self, y: Array) -> Any:
-        """Lift."""
         return dict(zip(("Y_n", "Y_d"), self.subject.lift(y), strict=True))
 
     def orientation(self, y: Array) -> Any:
-        """Return the orientations."""
         return {"orientation": self.subject.orientation(y)}
 
     def round_trip(self, y: Array) -> Any:
-        """Lift and decode."""
         return {"y": self.subject.unlift(y)}
 
     def as_tuples(self, **outputs: Any) -> Any:
-        """Return the tuples of outputs."""
         batch = Predicted(**outputs, targets=outputs["first"])
         return dict(zip("PQ", self.subject.as_tuples(batch), strict=True))
 
@@ -109,22 +104,18 @@ class Offered:
         return {"value": self.subject.leave(self.subject.apply(of, *operands.values()))}
 
     def enter(self, x: Array, bottom: list[bool]) -> Any:
-        """Let an array enter."""
         carrier = self.subject.enter(x, tuple(bottom))
         return {"payload": carrier.payload, "bottom": carrier.bottom}
 
     def leave(self, payload: Array, bottom: list[bool]) -> Any:
-        """Let a carrier leave."""
         return {"x": self.subject.leave(Carrier(payload, tuple(bottom)))}
 
     def backward(self, of: str, operands: list[Array], incoming: Array) -> Any:
-        """Run a backward."""
         carriers = [self.subject.enter(x, (False,) * len(x.values)) for x in operands]
         found, gradients = self.subject.gradients(of, incoming, *carriers)
         return {"value": self.subject.leave(found), "gradients": gradients}
 
     def evaluate(self, dtype: str, left: Terms, right: Terms, variables: Any) -> Any:
-        """Evaluate both sides."""
         meadow = self.subject.meadow(dtype)
 
         def value(term: Terms) -> Any:
@@ -135,7 +126,6 @@ class Offered:
         return {"left": value(left), "right": value(right)}
 
     def draw(self, **options: Any) -> Any:
-        """Draw thresholds."""
         return {"draws": self.subject.draw(**options)}
 
     def midpoint(self, tau_min: float, tau_max: float) -> Any:
@@ -146,20 +136,16 @@ class Offered:
         return {"tau": event.values["val_tau"]}
 
     def decode(self, **tuples: Any) -> Any:
-        """Decode."""
         return vars(self.subject.decode(Tuples(**tuples)))
 
     def decode_backward(self, **tuples: Any) -> Any:
-        """Decode, and return the gradients."""
         in_P, in_Q = self.subject.decode_gradients(Tuples(**tuples))
         return {"in_P": in_P, "in_Q": in_Q}
 
     def policy(self, policy: str, g: Array, bottom: list[bool]) -> Any:
-        """Put gradients under a policy."""
         return {"gradient": self.subject.policy_gradient(policy, g, bottom)}
 
     def policy_value(self, policy: str, x: Array, bottom: list[bool]) -> Any:
-        """Put values under a policy."""
         return {"x": self.subject.policy_value(policy, x, bottom)}
 
     def scoped_policy(
@@ -177,37 +163,30 @@ class Offered:
             self.subject.set_default("vectors", None)
 
     def output_gradient(self, **given: Any) -> Any:
-        """Train with a model of these outputs."""
         return {"gradients": self.subject.output_gradient(**given)}
 
     def _loss(self, of: str, **given: Any) -> Any:
         return _measured(self.subject.loss(of, **given))
 
     def training_loss(self, P: Array, Q: Array, y: Array, **options: Any) -> Any:
-        """Return the training loss."""
         total, terms = self.subject.training_loss(P, Q, y, options)
         return {"total": total.value, "terms": terms, "in_P": total.in_P, "in_Q": total.in_Q}
 
     def bottom_mask(self, tau: float, **outputs: Any) -> Any:
-        """Return the mask of outputs."""
         batch = Predicted(**outputs, targets=outputs["first"])
         return {"bottom": self.subject.bottom_mask(batch, tau)}
 
     def coverage(self, tau: float, **outputs: Any) -> Any:
-        """Return the coverage of a micro-batch."""
         batch = Predicted(**outputs, targets=outputs["first"])
         return {"coverage": self.subject.batch_coverage(batch, tau)}
 
     def epoch_coverage(self, epoch: list[Any]) -> Any:
-        """Return the coverage of an epoch."""
-
         def timed(tau: float, **batch: Any) -> tuple[Predicted, float]:
             return Predicted(**batch), tau
 
         return vars(self.subject.epoch_coverage([timed(**batch) for batch in epoch]))
 
     def watch(self, **given: Any) -> Any:
-        """Show coverages to the early stop."""
         seen = self.subject.watch(**given)
         return {"counters": [count for count, _ in seen], "stops": [stops for _, stops in seen]}
 
@@ -231,26 +210,21 @@ class Offered:
         return {"mean": event.values["val_loss"]}
 
     def updates_per_epoch(self, micro_batches: int, n: int) -> Any:
-        """Train an epoch, and count."""
         plan = Plan(((MicroBatch("v"),) * micro_batches,), accumulation=n)
         return {"updates": len(self.subject.train(plan).of("update"))}
 
     def phases(self, micro_batches: int) -> Any:
-        """Look on at a window."""
         return vars(self.subject.phases(micro_batches))
 
     def precision(self, dtype: str, option: str) -> Any:
-        """Look at dtypes."""
         found = self.subject.precision(dtype, option)
         wide = WIDE.issuperset((*found.loss, found.inside))
         return {"forward": found.forward, "wide": wide, "scaled": found.scaled}
 
     def untrainable(self, case: str) -> Any:
-        """Train where there is nothing to train."""
         self.subject.untrainable(case)
 
     def loss_arguments(self, accepts: list[str], **options: Any) -> Any:
-        """Look at what reaches a loss."""
         calls = self.subject.loss_arguments(tuple(accepts), _plan(**options))
         return {"calls": [vars(call) | {"names": sorted(call.given)} for call in calls]}
 

@@ -30,11 +30,9 @@ class Stateful(nn.Module):
         self.extra = value
 
     def get_extra_state(self) -> float:
-        """Return what is no tensor."""
         return self.extra
 
     def set_extra_state(self, state: float) -> None:
-        """Put it back."""
         self.extra = state
 
     def forward(self, x: torch.Tensor, lifted: object = None) -> torch.Tensor:
@@ -49,11 +47,9 @@ class Counting:
         self.value = value
 
     def state_dict(self) -> dict[str, float]:
-        """Return the state."""
         return {"value": self.value}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Put it back."""
         self.value = state["value"]
 
 
@@ -86,7 +82,6 @@ class Hostile:
 
 
 def run() -> None:
-    """Be run."""
     Hostile.ran = True
 
 
@@ -109,7 +104,6 @@ class Checkpoints:
         return self._trainer_of(layer, optimizer, mean_square, ones(1))
 
     def _shown(self, trainer: Any) -> str:
-        """Return a trainer's state."""
         raise NotImplementedError
 
     def _newer(self, path: str) -> None:

@@ -26,7 +26,6 @@ OVERFLOW = 2.0**12
 
 
 def seed_everything(seed: int) -> None:
-    """Seed all global generators."""
     torch.manual_seed(seed)
     random.seed(seed)
     if numpy is not None:
@@ -76,7 +75,6 @@ class Own(nn.Module):
         tau: float | Tensor,
         loss_weights: dict[str, Any] | None = None,
     ) -> Tensor:
-        """Return the loss of a micro-batch."""
         self.watched(float(tau), self.training)
         value = outputs[0].mean()
         loss: Tensor = (value + self.v * inputs[0, 0]) * (loss_weights or {"fit": 1.0})["fit"]
@@ -117,7 +115,6 @@ class Loader:
         return len(self.epochs[0]) if self.epochs else 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Note the epoch."""
         self.epochs_set[epoch] = None
 
     def __iter__(self) -> Iterator[Batch]:
@@ -135,7 +132,6 @@ class Loader:
             yield self.made(batch)
 
     def made(self, batch: MicroBatch) -> Batch:
-        """Return what is yielded."""
         return tensors(batch)
 
 
@@ -204,13 +200,11 @@ class Reporting:
     _session: Callable[..., Any]
 
     def hook_types(self, plan: Plan) -> list[Mapping[str, type]]:
-        """Fit, and look at what the hook gets."""
         records: list[Mapping[str, Any]] = []
         self._session(plan, 0, len(plan.epochs), log_hook=records.append).fit()
         return [{self._renamed.get(n, n): type(value) for n, value in r.items()} for r in records]
 
     def raising_hook(self, plan: Plan, record: int) -> Hooked:
-        """Fit with a hook that raises."""
         got: list[Mapping[str, Any]] = []
 
         def hook(metrics: Mapping[str, Any]) -> None:
@@ -225,7 +219,6 @@ class Reporting:
         return Hooked("", len(got))
 
     def loss_arguments(self, accepts: Sequence[str], plan: Plan) -> list[Call]:
-        """Fit with a loss of that signature."""
         calls = list[Call]()
 
         def loss(outputs: Batch, lifted: Batch, **given: Any) -> Tensor:

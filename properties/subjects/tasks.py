@@ -19,7 +19,6 @@ Batch: TypeAlias = tuple[Tensor, Tensor]
 
 
 def mean_square(outputs: Tensor, lifted: Batch) -> Tensor:
-    """Return a loss."""
     return outputs.square().mean()
 
 
@@ -29,7 +28,6 @@ def ones(count: int) -> list[Batch]:
 
 
 def name_of(x: Tensor) -> str:
-    """Return the name of a tensor's dtype."""
     return str(x.dtype).removeprefix("torch.")
 
 
@@ -41,7 +39,6 @@ class Noting(ReduceLROnPlateau):
         super().__init__(optimizer, factor=0.5, patience=0, threshold=0.0)
 
     def step(self, *metrics: Any) -> None:
-        """Go on by a metric."""
         super().step(*metrics)
         self.rates.append(self.optimizer.param_groups[0]["lr"])
 
@@ -67,7 +64,6 @@ class Plateau:
 
     @staticmethod
     def loss(outputs: Tensor, lifted: Batch) -> Tensor:
-        """Return the mean target."""
         return 0 * outputs.mean() + lifted[0].mean()
 
 
@@ -103,7 +99,6 @@ class Window:
         self.modes.append(module.training)
 
     def loss(self, outputs: Tensor, lifted: Batch) -> Tensor:
-        """Return the mean square."""
         self.seen.append("loss")
         return outputs.square().mean()
 
@@ -189,7 +184,6 @@ class Tasks:
         self._trainer_of(*given, scheduler=task.scheduler, **options).fit()
 
     def phases(self, micro_batches: int) -> Phases:
-        """Train one window."""
         task = Window(micro_batches)
         self._fit(task, gradient_accumulation_steps=micro_batches)
         return task.phases()
@@ -201,7 +195,6 @@ class Tasks:
         return task.scheduler.rates
 
     def untrainable(self, case: str) -> None:
-        """Fit what cannot be trained."""
         layer, batches = nn.Linear(2, 1), ones(0 if case == "empty loader" else 1)
 
         def loss(outputs: Tensor, lifted: Batch) -> Tensor:
@@ -215,7 +208,6 @@ class Tasks:
         trainer.fit()
 
     def validation_traces(self, fails: bool) -> tuple[str, ...]:
-        """Validate."""
         task = Disturbed(fails)
         given = task.layer, task.optimizer, task.loss, task.loader
         return task.traces(self._trainer_of(*given, val_loader=task.loader).validate)

@@ -12,6 +12,7 @@ from unittest import mock
 import torch
 
 from properties.assertions import Unsupported
+from properties.subjects.tensors import OnTensors
 from properties.subjects.zeroproof import ZeroProof
 from properties.subjects.zeroproof.bottom import ZeroProofBottom
 from properties.subjects.zeroproof.coverage import ZeroProofCoverage
@@ -42,12 +43,10 @@ class Waiting(ZeroProof):
     again = True
 
     def loss(self, *arguments: Any, **options: Any) -> Measured:
-        """Return a loss."""
         with self._waiting():
             return super().loss(*arguments, **options)
 
     def training_loss(self, *arguments: Any) -> tuple[Measured, dict[str, float]]:
-        """Return the training loss."""
         with self._waiting():
             return super().training_loss(*arguments)
 
@@ -73,7 +72,6 @@ class Cuda(ZeroProof):
         return super().train(plan, **where, **options)
 
     def reduced_precision(self) -> AbstractContextManager[object]:
-        """Return autocast to bfloat16."""
         return torch.autocast("cuda", torch.bfloat16)
 
 
@@ -87,6 +85,7 @@ def _on_device(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 for part in (
+    OnTensors,
     ZeroProofBottom,
     ZeroProofCoverage,
     ZeroProofDecoding,

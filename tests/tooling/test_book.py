@@ -49,7 +49,7 @@ def test_the_examples_of_a_page_run_as_printed(page: Path) -> None:
 # What is made of the registry, against a hand-made trace
 
 DIGEST = CLAUSES["LIFT-2"].digest
-PROPERTY = "properties/test_lifting.py::test_LIFT_2_infinite"
+PROPERTY = "properties/test_lifting.py::test_LIFT_1_to_6_of_targets"
 TRACE = {
     "LIFT-2": {
         "digest": DIGEST,
@@ -84,7 +84,7 @@ def test_a_clause_s_page_answers_what_why_since_when_and_how_we_know(
         prose(clause.sentence),
         prose(clause.source.removeprefix("Guide: ")),
         f"since {clause.since}",
-        "[`test_LIFT_2_infinite`](#test_lifting-test_lift_2_infinite)",
+        "[`test_LIFT_1_to_6_of_targets`](#test_lifting-test_lift_1_to_6_of_targets)",
         "`properties/proofs/gone.py::prove_it`",
         "{py:obj}`zeroproof.training.targets.lift_targets`",
         "- `zeroproof.training._hidden`",
@@ -104,7 +104,7 @@ def test_what_was_recorded_of_another_clause_is_no_evidence() -> None:
     for trace in ({}, stale):
         page = clause_page(CLAUSES["LIFT-2"], evidence_of(CLAUSES["LIFT-2"], trace))
         assert "no evidence yet" in page
-        assert "test_LIFT_2" not in page
+        assert "test_LIFT_1" not in page
 
 
 def test_every_clause_has_a_page_and_a_row(pages: dict[str, str]) -> None:
@@ -149,7 +149,7 @@ def test_the_reports_of_four_subjects_are_of_this_specification(pages: dict[str,
 
 def test_a_property_s_entry_leads_to_its_clauses(pages: dict[str, str]) -> None:
     page = pages["properties/test_lifting"]
-    entry = page.partition("(test_lifting-test_lift_2_infinite)=")[2]
+    entry = page.partition("(test_lifting-test_lift_1_to_6_of_targets)=")[2]
     assert "{clause}`LIFT-2`, `properties/test_lifting.py`, line" in entry[:200]
 
 

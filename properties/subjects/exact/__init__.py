@@ -1,25 +1,21 @@
 """The exact reference: what the functions of ``spec`` say, offered as a subject."""
 
-from properties.subjects.exact.algebra import ExactAlgebra
 from properties.subjects.exact.bottom import ExactBottom
 from properties.subjects.exact.coverage import ExactCoverage
 from properties.subjects.exact.decoding import ExactDecoding
 from properties.subjects.exact.lifting import ExactLifting
 from properties.subjects.exact.losses import ExactLosses
 from properties.subjects.exact.policies import ExactPolicies
-from properties.subjects.exact.thresholds import ExactThresholds
 from properties.subjects.exact.training import ExactTraining
 
 
 class Exact(
-    ExactAlgebra,
     ExactBottom,
     ExactCoverage,
     ExactDecoding,
     ExactLifting,
     ExactLosses,
     ExactPolicies,
-    ExactThresholds,
     ExactTraining,
 ):
     """All of the exact reference."""

@@ -1,15 +1,16 @@
-"""BOT by Python's floats, rounded to each format; BOT-3 holds them to exact fractions."""
+"""BOT and ALG by Python's floats, rounded to each format; BOT-3 holds them to exact fractions."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from spec import Array
-from spec.carriers import Carrier, Operand, broadcast, spread
+from spec.algebra import Meadow, Rationals
+from spec.carriers import Carrier, Elementwise, Operand, broadcast, spread
 from spec.derivatives import DERIVATIVES
-from spec.formats import nearest
+from spec.formats import FORMATS, nearest
 
 Function = Callable[..., float]
 
@@ -40,22 +41,24 @@ def ieee(function: Function, *arguments: float) -> float:
 
 
 class ExactBottom:
-    """Operations element by element."""
+    """Operations element by element; ALG has its rational numbers and floats by them."""
+
+    kinds = ("rational", *FORMATS)
+
+    def meadow(self, kind: str) -> Meadow[Any]:
+        return Rationals() if kind == "rational" else Elementwise(self, kind)
 
     def enter(self, x: Array, bottom: tuple[bool, ...]) -> Carrier:
-        """Return an array as a carrier."""
         pairs = zip(x.values, bottom, strict=True)
         flags = tuple(flag or not math.isfinite(value) for value, flag in pairs)
         values = [0.0 if flag else v for v, flag in zip(x.values, flags, strict=True)]
         return Carrier(x.with_values(values), flags)
 
     def leave(self, x: Carrier) -> Array:
-        """Return a carrier as a plain array."""
         pairs = zip(x.payload.values, x.bottom, strict=True)
         return x.payload.with_values([math.nan if flag else v for v, flag in pairs])
 
     def carriers(self, operands: tuple[Operand, ...]) -> list[Carrier]:
-        """Return operands as carriers."""
         arrays = (x.payload if isinstance(x, Carrier) else x for x in operands)
         dtype = next(x.dtype for x in arrays if isinstance(x, Array))
         full = [
@@ -70,7 +73,6 @@ class ExactBottom:
         ]
 
     def apply(self, operation: str, *operands: Operand) -> Carrier:
-        """Apply an operation."""
         carriers = self.carriers(operands)
         host = self.ieee(operation, *(x.payload for x in carriers))
         masks = [spread(x.bottom, x.payload.shape, host.shape) for x in carriers]
@@ -116,5 +118,4 @@ class ExactBottom:
         return self.apply(operation, *operands)
 
     def select(self, x: Carrier, chosen: Sequence[int]) -> Carrier:
-        """Return some elements."""
         return x.take(chosen)

@@ -25,17 +25,14 @@ class ExactCoverage:
     """Counts samples."""
 
     def bottom_mask(self, batch: Predicted, tau: float) -> tuple[bool, ...]:
-        """Return which elements are ⊥."""
         return tuple(batch.bottoms(tau))
 
     def batch_coverage(self, batch: Predicted, tau: float) -> float:
-        """Return the coverage of a micro-batch."""
         if batch.first.shape != batch.second.shape:
             raise ValueError(f"parts of shapes {batch.first.shape} and {batch.second.shape}")
         return float(epoch_coverage([batch.counts(tau)]))
 
     def epoch_coverage(self, epoch: Sequence[Timed]) -> EpochCoverage:
-        """Return the coverage of an epoch."""
         counts = counts_of(epoch)
         covered = float(epoch_coverage(counts))
         return EpochCoverage(

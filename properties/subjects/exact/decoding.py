@@ -25,7 +25,6 @@ class ExactDecoding:
     """Decodes element by element."""
 
     def decode(self, case: Tuples) -> Strict:
-        """Return values or ⊥."""
         if case.P.shape != case.Q.shape:
             raise ValueError(f"P has shape {case.P.shape}, Q {case.Q.shape}")
         self.check(case)
@@ -46,7 +45,6 @@ class ExactDecoding:
         return Wrapped((case.P, case.Q), tracked=True, decoded=self.decode(case))
 
     def one(self, case: Tuples, P: float, Q: float) -> Decoded:
-        """Decode a tuple."""
         return decode(P, Q, case.tau_infer, case.tau_train, case.gauge, case.P.dtype)
 
     def value_of(self, case: Tuples, row: tuple[float, float], decoded: Decoded) -> float:

@@ -27,7 +27,6 @@ class ExactLifting:
 
     @contextmanager
     def using_default_dtype(self, dtype: str) -> Iterator[None]:
-        """Set the default dtype for the while."""
         self.default, before = dtype, self.default
         try:
             yield
@@ -35,7 +34,6 @@ class ExactLifting:
             self.default = before
 
     def as_floats(self, y: Array) -> Array:
-        """Return the targets in a float dtype."""
         if y.dtype in UNLIFTABLE:
             raise TypeError(f"{y.dtype} has no lift")
         if "float" in y.dtype:
@@ -44,14 +42,12 @@ class ExactLifting:
         return Array(values, y.shape, self.default)
 
     def lift(self, y: Array) -> tuple[Array, Array]:
-        """Return ``(Y_n, Y_d)``."""
         floats = self.as_floats(y)
         pairs = [lift(value) for value in floats.values]
         n, d = ([pair[part] for pair in pairs] for part in (0, 1))
         return floats.with_values(n), floats.with_values(d)
 
     def orientation(self, y: Array) -> Array:
-        """Return the orientations."""
         sides = tuple(float(orientation(value)) for value in self.as_floats(y).values)
         return Array(sides, y.shape, "int8")
 
@@ -66,7 +62,6 @@ class ExactLifting:
         return y.with_values([unlift(n, d) for n, d in zip(Y_n.values, Y_d.values, strict=True)])
 
     def as_tuples(self, outputs: Predicted) -> tuple[Array, Array]:
-        """Return the tuples of outputs."""
         return as_tuples(outputs)
 
     def loss_of_outputs(self, outputs: Predicted) -> Entered:

@@ -64,20 +64,16 @@ class ExactLosses:
         return Measured(math.nan, Array.full(math.nan, case[0]), Array.full(math.nan, case[1]))
 
     def counted(self, name: str, Y_d: Array, mask: Array | None) -> list[int]:
-        """Return the positions that count."""
         return counted(name, Y_d, mask)
 
     def term(self, name: str, element: Row, guard: Fraction, case: Case) -> Fraction:
-        """Return the term of an element."""
         form = FORMATS[working(case[0].dtype)]
         return saturate(term(name, *element, guard), form, len(case[0].values))
 
     def slope(self, name: str, element: Row, guard: Fraction) -> Slope:
-        """Return the slope of an element."""
         return slope(name, *element, guard)
 
     def mean(self, terms: list[Fraction], case: Case) -> Fraction:
-        """Return the mean of the terms that count."""
         return mean(terms)
 
     def shared(self, slopes: Mapping[int, Slope]) -> dict[int, Slope]:
@@ -108,7 +104,6 @@ class ExactLosses:
         return rejection_slopes(case, tau, goal, mask)
 
     def reduced_precision(self) -> AbstractContextManager[object]:
-        """Return a context that changes nothing."""
         return nullcontext()
 
     def training_loss(
@@ -148,6 +143,5 @@ class ExactLosses:
         return dropped(options)
 
     def sum(self, slopes: Mapping[str, float], weights: Mapping[str, Fraction]) -> Fraction:
-        """Return the weighted sum of what is finite."""
         finite = {name: value for name, value in slopes.items() if math.isfinite(value)}
         return sum((weights[name] * Fraction(v) for name, v in finite.items()), Fraction(0))

@@ -15,7 +15,6 @@ SCOPES: ContextVar[tuple[str, ...]] = ContextVar("scopes", default=())
 
 
 def known(policy: str) -> str:
-    """Return the name of a policy, if it is one."""
     if policy not in POLICIES:
         raise ValueError(f"{policy} is no policy")
     return policy
@@ -50,7 +49,6 @@ class ExactPolicies:
     def recomputed_forward(
         self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool]
     ) -> Callable[[], Array]:
-        """Do the same."""
         return self.forward(policy, layer, g, bottom)
 
     def policy_value(self, policy: str, x: Array, bottom: Sequence[bool]) -> Array:
@@ -60,7 +58,6 @@ class ExactPolicies:
 
     @contextmanager
     def policy_scope(self, policy: str) -> Iterator[None]:
-        """Put a policy in force."""
         token = SCOPES.set((*SCOPES.get(), known(policy)))
         try:
             yield
@@ -68,11 +65,9 @@ class ExactPolicies:
             SCOPES.reset(token)
 
     def policy_in_force(self, layer: str | None = None) -> str:
-        """Return the policy of a forward here."""
         return self.chosen(None, layer)
 
     def set_default(self, layer: str, policy: str | None) -> None:
-        """Register or remove a default."""
         if policy is None:
             self.defaults.pop(layer, None)
         else:
@@ -85,5 +80,4 @@ class ExactPolicies:
         return output_gradients(policy and known(policy), form, first, second, g)
 
     def window_gradients(self, window: GatedWindow) -> list[float]:
-        """Return the exact means."""
         return [float(mean) for mean in window_gradients(window)]

@@ -1,8 +1,9 @@
-"""STOP to DDP by the exact reference: the automaton, and models of what surrounds it."""
+"""TAU, and STOP to DDP by the exact reference: the automaton, and models of what surrounds it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import random
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
@@ -14,7 +15,7 @@ from spec.logs import Hooked
 from spec.precision import Precision
 from spec.runs import DONE, Epoch, Event, MicroBatch, Plan, Trace
 from spec.stopping import count_bad
-from spec.thresholds import midpoint
+from spec.thresholds import check, midpoint, threshold
 from spec.update import Phases, watched_rates
 
 
@@ -25,7 +26,6 @@ class Session:
         self.automaton = automaton
 
     def epoch(self, batches: Epoch) -> list[Event]:
-        """Train one more epoch."""
         self.automaton.start_epoch()
         return list(self.automaton.epoch(batches))
 
@@ -37,15 +37,12 @@ class Session:
             pass
 
     def validate(self) -> Event:
-        """Validate out of turn."""
         return self.automaton.validate()
 
     def save(self) -> dict[str, object]:
-        """Return the state."""
         return self.automaton.save()
 
     def load(self, state: dict[str, object]) -> None:
-        """Go on from a state."""
         self.automaton.load(state)
 
 
@@ -54,10 +51,18 @@ class ExactTraining:
 
     automaton: type[Automaton] = Automaton
 
+    def draw(self, tau_min: float, tau_max: float, seed: int | None, count: int) -> list[float]:
+        check(tau_min, tau_max)
+        source = random.Random(seed)
+        return [float(threshold(tau_min, tau_max, Fraction(source.random()))) for _ in range(count)]
+
+    def global_random_state(self) -> Hashable:
+        """Return the state of Python's own generator."""
+        return random.getstate()
+
     def watch(
         self, coverages: Sequence[float | None], threshold: float, patience: int
     ) -> list[tuple[int, bool]]:
-        """Count bad epochs."""
         seen: list[tuple[int, bool]] = []
         bad_epochs = 0
         for coverage in coverages:
@@ -73,7 +78,6 @@ class ExactTraining:
         return Session(self.automaton(plan))
 
     def train(self, plan: Plan) -> Trace:
-        """Run the automaton."""
         return run(plan, self.automaton)
 
     def train_compiled(self, plan: Plan) -> Trace:
@@ -81,7 +85,6 @@ class ExactTraining:
         return self.train(plan)
 
     def train_unequal(self, ranks: int) -> None:
-        """Refuse."""
         raise ValueError(f"{ranks} ranks have loaders of unequal length")
 
     def train_ranks(self, plan: Plan) -> list[Trace]:
@@ -106,7 +109,6 @@ class ExactTraining:
         return Precision(dtype, ("float32", "float32"), "float32", scaled=dtype == "float16")
 
     def phases(self, micro_batches: int) -> Phases:
-        """Return the phases of a window."""
         order = ("forward", "loss", "backward") * micro_batches + ("step", "zero", "schedule")
         return Phases(order, (True,) * micro_batches)
 
@@ -153,7 +155,6 @@ class ExactTraining:
         self, accepts: Sequence[str], plan: Plan, batch: MicroBatch, epoch: int, steps: int,
         tau: float, validation: bool,
     ) -> Call:  # fmt: skip
-        """Return a call of a loss."""
         offered: dict[str, object] = {
             "loss_weights": {"fit": float(plan.weight(epoch))},
             "epoch": epoch,

@@ -97,7 +97,6 @@ class Worker:
             self.ask(kept, None)
 
     def close(self) -> None:
-        """End the process."""
         if not self.ended:
             self._process.communicate()
 

@@ -1,6 +1,5 @@
 """``zeroproof`` as a subject: arrays become tensors, and what it returns becomes arrays."""
 
-from properties.subjects.zeroproof.algebra import ZeroProofAlgebra
 from properties.subjects.zeroproof.bottom import ZeroProofBottom
 from properties.subjects.zeroproof.checkpoints import ZeroProofCheckpoints
 from properties.subjects.zeroproof.coverage import ZeroProofCoverage
@@ -8,12 +7,10 @@ from properties.subjects.zeroproof.decoding import ZeroProofDecoding
 from properties.subjects.zeroproof.lifting import ZeroProofLifting
 from properties.subjects.zeroproof.losses import ZeroProofLosses
 from properties.subjects.zeroproof.policies import ZeroProofPolicies
-from properties.subjects.zeroproof.thresholds import ZeroProofThresholds
 from properties.subjects.zeroproof.training import ZeroProofTraining
 
 
 class ZeroProof(
-    ZeroProofAlgebra,
     ZeroProofBottom,
     ZeroProofCheckpoints,
     ZeroProofCoverage,
@@ -21,7 +18,6 @@ class ZeroProof(
     ZeroProofLifting,
     ZeroProofLosses,
     ZeroProofPolicies,
-    ZeroProofThresholds,
     ZeroProofTraining,
 ):
     """All of ``zeroproof``."""

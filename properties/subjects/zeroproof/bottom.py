@@ -1,4 +1,4 @@
-"""BOT by ``zeroproof``."""
+"""BOT and ALG by ``zeroproof``."""
 
 from __future__ import annotations
 
@@ -9,18 +9,13 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from properties.subjects.tensors import OnTensors
 from properties.tensors import flags, to_array, to_tensor
 from spec import Array
-from spec.carriers import Carrier, Operand
+from spec.carriers import Carrier, Elementwise, Operand
+from spec.formats import FORMATS
 from zeroproof import scm
 from zeroproof.scm import SCMTensor
-
-IEEE: Final[dict[str, Callable[..., Tensor]]] = {
-    "inv": torch.reciprocal,
-    "absolute": torch.abs,
-    "power": torch.pow,
-}
-
 
 OPERATORS: Final[dict[str, Callable[..., SCMTensor]]] = {
     "add": operator.add,
@@ -46,14 +41,18 @@ def from_carrier(x: Carrier, payload: Tensor) -> SCMTensor:
 
 
 def given(x: Operand) -> Any:
-    """Return an operand as the library takes it."""
     if isinstance(x, Carrier):
         return from_carrier(x, to_tensor(x.payload))
     return to_tensor(x) if isinstance(x, Array) else x
 
 
-class ZeroProofBottom:
+class ZeroProofBottom(OnTensors):
     """``zeroproof.scm``."""
+
+    kinds = tuple(FORMATS)
+
+    def meadow(self, kind: str) -> Elementwise:
+        return Elementwise(self, kind)
 
     def enter(self, x: Array, bottom: tuple[bool, ...]) -> Carrier:
         """Return an array as a carrier, which needs no mask where no element is flagged."""
@@ -63,11 +62,9 @@ class ZeroProofBottom:
         )
 
     def leave(self, x: Carrier) -> Array:
-        """Return a carrier as a plain array."""
         return to_array(given(x).to_ieee())
 
     def apply(self, operation: str, *operands: Operand) -> Carrier:
-        """Apply an operation."""
         return to_carrier(getattr(scm, operation)(*map(given, operands)))
 
     def operate(self, operation: str, *operands: Operand) -> Carrier:
@@ -77,11 +74,6 @@ class ZeroProofBottom:
     def select(self, x: Carrier, chosen: Sequence[int]) -> Carrier:
         """Index the carrier with a tensor."""
         return to_carrier(given(x)[torch.tensor(chosen, dtype=torch.long)])
-
-    def ieee(self, operation: str, *operands: Array) -> Array:
-        """Apply torch's operation."""
-        function = IEEE.get(operation) or getattr(torch, operation)
-        return to_array(function(*map(to_tensor, operands)))
 
     def gradients(
         self, operation: str, incoming: Array, *operands: Operand

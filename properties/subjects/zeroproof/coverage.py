@@ -35,7 +35,6 @@ class ZeroProofCoverage:
     """``zeroproof.losses.coverage``, and the trainer's metrics."""
 
     def bottom_mask(self, batch: Predicted, tau: float) -> tuple[bool, ...]:
-        """Return the mask of outputs."""
         return flags(bottom_mask(made(batch), tau))
 
     def batch_coverage(self, batch: Predicted, tau: float) -> float:

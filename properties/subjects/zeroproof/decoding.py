@@ -26,7 +26,6 @@ class Scaled(nn.Module):
         self.scale, self.tuples = scale, tuples
 
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return them."""
         P, Q = (self.scale * part for part in self.tuples)
         return P, Q
 
@@ -35,13 +34,11 @@ class ZeroProofDecoding:
     """``zeroproof.inference``."""
 
     def decode(self, case: Tuples) -> Strict:
-        """Decode strictly."""
         with unchecked():
             decoded = _decode(case, to_tensor(case.P), to_tensor(case.Q))
         return Strict(to_array(decoded.value), flags(decoded.bottom), flags(decoded.gap))
 
     def decode_gradients(self, case: Tuples) -> tuple[Array, Array]:
-        """Run the backward of the values."""
         leaves = [to_tensor(part).detach().requires_grad_() for part in (case.P, case.Q)]
         value = _decode(case, *leaves).value
         P, Q = torch.autograd.grad(value, leaves, torch.ones_like(value))

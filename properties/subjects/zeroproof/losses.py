@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
+from properties.subjects.tensors import OnTensors
 from properties.subjects.zeroproof.unchecked import unchecked
 from properties.tensors import measured, to_tensor, within
 from spec import Array
@@ -28,7 +29,7 @@ def _scalar(x: float | Array) -> float | Tensor:
     return to_tensor(x) if isinstance(x, Array) else x
 
 
-class ZeroProofLosses:
+class ZeroProofLosses(OnTensors):
     """``zeroproof.losses``."""
 
     again = False
@@ -68,10 +69,6 @@ class ZeroProofLosses:
             else:
                 value = chordal_loss(p, q, y_n, y_d, mask=kept)
             return measured(value, p, q, again=self.again)
-
-    def reduced_precision(self) -> AbstractContextManager[object]:
-        """Return autocast to bfloat16."""
-        return torch.autocast("cpu", torch.bfloat16)
 
     def training_loss(
         self, P: Array, Q: Array, y: Array, options: Options

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from properties.tensors import Incoming, to_array, to_tensor
+from properties.subjects.tensors import Outputs
+from properties.subjects.zeroproof.scripted import trainer_of
+from properties.tensors import to_array, to_tensor
 from spec import Array, identical
 from spec.reach import GatedWindow
 from spec.scopes import classes
 from zeroproof.autodiff import apply_policy, get_policy, gradient_policy, register_policy
 from zeroproof.scm.carrier import SCMTensor
-from zeroproof.training.trainer import SCMTrainer, TrainingConfig
 
 LAYERS: dict[str, Any] = {}
 
@@ -36,23 +37,6 @@ def agreed(first: Sequence[float], second: Sequence[float]) -> list[float]:
     return [x if identical(x, y) else math.nan for x, y in zip(first, second, strict=True)]
 
 
-class Outputs(nn.Module):
-    """A model whose parameters are its outputs."""
-
-    def __init__(self, parts: Sequence[Tensor], form: str) -> None:
-        super().__init__()
-        self.parts = nn.ParameterList(parts if form == "tuple" else parts[:1])
-        self.mask = parts[1] != 0
-        self.form = form
-
-    def forward(self, x: Tensor) -> Any:
-        """Return them."""
-        first = self.parts[0] * 1
-        if self.form in ("value", "carrier"):
-            return first if self.form == "value" else SCMTensor(first, self.mask)
-        return first, (self.mask if self.form == "pair" else self.parts[1] * 1)
-
-
 class Gated(nn.Module):
     """A model whose parameters come out of a layer that puts them under its policy."""
 
@@ -62,7 +46,6 @@ class Gated(nn.Module):
         self.weight = nn.Parameter(torch.zeros(len(window.bottom)))
 
     def layer(self, x: Tensor) -> Tensor:
-        """Gate."""
         mask = torch.tensor(self.window.bottom, device=x.device)[: len(x)]
         return apply_policy(x * 1, mask, layer=self)
 
@@ -81,7 +64,6 @@ class ZeroProofPolicies:
     """``zeroproof.autodiff``, and the trainer."""
 
     def policy_gradient(self, policy: str, g: Array, bottom: Sequence[bool]) -> Array:
-        """Run a backward."""
         return self.forward(policy, None, g, bottom)()
 
     def forward(
@@ -124,38 +106,20 @@ class ZeroProofPolicies:
         return to_array(apply_policy(to_tensor(x).requires_grad_(), mask, policy))
 
     def policy_scope(self, policy: str) -> AbstractContextManager[object]:
-        """Open a scope."""
         return gradient_policy(policy)
 
     def policy_in_force(self, layer: str | None = None) -> str:
-        """Ask."""
         return get_policy(layer_of(layer)).value
 
     def set_default(self, layer: str, policy: str | None) -> None:
-        """Register."""
         register_policy(layer_of(layer), policy)
 
     def output_gradient(
         self, policy: str | None, form: str, first: Array, second: Array, g: Array
     ) -> list[Array]:
         """Train one step, without learning, and look at the gradients of the outputs."""
-        model, seen = Outputs([to_tensor(first), to_tensor(second)], form), list[Array]()
-        weight = to_tensor(g)
-
-        def loss(outputs: Any, lifted: Any) -> Tensor:
-            # Finite, with the incoming gradient set by hand: NaN times a weight is no gradient.
-            parts = outputs if isinstance(outputs, tuple) else (outputs,)
-            payloads = [part.payload if isinstance(part, SCMTensor) else part for part in parts]
-            gated = [Incoming.apply(x, weight) for x in payloads if x.is_floating_point()]  # type: ignore[no-untyped-call]
-            return sum(gated, torch.zeros(()))
-
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-        for parameter in model.parts:
-            parameter.register_hook(lambda grad: seen.append(to_array(grad)))
-        config = TrainingConfig(max_epochs=1, gradient_policy=policy, max_nonfinite_steps=2)
-        y = torch.zeros(first.shape, dtype=to_tensor(first).dtype)
-        SCMTrainer(model, optimizer, loss, [(y, y)], config=config).fit()
-        return seen
+        model = Outputs([to_tensor(first), to_tensor(second)], form, SCMTensor)
+        return model.gradients(g, trainer_of, gradient_policy=policy, max_nonfinite_steps=2)
 
     def window_gradients(self, window: GatedWindow) -> list[float]:
         """Train in both kinds of checkpoint; NaN is where they differ."""
@@ -166,15 +130,20 @@ class ZeroProofPolicies:
         model = Gated(window, reentrant)
         register_policy(model, window.default)
         batches = [(x := to_tensor(g), x) for g in window.gradients]
-        config = TrainingConfig(
-            max_epochs=1, gradient_policy=window.policy, gradient_accumulation_steps=len(batches),
-            mixed_precision=window.float16, amp_dtype="fp16",
-        )  # fmt: skip
         optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
 
         def loss(outputs: Tensor, lifted: Any, *, targets: Tensor) -> Tensor:
             return (outputs * targets).sum()  # its gradient is what it gets as targets
 
-        SCMTrainer(model, optimizer, loss, batches, config=config).fit()
+        trainer_of(
+            model,
+            optimizer,
+            loss,
+            batches,
+            gradient_policy=window.policy,
+            gradient_accumulation_steps=len(batches),
+            mixed_precision=window.float16,
+            amp_dtype="fp16",
+        ).fit()
         register_policy(model, None)
         return [-x for x in model.weight.tolist()]

@@ -73,7 +73,6 @@ class HostReads(TorchFunctionMode):
         return old
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call a function of torch, and count it where it reads."""
         reads = getattr(func, "__name__", "") in self.READS
         if reads and not self._old and not self._ended:
             self.count += 1

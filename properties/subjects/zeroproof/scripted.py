@@ -96,7 +96,6 @@ class Session(scripted.Session):
             self.events.append(Event("stop", {"epoch": self.trainer.epoch - 1}))
 
     def epoch(self, batches: Epoch) -> list[Event]:
-        """Train one more epoch."""
         self.events.clear()
         self.loader.epochs = [batches]
         with suppress(Pause):
@@ -110,21 +109,17 @@ class Session(scripted.Session):
             self.trainer.fit()
 
     def validate(self) -> Event:
-        """Validate out of turn."""
         self.trainer.validate()
         return self.events.pop()
 
     def save(self) -> dict[str, Any]:
-        """Return the state."""
         return copy.deepcopy(self.trainer.state_dict())
 
     def load_latest(self, folder: str) -> None:
-        """Continue from the latest checkpoint of a folder."""
         self.trainer.load_checkpoint(folder)
         self.skipped = self.trainer.skipped_steps
 
     def load(self, state: dict[str, Any]) -> None:
-        """Continue from a state."""
         self.trainer.load_state_dict(copy.deepcopy(state))
         self.skipped = self.trainer.skipped_steps
 

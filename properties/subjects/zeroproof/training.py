@@ -22,6 +22,7 @@ from properties.subjects.zeroproof.scripted import Session, trainer_of
 from properties.subjects.zeroproof.unchecked import unchecked
 from spec.runs import MicroBatch, Plan, Trace
 from zeroproof.losses import SCMTrainingLoss
+from zeroproof.training.gap import perturbed_threshold
 from zeroproof.training.stopping import CoverageStop
 from zeroproof.training.trainer import SCMTrainer
 
@@ -32,10 +33,14 @@ class ZeroProofTraining(Tasks, Reporting):
     _trainer_of = staticmethod(trainer_of)
     _session = staticmethod(Session)
 
+    def draw(self, tau_min: float, tau_max: float, seed: int | None, count: int) -> list[float]:
+        """Return draws of one generator, or of none."""
+        source = None if seed is None else torch.Generator().manual_seed(seed)
+        return [perturbed_threshold(tau_min, tau_max, generator=source) for _ in range(count)]
+
     def watch(
         self, coverages: Sequence[float | None], threshold: float, patience: int
     ) -> list[tuple[int, bool]]:
-        """Show coverages to the early stop."""
         stop, seen = CoverageStop(threshold=threshold, patience=patience), []
         for coverage in coverages:
             stops = stop.observe(coverage)
@@ -49,7 +54,6 @@ class ZeroProofTraining(Tasks, Reporting):
         return Session(plan, 0, 10**6)
 
     def train_compiled(self, plan: Plan) -> Trace:
-        """Fit in compiled code."""
         torch.compiler.reset()
         with unchecked(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of tracing itself, which the tests make errors
@@ -85,7 +89,6 @@ class ZeroProofTraining(Tasks, Reporting):
         return trainer.state_dict()["scale"] is not None
 
     def watched(self, losses: Sequence[float]) -> list[float]:
-        """Train under a scheduler that steps after validations."""
         return self._rates(losses, scheduler_step="val")
 
     def host_reads(self, updates: int, skips_on_device: bool) -> int:
@@ -116,6 +119,5 @@ class ZeroProofTraining(Tasks, Reporting):
         return reads.count
 
     def validation_traces(self, fails: bool) -> tuple[str, ...]:
-        """Validate."""
         with unchecked():  # as in train
             return super().validation_traces(fails)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
-from typing import Any, Final
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from properties.assertions import Unsupported
+from properties.subjects.tensors import OnTensors
 from properties.tensors import flags, to_array, to_tensor
 from spec import Array
 from spec.carriers import ARITY, Carrier, Operand
@@ -18,12 +18,6 @@ from spec.formats import FORMATS
 scm: Any = import_module("zeroproof.scm")
 values: Any = import_module("zeroproof.scm.value")
 bridge: Any = import_module("zeroproof.utils.ieee_bridge")
-
-IEEE: Final[dict[str, Callable[..., Tensor]]] = {
-    "inv": torch.reciprocal,
-    "absolute": torch.abs,
-    "power": torch.pow,
-}
 
 
 def compute(operation: str, operands: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -43,13 +37,12 @@ def compute(operation: str, operands: list[tuple[Tensor, Tensor]]) -> tuple[Tens
     return found[0], found[1]
 
 
-class PublicBottom:
+class PublicBottom(OnTensors):
     """Vectorized operations with masks; what is no number enters and leaves by the bridge."""
 
     kinds = tuple(FORMATS)
 
     def enter(self, x: Array, bottom: tuple[bool, ...]) -> Carrier:
-        """Return an array as a carrier."""
         entered = [
             values.scm_bottom() if flag else value
             for value, flag in zip(bridge.batch_from_ieee(x.values), bottom, strict=True)
@@ -58,7 +51,6 @@ class PublicBottom:
         return Carrier(payload, tuple(v.is_bottom for v in entered))
 
     def leave(self, x: Carrier) -> Array:
-        """Return a carrier as a plain array."""
         pairs = zip(x.payload.values, x.bottom, strict=True)
         left = [values.scm_bottom() if flag else values.scm_real(value) for value, flag in pairs]
         return x.payload.with_values(bridge.batch_to_ieee(left))
@@ -74,14 +66,8 @@ class PublicBottom:
         return tensor, torch.tensor(x.bottom, dtype=torch.bool).reshape(tensor.shape)
 
     def apply(self, operation: str, *operands: Operand) -> Carrier:
-        """Apply an operation."""
         value, mask = compute(operation, [self._given(x) for x in operands])
         return Carrier(to_array(value), flags(mask))
-
-    def ieee(self, operation: str, *operands: Array) -> Array:
-        """Apply torch's operation."""
-        function = IEEE.get(operation) or getattr(torch, operation)
-        return to_array(function(*map(to_tensor, operands)))
 
     def gradients(
         self, operation: str, incoming: Array, *operands: Operand

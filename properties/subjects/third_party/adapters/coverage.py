@@ -48,7 +48,6 @@ class Given(nn.Module):
         self.outputs = cycle(outputs)
 
     def forward(self, x: Tensor) -> Outputs:
-        """Return the next outputs."""
         return next(self.outputs)
 
 

@@ -26,13 +26,11 @@ class PublicDecoding:
         return inference.InferenceConfig(tau_infer=case.tau_infer, tau_train=case.tau_train)
 
     def decode(self, case: Tuples) -> Strict:
-        """Decode strictly."""
         P, Q = to_tensor(case.P), to_tensor(case.Q)
         found = inference.strict_inference(P, Q, config=self._config(case))
         return Strict(to_array(found.decoded), flags(found.bottom_mask), flags(found.gap_mask))
 
     def decode_gradients(self, case: Tuples) -> tuple[Array, Array]:
-        """Run the backward of the values."""
         leaves = [to_tensor(part).detach().requires_grad_() for part in (case.P, case.Q)]
         value: Tensor = inference.strict_inference(*leaves, config=self._config(case)).decoded
         P, Q = torch.autograd.grad(value, leaves, torch.ones_like(value))

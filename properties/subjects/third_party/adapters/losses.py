@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from properties.assertions import Unsupported
+from properties.subjects.tensors import OnTensors
 from properties.tensors import measured, to_tensor, within
 from spec import Array
 from spec.losses import GAMMA, GOAL, TAU, Measured
@@ -20,7 +20,7 @@ losses: Any = import_module("zeroproof.losses")
 training: Any = import_module("zeroproof.training")
 
 
-class PublicLosses:
+class PublicLosses(OnTensors):
     """The loss functions; there is no chordal loss, and only two of them take a mask."""
 
     _margin_options: Mapping[str, Any] = {}
@@ -56,10 +56,6 @@ class PublicLosses:
         else:
             value = losses.rejection_loss(bottoms(p, q, y_d, tau), target_coverage=goal)
         return measured(value, p, q)
-
-    def reduced_precision(self) -> AbstractContextManager[object]:
-        """Return autocast to bfloat16."""
-        return torch.autocast("cpu", torch.bfloat16)
 
     def training_loss(
         self, P: Array, Q: Array, y: Array, options: Options

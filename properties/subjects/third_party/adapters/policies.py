@@ -8,17 +8,17 @@ from importlib import import_module
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from properties.assertions import Unsupported
-from properties.subjects.third_party.adapters.coverage import Outputs
-from properties.tensors import Incoming, to_array, to_tensor
+from properties.subjects.tensors import Outputs
+from properties.subjects.third_party.adapters.training import trainer_of
+from properties.tensors import to_array, to_tensor
 from spec import Array
 from spec.reach import GatedWindow
 
 autodiff: Any = import_module("zeroproof.autodiff.policies")
 layers: Any = import_module("zeroproof.layers.scm_rational")
-training: Any = import_module("zeroproof.training")
 
 LAYER = "scm_rational"
 """The one name under which the layer looks for a default; every layer of a clause is this one."""
@@ -36,19 +36,6 @@ def named(layer: str | None) -> str | None:
     if layer and not layer.isidentifier():
         raise Unsupported("defaults of derived classes, and of instances")
     return layer and LAYER
-
-
-class Leaves(nn.Module):
-    """A model whose parameters are its outputs."""
-
-    def __init__(self, parts: Sequence[Tensor]) -> None:
-        super().__init__()
-        self.parts = nn.ParameterList(parts)
-
-    def forward(self, x: Tensor) -> Outputs:
-        """Return them."""
-        parts = [part * 1 for part in self.parts]
-        return (parts[0], parts[1]) if len(parts) > 1 else parts[0]
 
 
 def quotient(policy: str | None, g: Array, bottom: Sequence[bool]) -> tuple[Tensor, Tensor]:
@@ -70,7 +57,6 @@ def quotient(policy: str | None, g: Array, bottom: Sequence[bool]) -> tuple[Tens
 
 
 def gradient_at(x: Tensor) -> Tensor:
-    """Return the gradient that has come to a tensor."""
     assert x.grad is not None
     return x.grad
 
@@ -115,17 +101,14 @@ class PublicPolicies:
         raise Unsupported("a forward that the backward computes again")
 
     def policy_scope(self, policy: str) -> AbstractContextManager[object]:
-        """Open a scope."""
         scope: AbstractContextManager[object] = autodiff.gradient_policy(member(policy))
         return scope
 
     def policy_in_force(self, layer: str | None = None) -> str:
-        """Ask."""
         found = autodiff.get_policy(named(layer)).name
         return str(found).lower()
 
     def set_default(self, layer: str, policy: str | None) -> None:
-        """Register."""
         named(layer)
         if policy is None:
             self._forget_default()
@@ -133,7 +116,6 @@ class PublicPolicies:
             autodiff.register_policy(LAYER, member(policy))
 
     def _forget_default(self) -> None:
-        """Remove the layer's default."""
         autodiff.POLICY_REGISTRY.pop(LAYER, None)
 
     def output_gradient(
@@ -142,20 +124,8 @@ class PublicPolicies:
         """Train one step, without learning, and look at the gradients of the outputs."""
         if form in ("pair", "carrier"):
             raise Unsupported("outputs with a mask")
-        parts = [to_tensor(first), to_tensor(second)][: 2 if form == "tuple" else 1]
-        model, seen, weight = Leaves(parts), list[Array](), to_tensor(g)
-
-        def loss(outputs: Any, lifted: Any) -> Tensor:
-            pieces = outputs if form == "tuple" else (outputs,)
-            return sum((Incoming.apply(piece, weight) for piece in pieces), torch.zeros(()))  # type: ignore[no-untyped-call]
-
-        for parameter in model.parts:
-            parameter.register_hook(lambda grad: seen.append(to_array(grad)))
-        config = training.TrainingConfig(gradient_policy=member(policy))
-        y = torch.zeros(first.shape, dtype=parts[0].dtype)
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-        training.SCMTrainer(model, optimizer, loss, [(y, y)], config=config).fit()
-        return seen
+        model = Outputs([to_tensor(first), to_tensor(second)], form)
+        return model.gradients(g, trainer_of, gradient_policy=member(policy))
 
     def window_gradients(self, window: GatedWindow) -> list[float]:
         """Leave this out: no layer of the packages marks given elements of given parameters."""

@@ -18,7 +18,6 @@ class PublicReports(PublicTraining, Reporting):
     _renamed = MappingProxyType(RENAMED)
 
     def loss_arguments(self, accepts: Sequence[str], plan: Plan) -> list[Call]:
-        """Fit with a loss of that signature."""
         if "loss_weights" in accepts and not plan.weights:
             raise Unsupported("an argument for weights where none are configured")
         return super().loss_arguments(accepts, plan)

@@ -97,7 +97,6 @@ class Version061(Public):
         return super()._config(case)
 
     def _forget_default(self) -> None:
-        """Remove the layer's default."""
         others = {k: v for k, v in autodiff.policy_registry_snapshot().items() if k != LAYER}
         autodiff.restore_policy_registry(others)
 

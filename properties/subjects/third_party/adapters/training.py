@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from properties.assertions import Unsupported
 from properties.subjects import scripted
@@ -33,6 +35,8 @@ def trainer_of(
     """Return a trainer of one epoch, if no options say how many; a dtype is told by its name."""
     if "amp_dtype" in options:
         options["amp_dtype"] = getattr(torch, options["amp_dtype"])
+    if isinstance(loss, nn.Module):  # whose own signature would have the trainer offer all
+        loss.__signature__ = inspect.signature(loss.forward)  # type: ignore[assignment]
     config = training.TrainingConfig(**options)
     return training.SCMTrainer(model, optimizer, loss, loader, scheduler=scheduler, config=config)
 

@@ -25,7 +25,6 @@ class Reads(TorchFunctionMode):
         self.count = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call a function of torch, and count it where it reads."""
         self.count += getattr(func, "__name__", "") in self.NAMES
         return func(*args, **(kwargs or {}))
 
