@@ -43,7 +43,7 @@ def _train_part(plan: Plan, folder: str, before: _Part | None, stop: int, **opti
         session.load_latest(folder)
     with suppress(Pause):
         session.fit()
-    if at_end and len(plan.interrupts):
+    if (at_end or trainer.stopped) and plan.interrupts:
         trainer.save_checkpoint(Path(folder) / f"step-{stop:010d}.pt")
     trace = Trace(
         tuple(session.events),
