@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -65,14 +66,13 @@ def properties_in(folder: Path) -> dict[str, list[str]]:
     """Return the clauses that the name of each property names, ``test_LIFT_2_…``."""
     found: dict[str, list[str]] = {}
     for path in [*sorted(folder.glob("test_*.py")), *sorted(folder.glob("proofs/prove_*.py"))]:
-        for node in ast.parse(path.read_text("utf-8")).body:
-            # A property is a function, or is assigned by what makes functions of its kind.
-            targets = node.targets if isinstance(node, ast.Assign) else [node]
-            for name in (getattr(target, "name", getattr(target, "id", "")) for target in targets):
-                if name.startswith("test_"):
-                    named = re.match(r"test_([A-Z]+)_(\d+)_", name + "_")
-                    ids = [f"{named[1]}-{named[2]}"] if named else []
-                    found[f"{path.relative_to(folder.parent).as_posix()}::{name}"] = ids
+        place = path.relative_to(folder.parent)
+        # Imported, since some are made in a loop.
+        for name in vars(import_module(".".join(place.with_suffix("").parts))):
+            if name.startswith("test_"):
+                named = re.match(r"test_([A-Z]+)_(\d+)_", name + "_")
+                ids = [f"{named[1]}-{named[2]}"] if named else []
+                found[f"{place.as_posix()}::{name}"] = ids
     return found
 
 
@@ -102,7 +102,7 @@ def problems(
             yield f"{id} changed since its evidence was recorded; {remedy}"
         if not recorded:
             yield f"{id} has no property; write one that holds it"
-        known = {c: sorted(wrong) for c, wrong in faults.items() if c.rpartition(".")[0] == id}
+        known = {c: sorted(set(wrong)) for c, wrong in faults.items() if c.rpartition(".")[0] == id}
         if known != entry.get("faults"):
             yield f"{id} has other faults than were recorded; {remedy}"
         for name in recorded - properties.keys():
@@ -145,7 +145,7 @@ class Recorder:
             function = getattr(item, "function", None)
             sampled = "sampled" if hasattr(function, "hypothesis") else "example"
             kind = next((kind for kind in KINDS if kind in marks), sampled)
-            if "fault" not in getattr(item, "fixturenames", ()):
+            if "faults" not in marks:
                 item.user_properties.append(("held", (kind, sorted(HELD))))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -18,6 +18,7 @@ from .expressions import readable
 Predicate = TypeVar("Predicate", bound=Callable[..., None])
 
 
+ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")
 ITEM: Final = re.compile(r"^(\d+)\. ", re.MULTILINE)
 
 
@@ -185,11 +186,21 @@ def _called(predicate: Callable[..., Any]) -> Iterator[str]:
         yield _source(current.__code__)
         for name in sorted(_names(current.__code__)):
             value = current.__globals__.get(name)
-            waiting += value.values() if isinstance(value, dict) else [value]
-            if isinstance(value, (str, int, float, Fraction, tuple)):
-                yield f"{name} = {value!r}"
-            if isinstance(value, dict):
-                yield f"{name} = {[(k, repr(v)) for k, v in value.items() if not callable(v)]}"
+            waiting += _flat(value)
+            if isinstance(value, (str, int, float, Fraction, tuple, dict)):
+                plain = {k: v for k, v in value.items() if not callable(v)} if isinstance(
+                    value, dict) else value  # fmt: skip
+                yield f"{name} = {ADDRESS.sub('', repr(plain))}"
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    """Walk what nested dicts and tuples hold."""
+    parts = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, (dict, tuple)):
+        yield value
+        return
+    for part in parts:
+        yield from _flat(part)
 
 
 @cache

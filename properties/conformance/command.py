@@ -45,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seed", type=int, default=0, help="of the search; default: 0")
     made.add_argument("--seconds", type=float, default=Options.seconds,
                       help="after which a search is cut; default: %(default)g")  # fmt: skip
+    made.add_argument("--no-exhaustive", action="store_false", dest="exhaustive",
+                      help="leave out what tries every number of a format, and finish no clause "
+                      "that has such properties")  # fmt: skip
     made.add_argument("--jobs", type=_positive, default=os.cpu_count() or 1,
                       help="processes; default: one for every CPU")  # fmt: skip
     return made
@@ -147,7 +150,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         others = unknown(chosen.make())
     except Exception as error:
         command.error(f"subject {given.subject!r} could not be made: {error!r}")
-    options = Options(given.examples, given.seed, given.seconds)
+    options = Options(given.examples, given.seed, given.seconds, given.exhaustive)
     with quiet():
         found = reproduced(tried(ids, chosen, options, given.jobs))
     report = Report(given.subject, options, found, others)

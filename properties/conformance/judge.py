@@ -19,7 +19,7 @@ import properties.torch_random  # noqa: F401
 from properties.assertions import JUDGE, Reference, Unsupported, snippet
 from properties.conformance.smaller import smaller
 from properties.conformance.subjects import Chosen
-from properties.conformance.suite import Property, trials_of
+from properties.conformance.suite import Property, marks, trials_of
 from properties.conformance.verdicts import Counterexample, Options, Verdict, VerdictName
 from spec import CLAUSES, Violation, check
 
@@ -117,7 +117,11 @@ class Trial:
         """Return the verdict on all that was tried: a failure counts more than an error."""
         kind: VerdictName = "unfinished" if self.cut else "holds" if self.tried else "absent"
         kind = "fails" if "fails" in self.found else "error" if self.found else kind
-        reasons = ["give it more time by --seconds"] if kind == "unfinished" else []
+        reasons = (
+            ["inputs were left out: raise --seconds, or drop --no-exhaustive"]
+            if kind == "unfinished"
+            else []
+        )
         reasons += [f"not tried in part: {self.absent}"] if self.tried and self.absent else []
         if kind == "absent":
             reasons = [self.absent or "none of its inputs could be tried"]
@@ -197,7 +201,10 @@ def _tried(id: str, chosen: Chosen, options: Options) -> Trial:
     """Run the explicit examples, of which none is left out, and then the searches."""
     trial, subject = Trial(id, chosen.reference), chosen.make()
     JUDGE.set(trial.judge)
-    runs = [(*found, phases) for found in trials_of(id) for phases in phases_of(found[0])]
+    trials = list(trials_of(id))
+    chosen_trials = [t for t in trials if options.exhaustive or not marks(t[0], "exhaustive")]
+    trial.cut = len(chosen_trials) < len(trials)
+    runs = [(*found, phases) for found in chosen_trials for phases in phases_of(found[0])]
     runs.sort(key=lambda run: run[2] == SEARCH)
     for trial.errs in (False, True):
         for test, arguments, phases in runs:

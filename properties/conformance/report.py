@@ -59,7 +59,8 @@ class Report:
         examples = self.options.examples or "each property's own number of"
         return (
             f"Specification {SPEC_VERSION}; seed {self.options.seed}, {examples} examples, "
-            f"at most {self.options.seconds:g} seconds a search."
+            f"at most {self.options.seconds:g} seconds a search"
+            + ("." if self.options.exhaustive else ", nothing exhaustive.")
         )
 
     def write(self, path: Path) -> None:

@@ -15,11 +15,14 @@ MOST: Final = 16  # lines of what was found
 
 @dataclass(frozen=True)
 class Options:
-    """How many inputs to try, from which seed, and the seconds after which a search is cut."""
+    """How many inputs to try, from which seed, the seconds after which a search is cut, and whether
+    to try inputs exhaustively, too.
+    """
 
     examples: int | None = None
     seed: int = 0
     seconds: float = 120.0
+    exhaustive: bool = True
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,8 @@ class TrainingConfig:
     Raises:
         ValueError: a field outside its range.
         TypeError: a field of the wrong type.
+
+    Meets: AMP-5.
     """
 
     max_epochs: int = 100
