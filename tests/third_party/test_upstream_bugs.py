@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import subprocess
 import sys
 from fractions import Fraction
@@ -167,23 +166,6 @@ FOUND_BY: dict[str, list[tuple[Any, ...]]] = {
 }
 
 
-# What the complaint of a finding looks like in the report, where its own inputs are smaller.
-TOLD = {
-    "overflow_is_no_bottom": r"returns -?inf",
-    "last_batch_stops": r"1\.0, not 0\.0|0\.0, not 0\.9",  # infinite outputs are smaller
-    "quotient_is_bottom": r"div of .* is ⊥, not \d",
-    "integers_stay_integers": r"dtype='u?int\d+'\), not to",
-    "negative_threshold": r"(-inf|refused: False)",
-    "window_dropped": r"'draw'\], not|'draw', 'update'\], not",
-    "loss_divided": r"loss \d of",
-    "policy_without_effect": r"outputs tuple: at .* of 3\.0 is 3\.0",
-    "thresholds_of_all_epochs": r"\(5e-324, 5e-324\), not \[5e-324\]",
-    "global_step_counts_micro_batches": r"global steps \[2\.0",
-    "minimum_averaged": r"(coverage|denom_abs_min) of",
-    "no_stop_without_validation": r"stops after \[\], not \[\d",
-}
-
-
 @cache
 def fetched(version: str) -> Path:
     try:
@@ -226,19 +208,22 @@ def test_a_clause_finds_it(
 
 
 @pytest.mark.parametrize(
-    ("version", "finding", "id", "complaint"),
-    [
-        (version, finding.__name__, id, TOLD.get(finding.__name__, re.escape(complaint)))
-        for version, findings in OF.items()
-        for finding in findings
-        for id, complaint, *_ in FOUND_BY[finding.__name__]
-    ],
+    ("version", "id"),
+    sorted(
+        {
+            (version, id)
+            for version, findings in OF.items()
+            for finding in findings
+            for id, *_ in FOUND_BY[finding.__name__]
+        }
+    ),
 )
-def test_the_committed_report_tells_it(version: str, finding: str, id: str, complaint: str) -> None:
+def test_the_committed_report_tells_it(version: str, id: str) -> None:
     (verdict,) = (v for v in reports()[f"zeroproofml-{version}"].verdicts if v.id == id)
     assert verdict.verdict == "fails"
-    told = [" ".join(f"{c.found} {c.snippet}".split()) for c in verdict.shown]
-    assert any(re.search(complaint, text) for text in told), told
+    claims = [shown.claim for shown in verdict.shown]
+    assert len(claims) == len(set(claims)) > 0, "each claim is told once"
+    assert all(shown.reproduced for shown in verdict.shown)
 
 
 def test_what_is_local_to_a_thread_or_a_task_here_is_so_there() -> None:
