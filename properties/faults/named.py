@@ -1,6 +1,6 @@
 """Each fault as a subject with a name, for ``zeroproof-conformance`` and its snippets.
 
-``properties.faults.named:TAU_5_1`` is the first fault of TAU-5.1, ``TAU_5_1_2`` its second. Its
+``properties.faults.named:TAU_2_1`` is the first fault of TAU-2.1, ``TAU_2_1_2`` its second. Its
 patches stay in force in the process that makes it.
 """
 

@@ -42,6 +42,8 @@ ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "conformance"
 
 SUBJECTS = '''
+from contextlib import nullcontext
+
 from properties.assertions import Unsupported
 from properties.subjects.exact import Exact
 
@@ -57,6 +59,9 @@ class Partial:
         if y.dtype.startswith(("int", "uint")):
             return self.convert(y)
         return y, y.full(1.0, like=y)
+
+    def using_default_dtype(self, name):
+        return nullcontext()
 
     def decode(self, case):
         raise KeyError("a fault < of its own")
@@ -232,7 +237,7 @@ def test_every_clause_has_something_to_try() -> None:
 PATCHED = [name for name, fault in named.names().items() if fault.patches]
 
 
-@pytest.mark.parametrize("name", ["TAU_2_1", "TAU_5_1_2", *PATCHED[:1]])
+@pytest.mark.parametrize("name", ["TAU_2_1", "TAU_2_1_2", *PATCHED[:1]])
 def test_a_fault_fails_the_claim_that_it_breaks(run: Callable[..., Any], name: str) -> None:
     fault = named.names()[name]
     status, report = run(f"properties.faults.named:{name}", "--clauses", fault.clause)
@@ -521,8 +526,8 @@ def test_the_tutorial_s_subject_is_judged_as_the_tutorial_says(tmp_path: Path) -
         report = by_id(json.loads((tmp_path / "out.json").read_text("utf-8")))
         return {id: clause["verdict"] for id, clause in report.items()}
 
-    absent = ("LIFT-10", "LIFT-11", "DEC-4", "DEC-8", "DEC-9", "DEC-10", "POL-10")
-    others = {"DEC-1": "fails"} | dict.fromkeys(absent, "absent")
+    absent = ("LIFT-10", "LIFT-11", "DEC-4", "DEC-8", "POL-10")
+    others = {"DEC-1": "fails", "DEC-2": "fails"} | dict.fromkeys(absent, "absent")
     chapters = [id for id in CLAUSES if id.startswith(("LIFT-", "DEC-"))]
     assert judged() == dict.fromkeys(chapters, "holds") | others
     (fix,) = re.findall(r"^(    return np\.where.*)$", page, re.MULTILINE)
