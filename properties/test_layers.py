@@ -104,6 +104,14 @@ def test_DEC_1_new_rational_layers() -> None:
         head = SCMRationalLayer(*degrees).head
         assert head.numerator.tolist() == [0.0, 1.0, 0.0, 0.0][: degrees[0] + 1]
         assert head.denominator.tolist() == [1.0, 0.0, 0.0, 0.0][: degrees[1] + 1]
+    layer, x = SCMRationalLayer(2, 0), torch.ones(1, requires_grad=True)
+    value, bottom = layer(x)
+    assert (value.item(), bottom.item()) == (1.0, False), "τ is 0"
+    with torch.no_grad():
+        layer.head.numerator.copy_(torch.tensor([0.0, 3e38, 3e38]))
+    value, bottom = layer(x)
+    value.sum().backward()
+    assert (bottom.item(), x.grad) == (True, torch.zeros(1)), "the slope overflows, too"
     for *wrong, tau in ((-1, 2, 0.0), (2, -1, 0.0), (1, 1, -0.5), (1, 1, math.nan)):
         with pytest.raises(ValueError, match=r"_degree must be ≥ 0, got -1|tau must be"):
             SCMRationalLayer(*wrong, tau=tau)
