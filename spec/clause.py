@@ -187,10 +187,10 @@ def _called(predicate: Callable[..., Any]) -> Iterator[str]:
         for name in sorted(_names(current.__code__)):
             value = current.__globals__.get(name)
             waiting += _flat(value)
+            if isinstance(value, dict):  # the sources of its functions are walked
+                value = {k: v for k, v in value.items() if not callable(v)}
             if isinstance(value, (str, int, float, Fraction, tuple, dict)):
-                plain = {k: v for k, v in value.items() if not callable(v)} if isinstance(
-                    value, dict) else value  # fmt: skip
-                yield f"{name} = {ADDRESS.sub('', repr(plain))}"
+                yield f"{name} = {ADDRESS.sub('', repr(value))}"
 
 
 def _flat(value: Any) -> Iterator[Any]:

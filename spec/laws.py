@@ -2,7 +2,7 @@
 
 A law is a function that returns its two sides over any :class:`~spec.algebra.Meadow`. Subjects
 compute them with their numbers, ``properties/proofs`` with symbols for all real ones. The laws
-stand in ``meadows`` and ``signs``.
+are in ``meadows`` and ``signs``.
 """
 
 from __future__ import annotations

@@ -27,6 +27,7 @@ from spec import CLAUSES, Violation, check
 OUTSIDE: Final = (check.__module__.partition(".")[0], __name__.partition(".")[0])
 SEARCH: Final = (Phase.generate, Phase.shrink)
 SPARE: Final = 2  # counterexamples of one claim, should one not show again
+LEFT_OUT: Final = "inputs were left out: raise --seconds, or drop --no-exhaustive"
 SHRINKING: Final = 10.0  # seconds for a smaller counterexample
 
 
@@ -117,11 +118,7 @@ class Trial:
         """Return the verdict on all that was tried: a failure counts more than an error."""
         kind: VerdictName = "unfinished" if self.cut else "holds" if self.tried else "absent"
         kind = "fails" if "fails" in self.found else "error" if self.found else kind
-        reasons = (
-            ["inputs were left out: raise --seconds, or drop --no-exhaustive"]
-            if kind == "unfinished"
-            else []
-        )
+        reasons = [LEFT_OUT] if kind == "unfinished" else []
         reasons += [f"not tried in part: {self.absent}"] if self.tried and self.absent else []
         if kind == "absent":
             reasons = [self.absent or "none of its inputs could be tried"]
