@@ -1,7 +1,7 @@
 """Each fault as a subject with a name, for ``zeroproof-conformance`` and its snippets.
 
 ``properties.faults.named:TAU_2_1`` is the first fault of TAU-2.1, ``TAU_2_1_2`` its second. Its
-patches stay in force in the process that makes it.
+patches stay in force in the process that makes it, until ``restore()``.
 """
 
 import re
@@ -29,3 +29,9 @@ def __getattr__(name: str) -> Callable[[], object]:
     if name not in names():
         raise AttributeError(f"there is no fault {name}")
     return cache(lambda: _patches.enter_context(names()[name].subject()))
+
+
+def restore() -> None:
+    """Take back the patches of the faults that were made."""
+    _patches.close()
+    __getattr__.cache_clear()

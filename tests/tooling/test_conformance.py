@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -237,6 +237,13 @@ def test_every_clause_has_something_to_try() -> None:
 PATCHED = [name for name, fault in named.names().items() if fault.patches]
 
 
+@pytest.fixture
+def unpatched() -> Iterator[None]:
+    yield
+    named.restore()
+
+
+@pytest.mark.usefixtures("unpatched")
 @pytest.mark.parametrize("name", ["TAU_2_1", "TAU_2_1_2", *PATCHED[:1]])
 def test_a_fault_fails_the_claim_that_it_breaks(run: Callable[..., Any], name: str) -> None:
     fault = named.names()[name]
