@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-import properties.test_losses as own
 from properties.assertions import assert_clause
 from properties.formats import values_of
 from properties.problems import (
@@ -25,7 +23,6 @@ from properties.problems import (
 )
 from properties.strategies import dtypes, several, shapes, taus, wide_dtypes
 from properties.subjects.exact import Exact
-from properties.subjects.variants import Waiting
 from properties.subjects.zeroproof import ZeroProof
 from properties.test_losses import BEYOND, DENOMINATORS, HARD, thresholds
 from spec import Array
@@ -136,26 +133,6 @@ def test_LOSS_17_gamma(subject: Losses, gamma: float) -> None:
 @pytest.mark.parametrize("goal", [1.0 + 2**-52, 2.0, -0.25, math.nan, math.inf])
 def test_LOSS_17_goal(subject: Losses, goal: float) -> None:
     assert_clause("LOSS-17", subject, DENOMINATORS, GAMMA, goal)
-
-
-# Not those that a device has no part in.
-ON_A_DEVICE: list[Any] = [
-    own.test_LOSS_1_implicit, own.test_LOSS_2_chordal, own.test_LOSS_3_margin,
-    own.test_LOSS_4_sign, own.test_LOSS_5_rejection, own.test_LOSS_6_dropped_terms,
-    own.test_LOSS_6_training_loss, test_LOSS_7_masks_select, test_LOSS_9_finite,
-    test_LOSS_10_no_tuple, test_LOSS_11_precise, test_LOSS_13_nothing_counts,
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("test", ON_A_DEVICE, ids=lambda test: test.__name__)
-def test_as_on_a_device(test: Any) -> None:
-    """Where ``zeroproof`` reads no number, and computes slopes in the backward."""
-    own = test._hypothesis_internal_use_settings
-    test._hypothesis_internal_use_settings = settings(own, max_examples=25)
-    try:
-        test(subject=Waiting())
-    finally:
-        test._hypothesis_internal_use_settings = own
 
 
 def _everywhere(subject: object, part: int, others: tuple[float, float, float]) -> Iterator[Case]:

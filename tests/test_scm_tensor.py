@@ -33,7 +33,7 @@ from zeroproof.layers import ProjectiveMLP, ProjectiveRationalHead, SCMRationalL
 from zeroproof.layers.projective import HEADS, FreeHead, GatedHead, PoleHead
 from zeroproof.scm import SCMTensor
 from zeroproof.scm.outputs import reaches, widen_outputs
-from zeroproof.training.gap import perturbed_threshold
+from zeroproof.training.thresholds import perturbed_threshold
 from zeroproof.training.targets import lift_targets, orientation
 
 NAN, INF = torch.nan, torch.inf

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import wraps
 from inspect import isfunction
 from typing import Any
-from unittest import mock
 
 import torch
 
@@ -20,7 +19,6 @@ from properties.subjects.zeroproof.decoding import ZeroProofDecoding
 from properties.subjects.zeroproof.lifting import ZeroProofLifting
 from properties.subjects.zeroproof.losses import ZeroProofLosses
 from properties.subjects.zeroproof.policies import ZeroProofPolicies
-from spec.losses import Measured
 from spec.runs import Plan, Trace
 
 
@@ -32,31 +30,6 @@ class Compiled:
         if plan.ranks > 1:
             raise Unsupported("compiled code is tried in one process")
         return ZeroProof().train_compiled(plan)
-
-
-class Waiting(ZeroProof):
-    """``zeroproof.losses`` as on a device, and compiled for one, as far as a CPU can show it.
-
-    Numbers stay tensors, for to read them would take a wait; slopes are computed in the backward.
-    """
-
-    again = True
-
-    def loss(self, *arguments: Any, **options: Any) -> Measured:
-        with self._waiting():
-            return super().loss(*arguments, **options)
-
-    def training_loss(self, *arguments: Any) -> tuple[Measured, dict[str, float]]:
-        with self._waiting():
-            return super().training_loss(*arguments)
-
-    @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            for module in ("losses.slopes", "training.transfer"):
-                path = f"zeroproof.{module}.waits"
-                stack.enter_context(mock.patch(path, return_value=True))
-            yield
 
 
 class Cuda(ZeroProof):

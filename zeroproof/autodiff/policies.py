@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Hashable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-
-from zeroproof.autodiff.recomputation import (
-    Scope,
-    Setting,
-    enclosing_function,
-    setting_at_forward,
-)
-from zeroproof.training.transfer import waits
+from torch.autograd.function import BackwardCFunction
 
 
 class GradientPolicy(Enum):
@@ -45,10 +39,18 @@ class GradientPolicy(Enum):
             raise ValueError(f"gradient policy {policy!r} is unknown; use one of {names}") from None
 
 
-_in_scope: ContextVar[Scope | None] = ContextVar("gradient_policy", default=None)
-_unit: ContextVar[Tensor | float] = ContextVar("gradient_unit", default=1.0)
-_USUAL_UNIT = nullcontext()
+class Setting(NamedTuple):
+    """What the policy of a forward depends on."""
+
+    scope: GradientPolicy | None
+    grad_scale: Tensor | float
+    defaults: Mapping[Hashable, GradientPolicy]
+
+
+_scope: ContextVar[GradientPolicy | None] = ContextVar("gradient_policy", default=None)
+_grad_scale: ContextVar[Tensor | float] = ContextVar("grad_scale", default=1.0)
 _defaults: Mapping[Hashable, GradientPolicy] = {}  # replaced, never changed: forwards keep it
+_traced: Setting | None = None  # in code that torch.compile traces, which reads no ContextVar
 
 
 @contextmanager
@@ -65,30 +67,36 @@ def gradient_policy(policy: GradientPolicy | str) -> Iterator[GradientPolicy]:
         <GradientPolicy.REJECT: 'reject'>
     """
     chosen = GradientPolicy.parse(policy)
-    token = _in_scope.set(Scope(chosen, _in_scope.get(), enclosing_function()))
+    token = _scope.set(chosen)
     try:
         yield chosen
     finally:
-        _in_scope.reset(token)
+        _scope.reset(token)
 
 
-def gradient_unit(unit: Tensor | float) -> AbstractContextManager[None]:
-    """Tell the forwards inside the block that their loss will be multiplied by ``unit``.
+@contextmanager
+def grad_scale(scale: Tensor | float) -> Iterator[None]:
+    """Tell the forwards inside the block that their loss will be multiplied by ``scale``.
 
     CLAMP then bounds the gradient of the loss itself, not that of the multiple which a gradient
     scaler or an accumulation window makes of it. Meets: POL-12.
     """
-    usual = not isinstance(unit, Tensor) and unit == _unit.get()
-    return _USUAL_UNIT if usual else _scoped_unit(unit)
-
-
-@contextmanager
-def _scoped_unit(unit: Tensor | float) -> Iterator[None]:
-    token = _unit.set(unit)
+    token = _grad_scale.set(scale)
     try:
         yield
     finally:
-        _unit.reset(token)
+        _grad_scale.reset(token)
+
+
+@contextmanager
+def traced_setting(policy: GradientPolicy | None, scale: Tensor | float) -> Iterator[None]:
+    """Do what :func:`gradient_policy` and :func:`grad_scale` do, in a graph without breaks."""
+    global _traced
+    _traced = Setting(policy, scale, _defaults)
+    try:
+        yield
+    finally:
+        _traced = None
 
 
 def register_policy(layer: Hashable, policy: GradientPolicy | str | None) -> None:
@@ -111,50 +119,79 @@ def get_policy(layer: Hashable | None = None) -> GradientPolicy:
     return _policy_at(_setting(), layer)
 
 
-def _setting() -> Setting:
-    return setting_at_forward(Setting(_in_scope.get(), _unit.get(), _defaults))
-
-
 def _policy_at(setting: Setting, layer: Hashable | None) -> GradientPolicy:
     if setting.scope is not None:
-        return setting.scope.policy
+        return setting.scope
     classes = layer.__mro__ if isinstance(layer, type) else type(layer).__mro__
     found = (setting.defaults[key] for key in (layer, *classes) if key in setting.defaults)
     return next(found, GradientPolicy.CLAMP)
 
 
-def _select(
-    gradient: Tensor, bottom: Tensor, policy: GradientPolicy, unit: Tensor | float
-) -> Tensor:
-    if policy is GradientPolicy.REJECT:
-        return torch.zeros_like(gradient)
-    if policy is GradientPolicy.CLAMP:
-        gradient = gradient.nan_to_num(0.0)
-        if isinstance(unit, Tensor):
-            bound = unit.to(gradient.device, gradient.dtype)
-            gradient = gradient.clamp(-bound, bound)
-        else:
-            gradient = gradient.clamp(-unit, unit)
-    # A select, never a product: 0 · NaN is NaN. Meets: POL-5.
-    return gradient.masked_fill(bottom, 0.0) if waits(bottom) or bottom.any() else gradient
+def _setting() -> Setting:
+    if _traced is not None:
+        return _traced
+    now = Setting(_scope.get(), _grad_scale.get(), _defaults)
+    if torch.compiler.is_compiling():
+        return now
+    nested = not torch.is_grad_enabled() or torch._C._current_graph_task_id() >= 0
+    return _setting_at_forward(_enclosing_functions(), now) if nested else now
+
+
+def _setting_at_forward(functions: Iterator[tuple[Any, bool]], now: Setting) -> Setting:
+    """Return what counted at this place when reentrant checkpointing ran it first.
+
+    Reentrant checkpointing (``torch.utils.checkpoint``) runs a forward without gradients inside an
+    autograd function, and again in its backward, with the same ``ctx``. There the settings are
+    kept, in the order in which the forward asks for them. Other checkpointing differentiates the
+    graph of the first forward, whose gates keep their settings.
+    """
+    ctx, recomputes = next(functions, (None, False))
+    if ctx is None:
+        return now
+    kept = vars(ctx).setdefault("_zeroproof_settings", [])
+    if not recomputes:
+        kept.append(_setting_at_forward(functions, now))
+        return kept[-1]  # type: ignore[no-any-return]
+    task = torch._C._current_graph_task_id()
+    if getattr(ctx, "_zeroproof_task", None) != task:
+        ctx._zeroproof_task, ctx._zeroproof_left = task, iter(kept)
+    return next(ctx._zeroproof_left, now)
+
+
+def _enclosing_functions() -> Iterator[tuple[Any, bool]]:
+    """Walk the autograd functions that this runs in, the innermost first: ctx, and if backward."""
+    frame = sys._getframe(1)
+    while frame := frame.f_back:  # type: ignore[assignment]
+        if "ctx" in frame.f_code.co_varnames:
+            ctx = frame.f_locals.get("ctx")
+            if isinstance(ctx, BackwardCFunction):
+                yield ctx, frame.f_code.co_name == "backward"
 
 
 class _PolicyGate(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, bottom: Tensor, policy: GradientPolicy, unit: Tensor | float
-    ) -> Tensor:
-        ctx.policy, ctx.unit = policy, unit
-        # Not as a saved tensor: checkpointing compares those of both forwards, and the second one
-        # may be under another policy, without a gate.
-        ctx.bottom, ctx.version = bottom, bottom._version
+    def forward(x: Tensor, bottom: Tensor, policy: GradientPolicy, scale: Tensor | float) -> Tensor:
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
-        if ctx.bottom._version != ctx.version:
-            raise RuntimeError("bottom was changed in place between the forward and the backward")
-        return _select(gradients[0], ctx.bottom, ctx.policy, ctx.unit), None, None, None
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        _, bottom, ctx.policy, ctx.scale = inputs
+        ctx.save_for_backward(bottom)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        (bottom,) = ctx.saved_tensors
+        if ctx.policy is GradientPolicy.PASSTHROUGH:
+            return gradient, None, None, None
+        if ctx.policy is GradientPolicy.REJECT:
+            return torch.zeros_like(gradient), None, None, None
+        if ctx.policy is GradientPolicy.CLAMP:
+            bound = torch.as_tensor(ctx.scale, dtype=gradient.dtype, device=gradient.device)
+            gradient = gradient.nan_to_num(0.0).clamp(-bound, bound)
+        # A select, never a product: 0 · NaN is NaN. Meets: POL-5.
+        return gradient.masked_fill(bottom, 0.0), None, None, None
 
 
 def apply_policy(
@@ -191,7 +228,5 @@ def apply_policy(
         )
     setting = _setting()
     chosen = _policy_at(setting, layer) if policy is None else GradientPolicy.parse(policy)
-    if chosen is GradientPolicy.PASSTHROUGH or not x.requires_grad:
-        return x
-    gated: Tensor = _PolicyGate.apply(x, bottom, chosen, setting.unit)  # type: ignore[no-untyped-call]
+    gated: Tensor = _PolicyGate.apply(x, bottom, chosen, setting.grad_scale)  # type: ignore[no-untyped-call]
     return gated

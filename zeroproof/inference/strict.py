@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zeroproof.scm.carrier import SCMTensor
 from zeroproof.scm.outputs import Outputs, is_projective, tuple_bottom
-from zeroproof.training.gap import check_thresholds
+from zeroproof.utils.checks import check_thresholds
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,13 @@ from torch import Tensor, nn
 
 from zeroproof.autodiff.policies import GradientPolicy, apply_policy, get_policy, register_policy
 from zeroproof.scm.outputs import as_tuple, gate_outputs, reaches
-from zeroproof.training.gap import check_thresholds
-from zeroproof.training.transfer import waits
+from zeroproof.utils.checks import check_thresholds
 
 _PIECE = 2**15
+
+
+def _waits(x: Tensor) -> bool:
+    return not x.is_cpu or torch.compiler.is_compiling()
 
 
 class _Polynomials(torch.autograd.Function):
@@ -56,7 +59,7 @@ class _Polynomials(torch.autograd.Function):
 
 
 def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    size = max(tensors[0].numel(), 1) if waits(tensors[0]) else _PIECE
+    size = max(tensors[0].numel(), 1) if _waits(tensors[0]) else _PIECE
     return zip(*(torch.split(t.flatten(), size) for t in tensors), strict=True)
 
 
@@ -85,7 +88,7 @@ def _slopes(
         if in_x is not None and len(row) > 1:
             slopes = row[1:] * torch.arange(1, len(row), device=row.device)
             part = _horner(slopes, x, torch.empty_like(x)).mul_(gradient)
-            if waits(part) or not math.isfinite(part.sum().item()):
+            if _waits(part) or not math.isfinite(part.sum().item()):
                 # A gradient of 0 stays 0, also where the slope is too large a number.
                 part.masked_fill_(gradient == 0, 0.0)
             in_x.add_(part)
@@ -103,7 +106,7 @@ class _Quotient(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, P: Tensor, Q: Tensor, x: Tensor, tau: float) -> tuple[Tensor, Tensor]:
-        ctx.masked = waits(P)
+        ctx.masked = _waits(P)
         if ctx.masked:
             value, bottom = _masked(P / Q, Q.abs(), x, tau)
         else:

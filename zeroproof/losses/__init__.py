@@ -2,7 +2,7 @@
 
 from zeroproof.losses.composite import LossConfig, SCMTrainingLoss
 from zeroproof.losses.coverage import coverage, rejection_loss
-from zeroproof.losses.projective import (
+from zeroproof.losses.terms import (
     chordal_loss,
     implicit_loss,
     margin_loss,

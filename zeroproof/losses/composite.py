@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from zeroproof.losses.coverage import all_reach, rejection_term
-from zeroproof.losses.projective import chordal_term, implicit_term, margin_term, sign_term
-from zeroproof.losses.slopes import Angle, add, alike, check_mask, count, some, with_slopes
+from zeroproof.losses.coverage import rejection_term
+from zeroproof.losses.terms import (
+    angle,
+    check_constant,
+    implicit_term,
+    margin_term,
+    mean,
+    prepare_tuples,
+    widen_alike,
+)
 from zeroproof.scm.outputs import Outputs, as_tuple
-from zeroproof.training.gap import check_thresholds
-from zeroproof.training.transfer import Number
+from zeroproof.utils.checks import check_mask, check_thresholds
 
 
 @dataclass(frozen=True)
@@ -89,9 +95,9 @@ class SCMTrainingLoss:
         outputs: Outputs,
         lifted: tuple[Tensor, Tensor],
         *,
-        tau: Number | None = None,
+        tau: float | Tensor | None = None,
         targets: Shaped[Tensor, "..."] | None = None,
-        loss_weights: Mapping[str, Number] | None = None,
+        loss_weights: Mapping[str, float | Tensor] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the total and its unweighted terms.
 
@@ -111,9 +117,7 @@ class SCMTrainingLoss:
             ValueError: an unknown name in ``loss_weights``, shapes that differ, or targets, ``tau``
                 or weights that require a gradient.
         """
-        P, Q = as_tuple(outputs)
-        Y_n, Y_d = lifted
-        weights: dict[str, Number] = {**self.config.weights}
+        weights: dict[str, float | Tensor] = {**self.config.weights}
         unknown = set(loss_weights or ()) - set(weights)
         if unknown:
             raise ValueError(
@@ -121,71 +125,44 @@ class SCMTrainingLoss:
             )
         weights.update(loss_weights or {})
         tau = self.config.tau_train if tau is None else tau
-        P, Q, Y_n, Y_d = alike(P, Q, Y_n, Y_d)
-        numbers = (w.to(P.dtype) if isinstance(w, Tensor) else w for w in weights.values())
+        check_constant(tau, *weights.values())
+        P, Q, Y_n, Y_d = widen_alike(*as_tuple(outputs), *lifted)
         oriented = Y_d == 0 if targets is None else targets.isinf()
         check_mask(oriented, P)
-        total, *terms = with_slopes(self._rule, (P, Q), Y_n, Y_d, oriented, tau, *numbers)
-        return total, dict(zip(weights, terms, strict=True))
+        terms = self._terms(P, Q, Y_n, Y_d, oriented, tau, weighs_fit=not _is_zero(weights["fit"]))
+        parts = [
+            weights[name] * term for name, term in terms.items() if not _is_zero(weights[name])
+        ]
+        # Without a term the loss is 0, with a gradient of 0, whatever the outputs are.
+        parts = parts or [torch.where(torch.ones_like(P, dtype=torch.bool), 0.0, P).sum()]
+        total = torch.stack(parts).sum()
+        return total, {name: term.detach() for name, term in terms.items()}
 
-    def _rule(
+    def _terms(
         self,
-        gradient: Number,
         P: Tensor,
         Q: Tensor,
         Y_n: Tensor,
         Y_d: Tensor,
         oriented: Tensor,
-        tau: Number,
-        *weights: Number,
-    ) -> tuple[tuple[Number, ...], tuple[Tensor, Tensor]]:
-        config, (w_fit, _, w_sign, _) = self.config, weights
-        # What a float 0 weighs must not become a product, in which NaN counts.
-        pulls = [0.0 if _is_zero(weight) else weight * gradient for weight in weights]
-        angle, n = Angle.between(P, Q, Y_n, Y_d), max(P.numel(), 1)
-        sign, share = sign_term(angle, oriented)
-        chordal = config.fit == "chordal"
-        speed = angle.cosine * (pulls[0] * (2.0 / n) if chordal else 0.0)
-        in_P, fall = angle.turn(add(speed, pulls[2] * share, oriented))
-        if chordal:
-            fit = chordal_term(angle, n)
+        tau: float | Tensor,
+        weighs_fit: bool,
+    ) -> dict[str, Tensor]:
+        config, finite = self.config, Y_d != 0
+        sine, cosine = angle(P, Q, Y_n, Y_d)
+        if not weighs_fit:  # then a NaN counts among the oriented at most
+            _, cosine = angle(*prepare_tuples(oriented, P, Q, Y_n, Y_d))
+        if config.fit == "chordal":
+            fit = mean(sine * sine)
         else:
-            fit, slopes = implicit_term(P, Q, Y_n, Y_d, config.gamma, None)
-            in_P, fall = add(in_P, pulls[0], slopes[0]), add(fall, pulls[0], -slopes[1])
-        if _is_zero(w_fit):  # then NaN counts at most among the oriented
-            counts = oriented & (not _is_zero(w_sign))
-            in_P, fall = (torch.where(counts, slope, 0.0) for slope in (in_P, fall))
-        margin, rejection, lack = self._of_denominators(P, Q, Y_d, angle, tau, fit, pulls)
-        fall = fall if lack is None else fall + lack
-        terms = fit, margin, sign, rejection
-        parts = zip(weights, terms, strict=True)
-        total = sum(weight * term for weight, term in parts if not _is_zero(weight))
-        return (total, *terms), (in_P, -fall)
-
-    def _of_denominators(
-        self,
-        P: Tensor,
-        Q: Tensor,
-        Y_d: Tensor,
-        angle: Angle,
-        tau: Number,
-        fit: Number,
-        pulls: Sequence[Number],
-    ) -> tuple[Number, Number, Tensor | None]:
-        """Return margin, rejection, and by how much their part falls with ``Q``; None for 0."""
-        # A fit that is a number tells that there is no wait, and that all tuples are finite.
-        if not isinstance(fit, Tensor) and fit == fit and all_reach(angle, tau, Y_d):
-            return 0.0, 0.0, None
-        finite = Y_d != 0
-        n = some(count(finite, Q))
-        margin, lack = margin_term(angle.size, tau, finite, n)
-        rejection, low, rise = rejection_term(
-            P, Q, angle.larger, tau, self.config.target_coverage, finite, n
-        )
-        push = torch.copysign(low.to(Q.dtype), Q) * (pulls[3] * rise)
-        steep = pulls[1] if _is_zero(pulls[1]) else 2.0 * pulls[1] / n
-        return margin, rejection, add(push, steep, lack * Q.sgn())
+            fit = mean(implicit_term(P, Q, Y_n, Y_d, config.gamma))
+        return {
+            "fit": fit,
+            "margin": mean(margin_term(Q, tau), finite),
+            "sign": mean(1.0 - cosine, oriented),
+            "rejection": rejection_term(P, Q, tau, config.target_coverage, finite),
+        }
 
 
-def _is_zero(weight: Number) -> bool:
+def _is_zero(weight: float | Tensor) -> bool:
     return not isinstance(weight, Tensor) and weight == 0

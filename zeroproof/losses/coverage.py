@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.slopes import Angle, alike, check_mask, count, some, with_slopes
-from zeroproof.scm.outputs import Outputs, bottom_mask, tuple_bottom
-from zeroproof.training.transfer import Number, bounded
+from zeroproof.losses.terms import check_constant
+from zeroproof.scm.outputs import Outputs, bottom_mask, tuple_bottom, widen
+from zeroproof.utils.checks import check_mask, check_same_shape
 
 
 def per_sample(mask: Bool[Tensor, "batch *outputs"]) -> Bool[Tensor, " batch"]:
@@ -45,55 +45,30 @@ def coverage(
     return covered.float().mean()
 
 
-def all_reach(angle: Angle, tau: Number, Y_d: Tensor) -> bool:
-    """Tell whether all tuples of finite targets are values, with ``|Q|`` at least ``tau``.
-
-    The host waits for the device. False where a quotient might overflow.
-    """
-    least = angle.least
-    if not least >= tau:
-        least = angle.size.masked_fill(Y_d == 0, torch.inf).amin().item()
-    if not 0 < least >= tau:
-        return False
-    largest = torch.finfo(angle.larger.dtype).max
-    return least >= 1 or not angle.larger.numel() or angle.larger.amax().item() <= largest * least
-
-
 def rejection_term(
-    P: Tensor, Q: Tensor, larger: Tensor, tau: Number, target: float, finite: Tensor, n: Number
-) -> tuple[Number, Tensor, Number]:
-    """Return the rejection loss, the elements that it pushes, and how it falls with ``|Q|``.
-
-    ``larger`` is not finite where ``P`` or ``Q`` is not, and ``n`` is the number of ``finite``
-    elements, at least 1.
-    """
-    counted, outputs = finite, 1
+    P: Tensor, Q: Tensor, tau: float | Tensor, target: float, finite: Tensor
+) -> Tensor:
+    """Return the rejection loss over the ``finite`` elements."""
+    counted, width = finite, 1
     if Q.dim() > 1:
-        outputs = max(Q.shape[1:].numel(), 1)
-        counted = per_sample(finite)
-        n = some(count(counted, Q))
-        counted = counted.view(-1, *(1,) * (Q.dim() - 1))
+        width = max(Q.shape[1:].numel(), 1)
+        counted = per_sample(finite).view(-1, *(1,) * (Q.dim() - 1))
     lost = counted & tuple_bottom(P, Q, tau)
     uncovered = lost.flatten(1).any(dim=1) if Q.dim() > 1 else lost
-    gap = bounded(count(uncovered, Q) / n - (1.0 - target), 0.0, torch.inf)
+    n = counted.sum().clamp(min=1).to(Q.dtype)
+    shortfall = (uncovered.sum() / n - (1.0 - target)).relu()
     # The soft coverage is the mean of |Q| over the ⊥ elements: constant slopes, whatever τ.
-    return gap * gap, lost & (larger < torch.inf), gap * (2.0 / outputs) / n
-
-
-def _rejection(
-    gradient: Number, Q: Tensor, P: Tensor, tau: Number, target: float, mask: Tensor | None
-) -> tuple[tuple[Number], tuple[Tensor]]:
-    finite = torch.ones_like(Q, dtype=torch.bool) if mask is None else mask
-    n = some(count(finite, Q))
-    larger = torch.maximum(P.abs(), Q.abs())
-    value, low, fall = rejection_term(P, Q, larger, tau, target, finite, n)
-    return (value,), (torch.copysign(low.to(Q.dtype), Q) * (gradient * -fall),)
+    pushed = lost & torch.isfinite(P.detach()) & torch.isfinite(Q.detach())
+    away_from_0 = torch.where(pushed, torch.copysign(torch.ones_like(Q), Q.detach()), 0.0)
+    coef = 2.0 * shortfall / width / n
+    soft = (torch.where(pushed, Q - Q.detach(), 0.0) * away_from_0 * coef).sum()
+    return shortfall * shortfall - soft
 
 
 def rejection_loss(
     P: Float[Tensor, "batch *outputs"],
     Q: Float[Tensor, "batch *outputs"],
-    tau: Number,
+    tau: float | Tensor,
     *,
     target_coverage: float = 0.95,
     mask: Bool[Tensor, "batch *outputs"] | None = None,
@@ -124,8 +99,10 @@ def rejection_loss(
     """
     if not 0.0 <= target_coverage <= 1.0:
         raise ValueError(f"target_coverage must be in [0, 1], got {target_coverage!r}")
-    P, Q = alike(P, Q)
-    if mask is not None:
-        check_mask(mask, Q)
-    (value,) = with_slopes(_rejection, (Q,), P.detach(), tau, target_coverage, mask)
-    return value
+    check_same_shape(P, Q)
+    check_constant(tau)
+    P, Q = widen(P, Q)
+    if mask is None:
+        mask = torch.ones_like(Q, dtype=torch.bool)
+    check_mask(mask, Q)
+    return rejection_term(P, Q, tau, target_coverage, mask)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import random
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 FORMAT = "zeroproof-checkpoint"
-VERSION = 3
-READABLE = 2, 3  # 1 could not say where in an epoch it was
+VERSION = 4
+READABLE = 2, 3, 4  # 1 could not say where in an epoch it was
 
 
 class CheckpointError(RuntimeError):
@@ -88,55 +85,3 @@ def keep_latest(folder: str | os.PathLike[str], count: int) -> None:
     """Remove all but the latest checkpoints of a folder."""
     for old in checkpoints(folder)[:-count]:
         old.unlink(missing_ok=True)
-
-
-def unwrap(model: nn.Module) -> nn.Module:
-    """Return the user's own module, without the wrappers that prefix its keys (RES-3)."""
-    while True:
-        parallel = isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel))
-        inner = getattr(model, "module" if parallel else "_orig_mod", None)
-        if not isinstance(inner, nn.Module):
-            return model
-        model = inner
-
-
-def plain(state: Any) -> Any:
-    """Turn NumPy's arrays into lists, which a checkpoint may hold (RES-3)."""
-    if isinstance(state, dict):
-        return {key: plain(value) for key, value in state.items()}
-    if isinstance(state, Tensor):
-        return state
-    return state.tolist() if hasattr(state, "tolist") else state
-
-
-def _generators(loader: object) -> list[torch.Generator]:
-    """Return the distinct generators of a loader and of its samplers, in a fixed order."""
-    sampler, batch_sampler = (getattr(loader, n, None) for n in ("sampler", "batch_sampler"))
-    nested = [getattr(s, "sampler", None) for s in (sampler, batch_sampler)]
-    owners = [loader, sampler, batch_sampler, *nested]
-    found = [getattr(owner, "generator", None) for owner in owners]
-    return list(dict.fromkeys(g for g in found if isinstance(g, torch.Generator)))
-
-
-def random_state(loader: object) -> dict[str, Any]:
-    """Return the global random states, and those of the generators a loader draws on."""
-    numpy: Any = sys.modules.get("numpy")
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "python": random.getstate(),
-        "numpy": None if numpy is None else numpy.random.get_state(legacy=False),
-        "loader": [generator.get_state() for generator in _generators(loader)],
-    }
-
-
-def restore_random_state(state: dict[str, Any], loader: object) -> None:
-    """Put back what :func:`random_state` returned."""
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
-    random.setstate(state["python"])
-    if state["numpy"] is not None and "numpy" in sys.modules:
-        sys.modules["numpy"].random.set_state(state["numpy"])
-    for generator, generator_state in zip(_generators(loader), state["loader"], strict=False):
-        generator.set_state(generator_state)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zeroproof.autodiff.policies import GradientPolicy
-from zeroproof.training.gap import check_thresholds
+from zeroproof.utils.checks import check_thresholds
 
 LogHook = Callable[[dict[str, float]], None]
 LossCurriculum = Callable[[int], Mapping[str, float]]
@@ -32,10 +32,10 @@ class TrainingConfig:
     Args:
         max_epochs: passes over the loader; ≥ 1.
         gradient_accumulation_steps: micro-batches that share one optimizer step; ≥ 1.
-        mixed_precision: run the forward under autocast (AMP-1).
+        mixed_precision: run the forward under autocast (AMP-1); None is False.
         use_amp: another name for ``mixed_precision`` (AMP-5).
-        amp_dtype: ``torch.float16`` (with a gradient scaler) or ``torch.bfloat16``, or a name
-            such as ``"bf16"`` (AMP-2, AMP-4).
+        amp_dtype: ``torch.float16`` (with a gradient scaler, the default) or ``torch.bfloat16``,
+            or a name such as ``"bf16"`` (AMP-2, AMP-4).
         tau_train_min, tau_train_max: ends of the training threshold on ``|Q|`` (TAU-1).
         coverage_threshold: epoch coverage below it is bad; in [0, 1] (STOP-1). The default 0
             never stops.
@@ -55,9 +55,8 @@ class TrainingConfig:
         max_nonfinite_steps: skipped updates in a row that raise an error; ≥ 1 (STEP-3). A skip
             leaves parameters and optimizer state alone, not what the forward itself wrote, such
             as the running statistics of a batch norm.
-        compile: compile lift, model, loss and measures with ``torch.compile``, and the optimizer's
-            step where no scheduler changes its rate; for runs long enough to earn back the
-            minutes. Losses then get their numbers as tensors (STEP-6).
+        compile: compile the whole update with ``torch.compile``, for runs long enough to earn back
+            the time that compiling takes. Losses then get their numbers as tensors (STEP-6).
         scheduler_step: when the scheduler steps: after each applied ``"update"``, after each
             ``"epoch"``, or after each validation (``"val"``).
         scheduler_metric: the validation's value that a ``ReduceLROnPlateau`` gets.
@@ -79,9 +78,9 @@ class TrainingConfig:
 
     max_epochs: int = 100
     gradient_accumulation_steps: int = 1
-    mixed_precision: bool = False
+    mixed_precision: bool | None = None
     use_amp: bool | None = None
-    amp_dtype: torch.dtype | str = torch.float16
+    amp_dtype: torch.dtype | str | None = None
     tau_train_min: float = 1e-4
     tau_train_max: float = 1e-4
     coverage_threshold: float = 0.0
@@ -149,9 +148,12 @@ class TrainingConfig:
                 raise TypeError(f"{name} must be an integer, got {value!r}")
             if value < least:
                 raise ValueError(f"{name} must be ≥ {least}, got {value!r}")
-        for name in ("mixed_precision", "compile", "progress"):
+        for name in ("compile", "progress"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be True or False, got {getattr(self, name)!r}")
+        for name in ("mixed_precision", "use_amp"):
+            if not isinstance(getattr(self, name), bool | None):
+                raise TypeError(f"{name} must be True, False or None, got {getattr(self, name)!r}")
 
     def _check_numbers(self) -> None:
         check_thresholds(self.tau_train_min, self.tau_train_max, ("tau_train_min", "tau_train_max"))
@@ -168,14 +170,25 @@ class TrainingConfig:
                 raise ValueError(f"loss_weights[{name!r}] must be finite, got {weight!r}")
 
     def _normalise(self) -> None:
-        """Check the options that have several names or spellings."""
-        if self.use_amp is False and self.mixed_precision:
-            raise ValueError("mixed_precision=True and use_amp=False disagree; give one of them")
+        """Check the options that have several names or spellings, and settle on one."""
+        if {self.use_amp, self.mixed_precision} == {True, False}:
+            raise ValueError(
+                f"mixed_precision={self.mixed_precision} and use_amp={self.use_amp} disagree; "
+                "give one of them"
+            )
         if self.autocast_dtype not in AMP_DTYPES.values():
             raise ValueError(
                 f"amp_dtype must be float16 or bfloat16, got {self.amp_dtype!r}; "
                 f"names are {', '.join(AMP_DTYPES)}"
             )
+        if self.amp_dtype is not None and self.mixed_precision is None and self.use_amp is None:
+            raise ValueError(
+                f"amp_dtype={self.amp_dtype!r} has no effect without mixed precision; add "
+                "mixed_precision=True, or say mixed_precision=False"
+            )
+        on = bool(self.mixed_precision or self.use_amp)
+        object.__setattr__(self, "mixed_precision", on)
+        object.__setattr__(self, "use_amp", on)
         if self.gradient_policy is not None:
             GradientPolicy.parse(self.gradient_policy)
         if self.device is not None:
@@ -185,14 +198,9 @@ class TrainingConfig:
                 raise ValueError(f"device {self.device!r} is unknown: {error}") from None
 
     @property
-    def amp(self) -> bool:
-        """Whether mixed precision is on, under either of its names."""
-        return self.mixed_precision or bool(self.use_amp)
-
-    @property
     def autocast_dtype(self) -> torch.dtype | None:
-        """``amp_dtype`` as a dtype; None for an unknown name."""
-        name = self.amp_dtype
+        """``amp_dtype`` as a dtype, float16 by default; None for an unknown name."""
+        name = torch.float16 if self.amp_dtype is None else self.amp_dtype
         return AMP_DTYPES.get(name) if isinstance(name, str) else name
 
     @property

@@ -1,115 +1,197 @@
-"""Records of micro-batches on their way from the device to the log hook."""
+"""What is measured of a micro-batch, and how records and epochs are made of it."""
 
 from __future__ import annotations
 
-import time
+import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
+from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, tuple_bottom
 from zeroproof.training.config import LogHook
-from zeroproof.training.metrics import MEASURES, Block, EpochTotals, Seen, as_record, pooled
-from zeroproof.training.ranks import Ranks
-from zeroproof.training.transfer import Transfer, from_host
 
-COUNT, ELEMENTS, SECONDS = 128, 2**14, 0.2
-ELEMENTS_ON_GPU = 2**20  # which has no cache to be kept in, and waits longer for each operation
+MEASURES = (
+    "samples",
+    "elements",
+    "covered",
+    "finite",
+    "covered_finite",
+    "sound",
+    "known",
+    "denom_sum",
+    "denom_abs_min",
+)
+COUNTS = ("samples", "covered", "finite", "covered_finite")
 
 
-class RecordLog:
-    """Delivers records in order, as plain floats, and keeps the latest of them.
-
-    Micro-batches are held until there are many of them, or many elements, or some time is over,
-    and are then measured together, since what costs is the number of operations. They are read
-    when it is known what became of their updates: by then the device is long past them.
+def measure(
+    outputs: Outputs, Y_d: Float[Tensor, "batch *outputs"], tau: float | Tensor
+) -> Float[Tensor, " measures"]:
+    """Count and measure a micro-batch's outputs, on their device.
 
     Args:
-        hook: called with each record, or None; on rank 0 only.
-        limit: records kept in memory.
-        ranks: who trains along; records are those of all ranks' samples.
+        outputs: a model's outputs in any form.
+        Y_d: lifted denominators of the targets; 0 marks a singular one.
+        tau: threshold on ``|Q|`` of projective outputs.
 
-    Meets: LOG-1, LOG-2, STEP-4, DDP-1.
+    Returns:
+        ``MEASURES`` in float64: numbers of samples and of elements; of covered samples, of those
+        whose targets are all finite, and of those that are both; of elements that are not ⊥, and of
+        finite ``|Q|``, with their sum and minimum, ∞ if there are none.
+
+    Meets: COV-3, STOP-6.
+    """
+    P, Q = (x.detach() for x in as_tuple(outputs))
+    sound = ~tuple_bottom(P, Q, tau if is_projective(outputs) else 0.0)
+    covered, finite = _per_sample(sound), _per_sample(Y_d != 0)
+    size = Q.abs()
+    known = size < torch.inf
+    samples = torch.stack([covered, finite, covered & finite]).sum(1)
+    elements = torch.stack([sound, known]).flatten(1).sum(1)
+    sizes = samples.new_full((1,), len(P)), samples.new_full((1,), P.numel())
+    total = torch.where(known, size, 0.0).sum()
+    least = torch.where(known, size, torch.inf)
+    least = least.amin() if least.numel() else least.new_full((), torch.inf)
+    counts = torch.cat([*sizes, samples, elements])
+    return torch.cat([counts.double(), torch.stack([total, least]).double()])
+
+
+def _per_sample(flags: Bool[Tensor, "batch *outputs"]) -> Bool[Tensor, " batch"]:
+    return flags.flatten(1).all(1) if flags.dim() > 1 else flags
+
+
+def merge(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return a micro-batch's values, from the rows of its parts on all ranks.
+
+    Each holds ``MEASURES``; other values are means over samples.
+    """
+    values = dict(rows[0])
+    samples = sum(row["samples"] for row in rows)
+    for name in values if len(rows) > 1 else ():
+        if name == "denom_abs_min":
+            values[name] = min(row[name] for row in rows)
+        elif name in MEASURES:
+            values[name] = sum(row[name] for row in rows)
+        else:
+            values[name] = sum(row["samples"] * row[name] for row in rows) / samples
+    elements, known = values.pop("elements"), values.pop("known")
+    values["bottom_frac"] = _ratio(elements - values.pop("sound"), elements)
+    values["denom_abs_mean"] = _ratio(values.pop("denom_sum"), known)
+    if not known:
+        values["denom_abs_min"] = math.nan
+    return values
+
+
+def _ratio(part: float, total: float) -> float:
+    return part / total if total else math.nan
+
+
+def as_record(values: Mapping[str, float]) -> dict[str, float]:
+    """Replace the counts by coverage, finite-target coverage and recall of ⊥ (NaN for 0/0)."""
+    samples, covered, finite, both = (values[name] for name in COUNTS)
+    record = {name: value for name, value in values.items() if name not in COUNTS}
+    return record | {
+        "samples": samples,
+        "coverage": _ratio(covered, samples),
+        "coverage_finite": _ratio(both, finite),
+        "bottom_recall": _ratio(samples - covered - finite + both, samples - finite),
+    }
+
+
+class EpochTotals:
+    """Sums of an epoch: counts add, minima take the minimum, the rest are sample-weighted.
+
+    Meets: COV-3, VAL-1.
+
+    Example:
+        >>> totals = EpochTotals()
+        >>> for n, covered in ((9, 9), (1, 0)):
+        ...     totals.add(dict(samples=n, covered=covered, finite=n, covered_finite=covered,
+        ...                     loss=1.0))
+        >>> totals.record()["coverage"], totals.monitored_coverage
+        (0.9, 0.9)
     """
 
-    def __init__(self, hook: LogHook | None, limit: int, ranks: Ranks) -> None:
-        self._hook, self._ranks, self._most = hook if ranks.rank == 0 else None, ranks, 0
+    def __init__(self) -> None:
+        self._values: dict[str, float] = dict.fromkeys(COUNTS, 0.0)
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """Take a micro-batch's values, which hold all of the counts."""
+        samples = values["samples"]
+        for name, value in values.items():
+            if name in COUNTS:
+                self._values[name] += value
+            elif name == "denom_abs_min":
+                known = [v for v in (self._values.get(name, math.nan), value) if v == v]
+                self._values[name] = min(known, default=math.nan)
+            else:
+                self._values[name] = self._values.get(name, 0.0) + samples * value
+
+    def state_dict(self) -> dict[str, float]:
+        """Return the sums by name."""
+        return dict(self._values)
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Restore what :meth:`state_dict` returned."""
+        self._values = {name: state[name] for name in state if name != "rejected_singular"}
+
+    @property
+    def monitored_coverage(self) -> float | None:
+        """Coverage over samples whose targets are all finite; None without any (STOP-6)."""
+        coverage = as_record(self._values)["coverage_finite"]
+        return None if math.isnan(coverage) else coverage
+
+    def record(self) -> dict[str, float]:
+        """Return the epoch's record; ValueError for an epoch without samples (COV-4)."""
+        samples = self._values["samples"]
+        if not samples:
+            raise ValueError("the loader yielded no samples, so the epoch has no coverage")
+        return as_record(
+            {
+                name: value if name in COUNTS or name == "denom_abs_min" else value / samples
+                for name, value in self._values.items()
+            }
+        )
+
+
+class RecordQueue:
+    """Delivers records to the log hook in order, and keeps the latest of them.
+
+    Args:
+        hook: called with each record, or None.
+        limit: records kept in memory.
+
+    Meets: LOG-1, LOG-2, DDP-1.
+    """
+
+    def __init__(self, hook: LogHook | None, limit: int) -> None:
+        self._hook = hook
+        self._ready: deque[dict[str, float]] = deque()
         self.records: deque[dict[str, float]] = deque(maxlen=limit)
         self.totals = EpochTotals()
-        self._open: list[dict[str, float]] = []
-        self._held: list[dict[str, float]] = []
-        self._names: tuple[str, ...] = ()
-        self._blocks: list[Block] = []
-        self._since = 0.0
-        self._measured: deque[tuple[list[dict[str, float]], tuple[str, ...], Transfer]] = deque()
 
-    def add(self, known: dict[str, float], seen: Seen) -> None:
-        """Take a micro-batch, with what the host knows of it: ``samples`` at least."""
-        if self._held and self._names != seen.names:
-            self._measure()
-        now = time.monotonic()
-        if not self._held:
-            self._since, self._names = now, seen.names
-        block = self._block(seen)
-        block.add(seen)
-        self._open.append(known)
-        self._held.append(known)
-        waited = self._ranks.size == 1 and now - self._since > SECONDS
-        if waited or len(self._held) >= block.capacity:
-            self._measure()
+    def add(self, known: Mapping[str, float], rows: Sequence[Mapping[str, float]]) -> None:
+        """Take a micro-batch: what the host knows of it, and its rows on all ranks."""
+        values = merge(rows)
+        self.totals.add(values)
+        record = {n: float(v) for n, v in (dict(known) | as_record(values)).items()}
+        self._ready.append(record)
 
-    def _block(self, seen: Seen) -> Block:
-        blocks = self._blocks
-        if blocks and blocks[-1].kind == seen.kind:
-            return blocks[-1]
-        if blocks and not blocks[-1]:
-            blocks.pop()
-        first = seen.arrays[0]
-        elements = ELEMENTS if first.is_cpu else ELEMENTS_ON_GPU
-        most = self._most or max(min(COUNT, elements // max(first.numel(), 1)), 1)
-        if self._ranks.size > 1:  # who measures meets the others there
-            self._most = most = self._most or self._ranks.share(most)[0]
-        blocks.append(Block(seen, most))
-        return blocks[-1]
-
-    def complete(self, progress: Callable[[], Mapping[str, float]], but: int = 0) -> None:
-        """Add to the micro-batches what is now known of their updates, to all but the latest."""
-        count = len(self._open) - but
-        if count > 0:
-            now = progress()
-            for known in self._open[:count]:
-                known.update(now)
-            del self._open[:count]
-
-    def _measure(self) -> None:
-        knowns, self._held = self._held, []
-        values = torch.cat([block.rows() for block in self._blocks])
-        samples = from_host([known["samples"] for known in knowns], values.device)
-        values = torch.cat([values, samples[:, None].to(values.dtype)], dim=1)
-        names = (*MEASURES, *self._names, "samples")
-        self._measured.append((knowns, names, Transfer(self._ranks.stack(values))))
-        del self._blocks[:-1]
-        self._blocks[-1].clear()
-
-    def deliver_complete(self) -> None:
-        """Deliver what is measured and complete; an exception of the hook passes through."""
-        while self._measured and "global_step" in self._measured[0][0][-1]:
-            knowns, names, transfer = self._measured.popleft()
-            for known, *parts in zip(knowns, *transfer.read(), strict=True):
-                values = pooled([dict(zip(names, part, strict=True)) for part in parts])
-                self.totals.add(values)
-                self.deliver(known | as_record(values))
-
-    def flush(self) -> None:
-        """Measure and deliver everything."""
-        if self._held:
-            self._measure()
-        self.deliver_complete()
-
-    def deliver(self, record: dict[str, float], *, keep: bool = True) -> None:
-        """Hand a record to the hook, as floats, and keep it if asked."""
-        record = {name: float(value) for name, value in record.items()}
-        if keep:
+    def deliver(self) -> None:
+        """Deliver what is ready; an exception of the hook passes through, and ends it."""
+        while self._ready:
+            record = self._ready.popleft()
             self.records.append(record)
+            try:
+                self.send(record)
+            except BaseException:
+                self._ready.clear()
+                raise
+
+    def send(self, record: Mapping[str, float]) -> None:
+        """Call the hook with a copy of a record."""
         if self._hook is not None:
             self._hook(dict(record))

@@ -1,241 +1,218 @@
-"""One optimizer step from a window of micro-batches."""
+"""One update: a window of micro-batches, one optimizer step."""
 
 from __future__ import annotations
 
 import copy
 import inspect
-import math
-from collections.abc import Callable, Iterable
-from signal import SIGINT, SIGTERM
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from zeroproof.autodiff.policies import grad_scale
 from zeroproof.training.config import TrainingConfig
-from zeroproof.training.ranks import Ranks, whole
-from zeroproof.training.scale import LossScale
-from zeroproof.training.transfer import Transfer, as_scalar, from_host, to_host
+from zeroproof.training.distributed import Ranks, full_tensor
+from zeroproof.training.evaluation import Evaluation, MicroBatch
+from zeroproof.training.records import RecordQueue
+from zeroproof.training.scaler import LossScale
+from zeroproof.training.transfer import AsyncHostCopy
+
+Known = dict[str, float]
+"""What the host knows of a micro-batch without the device."""
 
 
 class NonFiniteError(RuntimeError):
     """Too many updates in a row were skipped for a loss or gradient that is not finite."""
 
 
-class UpdateWindow:
-    """The micro-batches that share one optimizer step, and the counters of steps.
+class Outcome(NamedTuple):
+    """What the device returns of an update: ``flags``, then a row per micro-batch and rank."""
 
-    The window's gradient is ``Σ nᵢ∇Lᵢ / Σ nᵢ``: each loss is weighted by its samples relative to
-    the first micro-batch's, and the sum divided by the total weight before clipping. A window of
-    one is thus left exactly as the loss gives it. Several ranks share a window, and weigh relative
-    to the run's first micro-batch of rank 0.
+    values: AsyncHostCopy
+    flags: int
+    names: tuple[str, ...]
+    known: Sequence[Known]
+    rate: float | Tensor
 
-    On CUDA a fused optimizer skips on the device, and the host reads what became of an update
-    just before the next one, when it is long there. Other optimizers cannot be told to skip, so
-    the host waits for the gradient before it steps them.
+
+class Update:
+    """Makes updates, counts them, and turns their rows into records.
+
+    The window's gradient is ``Σ nᵢ∇Lᵢ / Σ nᵢ``, over all ranks: each loss is scaled before its
+    backward. An update whose losses or gradient are not finite is skipped. On CUDA a fused
+    optimizer skips on the device, and the skip flag is read one update late, so the host never
+    syncs. Other optimizers cannot skip, so the host waits for the gradient before it steps them.
 
     Args:
         optimizer: steps the parameters of its groups, a loss's own included.
-        applied: called once per applied update.
-        config: accumulation, clipping, mixed precision and tolerance of faults.
-        device: where the losses live.
+        evaluate: from a micro-batch to its loss and row.
+        config: clipping, mixed precision and tolerance of faults.
         modules: model and loss, whose gradients are cleared after each window.
-        unreduced: parameters whose gradients nobody averages over the ranks, those of the loss.
-        ranks: who trains along.
-        constant_rate: whether nobody schedules the learning rate.
+        ranks: the ranks that share each window.
+        records: the queue that gets a record per micro-batch.
+        applied: called once per applied update.
 
-    Meets: ACC-1, ACC-2, AMP-2, STEP-1, STEP-2, STEP-3, STEP-4, DDP-1.
+    Meets: ACC-1, ACC-2, AMP-2, STEP-1, STEP-2, STEP-3, STEP-4, DDP-1, LOG-4.
     """
 
     def __init__(
         self,
         optimizer: Optimizer,
-        applied: Callable[[], None],
+        evaluate: Evaluation,
         config: TrainingConfig,
-        device: torch.device,
-        modules: Iterable[nn.Module],
-        unreduced: Iterable[nn.Parameter],
+        modules: Sequence[nn.Module],
         ranks: Ranks,
-        *,
-        constant_rate: bool,
+        records: RecordQueue,
+        applied: Callable[[], None],
     ) -> None:
-        self.optimizer, self._applied, self._config = optimizer, applied, config
-        self._modules, self._unreduced, self._ranks = list(modules), list(unreduced), ranks
+        self.optimizer, self.evaluate, self._config = optimizer, evaluate, config
+        self._modules, self._ranks = modules, ranks
+        self._records, self._applied = records, applied
         # What GradScaler asks of an optimizer that takes ``found_inf``.
         fused = getattr(optimizer, "_step_supports_amp_scaling", False)
-        self.skips_on_device = device.type == "cuda" and fused
-        # A number would be compiled in.
-        tensor = self.skips_on_device or config.compile
-        needs_scale = config.amp and config.autocast_dtype == torch.float16
-        self.scale = LossScale(device if tensor else None) if needs_scale else None
+        self.skips_on_device = evaluate.device.type == "cuda" and fused
+        fp16 = config.mixed_precision and config.autocast_dtype == torch.float16
+        self.scale = LossScale(evaluate.device) if fp16 else None
         # Such as LBFGS, which evaluates a window several times.
         closure = inspect.signature(optimizer.step).parameters.get("closure")
-        self.needs_closure = closure is not None and closure.default is closure.empty
-        if self.needs_closure and self.scale is not None:
+        self._needs_closure = closure is not None and closure.default is closure.empty
+        if self._needs_closure and fp16:
             raise ValueError(
                 f"{type(optimizer).__name__} compares losses, which float16's scale changes; "
                 "use amp_dtype='bf16', or mixed_precision=False"
             )
-        self.global_step = 0
-        self.skipped = 0
-        self.skipped_in_row = 0
-        self.base_samples = 0
-        self.signal: int = 0
-        self._rate = self._current_rate()
-        self._outcome: Transfer | None = None
-        self._pending = False
-        self._roots: dict[tuple[float, torch.dtype], Tensor] = {}
-        # With rates that change, its first step would be compiled otherwise than the later ones, so
-        # that a resumed run could differ in the last bits.
-        compiles = config.compile and constant_rate and not self.needs_closure
-        self._step = torch.compile(optimizer.step) if compiles else optimizer.step
-        self.start()
+        self.global_step = self.skipped = self.skipped_in_row = self.signal = 0
+        self._outcome: Outcome | None = None
+        self.clear_gradients()
 
-    def start(self) -> None:
-        """Forget the window, and all gradients of model and loss."""
-        optimizer, stepped = self.optimizer, self._stepped()
-        # Only what an optimizer has of its own need be called; torch's would be profiled, too.
-        inherited = type(optimizer).zero_grad is Optimizer.zero_grad
-        self._zero_grad = None
-        if not inherited or "zero_grad" in vars(optimizer):
-            self._zero_grad = optimizer.zero_grad
-        known = {id(p) for p in stepped}
-        others = [p for module in self._modules for p in module.parameters() if id(p) not in known]
-        self._cleared = others if self._zero_grad else [*stepped, *others]
-        self._clear()
+    def __call__(self, window: Sequence[MicroBatch], known: Sequence[Known], signal: int) -> None:
+        """Make the update of a window; ``signal`` is the one that this rank has received.
 
-    def _clear(self) -> None:
-        self.micro_batches = 0
-        self._samples: Tensor | int = 0
-        self._losses: list[Tensor] = []
-        self._weighted: list[Tensor] = []
-        if self._ranks.size == 1:
-            self.base_samples = 0
-        if self._zero_grad:
-            self._zero_grad(set_to_none=True)
-        for parameter in self._cleared:
-            parameter.grad = None
-
-    def _current_rate(self) -> Any:
-        """Return the learning rate; of a tensor a copy, which a scheduler does not change."""
-        rate = self.optimizer.param_groups[0]["lr"]
-        return rate.detach().clone() if isinstance(rate, Tensor) else rate
-
-    def _stepped(self) -> list[nn.Parameter]:
-        return [p for group in self.optimizer.param_groups for p in group["params"]]
-
-    def progress(self) -> dict[str, float]:
-        """Return the counters, and the latest update's learning rate. Meets: LOG-4."""
-        return {"global_step": self.global_step, "skipped": self.skipped, "lr": self._rate}
-
-    @property
-    def closed(self) -> int:
-        """Number of windows closed, applied or skipped."""
-        return self.global_step + self.skipped + self._pending
-
-    @property
-    def full(self) -> bool:
-        """Whether the window has all of its micro-batches."""
-        return self.micro_batches >= self._config.gradient_accumulation_steps
-
-    def unit(self, samples: Tensor | int) -> Tensor | float:
-        """Return the factor by which a micro-batch's loss will be scaled in the backward."""
-        if not self.base_samples:
-            self.base_samples = self._ranks.share(samples)[0]
-        weight: Tensor | float = samples / self.base_samples
-        if self.scale is None:
-            return weight
-        # On a GPU each product is one more launch.
-        usual = not isinstance(weight, Tensor) and weight == 1
-        return self.scale.value if usual else weight * self.scale.value
-
-    def backward(self, loss: Tensor, samples: int) -> None:
-        """Add a micro-batch's gradient; ValueError for a loss that has none."""
-        if not loss.requires_grad:
-            raise ValueError(
-                "the loss has no gradient: it does not depend on any parameter that requires one; "
-                "unfreeze parameters, or look for a .detach() between model and loss"
-            )
-        self.micro_batches += 1
-        self._samples += samples
-        self._losses.append(loss.detach())
-        if self.needs_closure:
-            self._weighted.append(samples * loss.detach())
-        loss.backward(self._root(self.unit(samples), loss))  # type: ignore[no-untyped-call]
-
-    def _root(self, unit: Tensor | float, loss: Tensor) -> Tensor:
-        """Return the gradient to begin with, which takes no operation of its own if it is usual."""
-        if isinstance(unit, Tensor):
-            return unit.to(loss.dtype)
-        key = unit, loss.dtype
-        if key not in self._roots:
-            self._roots = {key: as_scalar(unit, loss)}
-        return self._roots[key]
-
-    def step(self, signal: int = 0, again: Callable[[], None] | None = None) -> None:
-        """Close the window: apply its update, or skip it where something is not finite.
-
-        The counters show it after :meth:`settle`, which this calls at once where the outcome is
-        known; and ``signal`` then is the one that some rank gave here as received. ``again``
-        takes the window's micro-batches once more, for an optimizer that needs a closure.
-        Raises ValueError where no gradient reached the optimizer.
+        Raises:
+            ValueError: a loss without a gradient, or one that reaches no parameter.
+            NonFiniteError: too many updates in a row were skipped.
         """
+        try:
+            self._outcome = self._run(window, known, signal)
+        finally:
+            self.clear_gradients()
+        if not self.skips_on_device:
+            self.settle()
+
+    def _run(self, window: Sequence[MicroBatch], known: Sequence[Known], signal: int) -> Outcome:
+        losses, names, rows = self._gradients(window)
+        received = []
+        if self._ranks.size > 1:
+            losses, heard = self._ranks.reduce_window(losses, signal, self._unreduced())
+            received = [heard]
+        flags = self._judge(self._normalise(), losses, received)
+        table = self._ranks.all_gather(torch.stack(rows))
+        values = AsyncHostCopy(torch.cat([flags, table.flatten()]))
         self.settle()
-        self._rate = self._current_rate()
-        pooled = [self._pool(signal)] if self._ranks.size > 1 else []
-        results, losses = [*self._normalise(), *self._losses], slice(-len(self._losses), None)
+        rate = current_rate(self.optimizer)
         if self.skips_on_device:
-            self._step_on_device(torch.stack(results).abs(), losses, pooled)
-            self._clear()
-            return
-        known = [math.isfinite(x) for x in to_host(results)]
-        good, scale_fell = all(known), False
-        if good and again is not None:
-            good = self._search(again)
-        elif good:
-            self._step()
-        if self.scale is not None:
-            scale_fell = bool(self.scale.update(good, all(known[losses]) and not good))
-        self._clear()
-        self._count(good, scale_fell, *(int(x) for x in pooled))
+            self.optimizer.found_inf = (1.0 - flags[0]).float()  # type: ignore[attr-defined]
+            self.optimizer.step()
+            del self.optimizer.found_inf  # type: ignore[attr-defined]
+        elif values.read()[0]:
+            if not self._needs_closure:
+                self.optimizer.step()
+            elif not self._search(window, losses):
+                flags[0] = 0.0
+                values = AsyncHostCopy(torch.cat([flags, table.flatten()]))
+        return Outcome(values, len(flags), names, known, rate)
 
-    def _step_on_device(self, sizes: Tensor, losses: slice, pooled: list[Tensor]) -> None:
-        """Step, or skip, without telling the host before it asks; in few launches."""
-        applied = sizes.amax() < torch.inf
-        skipped = torch.empty((), dtype=torch.float32, device=sizes.device)
-        torch.logical_not(applied, out=skipped)
-        self.optimizer.found_inf = skipped  # type: ignore[attr-defined]
-        self.optimizer.step()
-        del self.optimizer.found_inf  # type: ignore[attr-defined]
-        outcome = [skipped, *pooled]
+    def _judge(
+        self, norms: Sequence[Tensor], losses: Sequence[Tensor], received: Sequence[Tensor] = ()
+    ) -> Float[Tensor, " flags"]:
+        """Return whether all is finite, whether the float16 scale fell, and the signal received."""
+        sizes = torch.stack([*norms, *losses]).abs()
+        applied = sizes.amax() < torch.inf  # NaN is not
+        flags = [applied]
         if self.scale is not None:
-            outcome.append(self.scale.update(applied, (sizes[losses].amax() < torch.inf) > applied))
-        told = torch.stack([x.float() for x in outcome]) if len(outcome) > 1 else skipped.view(1)
-        if self._outcome is None:
-            self._outcome = Transfer(told)
+            overflow = (sizes[-len(losses) :].amax() < torch.inf) & ~applied
+            flags.append(self.scale.update(applied, overflow))
+        return torch.stack([flag.double() for flag in (*flags, *received)])
+
+    def _gradients(
+        self, window: Sequence[MicroBatch]
+    ) -> tuple[list[Tensor], tuple[str, ...], list[Tensor]]:
+        """Run the forwards and backwards; return losses, names and rows."""
+        losses, rows, names = [], [], tuple[str, ...]()
+        for batch, weight in zip(window, self._weights(window), strict=True):
+            factor: float | Tensor = weight if self.scale is None else self.scale.value * weight
+            last = batch is window[-1]
+            with self._ranks.reduction(self.evaluate.model, last=last), grad_scale(factor):
+                loss, names, row = self.evaluate(batch)
+                if not loss.requires_grad:
+                    raise ValueError(
+                        "the loss has no gradient: it does not depend on any parameter that "
+                        "requires one; unfreeze parameters, or look for a .detach() between "
+                        "model and loss"
+                    )
+                if isinstance(factor, Tensor) or factor != 1:
+                    (loss * factor).backward()  # type: ignore[no-untyped-call]
+                else:
+                    loss.backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+            rows.append(row)
+        return losses, names, rows
+
+    def _weights(self, window: Sequence[MicroBatch]) -> list[float | Tensor]:
+        samples = [len(batch.targets) for batch in window]
+        if self._ranks.size == 1:
+            return [n / sum(samples) for n in samples]
+        # The ranks' gradients are averaged, not added.
+        total = torch.full((), float(sum(samples)), device=self.evaluate.device)
+        mean = self._ranks.all_reduce(total) / self._ranks.size
+        return [n / mean for n in samples]
+
+    def _normalise(self) -> list[Tensor]:
+        """Unscale and clip; return norms from before the clipping.
+
+        Of the whole gradient, or of its parts if only their being finite matters.
+        """
+        parameters = self.parameters()
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        if not gradients:
+            raise ValueError(
+                "the loss reaches none of the optimizer's parameters; build the optimizer from "
+                "the parameters of this model, or of the loss"
+            )
+        if self.scale is not None:
+            torch._foreach_div_(gradients, self.scale.value)
+        limit = self._config.max_grad_norm
+        if torch.compiler.is_compiling():  # into which foreach norms do not fuse
+            norms = [gradient.square().sum().sqrt() for gradient in gradients]
         else:
-            self._outcome.send(told)
-        self._pending = True
+            norms = [full_tensor(norm) for norm in torch._foreach_norm(gradients)]
+        if limit is None:
+            return norms
+        norm = torch.stack(norms).square().sum().sqrt()
+        torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
+        return [norm]
 
-    def _search(self, again: Callable[[], None]) -> bool:
+    def _search(self, window: Sequence[MicroBatch], losses: list[Tensor]) -> bool:
         """Let the optimizer evaluate the window as often as it likes; undo what is not finite."""
-        parameters = self._stepped()
+        parameters = self.parameters()
         before = [p.detach().clone() for p in parameters]
         state = copy.deepcopy(self.optimizer.state_dict())
-        first = [self._mean_loss()]  # of the evaluation that is there already
+        first = [self._mean_loss(window, losses)]  # of the gradient that is there already
 
-        def closure() -> float:
+        def reevaluate_window() -> float:
             if first:
                 return first.pop()
-            self._clear()
-            again()
+            self.clear_gradients()
+            losses, _, _ = self._gradients(window)
             if self._ranks.size > 1:
-                self._pool(0)
+                self._ranks.reduce_window(losses, 0, self._unreduced())
             self._normalise()
-            return self._mean_loss()
+            return self._mean_loss(window, losses)
 
-        self.optimizer.step(closure)
+        self.optimizer.step(reevaluate_window)
         finite = all(bool(torch.isfinite(p).all()) for p in parameters)
         if not finite:
             with torch.no_grad():
@@ -244,69 +221,34 @@ class UpdateWindow:
             self.optimizer.load_state_dict(state)
         return finite
 
-    def _mean_loss(self) -> float:
-        total = self._ranks.sum(torch.stack(self._weighted).sum(dtype=torch.float64))
-        return float(total / (self._samples * self._ranks.size))
-
-    def _pool(self, signal: int) -> Tensor:
-        """Make samples, faults and the loss's gradients those of all ranks; return the signal."""
-        device, size = self._losses[0].device, self._ranks.size
-        assert isinstance(self._samples, int)
-        tally = from_host([self._samples, 0, signal == SIGINT, signal == SIGTERM], device)
-        tally[1] = ~torch.isfinite(torch.stack(self._losses)).all()
-        samples, faults, interrupted, terminated = self._ranks.sum(tally)
-        self._samples = samples / size
-        self._losses = [torch.where(faults > 0, torch.nan, 0.0)]
-        for parameter in self._unreduced:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            self._ranks.sum(parameter.grad).div_(size)
-        heard = torch.where(terminated > 0, int(SIGTERM), 0)
-        return torch.where((terminated == 0) & (interrupted > 0), int(SIGINT), heard).int()
-
-    def _normalise(self) -> list[Tensor]:
-        """Unscale, divide by the samples' weight and clip; return norms from before the clipping.
-
-        Of the whole gradient, or of its parts where only their being finite matters.
-        """
-        parameters = self._stepped()
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        if not gradients:
-            raise ValueError(
-                "the loss reaches none of the optimizer's parameters; build the optimizer from "
-                "the parameters of this model, or of the loss"
-            )
-        divisor = self.unit(self._samples)
-        if isinstance(divisor, Tensor) or divisor != 1:
-            torch._foreach_div_(gradients, divisor)
-        limit = self._config.max_grad_norm
-        if limit is None:
-            return [whole(norm) for norm in torch._foreach_norm(gradients)]
-        norm = whole(torch.nn.utils.get_total_norm(gradients))
-        torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
-        return [norm]
+    def _mean_loss(self, window: Sequence[MicroBatch], losses: list[Tensor]) -> float:
+        parts = zip(losses, self._weights(window), strict=True)
+        total = torch.stack([loss.double() * weight for loss, weight in parts]).sum()
+        return float(self._ranks.all_reduce(total)) / self._ranks.size
 
     def settle(self) -> None:
-        """Count the latest update.
+        """Read whether the last step was applied, count it, and queue its records.
 
         Raises :class:`NonFiniteError` after ``max_nonfinite_steps`` skips in a row; one that made
         the float16 scale fall does not count. Meets: STEP-2, STEP-3.
         """
-        if self._pending and self._outcome is not None:
-            self._pending = False
-            skipped, *left = self._outcome.read()
-            scale_fell = self.scale is not None and bool(left.pop())
-            self._count(not skipped, scale_fell, *map(int, left))
-
-    def _count(self, applied: bool, scale_fell: bool, signal: int = 0) -> None:
-        self.signal = signal
-        if applied:
-            self.global_step += 1
-            self.skipped_in_row = 0
-            self._applied()
+        if self._outcome is None:
             return
-        self.skipped += 1
-        self.skipped_in_row += not scale_fell
+        (copied, flags, names, known, rate), self._outcome = self._outcome, None
+        values = copied.read()
+        applied, *rest = values[:flags]
+        fell = self.scale is not None and bool(rest.pop(0))
+        self.signal = int(rest[0]) if rest else 0
+        self.global_step += bool(applied)
+        self.skipped += not applied
+        self.skipped_in_row = 0 if applied else self.skipped_in_row + (not fell)
+        if applied:
+            self._applied()
+        progress = {"global_step": self.global_step, "skipped": self.skipped, "lr": float(rate)}
+        rows = _rows(names, values[flags:])
+        parts = len(known)
+        for index, own in enumerate(known):
+            self._records.add({**own, **progress}, rows[index::parts])
         if self.skipped_in_row >= self._config.max_nonfinite_steps:
             raise NonFiniteError(
                 f"{self.skipped_in_row} updates in a row were skipped at global step "
@@ -314,3 +256,35 @@ class UpdateWindow:
                 "parameters are those of the last applied update. Look for NaN in the inputs, "
                 "lower the learning rate, or raise max_nonfinite_steps"
             )
+
+    @property
+    def windows(self) -> int:
+        """Number of windows trained on, applied or skipped."""
+        return self.global_step + self.skipped + (self._outcome is not None)
+
+    def parameters(self) -> list[nn.Parameter]:
+        """Return the parameters that the optimizer steps."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def _unreduced(self) -> Iterator[nn.Parameter]:
+        """Walk the parameters of the loss, which no wrapper averages over the ranks."""
+        for module in self._modules[1:]:
+            yield from (p for p in module.parameters() if p.requires_grad)
+
+    def clear_gradients(self) -> None:
+        """Clear the gradients of optimizer, model and loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        for module in self._modules:
+            module.zero_grad(set_to_none=True)
+
+
+def _rows(names: Sequence[str], values: Sequence[float]) -> list[dict[str, float]]:
+    width = len(names)
+    starts = range(0, len(values), width)
+    return [dict(zip(names, values[start : start + width], strict=True)) for start in starts]
+
+
+def current_rate(optimizer: Optimizer) -> float | Tensor:
+    """Return the learning rate; of a tensor a copy, which a scheduler does not change."""
+    rate = optimizer.param_groups[0]["lr"]
+    return rate.detach().clone() if isinstance(rate, Tensor) else float(rate)

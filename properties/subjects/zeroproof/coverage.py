@@ -13,9 +13,7 @@ from properties.tensors import flags, to_tensor
 from spec.coverage import EpochCoverage, Predicted, Timed
 from zeroproof.losses import coverage
 from zeroproof.scm import SCMTensor, bottom_mask
-from zeroproof.training.metrics import Seen
-from zeroproof.training.ranks import Ranks
-from zeroproof.training.records import RecordLog
+from zeroproof.training.records import MEASURES, EpochTotals, measure, merge
 from zeroproof.training.targets import lift_targets
 
 
@@ -49,12 +47,11 @@ class ZeroProofCoverage:
 
     def epoch_coverage(self, epoch: Sequence[Timed]) -> EpochCoverage:
         """Add up what the trainer measures."""
-        log = RecordLog(None, len(epoch), Ranks(None))
+        totals = EpochTotals()
         for batch, tau in epoch:
             _, Y_d = lift_targets(to_tensor(batch.targets))
-            known: dict[str, float] = {"samples": batch.first.shape[0], "global_step": 0}
-            log.add(known, Seen.of(made(batch), Y_d, tau, {"loss": torch.zeros(())}))
-        log.flush()
-        record, monitored = log.totals.record(), log.totals.monitored_coverage
+            row = measure(made(batch), Y_d, tau).tolist()
+            totals.add(merge([dict(zip(MEASURES, row, strict=True))]))
+        record, monitored = totals.record(), totals.monitored_coverage
         finite = math.nan if monitored is None else monitored
         return EpochCoverage(record["coverage"], finite, record["bottom_recall"])

@@ -49,7 +49,7 @@ def _train_part(plan: Plan, folder: str, before: _Part | None, stop: int, **opti
         tuple(session.events),
         (session.model.w.item(), session.loss.v.item()),
         tuple(trainer.last_thresholds),
-        tuple(trainer.log.records),
+        tuple(trainer.records.records),
         tuple(trainer.val_history),
         float(session.optimizer.param_groups[0]["lr"]),
         tuple(session.loader.epochs_set),

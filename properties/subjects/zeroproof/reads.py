@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
-import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from zeroproof.training.transfer import Transfer
+from zeroproof.training.transfer import AsyncHostCopy
 
 
 class HostReads(TorchFunctionMode):
@@ -20,7 +19,6 @@ class HostReads(TorchFunctionMode):
     began before the latest forward of the model, or before the latest wait.
     """
 
-    ASKED = "zeroproof.training.transfer", "zeroproof.losses.slopes"
     READS = frozenset({"item", "tolist", "__bool__", "__float__", "__int__", "__index__", "cpu"})
 
     def __init__(self, model: nn.Module) -> None:
@@ -28,10 +26,8 @@ class HostReads(TorchFunctionMode):
         self.count, self._time, self._done, self._old, self._ended = 0, 0, 0, False, False
         model.register_forward_hook(lambda *_: self._forward())
         self._patches: list[Any] = [
-            mock.patch.object(Transfer, "__init__", self._begun(Transfer.__init__)),
-            mock.patch.object(Transfer, "read", self._read(Transfer.read)),
-            *(mock.patch(f"{module}.waits", return_value=True) for module in self.ASKED),
-            mock.patch("zeroproof.training.update.to_host", lambda x: torch.stack(x).tolist()),
+            mock.patch.object(AsyncHostCopy, "__init__", self._begun(AsyncHostCopy.__init__)),
+            mock.patch.object(AsyncHostCopy, "read", self._read(AsyncHostCopy.read)),
         ]
 
     def __enter__(self) -> HostReads:

@@ -22,7 +22,7 @@ from properties.subjects.zeroproof.scripted import Session, trainer_of
 from properties.subjects.zeroproof.unchecked import unchecked
 from spec.runs import MicroBatch, Plan, Trace
 from zeroproof.losses import SCMTrainingLoss
-from zeroproof.training.gap import perturbed_threshold
+from zeroproof.training.thresholds import perturbed_threshold
 from zeroproof.training.stopping import CoverageStop
 from zeroproof.training.trainer import SCMTrainer
 
@@ -113,7 +113,7 @@ class ZeroProofTraining(Tasks, Reporting):
             max_grad_norm=1.0,
             tau_train_max=0.5,
         )
-        trainer.window.skips_on_device = skips_on_device  # as on CUDA
+        trainer.update.skips_on_device = skips_on_device  # as on CUDA
         with reads:
             trainer.fit()
         return reads.count

@@ -1,10 +1,11 @@
-"""The processes that train together."""
+"""Training on several processes: which rank this is, and what the ranks exchange."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from signal import SIGINT, SIGTERM
 from typing import Any, cast
 
 import torch
@@ -12,14 +13,12 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-_ALONE = nullcontext()
-
 
 class Ranks:
-    """This process among those that train together; alone where there are no others.
+    """Rank and world size; 1 without ``torchrun``.
 
-    A script that ``torchrun`` started joins the others here, unless it did so itself. Ranks
-    differ in their data only: each is given its own share of every micro-batch.
+    A script that ``torchrun`` started joins the process group here, unless it did so before.
+    Ranks differ in their data only: each gets its own share of every micro-batch.
 
     Args:
         device: where this rank trains; None takes its own GPU, or else the CPU.
@@ -36,47 +35,42 @@ class Ranks:
         self.rank: int = dist.get_rank() if joined else 0
 
     def own_device(self) -> torch.device | None:
-        """Return this rank's GPU, where ranks have GPUs."""
+        """Return this rank's GPU, if there are several ranks and GPUs."""
         if self.size == 1 or not torch.cuda.is_available():
             return None
         return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """Return a model whose gradients are averaged over the ranks; a wrapped one as it is."""
+        """Return the model in DistributedDataParallel, unless a wrapper reduces its gradients."""
         reduces = any(hasattr(model, name) for name in ("no_sync", "set_requires_gradient_sync"))
         if self.size == 1 or reduces or not any(p.requires_grad for p in model.parameters()):
             return model
         return DistributedDataParallel(model, [device] if device.type == "cuda" else None)
 
-    def reduction(
-        self, model: nn.Module, wanted: Callable[[], bool]
-    ) -> AbstractContextManager[None]:
-        """Run a forward and backward whose gradients are averaged over the ranks, or only added.
-
-        One reduction a window is enough: the last micro-batch's, which carries all of it.
-        """
+    def reduction(self, model: nn.Module, *, last: bool) -> AbstractContextManager[None]:
+        """Run a forward and backward; average the gradients over ranks only in the last one."""
         if self.size == 1:
-            return _ALONE
-        reduces, wrapped = wanted(), cast(Any, model)
+            return nullcontext()
+        wrapped = cast(Any, model)
         if hasattr(model, "set_requires_gradient_sync"):  # FSDP 2
-            wrapped.set_requires_gradient_sync(reduces)
-        if reduces or not hasattr(model, "no_sync"):
-            return _ALONE
+            wrapped.set_requires_gradient_sync(last)
+        if last or not hasattr(model, "no_sync"):
+            return nullcontext()
         waiting: AbstractContextManager[None] = wrapped.no_sync()
         return waiting
 
-    def align(self, parameters: Iterable[Tensor]) -> None:
+    def broadcast(self, parameters: Iterable[Tensor]) -> None:
         """Give parameters the values of rank 0."""
         for parameter in parameters if self.size > 1 else ():
             dist.broadcast(parameter.detach(), 0)
 
-    def sum(self, x: Tensor) -> Tensor:
+    def all_reduce(self, x: Tensor) -> Tensor:
         """Add up a tensor over the ranks, in place."""
         if self.size > 1:
             dist.all_reduce(x)
         return x
 
-    def stack(self, x: Tensor) -> Tensor:
+    def all_gather(self, x: Tensor) -> Tensor:
         """Return the tensors of all ranks, which have one shape, along a new first dimension."""
         if self.size == 1:
             return x[None]
@@ -84,19 +78,39 @@ class Ranks:
         dist.all_gather(found, x)
         return torch.stack(found)
 
-    def share(self, value: Any) -> list[Any]:
-        """Return the values of all ranks; a wait, for use between epochs."""
+    def all_gather_object(self, value: Any) -> list[Any]:
+        """Return the values of all ranks; a sync, for use between epochs."""
         if self.size == 1:
             return [value]
         found: list[Any] = [None] * self.size
         dist.all_gather_object(found, value)
         return found
 
-    def equal_lengths(self, loader: Any, name: str) -> None:
+    def reduce_window(
+        self, losses: list[Tensor], signal: int, unreduced: Iterable[nn.Parameter]
+    ) -> tuple[list[Tensor], Tensor]:
+        """Make a window's faults, signal and remaining gradients those of all ranks.
+
+        Returns losses that are finite iff they are on every rank, and the signal that a rank has
+        received: 0, SIGINT or SIGTERM.
+        """
+        fault = ~torch.isfinite(torch.stack(losses)).all()
+        given = [torch.full_like(losses[0], signal == s) for s in (SIGINT, SIGTERM)]
+        tally = torch.stack([fault.to(losses[0].dtype), *given])
+        faults, interrupted, terminated = self.all_reduce(tally)
+        for parameter in unreduced:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            self.all_reduce(parameter.grad).div_(self.size)
+        received = torch.where(interrupted > 0, int(SIGINT), 0)
+        received = torch.where(terminated > 0, int(SIGTERM), received)
+        return [torch.where(faults > 0, torch.nan, 0.0)], received
+
+    def check_equal_lengths(self, loader: Any, name: str) -> None:
         """Raise ValueError on every rank unless all loaders yield as many micro-batches."""
         if self.size == 1 or loader is None:
             return
-        lengths = self.share(length(loader))
+        lengths = self.all_gather_object(length(loader))
         if None in lengths or len(set(lengths)) > 1:
             raise ValueError(
                 f"{name} has {lengths} micro-batches on the {self.size} ranks; they must be known "
@@ -104,15 +118,15 @@ class Ranks:
             )
 
 
-def whole(x: Tensor) -> Tensor:
-    """Return a tensor that is spread over ranks, as those of a sharded model are, in one piece."""
+def full_tensor(x: Tensor) -> Tensor:
+    """Return a tensor that is sharded over ranks, such as FSDP's, in one piece."""
     gather: Callable[[], Tensor] | None
     gather = None if type(x) is Tensor else getattr(x, "full_tensor", None)
     return x if gather is None else gather()
 
 
 def set_epoch(loader: Any, epoch: int) -> None:
-    """Tell a loader and its samplers the epoch, where they ask for it."""
+    """Call ``set_epoch`` of a loader and its samplers, if they have it."""
     for name in ("", "sampler", "batch_sampler"):
         part: Any = getattr(loader, name, None) if name else loader
         if hasattr(part, "set_epoch"):

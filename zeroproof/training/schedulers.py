@@ -1,4 +1,4 @@
-"""When a scheduler of the learning rate steps."""
+"""When the learning-rate scheduler steps."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from zeroproof.training.config import TrainingConfig
 RISING = ("coverage", "recall", "denom")  # parts of names of what is better when it is larger
 
 
-class Cadence:
-    """A scheduler that steps after updates, epochs or validations.
+class SchedulerStepper:
+    """Steps a scheduler after updates, epochs or validations.
 
     Args:
         scheduler: of the optimizer's learning rates, or None.
@@ -39,18 +39,18 @@ class Cadence:
                     f"when it is {'larger' if mode == 'max' else 'smaller'}; make it {mode!r}"
                 )
 
-    def update(self) -> None:
-        """Follow an applied update."""
+    def after_update(self) -> None:
+        """Step after an applied update, if configured."""
         if self.scheduler is not None and self._step == "update":
             self.scheduler.step()
 
-    def epoch(self) -> None:
-        """Follow an epoch."""
+    def after_epoch(self) -> None:
+        """Step after an epoch, if configured."""
         if self.scheduler is not None and self._step == "epoch":
             self.scheduler.step()
 
-    def validated(self, record: Mapping[str, float]) -> None:
-        """Follow a validation; KeyError for a metric that its record lacks."""
+    def after_validation(self, record: Mapping[str, float]) -> None:
+        """Step after a validation, if configured; KeyError for a metric that its record lacks."""
         if self.scheduler is None or self._step != "val":
             return
         if isinstance(self.scheduler, ReduceLROnPlateau):

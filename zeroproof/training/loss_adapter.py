@@ -1,4 +1,4 @@
-"""Call a loss with just the arguments that it accepts."""
+"""The user's loss function, called with the keywords that it accepts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor, nn
 
 from zeroproof.training.config import TrainingConfig
-from zeroproof.training.transfer import Number
 
 OFFERED = ("loss_weights", "epoch", "global_step", "tau", "inputs", "targets")
 
@@ -25,8 +24,8 @@ def _accepted(loss_fn: Callable[..., Any]) -> frozenset[str]:
     return frozenset(p.name for p in keywords if p not in positional[:2]) & set(OFFERED)
 
 
-class Objective:
-    """A loss function as the trainer sees it.
+class LossAdapter:
+    """Calls a loss with the keywords that it accepts.
 
     Args:
         loss_fn: called as ``loss_fn(outputs, (Y_n, Y_d), **accepted)``; returns a scalar, or a
@@ -67,14 +66,31 @@ class Objective:
             self._of_epoch = epoch, {**(self._fixed or {}), **self._curriculum(epoch)}
         return self._of_epoch[1]
 
+    def kwargs(self, tau: float, epoch: int, global_step: Callable[[], int]) -> dict[str, Any]:
+        """Return the numbers that the loss accepts; the global step is read if it is accepted."""
+        found: dict[str, Any] = {}
+        if "tau" in self.accepted:
+            found["tau"] = tau
+        if "epoch" in self.accepted:
+            found["epoch"] = epoch
+        if "global_step" in self.accepted:
+            found["global_step"] = global_step()
+        if (weights := self.weights(epoch)) is not None:
+            found["loss_weights"] = weights
+        return found
+
     def __call__(
-        self, outputs: object, lifted: tuple[Tensor, Tensor], **offered: object
-    ) -> tuple[Tensor, dict[str, Number]]:
+        self,
+        loss_fn: Callable[..., Any],
+        outputs: object,
+        lifted: tuple[Tensor, Tensor],
+        kwargs: Mapping[str, Any],
+    ) -> tuple[Tensor, dict[str, float | Tensor]]:
         """Return the loss and its terms.
 
         Raises TypeError for anything but a scalar tensor, alone or with a dict of terms.
         """
-        result = self.loss_fn(outputs, lifted, **offered)
+        result = loss_fn(outputs, lifted, **kwargs)
         loss, terms = result if isinstance(result, tuple) else (result, {})
         if not isinstance(loss, Tensor) or loss.numel() != 1:
             shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__

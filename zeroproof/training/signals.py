@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, noted when they come and raised between updates."""
+"""Ctrl-C and SIGTERM, noted when they arrive and raised between updates."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import threading
 from types import FrameType
 
 
-class Interrupts:
-    """Takes SIGINT and SIGTERM while open, where no one else does, so that no update is torn.
+class DeferredSignals:
+    """Defers SIGINT and SIGTERM to the end of the update, unless the program has its own handlers.
 
-    A second signal is not held back. Handlers belong to the main thread; elsewhere, and where
-    the program has handlers of its own, nothing changes.
+    A second signal is raised at once. Handlers belong to the main thread; in another thread
+    nothing changes.
 
     Meets: RES-4.
     """
@@ -22,8 +22,8 @@ class Interrupts:
         self.received: int | None = None
         self._taken: list[tuple[signal.Signals, object]] = []
 
-    def __enter__(self) -> Interrupts:
-        """Take the signals, those to come."""
+    def __enter__(self) -> DeferredSignals:
+        """Install the handlers."""
         self.received = None
         if threading.current_thread() is threading.main_thread():
             for number, default in self._defaults:
@@ -33,7 +33,7 @@ class Interrupts:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Give them back."""
+        """Restore the handlers from before."""
         while self._taken:
             number, default = self._taken.pop()
             signal.signal(number, default)  # type: ignore[arg-type]

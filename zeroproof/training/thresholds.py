@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import random
 
 import torch
 
-
-def check_thresholds(lower: float, upper: float, names: tuple[str, str]) -> None:
-    """Raise ValueError unless ``0 ≤ lower ≤ upper < ∞``. Meets: TAU-3."""
-    for name, value in zip(names, (lower, upper), strict=True):
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"{name} must be a finite number ≥ 0, got {value!r}")
-    if lower > upper:
-        raise ValueError(f"{names[0]} ({lower!r}) must not exceed {names[1]} ({upper!r})")
+from zeroproof.utils.checks import check_thresholds
 
 
 def perturbed_threshold(
@@ -45,7 +37,7 @@ def perturbed_threshold(
         u = torch.rand((), dtype=torch.float64, generator=generator).item()
     else:
         u = (generator or random.SystemRandom()).random()
-    return between(tau_min, tau_max, u)
+    return lerp(tau_min, tau_max, u)
 
 
 def midpoint(tau_min: float, tau_max: float) -> float:
@@ -53,6 +45,6 @@ def midpoint(tau_min: float, tau_max: float) -> float:
     return 0.5 * tau_min + 0.5 * tau_max
 
 
-def between(tau_min: float, tau_max: float, u: float) -> float:
+def lerp(tau_min: float, tau_max: float, u: float) -> float:
     """Return the threshold at the fraction ``u`` of the way, never outside. Meets: TAU-1."""
     return min(max(tau_min + (tau_max - tau_min) * u, tau_min), tau_max)
