@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from fractions import Fraction
 from typing import Any
-from unittest import mock
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.autograd import gradgradcheck
-from torch.func import functional_call
+from torch.func import functional_call, grad, jacrev, vmap
 
 from properties.assertions import HELD
 from properties.strategies import dtypes, shapes
@@ -25,7 +24,7 @@ from spec import Array
 from spec.bottom import round_to
 from spec.policies import POLICIES
 from zeroproof.autodiff import gradient_policy, register_policy
-from zeroproof.layers import ProjectiveMLP, ProjectiveRationalHead, SCMRationalLayer, rational
+from zeroproof.layers import ProjectiveMLP, ProjectiveRationalHead, SCMRationalLayer
 from zeroproof.layers.projective import HEADS
 
 names = st.sampled_from(sorted(POLICIES))
@@ -67,10 +66,7 @@ def test_DEC_1_POL_8_rational_layers(
         for leaf, row in zip(leaves, (P, Q), strict=True):
             leaf.copy_(torch.tensor(row))
     leaves.append(to_tensor(Array.of(x, dtype)).requires_grad_())
-    with (
-        gradient_policy(policy) if policy else nullcontext(),
-        mock.patch.object(rational, "_PIECE", 4),
-    ):
+    with gradient_policy(policy) if policy else nullcontext():
         value, bottom = layer(leaves[2])
         incoming = torch.arange(-8.0, 8.0)[: len(x)].to(value.dtype) / 4
         in_P, in_Q, in_x = torch.autograd.grad(value, leaves, incoming)
@@ -112,9 +108,28 @@ def test_DEC_1_new_rational_layers() -> None:
     value, bottom = layer(x)
     value.sum().backward()
     assert (bottom.item(), x.grad) == (True, torch.zeros(1)), "the slope overflows, too"
+    value, bottom = layer(x - 1.5)
+    value.backward(torch.zeros(1))
+    assert (bottom.item(), x.grad) == (False, torch.zeros(1)), "no gradient arrives"
     for *wrong, tau in ((-1, 2, 0.0), (2, -1, 0.0), (1, 1, -0.5), (1, 1, math.nan)):
         with pytest.raises(ValueError, match=r"_degree must be ≥ 0, got -1|tau must be"):
             SCMRationalLayer(*wrong, tau=tau)
+
+
+@pytest.mark.parametrize("arriving", [0.0, 1.0])
+def test_DEC_1_quotients_with_too_steep_a_slope(arriving: float) -> None:
+    """Where no gradient arrives there is none, also beside a ``Q`` whose slope overflows."""
+    HELD.add("DEC-1")
+    layer = SCMRationalLayer(0, 1, gradient_policy="passthrough")
+    with torch.no_grad():
+        layer.head.numerator.fill_(1.0)
+        layer.head.denominator.copy_(torch.tensor([0.0, 2.0**-90]))
+    value, bottom = layer(torch.tensor([1.0, 2.0**90, 0.0]))
+    value.backward(torch.tensor([0.0, arriving, arriving]))
+    assert (value.tolist(), bottom.tolist()) == ([2.0**90, 1.0, 0.0], [False, False, True])
+    assert layer.head.numerator.grad == arriving
+    assert layer.head.denominator.grad is not None
+    assert layer.head.denominator.grad.tolist() == [-arriving, -(2.0**90) * arriving]
 
 
 def test_DEC_1_twice() -> None:
@@ -129,6 +144,41 @@ def test_DEC_1_twice() -> None:
         return tuple(found)
 
     assert gradgradcheck(evaluate, (x, *rows))
+
+
+def random_layer() -> tuple[SCMRationalLayer, dict[str, Tensor], Tensor]:
+    """Return a layer with random coefficients, these, and inputs with ⊥ among the values."""
+    layer = SCMRationalLayer(3, 2, tau=0.25).double()
+    generator = torch.Generator().manual_seed(0)
+    for row in layer.parameters():
+        torch.nn.init.normal_(row, generator=generator)
+    return layer, dict(layer.named_parameters()), torch.tensor(X, dtype=torch.float64)
+
+
+def test_DEC_1_POL_8_functional_gradients() -> None:
+    """``torch.func`` gives the gradients of ``backward``: ``grad``, ``vmap`` and ``jacrev``."""
+    HELD.update(["DEC-1", "POL-8"])
+    layer, state, x = random_layer()
+
+    def total(state: dict[str, Tensor], x: Tensor) -> Tensor:
+        found: Tensor = functional_call(layer, state, (x,))[0]
+        return 3 * found.sum()
+
+    leaves = [*state.values(), x.requires_grad_()]
+    (*wanted, in_x) = torch.autograd.grad(total(state, x), leaves)
+    x.requires_grad_(False)
+    assert_close(list(grad(total)(state, x).values()), wanted)
+    assert_close([vmap(grad(total, argnums=1), in_dims=(None, 0))(state, x)], [in_x])
+    samples = vmap(grad(total), in_dims=(None, 0))(state, x)
+    assert_close([row.sum(dim=0) for row in samples.values()], wanted)
+    with gradient_policy("passthrough"):
+        once = jacrev(total, argnums=1)
+        slopes = jacrev(lambda x: layer(x)[0], chunk_size=1)(x)
+        assert_close([torch.diag(3 * slopes.diagonal())], [torch.diag(once(state, x))])
+        step, at = 1e-6, torch.tensor([0.5, 2.0], dtype=torch.float64)
+        wanted = [(once(state, at + step) - once(state, at - step)) / (2 * step)]
+        second = jacrev(once, argnums=1)(state, at).diagonal()
+    torch.testing.assert_close(second, wanted[0], rtol=1e-6, atol=1e-6)
 
 
 def tuple_of(kind: str, parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -146,12 +196,14 @@ def tuple_of(kind: str, parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 def gated(x: Tensor, rule: str, bottom: Tensor) -> Tensor:
     """Return ``x`` with its gradient under a policy of the specification."""
 
-    def hook(g: Tensor) -> Tensor:
-        pairs = zip(g.flatten().tolist(), bottom.flatten().tolist(), strict=True)
-        return torch.tensor([POLICIES[rule](*pair) for pair in pairs], dtype=g.dtype).view_as(g)
-
-    x.register_hook(hook)  # type: ignore[no-untyped-call]
+    x.register_hook(lambda g: gradients_under(rule, g, bottom))  # type: ignore[no-untyped-call]
     return x
+
+
+def gradients_under(rule: str, g: Tensor, bottom: Tensor) -> Tensor:
+    """Return what a policy of the specification makes of gradients."""
+    pairs = zip(g.flatten().tolist(), bottom.flatten().tolist(), strict=True)
+    return torch.tensor([POLICIES[rule](*pair) for pair in pairs], dtype=g.dtype).view_as(g)
 
 
 def gradients(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[Tensor]:
@@ -216,6 +268,22 @@ def test_POL_8_networks(kind: str, count: int | None, hidden: tuple[int, ...]) -
     wanted = [t if count else t[:, 0] for t in tuple_of(kind, parts)]
     assert [t.shape for t in network(x)] == [t.shape for t in wanted]
     assert_close(network(x), wanted)
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+@pytest.mark.parametrize("scope", [None, *sorted(POLICIES)])
+def test_POL_8_layers_with_a_policy_of_their_own(policy: str, scope: str | None) -> None:
+    """An explicit policy counts before a scope."""
+    HELD.add("POL-8")
+    layer, x = SCMRationalLayer(1, 0, gradient_policy=policy), torch.ones(3, requires_grad=True)
+    assert SCMRationalLayer(1, 0, gradient_policy=layer.gradient_policy).gradient_policy
+    with gradient_policy(scope) if scope else nullcontext():
+        value, bottom = layer(x)
+    incoming = torch.tensor([3.0, -0.5, -2.0])
+    wanted = gradients_under(policy, incoming, bottom)
+    assert torch.equal(torch.autograd.grad(value, x, incoming)[0], wanted)
+    with pytest.raises(ValueError, match="'clip' is unknown"):
+        SCMRationalLayer(1, 0, gradient_policy="clip")
 
 
 def test_POL_8_network_defaults() -> None:

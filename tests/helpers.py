@@ -57,6 +57,14 @@ def make_trainer(
     )
 
 
+def hand_written(model: nn.Module, batches: list[tuple[Tensor, Tensor]], lr: float) -> None:
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
+    for x, y in batches:
+        optimizer.zero_grad()
+        fit_loss(model(x), (y, torch.ones_like(y))).backward()
+        optimizer.step()
+
+
 def weights(model: nn.Module) -> list[Tensor]:
     return [p.detach().clone() for p in model.parameters()]
 
@@ -106,7 +114,7 @@ def coverage_run(bottoms: list[int], form: str = "nan", **options: Any) -> Any:
 
 def set_scale(trainer: SCMTrainer, scale: float) -> None:
     """Set float16's loss scale; without one, do nothing."""
-    own = trainer.window.scale
+    own = trainer.update.scale
     if own is not None:
         own.load_state_dict(own.state_dict() | {"scale": scale})
 

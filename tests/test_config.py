@@ -88,7 +88,7 @@ def test_the_ends_of_the_ranges_are_allowed(options: dict[str, Any]) -> None:
         TrainingConfig(),
         LossConfig(),
         InferenceConfig(),
-        LinearRamp(0.0, 1.0, epochs=1),
+        LinearRamp(0.0, 1.0),
         LossWeightsCurriculum({}),
     ],
 )
@@ -106,7 +106,7 @@ def test_options_of_training_are_given_by_name() -> None:
 @pytest.mark.parametrize("name", ["fp16", "float16", "bf16", "bfloat16"])
 def test_a_precision_has_a_short_and_a_long_name(name: str) -> None:
     wanted = torch.bfloat16 if name.startswith("bf") else torch.float16
-    assert TrainingConfig(amp_dtype=name).autocast_dtype == wanted
+    assert TrainingConfig(amp_dtype=name, use_amp=True).autocast_dtype == wanted
 
 
 def test_the_defaults_train_plainly() -> None:
@@ -115,8 +115,8 @@ def test_the_defaults_train_plainly() -> None:
         "max_epochs": 100,
         "gradient_accumulation_steps": 1,
         "mixed_precision": False,
-        "use_amp": None,
-        "amp_dtype": torch.float16,
+        "use_amp": False,
+        "amp_dtype": None,
         "tau_train_min": 1e-4,
         "tau_train_max": 1e-4,
         "coverage_threshold": 0.0,
@@ -149,7 +149,7 @@ def test_the_ends_of_other_ranges_are_allowed() -> None:
     free = LossConfig(lambda_margin=0.0, lambda_sign=0.0, lambda_rej=0.0, tau_train=0.0)
     assert free.weights == {"fit": 1.0, "margin": 0.0, "sign": 0.0, "rejection": 0.0}
     assert InferenceConfig(tau_infer=0.0, tau_train=0.0).tau_train == 0.0
-    assert LinearRamp(1.0, 2.0, epochs=1)(0) == 1.0
+    assert LinearRamp(1.0, 2.0)(0) == 1.0
 
 
 def test_the_thresholds_of_training_and_inference_agree_by_default() -> None:
@@ -159,15 +159,23 @@ def test_the_thresholds_of_training_and_inference_agree_by_default() -> None:
     assert LossConfig().target_coverage == 0.95
 
 
-def test_two_names_of_one_option_must_agree() -> None:
-    assert TrainingConfig(use_amp=True).amp
-    assert TrainingConfig(mixed_precision=True).amp
-    assert not TrainingConfig().amp
-    on = dataclasses.replace(TrainingConfig(), mixed_precision=True)
-    assert on.amp
-    assert not dataclasses.replace(on, mixed_precision=False).amp
-    with pytest.raises(ValueError, match="mixed_precision=True and use_amp=False disagree"):
-        TrainingConfig(mixed_precision=True, use_amp=False)
+@pytest.mark.parametrize("name", ["use_amp", "mixed_precision"])
+@pytest.mark.parametrize("on", [True, False, None])
+def test_two_names_of_one_option_agree_after_construction(name: str, on: bool | None) -> None:
+    config = TrainingConfig(**{name: on})
+    assert config.mixed_precision is config.use_amp is bool(on)
+    other = "mixed_precision" if name == "use_amp" else "use_amp"
+    with pytest.raises(ValueError, match="disagree; give one of them"):
+        TrainingConfig(**{name: True, other: False})
+
+
+def test_a_dtype_without_mixed_precision_is_refused() -> None:
+    with pytest.raises(ValueError, match="amp_dtype='bf16' has no effect without mixed precision"):
+        TrainingConfig(amp_dtype="bf16")
+    for name in ("use_amp", "mixed_precision"):
+        off = TrainingConfig(amp_dtype="bf16", **{name: False})
+        assert (off.mixed_precision, off.autocast_dtype) == (False, torch.bfloat16)
+    assert TrainingConfig(use_amp=True).autocast_dtype == torch.float16
 
 
 @pytest.mark.parametrize(
@@ -205,16 +213,16 @@ def test_a_device_is_kept_as_one() -> None:
 
 
 def test_a_curriculum_holds_numbers_and_functions() -> None:
-    curriculum = LossWeightsCurriculum({"fit": 2, "sign": LinearRamp(0.0, 1.0, epochs=2)})
+    curriculum = LossWeightsCurriculum({"fit": 2, "sign": LinearRamp(0.0, 1.0, end_epoch=2)})
     assert curriculum(1) == {"fit": 2.0, "sign": 0.5}
 
 
 def test_ramps_are_checked() -> None:
-    with pytest.raises(ValueError, match="epochs must be"):
-        LinearRamp(0.0, 1.0, epochs=0)
-    with pytest.raises(ValueError, match="first_epoch must be"):
-        LinearRamp(0.0, 1.0, epochs=1, first_epoch=-1)
-    ramp = LinearRamp(2.0, 1.0, epochs=2, first_epoch=3)
+    with pytest.raises(ValueError, match="end_epoch must be > start_epoch"):
+        LinearRamp(0.0, 1.0, end_epoch=0)
+    with pytest.raises(ValueError, match="start_epoch must be"):
+        LinearRamp(0.0, 1.0, start_epoch=-1)
+    ramp = LinearRamp(2.0, 1.0, start_epoch=3, end_epoch=5)
     assert [ramp(epoch) for epoch in range(7)] == [2.0, 2.0, 2.0, 2.0, 1.5, 1.0, 1.0]
 
 

@@ -1,7 +1,7 @@
 """Losses are the same in all the ways to compute them.
 
-Scalars are read, or stay tensors where reading takes a wait; slopes are kept, or computed anew, as
-where they are differentiated again; eager, or compiled.
+With numbers or tensors for thresholds and weights; with or without a graph of the gradient; each
+alone or in the composite; eager or compiled.
 """
 
 from __future__ import annotations
@@ -29,16 +29,7 @@ from zeroproof.training.targets import lift_targets
 INF, NAN = math.inf, math.nan
 
 
-def reading_takes_a_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the CPU look like a device."""
-    for module in ("losses.slopes", "training.transfer"):
-        monkeypatch.setattr(f"zeroproof.{module}.waits", lambda x: True)
-
-
-@pytest.mark.parametrize("waits", [False, True])
-def test_a_right_angle_is_not_rounded_to_more(monkeypatch: pytest.MonkeyPatch, waits: bool) -> None:
-    if waits:
-        reading_takes_a_wait(monkeypatch)
+def test_a_right_angle_is_not_rounded_to_more() -> None:
     right = (torch.tensor([x]) for x in (1.0, 4.0, -4.0, 1.0))
     assert chordal_loss(*right).item() == 1.0
 
@@ -95,10 +86,9 @@ def test_thresholds_and_weights_may_be_tensors() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(20,), (7, 3), (2, 2, 3), (1,), (0,)])
 @pytest.mark.parametrize("scale", [0.0, 1e-3, 1.0, 1e30])
-def test_read_or_not_and_kept_or_anew_the_losses_are_the_same(
-    monkeypatch: pytest.MonkeyPatch, fit: str, dtype: torch.dtype, shape: Any, scale: float
+def test_numbers_or_tensors_and_with_or_without_a_graph_the_losses_are_the_same(
+    fit: str, dtype: torch.dtype, shape: Any, scale: float
 ) -> None:
-    """On a GPU counts and sums stay tensors, and nothing is left out for being 0."""
     P, Q, y = torch.randn(3, *shape, dtype=dtype)
     P, Q = (scale * x for x in (P, Q))
     for x in (P, Q):
@@ -107,27 +97,28 @@ def test_read_or_not_and_kept_or_anew_the_losses_are_the_same(
     y.view(-1)[3:4] = NAN
     lifted, losses = lift_targets(y), SCMTrainingLoss(LossConfig(fit=fit))
 
-    def everything(anew: bool) -> list[Tensor]:
+    def everything(number: Any, graph: bool) -> list[Tensor]:
         found = []
 
         def add(total: Tensor, *inputs: Tensor) -> None:
             # The gradient that arrives is negative, which no sign of a slope may hide.
-            slopes = torch.autograd.grad(-3.0 * total, inputs, create_graph=anew)
+            slopes = torch.autograd.grad(-3.0 * total, inputs, create_graph=graph)
             found.extend([total.detach(), *(slope.detach() for slope in slopes)])
 
-        for tau in (0.0, 0.5 * scale, torch.tensor(0.3)):
-            total, terms = losses((P, Q), lifted, tau=tau, targets=y)
+        for tau in (0.0, 0.5 * scale, 0.3):
+            total, terms = losses((P, Q), lifted, tau=number(tau), targets=y)
             add(total, P, Q)
             found.extend(terms.values())
         for loss in (chordal_loss, sign_consistency_loss, implicit_loss):
             add(loss(P, Q, *lifted), P, Q)  # type: ignore[operator]
-        add(margin_loss(Q, 0.5, mask=y.isfinite()), Q)
-        add(rejection_loss(P, Q, 0.5), Q)
+        add(margin_loss(Q, number(0.5), mask=y.isfinite()), Q)
+        add(rejection_loss(P, Q, number(0.5)), Q)
         return found
 
-    ways = [everything(anew=False), everything(anew=True)]
-    reading_takes_a_wait(monkeypatch)
-    ways += [everything(anew=False), everything(anew=True)]
+    def double(number: float) -> Tensor:
+        return torch.tensor(number, dtype=torch.float64)
+
+    ways = [everything(number, graph) for number in (float, double) for graph in (False, True)]
     rtol = 2e-6 if dtype == torch.float32 else 1e-12
     for one, *others in zip(*ways, strict=True):
         assert {x.dtype for x in (one, *others)} == {dtype}
@@ -171,13 +162,8 @@ def test_constants_with_a_gradient_are_refused() -> None:
         SCMTrainingLoss()((P, Q), lift_targets(y), loss_weights={"sign": weight})
 
 
-@pytest.mark.parametrize("waits", [False, True])
-@pytest.mark.parametrize("anew", [False, True])
-def test_a_term_of_weight_zero_brings_no_nan(
-    waits: bool, anew: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if waits:
-        reading_takes_a_wait(monkeypatch)
+@pytest.mark.parametrize("graph", [False, True])
+def test_a_term_of_weight_zero_brings_no_nan(graph: bool) -> None:
     P, Q, y = mixed_batch()
     with torch.no_grad():
         P[8] = Q[9] = NAN
@@ -188,5 +174,5 @@ def test_a_term_of_weight_zero_brings_no_nan(
         )
         assert terms["fit"].isnan()
         assert 0 < total.item() < INF
-        for gradient in torch.autograd.grad(total, (P, Q), create_graph=anew):
+        for gradient in torch.autograd.grad(total, (P, Q), create_graph=graph):
             assert gradient.isfinite().all()

@@ -24,9 +24,9 @@ from tests.helpers import (
     same,
     small_model,
 )
-from zeroproof.training.interrupts import Interrupts
-from zeroproof.training.position import Position
-from zeroproof.training.ranks import Ranks
+from zeroproof.training.distributed import Ranks
+from zeroproof.training.signals import DeferredSignals
+from zeroproof.training.state import LoaderState
 from zeroproof.training.trainer import CheckpointError, SCMTrainer
 
 CONFIGURATIONS, STOPS = 40, 5
@@ -130,7 +130,7 @@ def test_stopped_at_any_update_it_goes_on_bitwise(
     whole = configured(configuration, 1, log_hook=seen.append, **saves)
     whole.fit()
     written = sorted(tmp_path.iterdir())
-    assert len(written) == whole.window.closed >= STOPS
+    assert len(written) == whole.update.windows >= STOPS
     for path in random.Random(configuration).sample(written, STOPS):
         rest: list[dict[str, float]] = []
         resumed = configured(configuration, 99, log_hook=rest.append)
@@ -185,8 +185,8 @@ def test_signals_that_others_take_are_left_alone(where: str) -> None:
     taken: list[Any] = []
 
     def look() -> None:
-        with Interrupts() as interrupts:
-            taken.extend(number for number, _ in interrupts._taken)
+        with DeferredSignals() as signals:
+            taken.extend(number for number, _ in signals._taken)
 
     try:
         if where == "own handler":
@@ -212,9 +212,9 @@ def ctrl_c() -> Iterator[None]:
 
 
 def test_a_second_ctrl_c_does_not_wait(ctrl_c: None) -> None:
-    with Interrupts() as interrupts:
+    with DeferredSignals() as signals:
         signal.raise_signal(signal.SIGINT)
-        assert interrupts.received == signal.SIGINT
+        assert signals.received == signal.SIGINT
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
@@ -250,10 +250,11 @@ def test_ctrl_c_is_honoured_once_and_then_training_goes_on(
         assert trainer.epoch == 2
 
 
-def test_a_place_that_is_resumed_is_saved_again_as_it_was() -> None:
-    position, other = (Position(pole_batches((4, 4)), Ranks(None)) for _ in range(2))
-    batches = position.walk(0)
+def test_a_resumed_loader_state_is_saved_again_as_it_was() -> None:
+    first, other = (LoaderState(pole_batches((4, 4)), Ranks(None)) for _ in range(2))
+    batches = first.iterate()
     for exhausted in (False, True):
         assert len([*batches] if exhausted else [next(batches)]) == 1
-        other.load_state_dict(position.state_dict(), inside=True)
+        other.load_state_dict(first.state_dict(), done=1)
+        assert (other.resumed, other.done) == (True, 1)
         assert other.state_dict()["ranks"][0]["exhausted"] == exhausted

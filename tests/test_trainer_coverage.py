@@ -22,7 +22,7 @@ from tests.helpers import (
 )
 from zeroproof.losses import SCMTrainingLoss
 from zeroproof.scm import SCMTensor
-from zeroproof.training.metrics import MEASURES, EpochTotals, Seen, measure, pooled
+from zeroproof.training.records import MEASURES, EpochTotals, measure, merge
 
 
 @pytest.mark.parametrize("form", ["nan", "mask"])
@@ -35,66 +35,74 @@ def test_nine_good_batches_and_a_bad_last_one_do_not_stop_a_run(form: str) -> No
     assert trainer.stopped
 
 
+def measured(P: Tensor, Q: Tensor, Y_d: Tensor, tau: float | Tensor) -> dict[str, float]:
+    return dict(zip(MEASURES, measure((P, Q), Y_d, tau).tolist(), strict=True))
+
+
 def test_a_micro_batch_measured_by_hand() -> None:
     nan, inf = math.nan, math.inf
     P = torch.tensor([1.0, 1.0, 1.0, 1.0, nan, 1.0])
     Q = torch.tensor([-0.5, 0.25, 0.01, 0.0, inf, nan])
     Y_d = torch.tensor([1.0, 0.0, 1.0, 0.0, 1.0, 1.0])
-    rows = measure(P[None], Q[None], Y_d[None], [0.1]).tolist()
-    values = dict(zip(MEASURES, rows[0], strict=True))
+    values = measured(P, Q, Y_d, 0.1)
     assert values == {
+        "samples": 6,
+        "elements": 6,
         "covered": 2,
         "finite": 4,
         "covered_finite": 1,
-        "rejected_singular": 1,
-        "bottoms": 4,
-        "elements": 6,
+        "sound": 2,
         "known": 4,
         "denom_sum": pytest.approx(0.76),
         "denom_abs_min": 0.0,
     }
-    found = pooled([values])
+    found = merge([values])
     assert found["bottom_frac"] == 4 / 6
     assert found["denom_abs_mean"] == pytest.approx(0.76 / 4)
     assert found["denom_abs_min"] == 0.0
 
 
-def test_parts_of_a_micro_batch_make_it_whole() -> None:
+def test_parts_of_a_micro_batch_merge_to_the_whole() -> None:
     generator = torch.Generator().manual_seed(1)
-    P, Q = torch.randn(2, 1, 7, 2, generator=generator)
-    Q[0, 3], Y_d = torch.nan, (torch.rand(1, 7, 2, generator=generator) > 0.3).float()
+    P, Q = torch.randn(2, 7, 2, generator=generator)
+    Q[3], Y_d = torch.nan, (torch.rand(7, 2, generator=generator) > 0.3).float()
     rows = []
     for part in (slice(0, 7), slice(0, 3), slice(3, 4), slice(4, 7)):
-        row = measure(P[:, part], Q[:, part], Y_d[:, part], [0.2])[0].tolist()
-        counts = {"samples": part.stop - part.start, "loss": float(part.start)}
-        rows.append(dict(zip(MEASURES, row, strict=True)) | counts)
-    assert math.isnan(pooled(rows[2:3])["denom_abs_mean"])
-    assert math.isnan(pooled(rows[2:3])["denom_abs_min"])
-    whole = pooled(rows[:1]) | {"loss": (0 * 3 + 3 * 1 + 4 * 3) / 7}
-    assert pooled(rows[1:]) == pytest.approx(whole)
+        row = measured(P[part], Q[part], Y_d[part], 0.2)
+        assert row["samples"] == part.stop - part.start
+        rows.append(row | {"loss": float(part.start)})
+    assert math.isnan(merge(rows[2:3])["denom_abs_mean"])
+    assert math.isnan(merge(rows[2:3])["denom_abs_min"])
+    whole = merge(rows[:1]) | {"loss": (0 * 3 + 3 * 1 + 4 * 3) / 7}
+    assert merge(rows[1:]) == pytest.approx(whole)
 
 
-def test_micro_batches_measured_together_are_measured_as_each_alone() -> None:
-    generator = torch.Generator().manual_seed(0)
-    P, Q = torch.randn(2, 6, 3, 2, generator=generator)
-    Q[::2].mul_(1e-2)
-    Q[0, 0], P[1] = 0.0, math.inf
-    Q[4, 1] = -1.0  # just as large as its threshold
-    Y_d = (torch.rand(6, 3, 2, generator=generator) > 0.3).float()
-    taus = [0.0, 1e-3, 1e-2, 0.1, 1.0, 2.0]
-    alone = [measure(*(x[k : k + 1] for x in (P, Q, Y_d)), taus[k : k + 1])[0] for k in range(6)]
-    together = measure(P, Q, Y_d, taus)
-    torch.testing.assert_close(together, torch.stack(alone), equal_nan=True)
+def test_a_threshold_may_be_a_tensor_and_equality_reaches_it() -> None:
+    P, Q = torch.ones(3), torch.tensor([-0.1, 0.1, 0.0999])
+    for tau in (Q[1], Q[1].item(), Q[1].double()):
+        assert measured(P, Q, P, tau)["covered"] == 2
+
+
+def test_a_value_has_no_denominator_that_a_threshold_meets() -> None:
+    row = measure(torch.tensor([1e-9, -3.0, 2.0]), torch.ones(3), 5.0)
+    values = dict(zip(MEASURES, row.tolist(), strict=True))
+    assert (values["covered"], values["sound"], values["denom_abs_min"]) == (3, 3, 1.0)
+
+
+def test_outputs_without_elements_are_measured() -> None:
+    P = torch.ones(2, 0)
+    assert measured(P, P, P, 0.1)["denom_abs_min"] == math.inf
+    found = merge([measured(P, P, P, 0.1)])
+    assert all(math.isnan(found[n]) for n in ("bottom_frac", "denom_abs_mean", "denom_abs_min"))
 
 
 def test_a_sample_is_finite_if_all_of_its_targets_are() -> None:
-    P, Y_d = torch.ones(2), torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 1.0]])
-    row = Seen.of((P, P), Y_d, 0.5, {"loss": 3.0}).row().tolist()
-    assert dict(zip([*MEASURES, "loss"], row, strict=True))["finite"] == 1.0
+    P, Y_d = torch.ones(2, 3), torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, 1.0]])
+    assert measured(P, P, Y_d, 0.5)["finite"] == 1.0
 
 
 def test_an_epochs_least_denominator_passes_over_batches_without_one() -> None:
-    counts = dict.fromkeys(("covered", "finite", "covered_finite", "rejected_singular"), 1.0)
+    counts = dict.fromkeys(("covered", "finite", "covered_finite"), 1.0)
     totals, empty = EpochTotals(), EpochTotals()
     for least in (math.nan, 0.5, 0.25, math.nan):
         totals.add({"samples": 1.0, "denom_abs_min": least, **counts})

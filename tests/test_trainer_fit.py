@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
@@ -21,9 +21,9 @@ from tests.helpers import (
     weights,
 )
 from zeroproof.training import trainer as trainers
-from zeroproof.training.batches import split_batch
+from zeroproof.training.compiled import CompiledUpdate
 from zeroproof.training.curriculum import LinearRamp, LossWeightsCurriculum
-from zeroproof.training.ranks import Ranks
+from zeroproof.training.distributed import Ranks
 
 
 def test_fit_trains_in_train_mode() -> None:
@@ -57,7 +57,7 @@ def test_curriculum_weights_reach_the_loss_epoch_by_epoch() -> None:
         loss,
         max_epochs=3,
         loss_weights={"fit": 2.0, "sign": 7.0},
-        loss_curriculum=LossWeightsCurriculum({"sign": LinearRamp(0.0, 1.0, epochs=2)}),
+        loss_curriculum=LossWeightsCurriculum({"sign": LinearRamp(0.0, 1.0, end_epoch=2)}),
         val_loader=batches,
     ).fit()
     expected = [{"fit": 2.0, "sign": s} for s in (0.0, 0.5, 1.0)]
@@ -130,31 +130,6 @@ def test_loss_arguments_reach_exactly_those_losses_that_accept_them() -> None:
             make_trainer(small_model(), finite_batches(1), fit_loss, **option)
 
 
-def test_device_moves_the_model_and_the_batches() -> None:
-    model = small_model()
-    trainer = make_trainer(model, finite_batches(1), fit_loss, device="meta")
-    assert {p.device.type for p in model.parameters()} == {"meta"}
-    with pytest.raises(Exception, match=r"meta|Meta"):
-        trainer.fit()
-    if not torch.cuda.is_available():
-        with pytest.raises(RuntimeError, match="finds no CUDA device"):
-            make_trainer(model, [], device="cuda")
-
-
-def test_every_tensor_of_a_batch_is_moved() -> None:
-    class Pair(NamedTuple):
-        x: Tensor
-        name: str
-
-    tensor = torch.rand(4)
-    nested = {"list": [tensor], "tuple": (tensor, None), "named": Pair(tensor, "a"), "own": 3}
-    inputs, targets = split_batch((nested, tensor), torch.device("meta"))
-    moved = [targets, inputs["list"][0], inputs["tuple"][0], inputs["named"].x]
-    assert [t.device.type for t in moved] == ["meta"] * 4
-    assert (inputs["named"].name, inputs["tuple"][1], inputs["own"]) == ("a", None, 3)
-    assert type(inputs["named"]) is Pair
-
-
 def test_progress_shows_loss_and_coverage(capsys: pytest.CaptureFixture[str]) -> None:
     make_trainer(small_model(), finite_batches(3), progress=True).fit()
     shown = capsys.readouterr().err
@@ -217,40 +192,6 @@ def test_max_epochs_and_a_second_fit() -> None:
         trainer.fit()
 
 
-def test_loaders_that_cannot_train_are_named() -> None:
-    with pytest.raises(ValueError, match="train_loader yielded nothing in epoch 0"):
-        make_trainer(small_model(), []).fit()
-    once = iter(finite_batches(2))
-    with pytest.raises(ValueError, match="nothing in epoch 1; an iterator can be read only once"):
-        make_trainer(small_model(), once, max_epochs=2).fit()
-    x = torch.rand(4, 2)
-    for batch, got in (
-        (x, "Tensor ;"),
-        (3, "int ;"),
-        ((1, 2, 3), "tuple ['int', 'int', 'int']"),
-        ([x, None], "list ['Tensor', 'NoneType']"),
-    ):
-        with pytest.raises(TypeError, match="must yield pairs") as caught:
-            make_trainer(small_model(), [batch]).fit()
-        assert f"got {got}" in str(caught.value)
-    with pytest.raises(ValueError, match="at least one sample"):
-        make_trainer(small_model(), [(torch.rand(0, 2), torch.rand(0))]).fit()
-
-
-def test_nested_inputs_reach_the_model() -> None:
-    class Dict(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner = small_model()
-
-        def forward(self, inputs: dict[str, Any]) -> Any:
-            assert inputs["name"] == "run"
-            return self.inner(inputs["parts"][0])
-
-    batches = [({"parts": [x], "name": "run"}, y) for x, y in finite_batches(2)]
-    assert len(make_trainer(Dict(), batches).fit()) == 2
-
-
 def test_outputs_and_losses_of_the_wrong_form_are_named(unchecked: None) -> None:
     class Text(ValueModel):
         def forward(self, x: Tensor) -> Any:
@@ -271,20 +212,33 @@ def test_outputs_and_losses_of_the_wrong_form_are_named(unchecked: None) -> None
         make_trainer(small_model(), wide).fit()
 
 
-@pytest.mark.parametrize("rated", ["constant", "scheduled", "closure"])
-def test_what_is_compiled(rated: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[str] = []
     monkeypatch.setattr(torch, "compile", lambda f, **_: compiled.append(f.__name__) or f)
-    model = small_model()
-    optimizer: Any = torch.optim.SGD(model.parameters(), lr=0.5)
-    if rated == "closure":
-        optimizer = torch.optim.LBFGS(model.parameters())
-    halving = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
-    options: dict[str, Any] = {"scheduler": halving} if rated == "scheduled" else {}
-    make_trainer(model, finite_batches(1), optimizer=optimizer, **options)
+    make_trainer(small_model(), finite_batches(1))
     assert compiled == []
-    make_trainer(model, finite_batches(1), optimizer=optimizer, compile=True, **options).fit()
-    assert compiled == ["_measured", *(["step"] if rated == "constant" else [])]
+    trainer = make_trainer(small_model(), finite_batches(1), compile=True)
+    assert compiled == ["_update_in_graph"]
+    assert isinstance(trainer.update, CompiledUpdate)
+
+
+def test_what_cannot_be_compiled_is_named() -> None:
+    model, outside = small_model(), nn.Parameter(torch.ones(()))
+    search = torch.optim.LBFGS(model.parameters())
+    with pytest.raises(ValueError, match="cannot trace LBFGS, whose step takes a closure"):
+        make_trainer(model, [], optimizer=search, compile=True)
+    optimizer = torch.optim.SGD([*model.parameters(), outside], lr=0.1)
+    with pytest.raises(ValueError, match="the optimizer has others"):
+        make_trainer(model, [], optimizer=optimizer, compile=True)
+
+
+def test_the_loader_of_a_trainer_cannot_be_set() -> None:
+    batches = finite_batches(1)
+    trainer = make_trainer(small_model(), batches)
+    assert trainer.train_loader is batches
+    with pytest.raises(AttributeError, match="train_loader"):
+        trainer.train_loader = []  # type: ignore[misc]
+    assert trainer.train_loader is batches
 
 
 def test_ranks_join_for_the_device_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,36 +249,9 @@ def test_ranks_join_for_the_device_asked_for(monkeypatch: pytest.MonkeyPatch) ->
     assert asked == [torch.device("cpu"), None]
 
 
-def test_a_loader_over_an_iterable_data_set_trains() -> None:
-    class Stream(torch.utils.data.IterableDataset[Any]):
-        def __iter__(self) -> Any:
-            yield from ((x[0], y[0]) for x, y in finite_batches(6))
-
-    loader = torch.utils.data.DataLoader(Stream(), batch_size=3)
-    assert len(make_trainer(small_model(), loader, max_epochs=2).fit()) == 4
-
-
 @pytest.mark.parametrize("amp", [{}, {"use_amp": True, "amp_dtype": "fp16"}])
 def test_an_optimizer_of_other_parameters_is_named(amp: dict[str, Any]) -> None:
     optimizer = torch.optim.SGD(small_model().parameters(), lr=0.1)
     trainer = make_trainer(small_model(), finite_batches(2), optimizer=optimizer, **amp)
     with pytest.raises(ValueError, match="reaches none of the optimizer's parameters"):
         trainer.fit()
-
-
-def test_inputs_keep_their_kind() -> None:
-    class Parts(NamedTuple):
-        x: Tensor
-        packed: Any
-
-    class Named(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.inner, self.memory = small_model(), nn.GRU(2, 2, batch_first=True)
-
-        def forward(self, inputs: Parts) -> Any:
-            _, state = self.memory(inputs.packed)
-            return self.inner(inputs.x + state[0])
-
-    packed = nn.utils.rnn.pack_padded_sequence(torch.rand(4, 3, 2), [3, 2, 2, 1], batch_first=True)
-    assert len(make_trainer(Named(), [(Parts(torch.rand(4, 2), packed), torch.rand(4))]).fit()) == 1

@@ -18,7 +18,7 @@ from tests.helpers import (
     small_model,
     weights,
 )
-from zeroproof.autodiff.policies import GradientPolicy, apply_policy, gradient_unit
+from zeroproof.autodiff.policies import GradientPolicy, apply_policy, get_policy, grad_scale
 from zeroproof.layers import ProjectiveRationalHead, SCMRationalLayer
 from zeroproof.scm.outputs import gate_outputs
 
@@ -96,7 +96,7 @@ def test_bottom_samples_of_a_value_model_get_no_gradient_under_project() -> None
     assert torch.allclose(model.w.detach(), twin.w.detach() - 0.1 * gradient, rtol=1e-6)
 
 
-def test_the_unit_of_a_window_ends_with_the_forward() -> None:
+def test_the_scale_of_a_window_ends_with_the_forward() -> None:
     batches = pole_batches((2, 8))  # the second loss weighs four times the first
     make_trainer(small_model(), batches, gradient_accumulation_steps=2).fit()
     x = torch.zeros(1, requires_grad=True)
@@ -104,10 +104,10 @@ def test_the_unit_of_a_window_ends_with_the_forward() -> None:
     assert x.grad == 1.0
 
 
-@pytest.mark.parametrize("unit", [4.0, torch.tensor(4.0)])
-def test_clamp_bounds_by_the_unit_on_either_side(unit: Any) -> None:
+@pytest.mark.parametrize("scale", [4.0, torch.tensor(4.0)])
+def test_clamp_bounds_by_the_scale_on_either_side(scale: Any) -> None:
     x = torch.zeros(6, requires_grad=True)
-    with gradient_unit(unit):
+    with grad_scale(scale):
         gated = apply_policy(x, torch.tensor([False] * 5 + [True]), GradientPolicy.CLAMP)
     nan, inf = torch.nan, torch.inf
     (found,) = torch.autograd.grad(gated, x, torch.tensor([5.0, -9.0, -3.0, nan, -inf, 2.0]))
@@ -115,8 +115,6 @@ def test_clamp_bounds_by_the_unit_on_either_side(unit: Any) -> None:
 
 
 def test_the_policy_in_force_ends_with_the_forward() -> None:
-    from zeroproof.autodiff.policies import GradientPolicy, get_policy
-
     inside: list[GradientPolicy] = []
     model = small_model()
     model.register_forward_hook(lambda *_: inside.append(get_policy()))

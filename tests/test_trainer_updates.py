@@ -1,4 +1,4 @@
-"""Accumulation, skipped updates, clipping, schedulers and precision."""
+"""Accumulation, clipping, schedulers and precision."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tests.helpers import (
     fit_loss,
+    hand_written,
     make_trainer,
     pole_batches,
     same,
@@ -18,18 +19,8 @@ from tests.helpers import (
     weights,
 )
 from zeroproof.losses import SCMTrainingLoss
-from zeroproof.training.scale import LossScale
-from zeroproof.training.trainer import NonFiniteError
 
 F64 = torch.float64
-
-
-def hand_written(model: nn.Module, batches: list[tuple[Tensor, Tensor]], lr: float) -> None:
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    for x, y in batches:
-        optimizer.zero_grad()
-        fit_loss(model(x), (y, torch.ones_like(y))).backward()
-        optimizer.step()
 
 
 @pytest.mark.parametrize(
@@ -134,150 +125,6 @@ def test_the_logged_loss_is_the_micro_batchs_own() -> None:
     assert [r["loss"] for r in records] == expected
 
 
-@pytest.mark.parametrize("where", ["inputs", "loss"])
-def test_one_nan_batch_changes_nothing_and_is_counted(where: str) -> None:
-    batches = pole_batches((8, 8, 8))
-    if where == "inputs":
-        batches[1][0][3, 1] = torch.nan
-        loss = fit_loss
-    else:
-
-        def loss(outputs: Any, lifted: Any) -> Tensor:
-            return fit_loss(outputs, lifted) * (torch.nan if len(lifted[0]) == 7 else 1.0)
-
-        batches[1] = (batches[1][0][:7], batches[1][1][:7])
-    model, twin = small_model(), small_model()
-    trainer = make_trainer(
-        model, batches, loss, optimizer=torch.optim.Adam(model.parameters(), lr=0.01)
-    )
-    records = trainer.fit()
-    hand_written(twin, [batches[0], batches[2]], lr=0.01)
-    assert same(weights(model), weights(twin)), "the optimizer's state must not move either"
-    assert trainer.skipped_steps == 1
-    assert trainer.global_step == 2
-    assert [r["skipped"] for r in records] == [0.0, 1.0, 1.0]
-    assert [r["loss"] == r["loss"] for r in records] == [True, False, True]
-
-
-class Overflow(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        return x.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        return gradients[0] * torch.inf
-
-
-def steep_loss(outputs: Any, lifted: Any) -> Tensor:
-    """A finite loss with an infinite gradient."""
-    result: Tensor = Overflow.apply(fit_loss(outputs, lifted))  # type: ignore[no-untyped-call]
-    return result
-
-
-def test_a_gradient_that_overflows_is_skipped_though_the_loss_is_finite() -> None:
-    model = small_model()
-    before = weights(model)
-    records = (trainer := make_trainer(model, pole_batches((8,)), steep_loss)).fit()
-    assert same(weights(model), before)
-    assert (trainer.skipped_steps, records[0]["skipped"], trainer.global_step) == (1, 1.0, 0)
-
-
-@pytest.mark.parametrize("amp_dtype", [None, "bf16", "fp16"])
-def test_max_nonfinite_steps_in_a_row_raise_an_error_that_names_the_step(
-    amp_dtype: str | None,
-) -> None:
-    x, y = pole_batches((8,))[0]
-    bad = (torch.full_like(x, torch.nan), y)
-    options: dict[str, Any] = {"amp_dtype": amp_dtype, "use_amp": True} if amp_dtype else {}
-    model = small_model()
-    seen: list[dict[str, float]] = []
-    trainer = make_trainer(
-        model,
-        [(x, y), bad, bad, (x, y), bad, bad, bad, (x, y)],
-        max_nonfinite_steps=3,
-        log_hook=seen.append,
-        **options,
-    )
-    if amp_dtype == "fp16":
-        set_scale(trainer, 1.0)
-    with pytest.raises(NonFiniteError, match="3 updates in a row were skipped at global step 2"):
-        trainer.fit()
-    assert trainer.skipped_steps == 5
-    assert len(seen) == 7, "the record of the last skipped micro-batch must arrive"
-    assert seen[-1]["skipped"] == 5
-    assert all(torch.isfinite(p).all() for p in model.parameters())
-
-
-def test_a_float16_scalers_skips_do_not_count_while_its_scale_falls() -> None:
-    def loss(outputs: tuple[Tensor, Tensor], lifted: Any) -> Tensor:
-        return fit_loss(outputs, lifted)
-
-    model = small_model()
-    trainer = make_trainer(
-        model,
-        pole_batches([8] * 40),
-        loss,
-        use_amp=True,
-        amp_dtype=torch.float16,
-        max_nonfinite_steps=2,
-    )
-    set_scale(trainer, 2.0**40)  # overflows float16 until it has fallen far
-    trainer.fit()
-    assert trainer.skipped_steps > 2
-    assert trainer.global_step == 40 - trainer.skipped_steps > 0
-
-
-@pytest.mark.parametrize(("scale", "counted"), [(1.0, 1), (1.5, 0), (4.0, 0)])
-def test_a_float16_scalers_skip_counts_once_the_scale_cannot_fall(
-    scale: float, counted: int
-) -> None:
-    trainer = make_trainer(
-        small_model(), pole_batches((8,)), steep_loss, use_amp=True, amp_dtype="fp16"
-    )
-    set_scale(trainer, scale)
-    trainer.fit()
-    assert trainer.skipped_steps == 1
-    assert trainer.window.skipped_in_row == counted
-    assert trainer.window.scale.value == max(scale / 2, 1.0)
-
-
-def test_a_nan_loss_does_not_lower_a_float16_scalers_scale() -> None:
-    x, y = pole_batches((8,))[0]
-    trainer = make_trainer(
-        small_model(), [(x, y), (x * torch.nan, y)], use_amp=True, amp_dtype="fp16"
-    )
-    set_scale(trainer, 8.0)
-    trainer.fit()
-    assert trainer.window.scale.value == 8.0
-
-
-@pytest.mark.parametrize("where", ["host", "device", "both"])
-def test_the_loss_scale_grows_after_2000_updates_and_falls_at_once(where: str) -> None:
-    scale = LossScale(None if where == "host" else torch.device("cpu"))
-    yes, no = (True, False) if where != "device" else (torch.tensor(True), torch.tensor(False))
-
-    def apply(count: int) -> float:
-        for _ in range(count):
-            assert not scale.update(yes, no)
-        return float(scale.value)
-
-    assert apply(1999) == 2.0**16
-    assert scale.update(no, yes)
-    assert scale.value == 2.0**15
-    assert not scale.update(no, no), "a loss that is not finite says nothing about it"
-    assert apply(1999) == 2.0**15
-    assert apply(1) == 2.0**16
-    assert apply(1999) == 2.0**16
-    assert apply(1) == 2.0**17
-    for number, after in ((2.0**127, 2.0**127), (1.0, 2.0)):
-        scale.load_state_dict({"scale": number, "streak": 1999})
-        assert apply(1) == after
-    scale.load_state_dict({"scale": 1.0, "streak": 7})
-    assert not scale.update(no, yes), "it cannot fall any further"
-    assert scale.state_dict() == {"scale": 1.0, "streak": 0}
-
-
 def test_max_grad_norm_clips_the_update() -> None:
     batches = pole_batches((8,))
     steps = []
@@ -344,7 +191,7 @@ def test_mixed_precision_runs_the_model_in_the_dtype_asked_for_and_the_loss_in_f
     )
     trainer.fit()
     assert seen == {"model": amp_dtype, "loss": torch.float32, "autocast": torch.float32}
-    assert (trainer.window.scale is not None) == (amp_dtype == torch.float16)
+    assert (trainer.update.scale is not None) == (amp_dtype == torch.float16)
 
 
 def test_with_amp_off_the_run_is_bitwise_that_without_the_option() -> None:
@@ -378,38 +225,16 @@ def test_a_loss_without_gradient_is_named() -> None:
 
 
 def test_train_step_by_hand_equals_fit() -> None:
-    batches = pole_batches((4, 4, 4, 4))
+    batches = pole_batches((4, 4, 4, 4, 4))
     model, twin = small_model(), small_model()
     options = {"gradient_accumulation_steps": 2, "tau_train_min": 0.1, "tau_train_max": 0.5}
     by_hand = make_trainer(model, batches, SCMTrainingLoss(), **options)
-    records = [by_hand.train_step(batch) for batch in batches]
+    windows = batches[:2], batches[2:4], batches[4:]
+    records = [by_hand.train_step(*window) for window in windows]
     fitted = make_trainer(twin, batches, SCMTrainingLoss(), **options).fit()
-    assert fitted[1::2] == records[1::2], "the records that close a window"
-    for early, late in zip(records[::2], fitted[::2], strict=True):
-        assert early | {"global_step": early["global_step"] + 1} == late, "before its update"
+    assert repr(records) == repr([fitted[1], fitted[3], fitted[4]]), "of each window the last"
+    assert repr(list(by_hand.records.records)) == repr(fitted)
     assert same(weights(model), weights(twin))
-
-
-@pytest.mark.parametrize("amp_dtype", [None, "fp16"])
-def test_a_norm_that_overflows_ends_in_an_error_under_any_precision(amp_dtype: str | None) -> None:
-    class Steep(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.k = nn.Parameter(torch.zeros(8))
-
-        def forward(self, outputs: Any, lifted: Any) -> Tensor:
-            return fit_loss(outputs, lifted) + 1e25 * self.k.sum()
-
-    model, loss = small_model(), Steep()
-    optimizer = torch.optim.SGD([*model.parameters(), *loss.parameters()], lr=0.1)
-    options: dict[str, Any] = {"use_amp": True, "amp_dtype": amp_dtype} if amp_dtype else {}
-    batches = pole_batches([4] * 200)
-    trainer = make_trainer(
-        model, batches, loss, optimizer=optimizer, max_nonfinite_steps=3, **options
-    )
-    with pytest.raises(NonFiniteError, match="3 updates in a row"):
-        trainer.fit()
-    assert trainer.global_step == 0
 
 
 @pytest.mark.parametrize("options", [{"gradient_accumulation_steps": 4}, {"amp_dtype": "fp16"}])
@@ -437,69 +262,3 @@ def test_clipping_sees_the_windows_own_gradient(options: dict[str, Any]) -> None
         moves.append(torch.cat([m.flatten() for m in moved]).norm().item())
     assert moves[0] == pytest.approx(moves[1], rel=1e-3), "a high limit clips nothing"
     assert moves[2] == pytest.approx(1e-3, rel=1e-2)
-
-
-@pytest.mark.parametrize("faulty", [0, 1])
-def test_a_loss_that_is_not_finite_is_skipped_though_its_gradient_is(faulty: int) -> None:
-    sizes = (5, 4)
-
-    def loss(outputs: Any, lifted: Any) -> Tensor:
-        return fit_loss(outputs, lifted) + (torch.inf if len(lifted[0]) == sizes[faulty] else 0.0)
-
-    model = small_model()
-    before = weights(model)
-    trainer = make_trainer(model, pole_batches(sizes), loss, gradient_accumulation_steps=2)
-    trainer.fit()
-    assert (trainer.skipped_steps, trainer.global_step) == (1, 0)
-    assert same(weights(model), before)
-
-
-@pytest.mark.parametrize("amp_dtype", [None, "bf16", "fp16"])
-@pytest.mark.parametrize("accumulation", [1, 2])
-def test_a_skip_on_the_device_is_a_skip_on_the_host(
-    amp_dtype: str | None, accumulation: int
-) -> None:
-    """The path of fused optimizers on CUDA, which learns of a skip one update later."""
-    (x, y), *good = pole_batches([8] * 9)
-    batches = [*good[:3], (x * torch.nan, y), *good[3:]]
-
-    def loss(outputs: Any, lifted: Any, *, global_step: int) -> Any:
-        return fit_loss(outputs, lifted), {"step": torch.tensor(float(global_step))}
-
-    runs = []
-    for on_device in (False, True):
-        model, seen = small_model(), list[dict[str, float]]()
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
-        trainer = make_trainer(
-            model,
-            batches,
-            loss,
-            optimizer=optimizer,
-            scheduler=torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9),
-            gradient_accumulation_steps=accumulation,
-            max_epochs=3,
-            log_hook=seen.append,
-            use_amp=amp_dtype is not None,
-            **({"amp_dtype": amp_dtype} if amp_dtype else {}),
-        )
-        set_scale(trainer, 2.0**10)
-        trainer.window.skips_on_device = on_device
-        trainer.fit()
-        assert trainer.skipped_steps == 3
-        runs.append((weights(model), repr(seen), repr(trainer.state_dict()["counters"])))
-    assert same(runs[0][0], runs[1][0])
-    assert runs[0][1:] == runs[1][1:]
-
-
-def test_too_many_skips_on_the_device_end_in_the_same_error() -> None:
-    (x, y), *_ = pole_batches((8,))
-    model = small_model()
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
-    trainer = make_trainer(
-        model, [(x, y), *[(x * torch.nan, y)] * 9], optimizer=optimizer, max_nonfinite_steps=3
-    )
-    trainer.window.skips_on_device = True
-    with pytest.raises(NonFiniteError, match="3 updates in a row were skipped at global step 1"):
-        trainer.fit()
-    assert all(torch.isfinite(p).all() for p in model.parameters())
-    assert [record["skipped"] for record in trainer.log.records][:4] == [0.0, 1.0, 2.0, 3.0]

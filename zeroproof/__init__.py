@@ -5,4 +5,29 @@ the absorbing value ⊥. Docstrings name the clauses of the specification they m
 (``spec/``), such as ``Meets: LIFT-1``.
 """
 
+from zeroproof.autodiff import GradientPolicy, gradient_policy
+from zeroproof.inference import InferenceConfig, SCMInferenceWrapper, strict_inference
+from zeroproof.layers import ProjectiveMLP, ProjectiveRationalHead, SCMRationalLayer
+from zeroproof.losses import LossConfig, SCMTrainingLoss, coverage
+from zeroproof.scm import SCMTensor
+from zeroproof.training import SCMTrainer, TensorBatches, TrainingConfig, lift_targets
+
+__all__ = [
+    "GradientPolicy",
+    "InferenceConfig",
+    "LossConfig",
+    "ProjectiveMLP",
+    "ProjectiveRationalHead",
+    "SCMInferenceWrapper",
+    "SCMRationalLayer",
+    "SCMTensor",
+    "SCMTrainer",
+    "SCMTrainingLoss",
+    "TensorBatches",
+    "TrainingConfig",
+    "coverage",
+    "gradient_policy",
+    "lift_targets",
+    "strict_inference",
+]
 __version__ = "0.4.0"

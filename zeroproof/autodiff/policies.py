@@ -88,6 +88,11 @@ def grad_scale(scale: Tensor | float) -> Iterator[None]:
         _grad_scale.reset(token)
 
 
+def get_grad_scale() -> Tensor | float:
+    """Return the scale in force; 1 outside of :func:`grad_scale`."""
+    return _grad_scale.get()
+
+
 @contextmanager
 def traced_setting(policy: GradientPolicy | None, scale: Tensor | float) -> Iterator[None]:
     """Do what :func:`gradient_policy` and :func:`grad_scale` do, in a graph without breaks."""

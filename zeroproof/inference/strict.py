@@ -140,5 +140,4 @@ class SCMInferenceWrapper(nn.Module):
             raise TypeError(
                 f"strict inference needs a model that returns (P, Q), got {type(outputs).__name__}"
             )
-        P, Q = outputs  # type: ignore[misc]
-        return strict_inference(P, Q, self.config)
+        return strict_inference(*outputs, self.config)

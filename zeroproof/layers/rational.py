@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -11,145 +9,71 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from zeroproof.autodiff.policies import GradientPolicy, apply_policy, get_policy, register_policy
-from zeroproof.scm.outputs import as_tuple, gate_outputs, reaches
+from zeroproof.scm.outputs import as_tuple, gate_outputs, tuple_bottom
 from zeroproof.utils.checks import check_thresholds
 
-_PIECE = 2**15
 
+class _Polynomial(torch.autograd.Function):
+    """A polynomial of ``x``; the row holds its coefficients, lowest power first.
 
-def _waits(x: Tensor) -> bool:
-    return not x.is_cpu or torch.compiler.is_compiling()
-
-
-class _Polynomials(torch.autograd.Function):
-    """Polynomials of the same ``x`` by Horner's rule; keeps ``x`` and the coefficients only.
-
-    On a CPU they are evaluated, and differentiated, in pieces that stay in its cache.
-
-    What calls this must not be compiled: traced, torch 2.11 loses the gradient of what is written
-    in place, and torch 2.13 every policy behind functions of several outputs.
+    The gradient is analytic, since autograd through Horner's scheme multiplies powers of ``x`` that
+    overflow by coefficients of 0, which gives NaN. Where ``x`` is not finite the gradient is that
+    at ``x = 0``, so that no 0 · NaN reaches the coefficients.
     """
 
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, *rows: Tensor) -> tuple[Tensor, ...]:
-        ctx.save_for_backward(x, *rows)
-        found = tuple(torch.empty_like(x, memory_format=torch.contiguous_format) for _ in rows)
-        for piece, *outs in _pieces(x, *found):
-            for row, out in zip(rows, outs, strict=True):
-                _horner(row, piece, out)
-        return found
+    generate_vmap_rule = True
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, *rows = ctx.saved_tensors
-        if torch.is_grad_enabled():  # this is to be differentiated again
-            values, inputs = [_horner(row, _defined(x)) for row in rows], (x, *rows)
-            wanted = [t for t in inputs if t.requires_grad]
-            again = {"create_graph": True, "materialize_grads": True}
-            found = iter(torch.autograd.grad(values, wanted, gradients, **again))
-            return tuple(next(found) if t.requires_grad else None for t in inputs)
-        in_x = torch.zeros_like(x, memory_format=torch.contiguous_format)
-        needed = ctx.needs_input_grad[0]
-        parts = [
-            _slopes(_defined(piece), rows, own, out if needed else None)
-            for piece, out, *own in _pieces(x, in_x, *gradients)
-        ]
-        sums = [torch.stack(part).sum(dim=0) for part in zip(*parts, strict=True)]
-        return in_x if needed else None, *sums
+    def forward(x: Tensor, row: Tensor) -> Tensor:
+        return _horner(x, row)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        x, row = ctx.saved_tensors
+        x = x.nan_to_num(0.0, 0.0, 0.0)
+        slope = _horner(x, row[1:] * torch.arange(1, len(row), device=row.device))
+        slope = slope.masked_fill((gradient == 0) & ~slope.isfinite(), 0.0)
+        term, sums = gradient, [gradient.sum()]
+        for _ in range(1, len(row)):
+            term = term * x
+            sums.append(term.sum())
+        return gradient * slope, torch.stack(sums)
 
 
-def _pieces(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    size = max(tensors[0].numel(), 1) if _waits(tensors[0]) else _PIECE
-    return zip(*(torch.split(t.flatten(), size) for t in tensors), strict=True)
-
-
-def _defined(x: Tensor) -> Tensor:
-    """Where ``x`` is ⊥ no power of it may reach the coefficients: 0 · NaN is NaN."""
-    return x.nan_to_num(0.0, 0.0, 0.0)
-
-
-def _horner(row: Tensor, x: Tensor, out: Tensor | None = None) -> Tensor:
-    if len(row) == 1:
-        value = row[0].expand_as(x)
-        return value.clone() if out is None else out.copy_(value)
-    *lower, last, highest = row.unbind()
-    result = torch.addcmul(last, highest, x, out=out)
+def _horner(x: Tensor, row: Tensor) -> Tensor:
+    if len(row) < 2:
+        return torch.zeros_like(x) + row.sum()
+    *lower, value = row.unbind()
     for coefficient in reversed(lower):
-        result = torch.addcmul(coefficient, result, x, out=out)
-    return result
-
-
-def _slopes(
-    x: Tensor, rows: Sequence[Tensor], gradients: Sequence[Tensor], in_x: Tensor | None
-) -> list[Tensor]:
-    """Add the gradient in ``x``, if wanted; return those in the rows of coefficients."""
-    in_rows = []
-    for row, gradient in zip(rows, gradients, strict=True):
-        if in_x is not None and len(row) > 1:
-            slopes = row[1:] * torch.arange(1, len(row), device=row.device)
-            part = _horner(slopes, x, torch.empty_like(x)).mul_(gradient)
-            if _waits(part) or not math.isfinite(part.sum().item()):
-                # A gradient of 0 stays 0, also where the slope is too large a number.
-                part.masked_fill_(gradient == 0, 0.0)
-            in_x.add_(part)
-        product, sums = gradient.clone(), [gradient.sum()]
-        sums += [product.mul_(x).sum() for _ in range(1, len(row))]
-        in_rows.append(torch.stack(sums))
-    return in_rows
+        value = torch.addcmul(coefficient, value, x)
+    return value
 
 
 class _Quotient(torch.autograd.Function):
-    """``P / Q`` where it and ``x`` are not ⊥; elsewhere 0, with a gradient of 0.
+    """``P / Q``, with a gradient of 0 where 0 arrives, however small ``Q`` is.
 
-    A mask costs more than the arithmetic, so one is made only where there may be a ⊥.
+    Autograd would multiply that 0 by the slope ``P / Q²``, which may overflow.
     """
 
-    @staticmethod
-    def forward(ctx: Any, P: Tensor, Q: Tensor, x: Tensor, tau: float) -> tuple[Tensor, Tensor]:
-        ctx.masked = _waits(P)
-        if ctx.masked:
-            value, bottom = _masked(P / Q, Q.abs(), x, tau)
-        else:
-            value, bottom = torch.empty_like(P), torch.zeros_like(P, dtype=torch.bool)
-            for p, q, given, v, b in _pieces(P, Q, x, value, bottom):
-                torch.div(p, q, out=v)
-                size = q.abs()
-                if not _sound(v, size, given, tau):
-                    for out, part in zip((v, b), _masked(v, size, given, tau), strict=True):
-                        out.copy_(part)
-                    ctx.masked = True
-        ctx.save_for_backward(Q, value, bottom)
-        ctx.mark_non_differentiable(bottom)
-        return value, bottom
+    generate_vmap_rule = True
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        Q, value, bottom = ctx.saved_tensors
-        if ctx.masked:
-            in_P = (gradient / Q.masked_fill(bottom, 1.0)).masked_fill_(bottom, 0.0)
-        else:
-            in_P = gradient / Q
-        return in_P, (in_P * value).neg_(), None, None
+    def forward(P: Tensor, Q: Tensor) -> Tensor:
+        return P / Q
 
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[1], output)
 
-def _largest(value: Tensor, size: Tensor, x: Tensor) -> Tensor:
-    return torch.maximum(torch.maximum(value.abs(), size), x.abs())
-
-
-def _sound(value: Tensor, size: Tensor, x: Tensor, tau: float) -> bool:
-    """Tell whether all are numbers, of which ``size`` reaches ``tau``; False for none at all.
-
-    No quotient by 0 is a number.
-    """
-    if not size.numel() or not size.amin().item() >= tau:
-        return False
-    return _largest(value, size, x).amax().item() < torch.inf
-
-
-def _masked(value: Tensor, size: Tensor, x: Tensor, tau: float) -> tuple[Tensor, Tensor]:
-    """Return the value, 0 where it is ⊥, and where that is."""
-    bottom = ~((_largest(value, size, x) < torch.inf) & reaches(size, tau))
-    return value.masked_fill(bottom, 0.0), bottom
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        Q, value = ctx.saved_tensors
+        in_P = gradient / Q
+        return in_P, -in_P * value
 
 
 class ProjectiveRationalHead(nn.Module):
@@ -188,7 +112,6 @@ class ProjectiveRationalHead(nn.Module):
                 self.numerator[1] = 1.0
             self.denominator[0] = 1.0
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(
         self, x: Float[Tensor, "*shape"]
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
@@ -198,23 +121,23 @@ class ProjectiveRationalHead(nn.Module):
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``(P(x), Q(x))``, under no policy."""
         dtype = torch.promote_types(self.numerator.dtype, x.dtype)
-        rows = (row.to(dtype) for row in (self.numerator, self.denominator))
-        P, Q = _Polynomials.apply(x.to(dtype), *rows)  # type: ignore[no-untyped-call]
+        x, rows = x.to(dtype), (self.numerator.to(dtype), self.denominator.to(dtype))
+        P, Q = (_Polynomial.apply(x, row) for row in rows)  # type: ignore[no-untyped-call]
         return P, Q
 
 
 class SCMRationalLayer(nn.Module):
     """``P(x) / Q(x)`` with its mask of ⊥, elementwise: a projective head, decoded strictly.
 
-    Gradients of the values follow the policy in force (default CLAMP, registered for this class).
-
     Args:
         numerator_degree: degree of P, ≥ 0.
         denominator_degree: degree of Q, ≥ 0.
         tau: ``|Q| < tau`` decodes to ⊥; ≥ 0.
+        gradient_policy: the policy of this layer, also inside a scope; None takes that of the
+            scope, else the default of the class: CLAMP.
 
     Raises:
-        ValueError: a negative degree or threshold.
+        ValueError: a negative degree or threshold, or an unknown policy.
 
     Meets: DEC-1, POL-8.
 
@@ -224,20 +147,30 @@ class SCMRationalLayer(nn.Module):
         ([0.5, 0.0], [False, True])
     """
 
-    def __init__(self, numerator_degree: int, denominator_degree: int, *, tau: float = 0.0) -> None:
+    def __init__(
+        self,
+        numerator_degree: int,
+        denominator_degree: int,
+        *,
+        tau: float = 0.0,
+        gradient_policy: GradientPolicy | str | None = None,
+    ) -> None:
         super().__init__()
         check_thresholds(tau, tau, ("tau", "tau"))
         self.head = ProjectiveRationalHead(numerator_degree, denominator_degree)
         self.tau = tau
+        self.gradient_policy = gradient_policy and GradientPolicy.parse(gradient_policy)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(
         self, x: Float[Tensor, "*shape"]
     ) -> tuple[Float[Tensor, "*shape"], Bool[Tensor, "*shape"]]:
         """Return the value (0 under the mask) and the mask of ⊥."""
         P, Q = self.head.evaluate(x)
-        value, bottom = _Quotient.apply(P, Q, x.detach(), self.tau)  # type: ignore[no-untyped-call]
-        return apply_policy(value, bottom, layer=self), bottom
+        bottom = tuple_bottom(P, Q, self.tau) | ~torch.isfinite(x)
+        # The select comes before the quotient, so that ⊥ has a gradient of 0, not 0 · ∞.
+        P, Q = P.masked_fill(bottom, 0.0), Q.masked_fill(bottom, 1.0)
+        value = _Quotient.apply(P, Q)  # type: ignore[no-untyped-call]
+        return apply_policy(value, bottom, self.gradient_policy, layer=self), bottom
 
 
 register_policy(ProjectiveRationalHead, GradientPolicy.PASSTHROUGH)

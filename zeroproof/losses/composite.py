@@ -12,6 +12,7 @@ from torch import Tensor
 from zeroproof.losses.coverage import rejection_term
 from zeroproof.losses.terms import (
     angle,
+    at_least_one,
     check_constant,
     implicit_term,
     margin_term,
@@ -20,7 +21,7 @@ from zeroproof.losses.terms import (
     widen_alike,
 )
 from zeroproof.scm.outputs import Outputs, as_tuple
-from zeroproof.utils.checks import check_mask, check_thresholds
+from zeroproof.utils.checks import check_mask, check_thresholds, explains
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,13 @@ class SCMTrainingLoss:
     def __init__(self, config: LossConfig | None = None) -> None:
         self.config = config or LossConfig()
 
+    @explains(
+        tau_train="it is called tau",
+        fit_loss="the fit is a part of this loss; see LossConfig(fit=...)",
+        mask_finite="it follows from the lifted targets",
+        mask_singular="it follows from targets",
+        is_bottom="it follows from outputs and tau",
+    )
     def __call__(
         self,
         outputs: Outputs,
@@ -130,12 +138,13 @@ class SCMTrainingLoss:
         oriented = Y_d == 0 if targets is None else targets.isinf()
         check_mask(oriented, P)
         terms = self._terms(P, Q, Y_n, Y_d, oriented, tau, weighs_fit=not _is_zero(weights["fit"]))
-        parts = [
-            weights[name] * term for name, term in terms.items() if not _is_zero(weights[name])
-        ]
-        # Without a term the loss is 0, with a gradient of 0, whatever the outputs are.
-        parts = parts or [torch.where(torch.ones_like(P, dtype=torch.bool), 0.0, P).sum()]
-        total = torch.stack(parts).sum()
+        total: Tensor | None = None
+        for name, term in terms.items():
+            if not _is_zero(weight := weights[name]):
+                part = weight * term
+                total = part if total is None else total + part
+        if total is None:  # 0 with a gradient of 0, whatever the outputs are
+            total = torch.where(torch.ones_like(P, dtype=torch.bool), 0.0, P).sum()
         return total, {name: term.detach() for name, term in terms.items()}
 
     def _terms(
@@ -149,6 +158,7 @@ class SCMTrainingLoss:
         weighs_fit: bool,
     ) -> dict[str, Tensor]:
         config, finite = self.config, Y_d != 0
+        n = at_least_one(finite)
         sine, cosine = angle(P, Q, Y_n, Y_d)
         if not weighs_fit:  # then a NaN counts among the oriented at most
             _, cosine = angle(*prepare_tuples(oriented, P, Q, Y_n, Y_d))
@@ -158,11 +168,16 @@ class SCMTrainingLoss:
             fit = mean(implicit_term(P, Q, Y_n, Y_d, config.gamma))
         return {
             "fit": fit,
-            "margin": mean(margin_term(Q, tau), finite),
+            "margin": mean(margin_term(Q, tau), finite, n),
             "sign": mean(1.0 - cosine, oriented),
-            "rejection": rejection_term(P, Q, tau, config.target_coverage, finite),
+            "rejection": rejection_term(P, Q, tau, config.target_coverage, finite, n),
         }
 
 
 def _is_zero(weight: float | Tensor) -> bool:
     return not isinstance(weight, Tensor) and weight == 0
+
+
+LossConfig.__init__ = explains(  # type: ignore[method-assign]
+    epsilon_sing="singular are the targets that are not finite"
+)(LossConfig.__init__)

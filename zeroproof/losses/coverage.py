@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.terms import check_constant
+from zeroproof.losses.terms import at_least_one, check_constant, with_gradient
 from zeroproof.scm.outputs import Outputs, bottom_mask, tuple_bottom, widen
-from zeroproof.utils.checks import check_mask, check_same_shape
+from zeroproof.utils.checks import check_mask, check_same_shape, explains
 
 
 def per_sample(mask: Bool[Tensor, "batch *outputs"]) -> Bool[Tensor, " batch"]:
@@ -46,25 +46,25 @@ def coverage(
 
 
 def rejection_term(
-    P: Tensor, Q: Tensor, tau: float | Tensor, target: float, finite: Tensor
+    P: Tensor, Q: Tensor, tau: float | Tensor, target: float, finite: Tensor, n: Tensor
 ) -> Tensor:
-    """Return the rejection loss over the ``finite`` elements."""
-    counted, width = finite, 1
+    """Return the rejection loss over the ``finite`` elements, of which there are ``n``."""
+    lost, width = finite & tuple_bottom(P, Q, tau), 1
+    uncovered = lost
     if Q.dim() > 1:
         width = max(Q.shape[1:].numel(), 1)
-        counted = per_sample(finite).view(-1, *(1,) * (Q.dim() - 1))
-    lost = counted & tuple_bottom(P, Q, tau)
-    uncovered = lost.flatten(1).any(dim=1) if Q.dim() > 1 else lost
-    n = counted.sum().clamp(min=1).to(Q.dtype)
-    shortfall = (uncovered.sum() / n - (1.0 - target)).relu()
+        counted = per_sample(finite)
+        lost = lost & counted.view(-1, *(1,) * (Q.dim() - 1))
+        uncovered, n = lost.flatten(1).any(dim=1), at_least_one(counted)
+    shortfall = (uncovered.sum().to(Q.dtype) / n - (1.0 - target)).relu()
     # The soft coverage is the mean of |Q| over the ⊥ elements: constant slopes, whatever τ.
-    pushed = lost & torch.isfinite(P.detach()) & torch.isfinite(Q.detach())
-    away_from_0 = torch.where(pushed, torch.copysign(torch.ones_like(Q), Q.detach()), 0.0)
-    coef = 2.0 * shortfall / width / n
-    soft = (torch.where(pushed, Q - Q.detach(), 0.0) * away_from_0 * coef).sum()
-    return shortfall * shortfall - soft
+    larger = torch.maximum(P.detach().abs(), Q.detach().abs())
+    slope = torch.copysign(shortfall * (2.0 / width) / n, -Q.detach())
+    slope = torch.where(lost & (larger < torch.inf), slope, 0.0)
+    return with_gradient(shortfall * shortfall, Q, slope)
 
 
+@explains(is_bottom="it follows from (P, Q) and tau", policy="see zeroproof.autodiff.policies")
 def rejection_loss(
     P: Float[Tensor, "batch *outputs"],
     Q: Float[Tensor, "batch *outputs"],
@@ -105,4 +105,4 @@ def rejection_loss(
     if mask is None:
         mask = torch.ones_like(Q, dtype=torch.bool)
     check_mask(mask, Q)
-    return rejection_term(P, Q, tau, target_coverage, mask)
+    return rejection_term(P, Q, tau, target_coverage, mask, at_least_one(mask))

@@ -14,52 +14,81 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zeroproof.scm.outputs import widen
-from zeroproof.utils.checks import check_mask, check_same_shape
+from zeroproof.utils.checks import check_mask, check_same_shape, explains
 
 
 class _Angle(torch.autograd.Function):
     """Sine and cosine of the angles from predicted tuples to unit targets, elementwise.
 
     The gradient is analytic, since autograd cancels where the two are nearly orthogonal. ``(0, 0)``
-    is at a right angle to every target, without a gradient.
+    is at a right angle to every target, without a gradient. The further outputs are what a first
+    backward needs of :func:`_unit`.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(P: Tensor, Q: Tensor, n: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
-        p, q, _ = _unit(P, Q)
-        sine = p * d - q * n  # not fused, so that it is 0 for equal ones
+    def forward(P: Tensor, Q: Tensor, n: Tensor, d: Tensor) -> tuple[Tensor, ...]:
+        p, q, norm, larger, missing = _unit(P, Q)
+        sine = p * d - q * n + missing  # not fused, so that it is 0 for equal ones
         cosine = p * n + q * d
-        sine = torch.where((p == 0) & (q == 0), 1.0, sine)
-        return sine.clamp(-1.0, 1.0), cosine.clamp(-1.0, 1.0)
+        return sine.clamp(-1.0, 1.0), cosine.clamp(-1.0, 1.0), p, q, norm, larger
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+        ctx.mark_non_differentiable(*outputs[2:])
+        ctx.set_materialize_grads(False)
         ctx.save_for_backward(*inputs[:2], *outputs)
 
     @staticmethod
-    def backward(ctx: Any, in_sine: Tensor, in_cosine: Tensor) -> tuple[Tensor | None, ...]:
-        P, Q, sine, cosine = ctx.saved_tensors
-        p, q, (norm, larger) = _unit(P, Q)
-        turn = (in_sine * cosine - in_cosine * sine) / norm
+    def backward(ctx: Any, in_sine: Any, in_cosine: Any, *others: Any) -> tuple[Any, ...]:
+        P, Q, sine, cosine, p, q, norm, larger = ctx.saved_tensors
+        if torch.is_grad_enabled():  # this is to be differentiated again
+            p, q, norm, larger, _ = _unit(P, Q)
+        rises = 0.0 if in_sine is None else in_sine * cosine
+        falls = 0.0 if in_cosine is None else in_cosine * sine
+        turn = (rises - falls) / norm
         return turn * q / larger, -turn * p / larger, None, None
 
 
-def _unit(P: Tensor, Q: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-    """Return tuples of norm 1, and two factors of their norm; ``(0, 0)`` stays what it is."""
+def _unit(P: Tensor, Q: Tensor) -> tuple[Tensor, ...]:
+    """Return tuples of norm 1 (``(0, 0)`` stays), two factors of their norm, and where it is 0."""
     larger = torch.maximum(P.abs(), Q.abs()).detach()
     missing = larger == 0
     larger = larger + missing
     p, q = P / larger, Q / larger
     norm = torch.hypot(p, q) + missing
-    return p / norm, q / norm, (norm, larger)
+    return p / norm, q / norm, norm, larger, missing
+
+
+class _WithGradient(torch.autograd.Function):
+    """A value, with a given gradient in another tensor."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[2])
+
+    @staticmethod
+    def backward(ctx: Any, arriving: Tensor) -> tuple[None, Tensor, None]:
+        return None, arriving * ctx.saved_tensors[0], None
+
+
+def with_gradient(value: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
+    """Return a value whose gradient in ``x`` is the given one, whatever it was computed from."""
+    result: Tensor = _WithGradient.apply(value.detach(), x, gradient.detach())  # type: ignore[no-untyped-call]
+    return result
 
 
 def angle(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor) -> tuple[Tensor, Tensor]:
     """Return sine and cosine of the angle to the target; see :func:`prepare_tuples`."""
     norm = torch.hypot(Y_n, Y_d)
-    sine, cosine = _Angle.apply(P, Q, Y_n / norm, Y_d / norm)  # type: ignore[no-untyped-call]
+    sine, cosine, *_ = _Angle.apply(P, Q, Y_n / norm, Y_d / norm)  # type: ignore[no-untyped-call]
     return sine, cosine
 
 
@@ -98,11 +127,19 @@ def check_constant(*values: object) -> None:
         )
 
 
-def mean(terms: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Return the mean of the terms under the mask; 0 if there are none. Meets: LOSS-13."""
+def mean(terms: Tensor, mask: Tensor | None = None, n: Tensor | None = None) -> Tensor:
+    """Return the mean of the terms under the mask; 0 if there are none. Meets: LOSS-13.
+
+    ``n`` is the number of elements under the mask, at least 1, if it is known.
+    """
     if mask is None:
         return terms.sum() / max(terms.numel(), 1)
-    return torch.where(mask, terms, 0.0).sum() / mask.sum().clamp(min=1)
+    return torch.where(mask, terms, 0.0).sum() / (at_least_one(mask) if n is None else n)
+
+
+def at_least_one(mask: Tensor) -> Tensor:
+    """Return how many elements the mask has, but at least 1, to divide by."""
+    return mask.sum().clamp(min=1)
 
 
 def capped_square(x: Tensor) -> Tensor:
@@ -129,11 +166,13 @@ def implicit_term(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, gamma: float) 
 
 def margin_term(Q: Tensor, tau: float | Tensor) -> Tensor:
     """Return ``max(0, τ − |Q|)²``, elementwise."""
+    limits = torch.finfo(Q.dtype)
+    if not isinstance(tau, Tensor) and tau < 2.0**40:  # its square is far below the cap
+        return (tau - Q.abs()).relu().square()
     size = torch.where(Q == 0, 0.0, Q.abs())  # a slope that overflows, times sgn 0, would be NaN
-    largest = torch.finfo(Q.dtype).max
     if isinstance(tau, Tensor):
-        return capped_square((tau.to(Q.dtype).clamp(max=largest) - size).relu())
-    return capped_square((min(tau, largest) - size).relu())
+        return capped_square((tau.to(Q.dtype).clamp(max=limits.max) - size).relu())
+    return capped_square((min(tau, limits.max) - size).relu())
 
 
 def implicit_loss(
@@ -210,6 +249,7 @@ def chordal_loss(
     return mean(sine * sine, mask)
 
 
+@explains(tau_train="it is called tau", mask_finite="it is called mask")
 def margin_loss(
     Q: Float[Tensor, "*shape"],
     tau: float | Tensor,
@@ -244,6 +284,7 @@ def margin_loss(
     return mean(margin_term(Q, tau), mask)
 
 
+@explains(mask_singular="it is called oriented", gamma="the angle needs no guard")
 def sign_consistency_loss(
     P: Float[Tensor, "*shape"],
     Q: Float[Tensor, "*shape"],

@@ -8,7 +8,7 @@ tensors (*projective mode*).
 from __future__ import annotations
 
 import math
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 import torch
 from jaxtyping import Bool, Float
@@ -20,27 +20,24 @@ from zeroproof.scm.carrier import SCMTensor
 Outputs: TypeAlias = Tensor | SCMTensor | tuple[Tensor, Tensor]
 
 
-def _pair(outputs: object) -> tuple[Tensor, Tensor] | None:
-    if isinstance(outputs, (tuple, list)) and len(outputs) == 2:
-        first, second = outputs
-        if isinstance(first, Tensor) and isinstance(second, Tensor):
-            if first.shape != second.shape:
-                raise ValueError(
-                    f"the model returned a pair of shapes {tuple(first.shape)} and "
-                    f"{tuple(second.shape)}; both parts must have the same shape"
-                )
-            return first, second
-    return None
-
-
-def _projective(outputs: object) -> tuple[Tensor, Tensor] | None:
-    pair = _pair(outputs)
-    return pair if pair is not None and pair[1].is_floating_point() else None
-
-
-def is_projective(outputs: Outputs) -> bool:
+def is_projective(outputs: Outputs) -> TypeGuard[tuple[Tensor, Tensor]]:
     """Tell whether the outputs are a pair ``(P, Q)`` of floating-point tensors."""
-    return _projective(outputs) is not None
+    pair = _pair(outputs)
+    return pair is not None and pair[1].is_floating_point()
+
+
+def _pair(outputs: object) -> tuple[Tensor, Tensor] | None:
+    if not (isinstance(outputs, (tuple, list)) and len(outputs) == 2):
+        return None
+    first, second = outputs
+    if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
+        return None
+    if first.shape != second.shape:
+        raise ValueError(
+            f"the model returned a pair of shapes {tuple(first.shape)} and "
+            f"{tuple(second.shape)}; both parts must have the same shape"
+        )
+    return first, second
 
 
 def _carrier(outputs: Outputs) -> SCMTensor:
@@ -57,40 +54,29 @@ def _carrier(outputs: Outputs) -> SCMTensor:
     return SCMTensor(*pair)
 
 
-def least_size(tau: float, dtype: torch.dtype) -> float:
-    """Return the least number of a dtype that is at least ``tau``."""
-    limits, (_, exponent) = torch.finfo(dtype), math.frexp(tau)
-    unit = limits.eps * max(2.0 ** (exponent - 1), limits.tiny)
-    return math.ceil(tau / unit) * unit
-
-
 def reaches(
     size: Float[Tensor, "*shape"], tau: float | Float[Tensor, "..."]
 ) -> Bool[Tensor, "*shape"]:
     """Tell where ``size`` ≥ 0 is at least ``tau``, and not 0; NaN never is.
 
-    The comparison is exact, also where ``tau`` is no number of the dtype: a float is rounded up to
-    one, and a tensor of another dtype compared in float64.
+    The comparison is in float64, hence exact, also where ``tau`` is no number of the dtype.
     """
-    if isinstance(tau, Tensor) and tau.dtype == size.dtype:
-        return (size >= tau) & (size > 0)
-    if isinstance(tau, Tensor) or torch.compiler.is_compiling():
-        return (size.double() >= tau) & (size > 0)
-    return size >= least_size(tau, size.dtype) if tau else size > 0
+    return (size.double() >= tau) & (size > 0)
 
 
 def _has_finite_quotient(
     P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"], size: Float[Tensor, "*shape"]
 ) -> Bool[Tensor, "*shape"]:
-    """Tell where ``P``, ``Q`` and ``P / Q``, rounded to their dtype, are finite."""
+    """Tell where ``P``, ``Q`` and ``P / Q``, rounded to their dtype, are finite; size is ``|Q|``.
+
+    Between the largest number and the next power of two, ``limit``, lies no quotient, so it
+    overflows iff ``|P| ≥ limit · |Q|``. Unlike a quotient, products with powers of two are exact
+    in compiled code, too; ``limit`` is split, lest they overflow.
+    """
     dtype = torch.promote_types(P.dtype, Q.dtype)
-    if torch.compiler.is_compiling() and dtype != torch.float64:
-        # Compiled quotients are not rounded to half precision, nor correctly to float32. These
-        # products are exact. What is at least half a unit beyond the largest number overflows.
-        limits = torch.finfo(dtype)
-        bound = limits.max / (2 - limits.eps) * (2 - limits.eps / 2)
-        return (P.double().abs() < size.double() * bound) & (size < torch.inf)
-    return torch.maximum((P / Q).abs_(), size) < torch.inf
+    root = 2.0 ** (math.frexp(torch.finfo(dtype).max)[1] / 2)
+    P, size = widen(P, size)
+    return (P.abs() * (1 / root) < size * root) & (size < torch.inf)
 
 
 def tuple_bottom(
@@ -126,8 +112,9 @@ def bottom_mask(outputs: Outputs, tau: float | Tensor = 0.0) -> Bool[Tensor, "..
         >>> bottom_mask((torch.tensor([1.0, 1.0]), torch.tensor([1e-3, 0.5])), tau=1e-2)
         tensor([ True, False])
     """
-    pair = _projective(outputs)
-    return _carrier(outputs).bottom if pair is None else tuple_bottom(*pair, tau)
+    if is_projective(outputs):
+        return tuple_bottom(*outputs, tau)
+    return _carrier(outputs).bottom
 
 
 def as_tuple(outputs: Outputs) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
@@ -136,14 +123,11 @@ def as_tuple(outputs: Outputs) -> tuple[Float[Tensor, "..."], Float[Tensor, "...
     A value ``v`` is ``(v, 1)`` and ⊥ is ``(1, 0)``, as for targets (LIFT-1, LIFT-3).
     Raises the errors of :func:`bottom_mask`. Meets: LIFT-11.
     """
-    pair = _projective(outputs)
-    if pair is not None:
-        return pair
+    if is_projective(outputs):
+        return outputs
     carrier = _carrier(outputs)
-    return (
-        carrier.payload.masked_fill(carrier.bottom, 1.0),
-        (~carrier.bottom).to(carrier.payload.dtype),
-    )
+    payload, bottom = carrier.payload, carrier.bottom
+    return payload.masked_fill(bottom, 1.0), (~bottom).to(payload.dtype)
 
 
 def widen(*tensors: Tensor) -> list[Tensor]:
@@ -158,10 +142,7 @@ def widen_outputs(outputs: Outputs) -> Outputs:
     if isinstance(outputs, SCMTensor):
         return SCMTensor(widen(outputs.payload)[0], outputs.bottom)
     pair = _pair(outputs)
-    if pair is None:
-        return outputs
-    first, second = widen(*pair)
-    return first, second
+    return outputs if pair is None else (widen(pair[0])[0], widen(pair[1])[0])
 
 
 def gate_outputs(outputs: Outputs, policy: GradientPolicy) -> Outputs:
@@ -172,14 +153,13 @@ def gate_outputs(outputs: Outputs, policy: GradientPolicy) -> Outputs:
     """
     if policy is GradientPolicy.PASSTHROUGH:
         return outputs
+    if is_projective(outputs):
+        P, Q = outputs
+        bottom = ~(torch.isfinite(P) & torch.isfinite(Q)) | ((P == 0) & (Q == 0))
+        return apply_policy(P, bottom, policy), apply_policy(Q, bottom, policy)
+    bottom = _carrier(outputs).bottom
+    if isinstance(outputs, Tensor):
+        return apply_policy(outputs, bottom, policy)
     if isinstance(outputs, SCMTensor):
-        return SCMTensor(apply_policy(outputs.payload, outputs.bottom, policy), outputs.bottom)
-    pair = _pair(outputs)
-    if pair is None:
-        bottom = bottom_mask(outputs)
-        return apply_policy(outputs, bottom, policy)  # type: ignore[arg-type]
-    first, second = pair
-    if not second.is_floating_point():
-        return apply_policy(first, bottom_mask(outputs), policy), second
-    bottom = ~(torch.isfinite(first) & torch.isfinite(second)) | ((first == 0) & (second == 0))
-    return apply_policy(first, bottom, policy), apply_policy(second, bottom, policy)
+        return SCMTensor(apply_policy(outputs.payload, bottom, policy), bottom)
+    return apply_policy(outputs[0], bottom, policy), outputs[1]

@@ -1,22 +1,26 @@
-"""From what a loader yields to inputs and targets on the device."""
+"""Batches: from what a loader yields to the device, and a loader of tensors that lie there."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import random
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from zeroproof.training.distributed import rank_and_size
 
-def _to_device(data: Any, device: torch.device) -> Any:
-    if hasattr(data, "to"):  # a tensor, or what moves itself, such as a PackedSequence
-        return data.to(device, non_blocking=True)
+
+def _map(data: Any, function: Callable[[Any], Any]) -> Any:
+    """Apply a function to what can be moved: tensors, and objects such as a PackedSequence."""
+    if hasattr(data, "to"):
+        return function(data)
     if isinstance(data, Mapping):
-        return {key: _to_device(value, device) for key, value in data.items()}
+        return {key: _map(value, function) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
-        moved = [_to_device(value, device) for value in data]
-        return type(data)(*moved) if hasattr(data, "_fields") else type(data)(moved)
+        mapped = [_map(value, function) for value in data]
+        return type(data)(*mapped) if hasattr(data, "_fields") else type(data)(mapped)
     return data
 
 
@@ -43,10 +47,101 @@ def split_batch(
             "the loader must yield pairs (inputs, targets) with a tensor of targets, "
             f"got {type(batch).__name__} {parts}; give a prepare_batch that makes one of it"
         )
-    inputs, targets = _to_device(batch[0], device), batch[1].to(device, non_blocking=True)
+    inputs, targets = _map(batch, lambda x: x.to(device, non_blocking=True))
     if targets.dim() == 0 or len(targets) == 0:
         raise ValueError(
             f"the loader yielded targets of shape {tuple(targets.shape)}; "
             "a micro-batch needs at least one sample along the first dimension"
         )
     return inputs, targets
+
+
+class TensorBatches:
+    """A loader of tensors that lie on the device already, without the cost of a ``DataLoader``.
+
+    Its order follows from (seed, epoch) alone. Ranks share each batch, so that any number of ranks
+    makes the same updates; a last batch with fewer samples than ranks is left out. Its place
+    within an epoch is saved and restored.
+
+    Args:
+        inputs: a tensor, or a nest of tensors; samples along the first dimension.
+        targets: the targets, as many samples.
+        batch_size: samples of a micro-batch, over all ranks; ≥ 1.
+        shuffle: shuffle in each epoch.
+        seed: seed of the shuffling; ≥ 0.
+        drop_last: leave out a last batch that is smaller.
+
+    Raises:
+        ValueError: no samples, inputs and targets of unequal lengths, or a size or seed that is
+            out of range.
+
+    Meets: RES-1, DDP-1.
+
+    Example:
+        >>> x = torch.arange(5.0)
+        >>> [y.tolist() for _, y in TensorBatches(x, 2 * x, batch_size=2, shuffle=False)]
+        [[0.0, 2.0], [4.0, 6.0], [8.0]]
+    """
+
+    def __init__(
+        self,
+        inputs: Any,
+        targets: Tensor,
+        *,
+        batch_size: int,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+    ) -> None:
+        lengths = set[int]()
+        _map(inputs, lambda x: lengths.add(len(x)))
+        if not len(targets) or lengths != {len(targets)}:
+            raise ValueError(
+                f"inputs have {sorted(lengths)} samples and targets {len(targets)}; there must be "
+                "as many of both, and at least one"
+            )
+        if batch_size < 1 or seed < 0:
+            raise ValueError(f"batch_size must be ≥ 1 and seed ≥ 0, got {batch_size}, {seed}")
+        self._data, self._samples, self._size = (inputs, targets), len(targets), batch_size
+        self._shuffle, self._seed, self._drop_last = shuffle, seed, drop_last
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order of an epoch, and start at its beginning."""
+        self._epoch, self._start, self._next = epoch, 0, 0
+
+    def __len__(self) -> int:
+        whole, left = divmod(self._samples, self._size)
+        least = self._size if self._drop_last else rank_and_size()[1]
+        return whole + (left >= least)
+
+    def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
+        rank, ranks = rank_and_size()
+        order = self._order()
+        start, self._start = self._start, 0
+        for index in range(start, len(self)):
+            self._next = index + 1
+            yield self._batch(order[index * self._size : (index + 1) * self._size][rank::ranks])
+
+    def _batch(self, rows: Tensor) -> tuple[Any, Tensor]:
+        batch: tuple[Any, Tensor] = _map(self._data, lambda x: x[rows])
+        return batch
+
+    def _order(self) -> Tensor:
+        order = torch.arange(self._samples)
+        if self._shuffle:
+            seed = random.Random(self._seed << 64 | self._epoch).getrandbits(63)
+            order = torch.randperm(self._samples, generator=torch.Generator().manual_seed(seed))
+        device = self._data[1].device
+        if device.type == "cuda":
+            order = order.pin_memory()
+        return order.to(device, non_blocking=True)
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the epoch, and the number of its batches that were yielded."""
+        return {"epoch": self._epoch, "next": self._next}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Let the next iteration continue where another one was."""
+        self.set_epoch(state["epoch"])
+        self._start = self._next = state["next"]

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value
 
-from zeroproof.autodiff.policies import traced_setting
-from zeroproof.training.evaluation import MicroBatch
+from zeroproof.autodiff.policies import get_grad_scale, traced_setting
+from zeroproof.training.evaluation import Evaluation, MicroBatch
 from zeroproof.training.state import random_state, restore_random_state
 from zeroproof.training.transfer import AsyncHostCopy, from_host
 from zeroproof.training.update import Known, Outcome, Update, current_rate
@@ -45,10 +45,9 @@ class CompiledUpdate(Update):
         self._rates = [torch.zeros((), dtype=torch.float64) for _ in self.optimizer.param_groups]
         self._gradients_of: dict[nn.Parameter, Tensor] = {}
         self._shapes: set[tuple[Any, ...]] = set()
-        # On Linux, where it was tried: calls of small kernels are cheaper from C++.
-        wrapped: dict[str, Any] = {"cpp_wrapper": True} if sys.platform == "linux" else {}
+        options = compile_options(self.evaluate.device)
         self._compiled = torch.compile(
-            self._update_in_graph, fullgraph=True, dynamic=False, options=wrapped
+            self._update_in_graph, fullgraph=True, dynamic=False, options=options
         )
 
     def _run(self, window: Sequence[MicroBatch], known: Sequence[Known], signal: int) -> Outcome:
@@ -56,44 +55,51 @@ class CompiledUpdate(Update):
             return super()._run(window, known, signal)
         if not self._gradients_of:
             self._gradients_of = {p: torch.zeros_like(p) for p in self._reached(window[0])}
-        self._check_shapes(window)
         rate = current_rate(self.optimizer)
         for parameter, gradient in self._gradients_of.items():
             parameter.grad = gradient
+        parts, size = list[Tensor](), torch.zeros(())
+        flags, names, last = torch.empty(0), tuple[str, ...](), len(window) - 1
         with self._rates_as_tensors():
-            values, flags, names = self._compiled(
-                [with_tensors(batch, self.evaluate.device) for batch in window],
-                self._weights(window),
-                self._states(),
-            )
-        return Outcome(AsyncHostCopy(values), flags, names, known, rate)
+            for index, (batch, weight) in enumerate(
+                zip(window, self._weights(window), strict=True)
+            ):
+                self._check_shape(batch)
+                numbers = with_tensors(batch, weight, self.evaluate.device)
+                edges = index == 0, index == last
+                row, names, size, flags = self._compiled(*numbers, size, self._states(), *edges)
+                parts.append(row)
+        values = AsyncHostCopy(torch.cat([flags, *parts]))
+        return Outcome(values, len(flags), names, known, rate)
 
     def _update_in_graph(
         self,
-        window: Sequence[MicroBatch],
-        weights: Sequence[float | Tensor],
+        batch: MicroBatch,
+        weight: float | Tensor,
+        size: Tensor,
         states: Sequence[Tensor],
-    ) -> tuple[Tensor, int, tuple[str, ...]]:
-        losses: list[Tensor] = []
-        rows: list[Tensor] = []
-        names: tuple[str, ...] = ()
-        for index, (batch, weight) in enumerate(zip(window, weights, strict=True)):
-            loss, names, row, gradients = self._differentiate(batch, weight)
-            for parameter, gradient in gradients.items():
-                assert parameter.grad is not None
-                if index:
-                    parameter.grad.add_(gradient)
-                else:
-                    parameter.grad.copy_(gradient)
-            losses.append(loss)
-            rows.append(row)
-        flags = self._judge(self._normalise(), losses)
+        first: bool,
+        last: bool,
+    ) -> tuple[Tensor, tuple[str, ...], Tensor, Tensor]:
+        """Add a micro-batch's gradient; at the last one of a window, make the step, too.
+
+        ``size`` is the largest ``|loss|`` of those before, NaN if one is. Returns row, names,
+        largest ``|loss|`` and flags.
+        """
+        loss, names, row, gradients = self._differentiate(batch, weight)
+        for parameter, gradient in gradients.items():
+            assert parameter.grad is not None
+            parameter.grad.copy_(gradient if first else parameter.grad + gradient)
+        size = torch.maximum(size, loss.detach().abs())
+        if not last:
+            return row, names, size, size
+        flags = self._judge(self._normalise(), [size])
         before = [state.clone() for state in states]
         with torch.no_grad():
             self._step(self.optimizer)
             for state, old in zip(states, before, strict=True):
                 state.copy_(torch.where(flags[0] > 0, state, old))
-        return torch.cat([flags, torch.stack(rows).flatten()]), len(flags), names
+        return row, names, size, flags
 
     def _differentiate(
         self, batch: MicroBatch, weight: float | Tensor
@@ -133,7 +139,7 @@ class CompiledUpdate(Update):
         random = random_state(None)
         buffers = [(b, b.clone()) for module in self._modules for b in module.buffers()]
         parameters = [p for p in self.parameters() if p.requires_grad]
-        loss, _, _ = self.evaluate(batch)
+        loss, _, _ = self.evaluate(with_tensors(batch, 1.0, self.evaluate.device)[0])
         found = torch.autograd.grad(loss, parameters, allow_unused=True)
         with torch.no_grad():
             for buffer, value in buffers:
@@ -145,11 +151,11 @@ class CompiledUpdate(Update):
         states = [x for state in self.optimizer.state.values() for x in state.values()]
         return [*self._gradients_of, *(x for x in states if isinstance(x, Tensor))]
 
-    def _check_shapes(self, window: Sequence[MicroBatch]) -> None:
-        self._shapes.add((len(window), *(batch.targets.shape for batch in window)))
+    def _check_shape(self, batch: MicroBatch) -> None:
+        self._shapes.add(batch.targets.shape)
         if len(self._shapes) > MAX_SHAPES:
             raise ValueError(
-                f"compile=True met {len(self._shapes)} shapes of windows, each a graph of its own; "
+                f"compile=True met targets of {len(self._shapes)} shapes, each a graph of its own; "
                 "give batches of one size (drop_last=True, padding), or compile=False"
             )
 
@@ -177,15 +183,61 @@ class _Functional:
         return functional_call(self._module, self._values, arguments, options)
 
 
-def with_tensors(batch: MicroBatch, device: torch.device) -> MicroBatch:
-    """Return a micro-batch whose numbers are tensors, so that none of them is compiled in."""
+class CompiledEvaluation(Evaluation):
+    """An :class:`~zeroproof.training.evaluation.Evaluation` in one graph, for an eager update.
+
+    On CUDA, and on several ranks, whose gradients a wrapper reduces in the backward.
+
+    Meets: STEP-6.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._compiled = torch.compile(
+            self._in_graph, dynamic=False, options=compile_options(self.device)
+        )
+
+    def __call__(
+        self, batch: MicroBatch, model: Any = None, loss_fn: Any = None
+    ) -> tuple[Tensor, tuple[str, ...], Tensor]:
+        """Return the loss, and a row of measures and scalars with their names."""
+        found: tuple[Tensor, tuple[str, ...], Tensor]
+        found = self._compiled(*with_tensors(batch, get_grad_scale(), self.device))
+        return found
+
+    def _in_graph(
+        self, batch: MicroBatch, scale: float | Tensor
+    ) -> tuple[Tensor, tuple[str, ...], Tensor]:
+        with traced_setting(self.policy, scale):
+            return super().__call__(batch)
+
+
+def compile_options(device: torch.device) -> dict[str, Any]:
+    """Return options of ``torch.compile`` for a loss, beside the default ones.
+
+    A loss takes six sums of much the same expression, which the compiler would write to a GPU's
+    memory for being long, and read again. On a CPU, calls of small kernels are cheaper from C++;
+    on Linux, where that was tried.
+    """
+    if device.type == "cuda":
+        return {"realize_opcount_threshold": 1000, "realize_reads_threshold": 100}
+    return {"cpp_wrapper": True} if device.type == "cpu" and sys.platform == "linux" else {}
+
+
+def with_tensors(
+    batch: MicroBatch, weight: float | Tensor, device: torch.device
+) -> tuple[MicroBatch, float | Tensor]:
+    """Return a micro-batch and its weight with tensors as numbers, which are not compiled in.
+
+    A weight of 1, that of a window of one, stays a number.
+    """
     nested = {n: v if isinstance(v, Mapping) else {"": v} for n, v in batch.loss_kwargs.items()}
-    flat = [batch.tau, *(x for numbers in nested.values() for x in numbers.values())]
-    tau, *rest = from_host([float(x) for x in flat], device).unbind()
+    flat = [weight, batch.tau, *(x for numbers in nested.values() for x in numbers.values())]
+    own, tau, *rest = from_host([float(x) for x in flat], device).unbind()
     tensors = iter(rest)
     filled = {n: {key: next(tensors) for key in numbers} for n, numbers in nested.items()}
     kwargs = {
         n: filled[n] if isinstance(v, Mapping) else filled[n][""]
         for n, v in batch.loss_kwargs.items()
     }
-    return MicroBatch(batch.inputs, batch.targets, tau, kwargs)
+    return MicroBatch(batch.inputs, batch.targets, tau, kwargs), weight if weight == 1 else own

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from zeroproof.autodiff.policies import GradientPolicy
-from zeroproof.utils.checks import check_thresholds
+from zeroproof.utils.checks import check_thresholds, explains
 
 LogHook = Callable[[dict[str, float]], None]
 LossCurriculum = Callable[[int], Mapping[str, float]]
@@ -55,8 +55,9 @@ class TrainingConfig:
         max_nonfinite_steps: skipped updates in a row that raise an error; ≥ 1 (STEP-3). A skip
             leaves parameters and optimizer state alone, not what the forward itself wrote, such
             as the running statistics of a batch norm.
-        compile: compile the whole update with ``torch.compile``, for runs long enough to earn back
-            the time that compiling takes. Losses then get their numbers as tensors (STEP-6).
+        compile: compile with ``torch.compile``, for runs long enough to earn back the time that it
+            takes: on the CPU the whole update, on CUDA and on several ranks model and loss. Losses
+            then get their numbers as tensors (STEP-6).
         scheduler_step: when the scheduler steps: after each applied ``"update"``, after each
             ``"epoch"``, or after each validation (``"val"``).
         scheduler_metric: the validation's value that a ``ReduceLROnPlateau`` gets.
@@ -208,3 +209,8 @@ class TrainingConfig:
         """``gradient_policy`` as a member of the enumeration."""
         given = self.gradient_policy
         return None if given is None else GradientPolicy.parse(given)
+
+
+TrainingConfig.__init__ = explains(  # type: ignore[method-assign]
+    learning_rate="it is the optimizer's, as in torch.optim.Adam(model.parameters(), lr=...)"
+)(TrainingConfig.__init__)

@@ -8,31 +8,40 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LinearRamp:
-    """A weight that goes linearly from ``start`` to ``end``.
+    """A weight that changes linearly from one epoch to another, and is constant elsewhere.
 
-    It is ``start`` up to epoch ``first_epoch`` and ``end`` from ``first_epoch + epochs`` on.
-    Raises ValueError for ``epochs < 1`` or ``first_epoch < 0``.
+    Args:
+        start_value: the weight up to ``start_epoch``.
+        end_value: the weight from ``end_epoch`` on.
+        start_epoch, end_epoch: epochs, counted from 0.
+
+    Raises:
+        ValueError: ``start_epoch < 0``, or ``end_epoch ≤ start_epoch``.
 
     Example:
-        >>> [LinearRamp(0.0, 1.0, epochs=2)(epoch) for epoch in range(4)]
-        [0.0, 0.5, 1.0, 1.0]
+        >>> ramp = LinearRamp(0.0, 1.0, start_epoch=1, end_epoch=3)
+        >>> [ramp(epoch) for epoch in range(5)]
+        [0.0, 0.0, 0.5, 1.0, 1.0]
     """
 
-    start: float
-    end: float
-    epochs: int
-    first_epoch: int = 0
+    start_value: float
+    end_value: float
+    start_epoch: int = 0
+    end_epoch: int = 1
 
     def __post_init__(self) -> None:
-        if self.epochs < 1:
-            raise ValueError(f"epochs must be ≥ 1, got {self.epochs!r}")
-        if self.first_epoch < 0:
-            raise ValueError(f"first_epoch must be ≥ 0, got {self.first_epoch!r}")
+        if self.start_epoch < 0:
+            raise ValueError(f"start_epoch must be ≥ 0, got {self.start_epoch!r}")
+        if self.end_epoch <= self.start_epoch:
+            raise ValueError(
+                f"end_epoch must be > start_epoch ({self.start_epoch!r}), got {self.end_epoch!r}"
+            )
 
     def __call__(self, epoch: int) -> float:
         """Return the weight in an epoch (counted from 0)."""
-        progress = min(max((epoch - self.first_epoch) / self.epochs, 0.0), 1.0)
-        return self.start * (1.0 - progress) + self.end * progress
+        progress = (epoch - self.start_epoch) / (self.end_epoch - self.start_epoch)
+        progress = min(max(progress, 0.0), 1.0)
+        return self.start_value * (1.0 - progress) + self.end_value * progress
 
 
 @dataclass(frozen=True)
@@ -42,15 +51,15 @@ class LossWeightsCurriculum:
     Meets: CUR-1.
 
     Example:
-        >>> LossWeightsCurriculum({"fit": 1.0, "sign": LinearRamp(0.0, 1.0, epochs=4)})(1)
+        >>> LossWeightsCurriculum({"fit": 1.0, "sign": LinearRamp(0.0, 1.0, end_epoch=4)})(1)
         {'fit': 1.0, 'sign': 0.25}
     """
 
-    weights: Mapping[str, float | Callable[[int], float]]
+    ramps: Mapping[str, float | Callable[[int], float]]
 
     def __call__(self, epoch: int) -> dict[str, float]:
         """Return the weights of an epoch (counted from 0)."""
         return {
             name: float(weight(epoch)) if callable(weight) else float(weight)
-            for name, weight in self.weights.items()
+            for name, weight in self.ramps.items()
         }

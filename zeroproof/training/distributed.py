@@ -30,9 +30,7 @@ class Ranks:
         if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
             on_gpu = torch.cuda.is_available() and (device is None or device.type == "cuda")
             dist.init_process_group("nccl" if on_gpu else "gloo")
-        joined = dist.is_available() and dist.is_initialized()
-        self.size: int = dist.get_world_size() if joined else 1
-        self.rank: int = dist.get_rank() if joined else 0
+        self.rank, self.size = rank_and_size()
 
     def own_device(self) -> torch.device | None:
         """Return this rank's GPU, if there are several ranks and GPUs."""
@@ -116,6 +114,13 @@ class Ranks:
                 f"{name} has {lengths} micro-batches on the {self.size} ranks; they must be known "
                 "and equal, as with torch.utils.data.DistributedSampler, or drop_last=True"
             )
+
+
+def rank_and_size() -> tuple[int, int]:
+    """Return this process's rank and the world size; 0 and 1 without a process group."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return 0, 1
+    return dist.get_rank(), dist.get_world_size()
 
 
 def full_tensor(x: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from zeroproof.training.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from zeroproof.training.compiled import CompiledUpdate
+from zeroproof.training.compiled import CompiledEvaluation, CompiledUpdate
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks, length, set_epoch
 from zeroproof.training.evaluation import (
@@ -95,11 +95,12 @@ class SCMTrainer:
         self.model = self.ranks.wrap(model.to(device), device)
         self.modules = [self.model, *(module.to(device) for module in loss.modules)]
         self.ranks.broadcast(p for module in self.modules[1:] for p in module.parameters())
-        self.evaluate = Evaluation(self.model, loss, config, device)
+        whole_graph = config.compile and device.type == "cpu" and self.ranks.size == 1
+        evaluation = CompiledEvaluation if config.compile and not whole_graph else Evaluation
+        self.evaluate = evaluation(self.model, loss, config, device)
         hook = config.log_hook if self.ranks.rank == 0 else None
         self.records = RecordQueue(hook, config.history_limit)
         parts = self.evaluate, config, self.modules, self.ranks, self.records
-        whole_graph = config.compile and device.type == "cpu" and self.ranks.size == 1
         update = CompiledUpdate if whole_graph else Update
         self.update = update(optimizer, *parts, applied=self.scheduler.after_update)
         self.loader = LoaderState(train_loader, self.ranks)

@@ -104,11 +104,11 @@ class Update:
 
     def _run(self, window: Sequence[MicroBatch], known: Sequence[Known], signal: int) -> Outcome:
         losses, names, rows = self._gradients(window)
-        received = []
+        judged, received = losses, []
         if self._ranks.size > 1:
-            losses, heard = self._ranks.reduce_window(losses, signal, self._unreduced())
+            judged, heard = self._ranks.reduce_window(losses, signal, self._unreduced())
             received = [heard]
-        flags = self._judge(self._normalise(), losses, received)
+        flags = self._judge(self._normalise(), judged, received)
         table = self._ranks.all_gather(torch.stack(rows))
         values = AsyncHostCopy(torch.cat([flags, table.flatten()]))
         self.settle()

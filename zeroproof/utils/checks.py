@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 from torch import Tensor
+
+Call = TypeVar("Call", bound=Callable[..., Any])
 
 
 def check_thresholds(lower: float, upper: float, names: tuple[str, str]) -> None:
@@ -33,3 +38,28 @@ def check_mask(mask: Tensor, like: Tensor) -> None:
             f"mask has shape {tuple(mask.shape)}, the tensors {tuple(like.shape)}; "
             "they must be equal"
         )
+
+
+def explains(**remedies: str) -> Callable[[Call], Call]:
+    """Let a function say, of keywords that zeroproofml has and it has not, what to write instead.
+
+    Example:
+        >>> @explains(tau_train="it is called tau")
+        ... def margin(*, tau):
+        ...     return tau
+        >>> margin(tau_train=0.1)
+        Traceback (most recent call last):
+        TypeError: margin() takes no 'tau_train': it is called tau
+    """
+
+    def decorate(function: Call) -> Call:
+        @wraps(function)
+        def explained(*arguments: Any, **options: Any) -> Any:
+            for name in remedies.keys() & options.keys():
+                called = function.__qualname__.removesuffix(".__init__")
+                raise TypeError(f"{called}() takes no {name!r}: {remedies[name]}")
+            return function(*arguments, **options)
+
+        return cast(Call, explained)
+
+    return decorate

@@ -1,0 +1,129 @@
+"""torch.func: grad, vmap and jacrev of losses, policies and heads."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.func import functional_call, grad, jacrev, vmap
+
+from zeroproof.autodiff.policies import GradientPolicy, apply_policy, gradient_policy
+from zeroproof.layers import ProjectiveMLP, ProjectiveRationalHead, SCMRationalLayer
+from zeroproof.losses import (
+    LossConfig,
+    SCMTrainingLoss,
+    chordal_loss,
+    implicit_loss,
+    margin_loss,
+    rejection_loss,
+    sign_consistency_loss,
+)
+from zeroproof.training.targets import lift_targets
+
+F64 = torch.float64
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+def composite(fit: str) -> Loss:
+    loss_fn = SCMTrainingLoss(LossConfig(fit=fit, target_coverage=1.0))
+    return lambda P, Q, y: loss_fn((P, Q), lift_targets(y), tau=0.5, targets=y)[0]
+
+
+LOSSES: dict[str, Loss] = {
+    "chordal": lambda P, Q, y: chordal_loss(P, Q, *lift_targets(y), mask=y.isfinite()),
+    "implicit": lambda P, Q, y: implicit_loss(P, Q, *lift_targets(y)),
+    "margin": lambda P, Q, y: margin_loss(Q, 0.5, mask=y.isfinite()) + 0 * P.sum(),
+    "sign": lambda P, Q, y: sign_consistency_loss(P, Q, *lift_targets(y), oriented=y.isinf()),
+    "rejection": lambda P, Q, y: rejection_loss(P, Q, 0.5, mask=y.isfinite()) + 0 * P.sum(),
+    "chordal composite": composite("chordal"),
+    "implicit composite": composite("implicit"),
+}
+
+
+def batches() -> tuple[Tensor, Tensor, Tensor]:
+    """Return four batches of six elements, some of them singular."""
+    P, Q, y = torch.randn(3, 4, 6, dtype=F64, generator=torch.Generator().manual_seed(0))
+    y[:, 0], y[:, 1], y[0, 2] = math.inf, -math.inf, math.nan
+    return P, Q, y
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_under_grad_vmap_and_jacrev(unchecked: None, name: str) -> None:
+    loss, (P, Q, y) = LOSSES[name], batches()
+    expected = []
+    for p, q, t in zip(P, Q, y, strict=True):
+        inputs = p.clone().requires_grad_(), q.clone().requires_grad_()
+        expected.append(torch.autograd.grad(loss(*inputs, t), inputs))
+    rows = [torch.stack(part) for part in zip(*expected, strict=True)]
+    for transform in (grad, jacrev):
+        once = transform(loss, argnums=(0, 1))
+        torch.testing.assert_close(once(P[0], Q[0], y[0]), expected[0])
+        torch.testing.assert_close(list(vmap(once)(P, Q, y)), rows)
+    values = torch.stack([loss(*row) for row in zip(P, Q, y, strict=True)])
+    torch.testing.assert_close(vmap(loss)(P, Q, y), values)
+
+
+@pytest.mark.parametrize("policy", GradientPolicy)
+@pytest.mark.parametrize("given", [False, True])
+def test_policies_under_grad_vmap_and_jacrev(policy: GradientPolicy, given: bool) -> None:
+    x = torch.tensor([[0.5, -3.0, 2.0], [1.0, 4.0, 0.1]])
+    bottom = torch.tensor([[True, False, False], [False, True, False]])
+
+    def steep(x: Tensor, bottom: Tensor) -> Tensor:
+        return (apply_policy(x, bottom, policy if given else None) ** 2).sum()
+
+    leaf = x.clone().requires_grad_()
+    with gradient_policy(policy):
+        (expected,) = torch.autograd.grad(steep(leaf, bottom), leaf)
+        assert torch.equal(grad(steep)(x, bottom), expected)
+        assert torch.equal(vmap(grad(steep))(x, bottom), expected)
+        assert torch.equal(vmap(jacrev(steep))(x, bottom), expected)
+        diagonal = jacrev(lambda x: apply_policy(x, bottom[0], policy))(x[0])
+    slopes = {"clamp": [0.0, 1.0, 1.0], "project": [0.0, 1.0, 1.0], "passthrough": [1.0] * 3}
+    assert torch.equal(diagonal, torch.diag(torch.tensor(slopes.get(policy.value, [0.0] * 3))))
+
+
+MODELS: dict[str, Callable[[], Any]] = {
+    **{
+        head: lambda head=head: ProjectiveMLP(2, hidden=(4,), head=head)
+        for head in ("pole", "free", "gated")
+    },
+    "rational head": lambda: ProjectiveRationalHead(2, 1),
+    "rational layer": lambda: SCMRationalLayer(2, 1),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_gradients_per_sample_of_the_parameters_of_heads(unchecked: None, name: str) -> None:
+    model = MODELS[name]().double()
+    parameters = {key: p.detach() for key, p in model.named_parameters()}
+    x = torch.linspace(-1.0, 1.0, 10, dtype=F64).reshape(5, 2)
+    x = x if isinstance(model, ProjectiveMLP) else x[:, 0]
+
+    def out(parameters: Any, x: Tensor) -> Tensor:
+        first, second = functional_call(model, parameters, (x[None],))
+        return (first + second.to(F64)).sum()
+
+    for transform in (grad, jacrev):
+        found = vmap(transform(out), in_dims=(None, 0))(parameters, x)
+        for index, sample in enumerate(x):
+            total = out(dict(model.named_parameters()), sample)
+            rows = torch.autograd.grad(total, list(model.parameters()))
+            for key, row in zip(parameters, rows, strict=True):
+                torch.testing.assert_close(found[key][index], row)
+
+
+def test_a_second_derivative_is_that_of_the_formula() -> None:
+    y = torch.tensor([0.5, -2.0], dtype=F64)
+    Q = torch.ones(2, dtype=F64)
+
+    def formula(P: Tensor) -> Tensor:
+        return ((P - y).square() / (P.square() + 1) / (y.square() + 1)).mean()
+
+    P = torch.tensor([0.3, 1.0], dtype=F64)
+    found = jacrev(grad(lambda P: chordal_loss(P, Q, *lift_targets(y))))(P)
+    torch.testing.assert_close(found, jacrev(jacrev(formula))(P))
