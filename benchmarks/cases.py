@@ -12,9 +12,11 @@ PARTS = {
     "c": "the composite loss against a copy of the bytes that it must move",
     "d": "the rational layer against plain Horner",
     "e": "how the cost of a step grows",
+    "f": "the compiled update against JAX",
 }
 OURS = "ours"
 THEIRS = ("zeroproofml==0.4.3", "zeroproofml==0.6.1")
+JAX = "jax==0.10.2"
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Contestant:
     factory: str
     options: Mapping[str, Any] = field(default_factory=dict)
     package: str = OURS
+    unit: int = 1  # its steps come in multiples of it
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,24 @@ def _training(device: str, batch: int, amp: str | None, mode: str = "") -> Case:
     return Case(setting, device, contestants, tuple(ratios))
 
 
+def _whole_update(device: str, batch: int) -> Case:
+    options: dict[str, Any] = {"device": device, "batch": batch}
+    compiled, per_step, scan = "SCMTrainer compiled", "JAX, jit per step", "JAX, scan"
+    contestants = {
+        compiled: Contestant("training:trainer", options | {"compile": True, "hook": True}),
+        BY_HAND: Contestant("training:by_hand", options | {"fused": True}),
+        per_step: Contestant("jax_loop:per_step", options, JAX),
+        scan: Contestant("jax_loop:scan", options, JAX, unit=8),
+    }
+    least = {("cpu", 64): 0.30, ("cpu", 1024): 0.60}.get((device, batch))
+    ratios = (
+        Ratio("f", compiled, BY_HAND, least),
+        Ratio("f", compiled, per_step, 1.3 if device == "cpu" else 1.5),
+        Ratio("f", compiled, scan),
+    )
+    return Case(f"batch {batch}, whole update", device, contestants, ratios)
+
+
 def _composite(device: str, power: int, compile: bool) -> Case:
     elements = {"device": device, "elements": 2**power}
     contestants = {
@@ -136,6 +157,7 @@ def cases(devices: list[str], *, quick: bool) -> list[Case]:
             if device == "cuda":
                 found += [_training(device, batch, amp, "fused") for amp in (None, "fp16")]
         found += [_training(device, batch, None, "compiled") for batch in batches if not quick]
+        found += [_whole_update(device, batch) for batch in batches[:2] if not quick]
         powers = [12] if quick else [12, 16, 20, 24]
         found += [_composite(device, power, not quick) for power in powers]
         found.append(_rational(device, 12 if quick else 20))

@@ -19,7 +19,7 @@ class FetchError(RuntimeError):
 def fetch(requirement: str, folder: Path) -> Path:
     """Install a package, once, into a folder that goes before others on a worker's path.
 
-    Its dependencies are those of this environment, under the same constraints, so that all
+    Those of zeroproofml are in this environment, under the same constraints, so that all
     contestants run on the very same torch.
     """
     place = folder / requirement.replace("==", "-")
@@ -28,7 +28,9 @@ def fetch(requirement: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as new:
         target = Path(new) / "package"
-        options = ["--quiet", "--no-deps", "--retries", "1", "--target", str(target)]
+        options = ["--quiet", "--retries", "1", "--target", str(target)]
+        if requirement.startswith("zeroproofml"):
+            options.append("--no-deps")
         constraints = ["-c", str(ROOT / "constraints.txt")]
         command = [sys.executable, "-m", "pip", "install", *options, *constraints, requirement]
         done = subprocess.run(command, capture_output=True, text=True, check=False)

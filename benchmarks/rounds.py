@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.cases import OURS, Case, Contestant
+from benchmarks.cases import JAX, OURS, Case, Contestant
 from benchmarks.packages import ROOT, FetchError, environment, fetch
 
 
@@ -45,9 +45,9 @@ class Outcome:
 class Worker:
     """A process that times the contestants of one package."""
 
-    def __init__(self, package: Path) -> None:
+    def __init__(self, package: Path, module: str = "zeroproof") -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.worker"],
+            [sys.executable, "-m", "benchmarks.worker", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -58,7 +58,7 @@ class Worker:
         self.found = self._read()
         if package not in Path(self.found["path"]).parents:
             self.close()
-            raise RuntimeError(f"zeroproof was imported from {self.found['path']}, not {package}")
+            raise RuntimeError(f"{module} was imported from {self.found['path']}, not {package}")
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
@@ -117,7 +117,8 @@ class Arena:
 
     def _worker(self, package: str) -> Worker:
         if package not in self._workers:
-            self._workers[package] = Worker(fetch(package, self._folder))
+            module = "jax" if package == JAX else "zeroproof"
+            self._workers[package] = Worker(fetch(package, self._folder), module)
         return self._workers[package]
 
     def _enter(self, contestant: Contestant) -> _Turn | str:
@@ -130,7 +131,7 @@ class Arena:
         answer = worker.ask(make=contestant.factory, options=options, threads=self._threads)
         if "key" not in answer:
             return str(answer["unavailable"])
-        unit = options.get("accumulation", 1)
+        unit = options.get("accumulation", contestant.unit)
         return _Turn(worker, answer["key"], unit, unit)
 
     def compare(

@@ -85,7 +85,7 @@ def compare(ours, theirs):
     for mine, other in zip(ours, theirs, strict=True):
         for name, value in other.items():
             pair = (torch.tensor([x], dtype=torch.float64) for x in (mine[name], value))
-            torch.testing.assert_close(*pair, rtol=1e-7, atol=1e-9, equal_nan=True)
+            torch.testing.assert_close(*pair, rtol=1e-5, atol=1e-6, equal_nan=True)
 
 
 eager, whole = run(False, 4), run(True, 4)

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
 
 import zeroproof
 from zeroproof.command.report import summary, write_plot, write_report
 from zeroproof.command.run import Options, Quality, Run, Scale, choose_threshold
 from zeroproof.command.table import Table, UserError, read_table
 from zeroproof.losses import SCMTrainingLoss
+from zeroproof.training.batches import TensorBatches
 from zeroproof.training.targets import lift_targets, orientation
 from zeroproof.training.trainer import SCMTrainer, TrainingConfig
 from zeroproof.utils.logging import JsonlLogger, read_jsonl
@@ -150,20 +150,16 @@ def new_trainer(
 ) -> SCMTrainer:
     """Return a trainer of this run's model on standardised features and targets."""
     options = run.options
-    data = TensorDataset(*training)
-    generator = torch.Generator().manual_seed(options.seed)
-    # Whole batches are indexed at once, which costs less than one row at a time.
-    batches = BatchSampler(RandomSampler(data, generator=generator), options.batch_size, False)
-    loader = DataLoader(data, sampler=batches, batch_size=None, generator=generator)
+    loader = TensorBatches(*training, batch_size=options.batch_size, seed=options.seed)
     model = run.new_model()
     optimizer = torch.optim.Adam(model.parameters(), lr=options.lr)
-    updates = options.epochs * math.ceil(len(data) / options.batch_size)
+    updates = options.epochs * len(loader)
     config = TrainingConfig(
         max_epochs=options.epochs,
         tau_train_min=TAU_TRAIN,
         tau_train_max=TAU_TRAIN,
         mixed_precision=options.amp != "off",
-        amp_dtype="fp16" if options.amp == "off" else options.amp,
+        amp_dtype=None if options.amp == "off" else options.amp,
         device=options.device,
         seed=options.seed,
         val_loader=[validation],

@@ -105,12 +105,8 @@ class ProjectiveRationalHead(nn.Module):
         ):
             if degree < 0:
                 raise ValueError(f"{name} must be ≥ 0, got {degree!r}")
-        self.numerator = nn.Parameter(torch.zeros(numerator_degree + 1))
-        self.denominator = nn.Parameter(torch.zeros(denominator_degree + 1))
-        with torch.no_grad():
-            if numerator_degree > 0:
-                self.numerator[1] = 1.0
-            self.denominator[0] = 1.0
+        self.numerator = nn.Parameter(torch.eye(2, numerator_degree + 1)[1].clone())
+        self.denominator = nn.Parameter(torch.eye(1, denominator_degree + 1)[0].clone())
 
     def forward(
         self, x: Float[Tensor, "*shape"]

@@ -4,11 +4,136 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from zeroproof.utils.checks import check_mask
+
+Operand: TypeAlias = "SCMTensor | Tensor | float"
+
+
+def add(x: Operand, y: Operand) -> SCMTensor:
+    """``x + y``, total. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
+    return _apply_total(torch.add, x, y)
+
+
+def sub(x: Operand, y: Operand) -> SCMTensor:
+    """``x - y``, total. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
+    return _apply_total(torch.sub, x, y)
+
+
+def mul(x: Operand, y: Operand) -> SCMTensor:
+    """``x · y``, total: ``0 · ⊥ = ⊥``. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
+    return _apply_total(torch.mul, x, y)
+
+
+def div(x: Operand, y: Operand) -> SCMTensor:
+    """``x / y``, total: ``x / 0 = ⊥``. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
+    return _apply_total(torch.div, x, y)
+
+
+def neg(x: Operand) -> SCMTensor:
+    """``-x``. Meets: BOT-1, BOT-2, BOT-3."""
+    return _apply_total(torch.neg, x)
+
+
+def inv(x: Operand) -> SCMTensor:
+    """``x⁻¹``, total: ``0⁻¹ = ⊥``. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
+    return _apply_total(torch.reciprocal, x)
+
+
+def absolute(x: Operand) -> SCMTensor:
+    """``|x|``. Meets: BOT-1, BOT-2, BOT-3."""
+    return _apply_total(torch.abs, x)
+
+
+def sign(x: Operand) -> SCMTensor:
+    """``s(x)``: -1, 0 or 1, and ``s(⊥) = ⊥``. Meets: BOT-1, BOT-2, BOT-3."""
+    return _apply_total(torch.sign, x)
+
+
+def exp(x: Operand) -> SCMTensor:
+    """``eˣ``, ⊥ on overflow. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
+    return _apply_total(torch.exp, x)
+
+
+def log(x: Operand) -> SCMTensor:
+    """Natural logarithm, ⊥ for ``x ≤ 0``. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
+    return _apply_total(torch.log, x)
+
+
+def sqrt(x: Operand) -> SCMTensor:
+    """Square root, ⊥ for ``x < 0``. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
+    return _apply_total(torch.sqrt, x)
+
+
+def power(x: Operand, y: Operand) -> SCMTensor:
+    """``xʸ``, ⊥ for ``0⁻¹`` and a root of a negative number. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
+    return _apply_total(torch.pow, x, y)
+
+
+def _reflected(operation: Callable[[Operand, Operand], SCMTensor]) -> Callable[..., SCMTensor]:
+    """Return the operation with its operands swapped."""
+    return lambda y, x: operation(x, y)
+
+
+def _apply_total(operation: Callable[..., Tensor], *operands: Operand) -> SCMTensor:
+    """Apply an IEEE operation so that every exception becomes ⊥.
+
+    In all of BOT-3's cases (divisor 0, argument outside the domain, overflow) IEEE arithmetic
+    yields NaN or ±∞, so one rule decides them. Meets: BOT-11.
+    """
+    carriers = _to_carriers(operands)
+    payloads = [carrier.payload for carrier in carriers]
+    with torch.no_grad():
+        value = operation(*payloads)
+        bottom = ~torch.isfinite(value)
+    for carrier in carriers:
+        bottom = bottom | carrier.bottom
+    # Where the result is ⊥ the operands are replaced *before* the differentiable pass: a mask
+    # after it would multiply an infinite local derivative by zero.
+    tracked = operation(*(torch.where(bottom, 1.0, payload) for payload in payloads))
+    return SCMTensor(_ValueOf.apply(tracked, value), bottom)  # type: ignore[no-untyped-call]
+
+
+def _to_carriers(operands: tuple[Operand, ...]) -> list[SCMTensor]:
+    tensors = [x.payload if isinstance(x, SCMTensor) else x for x in operands]
+    like = next((t for t in tensors if isinstance(t, Tensor)), None)
+    if like is None:
+        raise TypeError("an operation needs at least one tensor; wrap a number in torch.tensor()")
+
+    def to_carrier(x: Operand) -> SCMTensor:
+        if isinstance(x, SCMTensor):
+            return x
+        dtype = x.dtype if isinstance(x, Tensor) else like.dtype
+        return SCMTensor(torch.as_tensor(x, dtype=dtype, device=like.device))
+
+    return [to_carrier(x) for x in operands]
+
+
+class _ValueOf(torch.autograd.Function):
+    """The gradient of one tensor with the value of another.
+
+    The replaced operands are as large as the result, where torch may take another kernel and
+    round otherwise than on the operands themselves.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(tracked: Tensor, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient, None
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +172,7 @@ class SCMTensor:
         if bottom is not None:
             if bottom.dtype != torch.bool:
                 raise TypeError(f"bottom must be a boolean mask, got {bottom.dtype}")
-            if bottom.shape != payload.shape:
-                raise ValueError(
-                    f"bottom has shape {tuple(bottom.shape)}, payload {tuple(payload.shape)}; "
-                    "the mask must have the payload's shape"
-                )
+            check_mask(bottom, payload)
             mask = mask | bottom
         object.__setattr__(self, "payload", payload.masked_fill(mask, 0.0))
         object.__setattr__(self, "bottom", mask)
@@ -71,161 +192,10 @@ class SCMTensor:
     def __repr__(self) -> str:
         return f"SCMTensor({self.to_ieee()!r})"
 
-    def __add__(self, other: Operand) -> SCMTensor:
-        return add(self, other)
-
-    def __radd__(self, other: Operand) -> SCMTensor:
-        return add(other, self)
-
-    def __sub__(self, other: Operand) -> SCMTensor:
-        return sub(self, other)
-
-    def __rsub__(self, other: Operand) -> SCMTensor:
-        return sub(other, self)
-
-    def __mul__(self, other: Operand) -> SCMTensor:
-        return mul(self, other)
-
-    def __rmul__(self, other: Operand) -> SCMTensor:
-        return mul(other, self)
-
-    def __truediv__(self, other: Operand) -> SCMTensor:
-        return div(self, other)
-
-    def __rtruediv__(self, other: Operand) -> SCMTensor:
-        return div(other, self)
-
-    def __pow__(self, other: Operand) -> SCMTensor:
-        return power(self, other)
-
-    def __rpow__(self, other: Operand) -> SCMTensor:
-        return power(other, self)
-
-    def __neg__(self) -> SCMTensor:
-        return neg(self)
-
-    def __abs__(self) -> SCMTensor:
-        return absolute(self)
-
-
-Operand = SCMTensor | Tensor | float
-
-
-def _carriers(operands: tuple[Operand, ...]) -> list[SCMTensor]:
-    tensors = [x.payload if isinstance(x, SCMTensor) else x for x in operands]
-    like = next((t for t in tensors if isinstance(t, Tensor)), None)
-    if like is None:
-        raise TypeError("an operation needs at least one tensor; wrap a number in torch.tensor()")
-    return [
-        x
-        if isinstance(x, SCMTensor)
-        else SCMTensor(
-            torch.as_tensor(
-                x, dtype=None if isinstance(x, Tensor) else like.dtype, device=like.device
-            )
-        )
-        for x in operands
-    ]
-
-
-def _total(operation: Callable[..., Tensor], *operands: Operand) -> SCMTensor:
-    """Apply an IEEE operation so that every exception becomes ⊥.
-
-    All of BOT-3's cases (divisor 0, argument outside the domain, overflow) are those in
-    which IEEE arithmetic yields NaN or ±∞, so one rule decides them.
-
-    Meets: BOT-11.
-    """
-    carriers = _carriers(operands)
-    bottom = carriers[0].bottom
-    for carrier in carriers[1:]:
-        bottom = bottom | carrier.bottom
-    payloads = [carrier.payload for carrier in carriers]
-    with torch.no_grad():
-        value = operation(*payloads)
-        bottom = bottom | ~torch.isfinite(value)
-    if torch.is_grad_enabled() and any(p.requires_grad for p in payloads):
-        # Where the result is ⊥ the operands are replaced *before* the differentiable pass:
-        # a mask after it would multiply an infinite local derivative by zero.
-        tracked = operation(*(torch.where(bottom, 1.0, p) for p in payloads))
-        value = _ValueOf.apply(tracked, value)  # type: ignore[no-untyped-call]
-    return SCMTensor(value, bottom)
-
-
-class _ValueOf(torch.autograd.Function):
-    """The gradient of one tensor with the value of another.
-
-    The replaced operands are as large as the result, where torch may take another kernel and
-    round otherwise than on the operands themselves.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, tracked: Tensor, value: Tensor) -> Tensor:
-        return value
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0], None
-
-
-def add(x: Operand, y: Operand) -> SCMTensor:
-    """``x + y``, total. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
-    return _total(torch.add, x, y)
-
-
-def sub(x: Operand, y: Operand) -> SCMTensor:
-    """``x - y``, total. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
-    return _total(torch.sub, x, y)
-
-
-def mul(x: Operand, y: Operand) -> SCMTensor:
-    """``x · y``, total: ``0 · ⊥ = ⊥``. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
-    return _total(torch.mul, x, y)
-
-
-def div(x: Operand, y: Operand) -> SCMTensor:
-    """``x / y``, total: ``x / 0 = ⊥``. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
-    return _total(torch.div, x, y)
-
-
-def neg(x: Operand) -> SCMTensor:
-    """``-x``. Meets: BOT-1, BOT-2, BOT-3."""
-    return _total(torch.neg, x)
-
-
-def inv(x: Operand) -> SCMTensor:
-    """``x⁻¹``, total: ``0⁻¹ = ⊥``. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
-    return _total(torch.reciprocal, x)
-
-
-def absolute(x: Operand) -> SCMTensor:
-    """``|x|``. Meets: BOT-1, BOT-2, BOT-3."""
-    return _total(torch.abs, x)
-
-
-def sign(x: Operand) -> SCMTensor:
-    """``s(x)``: -1, 0 or 1, and ``s(⊥) = ⊥``. Meets: BOT-1, BOT-2, BOT-3."""
-    return _total(torch.sign, x)
-
-
-def exp(x: Operand) -> SCMTensor:
-    """``eˣ``, ⊥ on overflow. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
-    return _total(torch.exp, x)
-
-
-def log(x: Operand) -> SCMTensor:
-    """Natural logarithm, ⊥ for ``x ≤ 0``. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
-    return _total(torch.log, x)
-
-
-def sqrt(x: Operand) -> SCMTensor:
-    """Square root, ⊥ for ``x < 0``. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
-    return _total(torch.sqrt, x)
-
-
-def power(x: Operand, y: Operand) -> SCMTensor:
-    """``xʸ``, ⊥ for ``0^negative`` and ``negative^non-integer``.
-
-    Meets: BOT-1, BOT-2, BOT-3, BOT-5.
-    """
-    return _total(torch.pow, x, y)
+    __add__, __radd__ = add, _reflected(add)
+    __sub__, __rsub__ = sub, _reflected(sub)
+    __mul__, __rmul__ = mul, _reflected(mul)
+    __truediv__, __rtruediv__ = div, _reflected(div)
+    __pow__, __rpow__ = power, _reflected(power)
+    __neg__ = neg
+    __abs__ = absolute

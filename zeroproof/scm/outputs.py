@@ -61,7 +61,8 @@ def reaches(
 
     The comparison is in float64, hence exact, also where ``tau`` is no number of the dtype.
     """
-    return (size.double() >= tau) & (size > 0)
+    is_large: Tensor = size.double() >= tau
+    return is_large & (size > 0)
 
 
 def _has_finite_quotient(
@@ -90,7 +91,6 @@ def tuple_bottom(
     overflows. Strict inference, coverage and the rejection loss all ask here.
     Meets: COV-1, DEC-1.
     """
-    P, Q = P.detach(), Q.detach()
     size = Q.abs()
     return ~(reaches(size, tau) & _has_finite_quotient(P, Q, size))
 
