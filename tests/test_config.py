@@ -75,7 +75,7 @@ def test_a_value_of_the_wrong_type_names_the_option(unchecked: None, name: str, 
         {"checkpoint_dir": "runs", "checkpoint_every": 1, "keep_checkpoints": 1},
         {"tau_train_min": 0.0, "tau_train_max": 0.0, "coverage_threshold": 0.0},
         {"tau_train_min": 0.5, "tau_train_max": 0.5, "coverage_threshold": 1.0},
-        {"max_grad_norm": 1e-9, "use_amp": False},
+        {"max_grad_norm": 1e-9, "use_amp": None},
     ],
 )
 def test_the_ends_of_the_ranges_are_allowed(options: dict[str, Any]) -> None:
@@ -98,6 +98,11 @@ def test_options_do_not_change_after_their_check(config: Any) -> None:
             setattr(config, field.name, None)
 
 
+def test_an_option_of_zeroproofml_is_explained() -> None:
+    with pytest.raises(TypeError, match=r"TrainingConfig\(\) takes no 'learning_rate': it is the"):
+        TrainingConfig(learning_rate=0.1)  # type: ignore[call-arg]
+
+
 def test_options_of_training_are_given_by_name() -> None:
     with pytest.raises(TypeError, match="positional"):
         TrainingConfig(3)  # type: ignore[call-arg]
@@ -115,7 +120,7 @@ def test_the_defaults_train_plainly() -> None:
         "max_epochs": 100,
         "gradient_accumulation_steps": 1,
         "mixed_precision": False,
-        "use_amp": False,
+        "use_amp": None,
         "amp_dtype": None,
         "tau_train_min": 1e-4,
         "tau_train_max": 1e-4,
@@ -163,10 +168,11 @@ def test_the_thresholds_of_training_and_inference_agree_by_default() -> None:
 @pytest.mark.parametrize("on", [True, False, None])
 def test_two_names_of_one_option_agree_after_construction(name: str, on: bool | None) -> None:
     config = TrainingConfig(**{name: on})
-    assert config.mixed_precision is config.use_amp is bool(on)
-    other = "mixed_precision" if name == "use_amp" else "use_amp"
+    assert config.mixed_precision is bool(on)
+    if name == "mixed_precision":
+        assert dataclasses.replace(config, use_amp=True).mixed_precision is True
     with pytest.raises(ValueError, match="disagree; give one of them"):
-        TrainingConfig(**{name: True, other: False})
+        TrainingConfig(mixed_precision=True, use_amp=False)
 
 
 def test_a_dtype_without_mixed_precision_is_refused() -> None:

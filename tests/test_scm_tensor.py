@@ -6,6 +6,8 @@ import asyncio
 import dataclasses
 import math
 import operator
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.func import functional_call
+from torch.func import functional_call, grad, jacrev, vmap
 
 from zeroproof import scm
 from zeroproof.autodiff.policies import (
@@ -32,9 +34,9 @@ from zeroproof.inference import (
 from zeroproof.layers import ProjectiveMLP, ProjectiveRationalHead, SCMRationalLayer
 from zeroproof.layers.projective import HEADS, FreeHead, GatedHead, PoleHead
 from zeroproof.scm import SCMTensor
-from zeroproof.scm.outputs import reaches, widen_outputs
-from zeroproof.training.thresholds import perturbed_threshold
+from zeroproof.scm.outputs import tuple_bottom, widen_outputs
 from zeroproof.training.targets import lift_targets, orientation
+from zeroproof.training.thresholds import perturbed_threshold
 
 NAN, INF = torch.nan, torch.inf
 
@@ -138,7 +140,7 @@ def test_carriers_of_the_wrong_kind_are_named(unchecked: None) -> None:
         SCMTensor(torch.tensor([1]))
     with pytest.raises(TypeError, match="bottom must be a boolean mask"):
         SCMTensor(torch.ones(2), torch.zeros(2))
-    with pytest.raises(ValueError, match=r"bottom has shape \(3,\), payload \(2,\)"):
+    with pytest.raises(ValueError, match=r"mask has shape \(3,\), the tensors \(2,\)"):
         SCMTensor(torch.ones(2), torch.zeros(3, dtype=torch.bool))
     with pytest.raises(TypeError, match="at least one tensor"):
         scm.add(1.0, 2.0)
@@ -498,11 +500,11 @@ def test_a_size_is_compared_with_a_threshold_exactly(dtype: torch.dtype) -> None
     near = torch.cat([numbers, torch.nextafter(numbers, torch.tensor(INF, dtype=dtype))])
     sizes = near.double()
     for tau in (0.0, 5e-324, 1e-46, 0.1, 0.25, 0.25 + 1e-15, 0.25 - 1e-15, 1.0, 7e4, 1e300):
-        exact = (sizes >= tau) & (sizes > 0)
-        assert torch.equal(reaches(near, tau), exact)
-        assert torch.equal(reaches(near, torch.tensor(tau, dtype=torch.float64)), exact)
-        for own in sizes[sizes.isfinite()].tolist():
-            assert torch.equal(reaches(near, own), (sizes >= own) & (sizes > 0))
+        for threshold in (tau, *sizes[sizes.isfinite()].tolist()):
+            exact = ~((sizes >= threshold) & (sizes > 0) & sizes.isfinite())
+            exactly = torch.tensor(threshold, dtype=torch.float64)
+            assert torch.equal(tuple_bottom(torch.zeros_like(near), near, threshold), exact)
+            assert torch.equal(tuple_bottom(torch.zeros_like(near), -near, exactly), exact)
 
 
 @pytest.mark.parametrize("layer", [SCMRationalLayer, ProjectiveRationalHead])
@@ -632,3 +634,56 @@ def test_gating_keeps_the_form_of_the_outputs() -> None:
     assert values(carrier) == [None, 1.0]
     (gradient,) = torch.autograd.grad(carrier.payload.sum(), value)
     assert gradient.tolist() == [0.0, 0.0]
+
+
+# In a process of its own: the tests' checks of shapes and dtypes are no code to compile.
+GRAPHS = """
+import torch
+from zeroproof import scm
+from zeroproof.autodiff.policies import GradientPolicy, traced_setting
+from zeroproof.inference import InferenceConfig, strict_inference
+from zeroproof.layers import ProjectiveMLP, SCMRationalLayer
+
+x = torch.tensor([0.5, -1.0, 2.0, torch.inf, 0.1, torch.nan], requires_grad=True)
+config = InferenceConfig(0.1, 0.5, gauge="unit")
+rational, network = SCMRationalLayer(3, 2, tau=0.3), ProjectiveMLP(1, hidden=(3,), head="pole")
+
+def carrier(x):
+    found = 1.0 / scm.SCMTensor(x) - scm.log(x) ** 2.0
+    return found.payload, found.bottom
+
+for policy in (None, GradientPolicy.REJECT, GradientPolicy.PASSTHROUGH):
+    with traced_setting(policy, 1.0):
+        for f in (rational, carrier, lambda x: strict_inference(*network(x[:, None]), config)):
+            torch.compiler.reset()
+            found = []
+            for g in (f, torch.compile(f, fullgraph=True, backend="aot_eager")):
+                value, *flags = g(x)
+                leaves = [x, *rational.parameters(), *network.parameters()]
+                total = 3 * value.nan_to_num().sum()
+                slopes = torch.autograd.grad(total, leaves, materialize_grads=True)
+                found.append([value, *flags, *slopes])
+            for eager, compiled in zip(*found, strict=True):
+                torch.testing.assert_close(compiled, eager, equal_nan=True)
+"""
+
+
+def test_layers_carriers_and_decodes_compile_into_one_graph_with_the_eager_gradients() -> None:
+    command = [sys.executable, "-W", "ignore", "-c", GRAPHS]
+    done = subprocess.run(command, timeout=300, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_carriers_and_decodes_have_functional_gradients() -> None:
+    x, y = torch.tensor([[1.0, 2.0, 0.5, NAN], [4.0, 0.0, -2.0, 1.0]])
+
+    def total(x: Tensor, y: Tensor) -> Tensor:
+        quotient = SCMTensor(x) / SCMTensor(y)
+        return quotient.payload.sum() + strict_inference(x, y).value.nan_to_num().sum()
+
+    wanted = torch.tensor([0.5, 0.0, -1.0, 0.0])
+    assert torch.equal(grad(total)(x, y), wanted)
+    assert torch.equal(vmap(grad(total))(x, y), wanted)
+    assert torch.equal(jacrev(total)(x, y), wanted)
+    second = jacrev(jacrev(total, argnums=1), argnums=1)(x, y).diagonal()
+    torch.testing.assert_close(second, torch.tensor([4.0 / 64, 0.0, 2.0 / -8, 0.0]))

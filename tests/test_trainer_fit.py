@@ -220,6 +220,8 @@ def test_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = make_trainer(small_model(), finite_batches(1), compile=True)
     assert compiled == ["_update_in_graph"]
     assert isinstance(trainer.update, CompiledUpdate)
+    make_trainer(small_model(), [], compile=True, device="meta")
+    assert compiled[1:] == ["_in_graph"], "the loss alone where the update is not on the CPU"
 
 
 def test_what_cannot_be_compiled_is_named() -> None:

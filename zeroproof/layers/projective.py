@@ -49,7 +49,7 @@ register_policy(ProjectiveHead, GradientPolicy.PASSTHROUGH)
 class FreeHead(ProjectiveHead):
     """``P`` and ``Q`` are the linear parts themselves.
 
-    Nothing ties their scale; it crosses any number of poles. Suited to curves with poles.
+    Their scale is free, and they cross any number of poles. Suited to curves with poles.
 
     Example:
         >>> P, Q = FreeHead(4, 1)(torch.zeros(3, 4))
@@ -61,14 +61,13 @@ class FreeHead(ProjectiveHead):
 
     def combine(self, *parts: Tensor) -> tuple[Tensor, Tensor]:
         """Return the parts."""
-        P, Q = parts
-        return P, Q
+        return parts[0], parts[1]
 
 
 class GatedHead(ProjectiveHead):
     """``P = v·q + s·(1 − q)``, ``Q = q``: a value, and a pole that opens as the gate closes.
 
-    ``q = sigmoid`` stays positive: the value goes to ±∞ (``s = tanh`` is the orientation) but
+    ``q = sigmoid`` stays positive, so the value goes to ±∞ (``s = tanh`` is the orientation) but
     never crosses a pole. Suited to censored labels.
 
     Example:
@@ -89,10 +88,9 @@ class GatedHead(ProjectiveHead):
 class PoleHead(ProjectiveHead):
     """``P / Q = v + s / h``: a value plus a simple pole, scaled to ``Q = h / √(1 + h²)``.
 
-    Far from the pole (large ``|h|``) the tuple is ``(±v, ±1)``, as for a regressor; at ``h = 0``
-    it is ``(s, 0)``, the pole with orientation ``s = tanh``; and ``h`` may change its sign, so
-    poles are crossed. Between the other two: closer to values than the free head, able to cross
-    single poles, but less steady in training than the gated head on censored labels.
+    For large ``|h|`` the tuple is ``(±v, ±1)``, as for a regressor. At ``h = 0`` it is ``(s, 0)``,
+    the pole with orientation ``s = tanh``. The sign of ``h`` may change, so it crosses single
+    poles. In training it is less steady than the gated head on censored labels.
 
     Example:
         >>> P, Q = PoleHead(4, 1)(torch.zeros(3, 4))

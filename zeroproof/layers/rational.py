@@ -36,12 +36,12 @@ class _Polynomial(torch.autograd.Function):
         x, row = ctx.saved_tensors
         x = x.nan_to_num(0.0, 0.0, 0.0)
         slope = _horner(x, row[1:] * torch.arange(1, len(row), device=row.device))
-        slope = slope.masked_fill((gradient == 0) & ~slope.isfinite(), 0.0)
         term, sums = gradient, [gradient.sum()]
         for _ in range(1, len(row)):
             term = term * x
             sums.append(term.sum())
-        return gradient * slope, torch.stack(sums)
+        # A slope that overflows becomes the largest number, so that a gradient of 0 stays 0.
+        return gradient * slope.nan_to_num(0.0), torch.stack(sums)
 
 
 def _horner(x: Tensor, row: Tensor) -> Tensor:
@@ -99,10 +99,8 @@ class ProjectiveRationalHead(nn.Module):
 
     def __init__(self, numerator_degree: int, denominator_degree: int) -> None:
         super().__init__()
-        for name, degree in (
-            ("numerator_degree", numerator_degree),
-            ("denominator_degree", denominator_degree),
-        ):
+        degrees = {"numerator_degree": numerator_degree, "denominator_degree": denominator_degree}
+        for name, degree in degrees.items():
             if degree < 0:
                 raise ValueError(f"{name} must be ≥ 0, got {degree!r}")
         self.numerator = nn.Parameter(torch.eye(2, numerator_degree + 1)[1].clone())
@@ -117,8 +115,8 @@ class ProjectiveRationalHead(nn.Module):
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``(P(x), Q(x))``, under no policy."""
         dtype = torch.promote_types(self.numerator.dtype, x.dtype)
-        x, rows = x.to(dtype), (self.numerator.to(dtype), self.denominator.to(dtype))
-        P, Q = (_Polynomial.apply(x, row) for row in rows)  # type: ignore[no-untyped-call]
+        rows = (self.numerator.to(dtype), self.denominator.to(dtype))
+        P, Q = (_Polynomial.apply(x.to(dtype), row) for row in rows)  # type: ignore[no-untyped-call]
         return P, Q
 
 

@@ -138,13 +138,14 @@ class SCMTrainingLoss:
         oriented = Y_d == 0 if targets is None else targets.isinf()
         check_mask(oriented, P)
         terms = self._terms(P, Q, Y_n, Y_d, oriented, tau, weighs_fit=not _is_zero(weights["fit"]))
-        total: Tensor | None = None
-        for name, term in terms.items():
-            if not _is_zero(weight := weights[name]):
-                part = weight * term
-                total = part if total is None else total + part
-        if total is None:  # 0 with a gradient of 0, whatever the outputs are
-            total = torch.where(torch.ones_like(P, dtype=torch.bool), 0.0, P).sum()
+        parts = [
+            weights[name] * term for name, term in terms.items() if not _is_zero(weights[name])
+        ]
+        if _is_zero(weights["fit"]) and _is_zero(weights["sign"]):  # then, too, P has a gradient: 0
+            parts.append(torch.where(torch.ones_like(P, dtype=torch.bool), 0.0, P + Q).sum())
+        total = parts[0]
+        for part in parts[1:]:
+            total = total + part
         return total, {name: term.detach() for name, term in terms.items()}
 
     def _terms(

@@ -54,32 +54,6 @@ def _carrier(outputs: Outputs) -> SCMTensor:
     return SCMTensor(*pair)
 
 
-def reaches(
-    size: Float[Tensor, "*shape"], tau: float | Float[Tensor, "..."]
-) -> Bool[Tensor, "*shape"]:
-    """Tell where ``size`` ≥ 0 is at least ``tau``, and not 0; NaN never is.
-
-    The comparison is in float64, hence exact, also where ``tau`` is no number of the dtype.
-    """
-    is_large: Tensor = size.double() >= tau
-    return is_large & (size > 0)
-
-
-def _has_finite_quotient(
-    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"], size: Float[Tensor, "*shape"]
-) -> Bool[Tensor, "*shape"]:
-    """Tell where ``P``, ``Q`` and ``P / Q``, rounded to their dtype, are finite; size is ``|Q|``.
-
-    Between the largest number and the next power of two, ``limit``, lies no quotient, so it
-    overflows iff ``|P| ≥ limit · |Q|``. Unlike a quotient, products with powers of two are exact
-    in compiled code, too; ``limit`` is split, lest they overflow.
-    """
-    dtype = torch.promote_types(P.dtype, Q.dtype)
-    root = 2.0 ** (math.frexp(torch.finfo(dtype).max)[1] / 2)
-    P, size = widen(P, size)
-    return (P.abs() * (1 / root) < size * root) & (size < torch.inf)
-
-
 def tuple_bottom(
     P: Float[Tensor, "*shape"],
     Q: Float[Tensor, "*shape"],
@@ -92,7 +66,22 @@ def tuple_bottom(
     Meets: COV-1, DEC-1.
     """
     size = Q.abs()
-    return ~(reaches(size, tau) & _has_finite_quotient(P, Q, size))
+    return ~((size.double() >= tau) & _has_finite_quotient(P, Q, size))
+
+
+def _has_finite_quotient(
+    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"], size: Float[Tensor, "*shape"]
+) -> Bool[Tensor, "*shape"]:
+    """Tell where ``P``, ``Q`` and ``P / Q``, rounded to their dtype, are finite; ``size = |Q|``.
+
+    No quotient lies between the largest number and the next power of two, so it overflows iff
+    ``|P| ≥ power · |Q|``. These products are exact, also where compiled quotients are not correctly
+    rounded. The power is split between the two sides, since it overflows itself.
+    """
+    largest = torch.finfo(torch.promote_types(P.dtype, Q.dtype)).max
+    root = math.ldexp(1.0, math.frexp(largest)[1] // 2)
+    P, size = widen(P, size)
+    return (P.abs() / root < size * root) & (size < torch.inf)
 
 
 def bottom_mask(outputs: Outputs, tau: float | Tensor = 0.0) -> Bool[Tensor, "..."]:
@@ -124,7 +113,7 @@ def as_tuple(outputs: Outputs) -> tuple[Float[Tensor, "..."], Float[Tensor, "...
     Raises the errors of :func:`bottom_mask`. Meets: LIFT-11.
     """
     if is_projective(outputs):
-        return outputs
+        return outputs[0], outputs[1]
     carrier = _carrier(outputs)
     payload, bottom = carrier.payload, carrier.bottom
     return payload.masked_fill(bottom, 1.0), (~bottom).to(payload.dtype)

@@ -172,11 +172,8 @@ class TrainingConfig:
 
     def _normalise(self) -> None:
         """Check the options that have several names or spellings, and settle on one."""
-        if {self.use_amp, self.mixed_precision} == {True, False}:
-            raise ValueError(
-                f"mixed_precision={self.mixed_precision} and use_amp={self.use_amp} disagree; "
-                "give one of them"
-            )
+        if self.use_amp is False and self.mixed_precision:
+            raise ValueError("mixed_precision=True and use_amp=False disagree; give one of them")
         if self.autocast_dtype not in AMP_DTYPES.values():
             raise ValueError(
                 f"amp_dtype must be float16 or bfloat16, got {self.amp_dtype!r}; "
@@ -187,9 +184,7 @@ class TrainingConfig:
                 f"amp_dtype={self.amp_dtype!r} has no effect without mixed precision; add "
                 "mixed_precision=True, or say mixed_precision=False"
             )
-        on = bool(self.mixed_precision or self.use_amp)
-        object.__setattr__(self, "mixed_precision", on)
-        object.__setattr__(self, "use_amp", on)
+        object.__setattr__(self, "mixed_precision", bool(self.mixed_precision or self.use_amp))
         if self.gradient_policy is not None:
             GradientPolicy.parse(self.gradient_policy)
         if self.device is not None:

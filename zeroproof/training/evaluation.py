@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from zeroproof.autodiff.policies import GradientPolicy, gradient_policy
 from zeroproof.scm.outputs import gate_outputs, widen_outputs
+from zeroproof.training.batches import split_batch
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks
 from zeroproof.training.loss_adapter import LossAdapter
@@ -66,8 +67,15 @@ class Evaluation:
         self, model: nn.Module, loss: LossAdapter, config: TrainingConfig, device: torch.device
     ) -> None:
         self.model, self.loss, self.device = model, loss, device
-        self.policy = config.policy
+        self.policy, self._prepare_batch = config.policy, config.prepare_batch
         self._autocast_dtype = config.autocast_dtype if config.mixed_precision else None
+
+    def prepare(
+        self, batch: Any, tau: float, epoch: int, global_step: Callable[[], int]
+    ) -> MicroBatch:
+        """Return what a loader yielded as a micro-batch on the device."""
+        inputs, targets = split_batch(batch, self.device, self._prepare_batch)
+        return MicroBatch(inputs, targets, tau, self.loss.kwargs(tau, epoch, global_step))
 
     def __call__(
         self, batch: MicroBatch, model: Any = None, loss_fn: Any = None

@@ -15,7 +15,6 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from tqdm import tqdm
 
-from zeroproof.training.batches import split_batch
 from zeroproof.training.checkpoint import (
     CheckpointError,
     checkpoint_path,
@@ -168,7 +167,7 @@ class SCMTrainer:
         config, window, known = self.config, list[MicroBatch](), list[dict[str, float]]()
         for batch in batches:
             tau = lerp(config.tau_train_min, config.tau_train_max, self.tau_generator.random())
-            window.append(self._micro_batch(batch, tau, self.epoch))
+            window.append(self.evaluate.prepare(batch, tau, self.epoch, self._read_step))
             step = self.micro_step + len(known)
             known.append({"epoch": self.epoch, "micro_step": step, "tau_train": tau})
         self.last_thresholds += [own["tau_train"] for own in known]
@@ -179,10 +178,8 @@ class SCMTrainer:
         finally:
             self.records.deliver()
 
-    def _micro_batch(self, batch: Any, tau: float, epoch: int) -> MicroBatch:
-        inputs, targets = split_batch(batch, self.device, self.config.prepare_batch)
-        kwargs = self.evaluate.loss.kwargs(tau, epoch, lambda: self.global_step)
-        return MicroBatch(inputs, targets, tau, kwargs)
+    def _read_step(self) -> int:
+        return self.global_step
 
     def _settle(self) -> None:
         try:
@@ -250,7 +247,8 @@ class SCMTrainer:
         epoch = max(self.epoch - 1, 0)
         with evaluation_mode(self.modules, self.train_loader, config.val_loader):
             for batch in config.val_loader:
-                _, names, row = self.evaluate(self._micro_batch(batch, tau, epoch))
+                prepared = self.evaluate.prepare(batch, tau, epoch, self._read_step)
+                _, names, row = self.evaluate(prepared)
                 rows = self.ranks.all_gather(row).tolist()
                 totals.add(merge([dict(zip(names, part, strict=True)) for part in rows]))
         record = {f"val_{name}": value for name, value in totals.record().items()}

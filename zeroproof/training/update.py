@@ -18,7 +18,7 @@ from zeroproof.training.distributed import Ranks, full_tensor
 from zeroproof.training.evaluation import Evaluation, MicroBatch
 from zeroproof.training.records import RecordQueue
 from zeroproof.training.scaler import LossScale
-from zeroproof.training.transfer import AsyncHostCopy
+from zeroproof.training.transfer import AsyncHostCopy, from_host
 
 Known = dict[str, float]
 """What the host knows of a micro-batch without the device."""
@@ -166,7 +166,7 @@ class Update:
         if self._ranks.size == 1:
             return [n / sum(samples) for n in samples]
         # The ranks' gradients are averaged, not added.
-        total = torch.full((), float(sum(samples)), device=self.evaluate.device)
+        total = from_host([sum(samples)], self.evaluate.device)[0]
         mean = self._ranks.all_reduce(total) / self._ranks.size
         return [n / mean for n in samples]
 
