@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import wraps
 from inspect import isfunction
 from typing import Any
@@ -20,7 +20,6 @@ from properties.subjects.zeroproof.decoding import ZeroProofDecoding
 from properties.subjects.zeroproof.lifting import ZeroProofLifting
 from properties.subjects.zeroproof.losses import ZeroProofLosses
 from properties.subjects.zeroproof.policies import ZeroProofPolicies
-from spec.losses import Measured
 from spec.runs import Plan, Trace
 
 
@@ -34,29 +33,22 @@ class Compiled:
         return ZeroProof().train_compiled(plan)
 
 
+def _waiting(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method in which the CPU counts as a device, from which to read takes a wait."""
+    for module in ("losses.slopes", "training.transfer"):
+        method = mock.patch(f"zeroproof.{module}.waits", mock.Mock(return_value=True))(method)
+    return method
+
+
 class Waiting(ZeroProof):
     """``zeroproof.losses`` as on a device, and compiled for one, as far as a CPU can show it.
 
     Numbers stay tensors, for to read them would take a wait; slopes are computed in the backward.
     """
 
-    again = True
-
-    def loss(self, *arguments: Any, **options: Any) -> Measured:
-        with self._waiting():
-            return super().loss(*arguments, **options)
-
-    def training_loss(self, *arguments: Any) -> tuple[Measured, dict[str, float]]:
-        with self._waiting():
-            return super().training_loss(*arguments)
-
-    @contextmanager
-    def _waiting(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            for module in ("losses.slopes", "training.transfer"):
-                path = f"zeroproof.{module}.waits"
-                stack.enter_context(mock.patch(path, return_value=True))
-            yield
+    _again = True
+    loss = _waiting(ZeroProof.loss)
+    training_loss = _waiting(ZeroProof.training_loss)
 
 
 class Cuda(ZeroProof):
