@@ -74,14 +74,16 @@ def _training(device: str, batch: int, amp: str | None, mode: str = "") -> Case:
         BY_HAND: Contestant("training:by_hand", options),
         UNGUARDED: Contestant("training:by_hand", options | {"guarded": False}),
     }
-    aimed = device == "cuda" or batch <= 1024
+    aim = 1.10 if device == "cpu" and batch <= 64 else 1.05
     ratios = [
-        Ratio("a", TRAINER, BY_HAND, 1.05 if aimed else None),
-        Ratio("a", HOOKED, BY_HAND, 1.10 if aimed and device == "cpu" else None),
+        Ratio("a", TRAINER, BY_HAND, aim if device == "cuda" or batch <= 1024 else None),
+        Ratio("a", HOOKED, BY_HAND, aim if device == "cpu" and batch <= 1024 else None),
         Ratio("a", TRAINER, UNGUARDED),
     ]
     if amp is None and not fused:
-        aims = {THEIRS[0]: 0.45 if compile else 0.70} if batch <= 1024 and device == "cpu" else {}
+        compiled_aim = 0.25 if batch <= 64 else 0.45
+        aim = compiled_aim if compile else 0.85
+        aims = {THEIRS[0]: aim} if batch <= 1024 and device == "cpu" else {}
         for package in THEIRS:
             theirs = {"device": device, "batch": batch}
             contestants[package] = Contestant("zeroproofml:trainer", theirs, package)
@@ -130,9 +132,9 @@ def _rational(device: str, power: int) -> Case:
         "plain Horner": Contestant("elementwise:horner", options),
     }
     layer, plain = contestants
-    peaks = (Peak("d", layer, 40.0 if power == 20 else None), Peak("d", plain))
+    peaks = Peak("d", layer), Peak("d", plain)
     return Case(
-        f"2^{power} float32 values", device, contestants, (Ratio("d", layer, plain, 1.0),), peaks
+        f"2^{power} float32 values", device, contestants, (Ratio("d", layer, plain),), peaks
     )
 
 

@@ -1,9 +1,9 @@
-"""Run the mutants of ``zeroproof``; fail where one survives that ``survivors.toml`` does not list.
+"""Run the mutants of ``zeroproof``; print those that no test kills, and the score.
 
 mutmut 3 makes the mutants, but cannot run them here: its trampolines leave out every decorated
 function (properties, context managers) and all module and class level code, it drops no
-statements, it cannot spare messages alone, and it numbers its mutants, so that no list of
-survivors would outlive an edit. So they run in children of this process (``trial.py``).
+statements, and it cannot spare messages alone. So they run in children of this process
+(``trial.py``).
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from mutants.trial import Tree
 
 ROOT = Path(__file__).parent.parent
 STATE = ROOT / ".mutants"  # what a later run continues from; delete it to start from scratch
-SURVIVORS = ROOT / "mutants" / "survivors.toml"
 
 
 class Campaign:
@@ -204,25 +203,11 @@ def score(campaign: Campaign, out: Path) -> None:
     out.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def report(campaign: Campaign, listed: Any, *, sampled: bool) -> None:
-    """Print what the list of survivors lacks or has too much; exit with an error for either."""
-    made = {mutant.file for mutant in campaign.mutants}
-    survivors = [m for m in campaign.mutants if not campaign.results.get(key(m))]
-    names = dict.fromkeys((m.place, m.change) for m in survivors)
-    missing = [(place, change) for place, change in names if change not in listed.get(place, {})]
-    gone = [
-        f"{place}: {change}"
-        for place, changes in listed.items()
-        for change in changes
-        if not sampled and place.split(":")[0] in made and (place, change) not in names
-    ]
-    for place, change in missing:
-        quoted = json.dumps(change, ensure_ascii=False) if "'" in change else f"'{change}'"
-        print(f'\nSurvived, not listed:\n["{place}"]\n{quoted} = ""')
-    for line in gone:
-        print(f"\nListed, but killed or gone: {line}")
-    if missing or gone:
-        raise SystemExit(f"{len(missing)} survivors are not listed, {len(gone)} listed are none")
+def report(campaign: Campaign) -> None:
+    """Print the mutants that survived."""
+    for mutant in campaign.mutants:
+        if not campaign.results.get(key(mutant)):
+            print(f"\nSurvived: {mutant.place}, line {mutant.lines.start}\n{mutant.change}")
 
 
 def main() -> None:
@@ -232,7 +217,6 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seconds", type=float, default=40, help="of tests for one mutant")
     parser.add_argument("--every", type=int, default=1, help="try a sample: every Nth mutant")
-    parser.add_argument("--listed", action="store_true", help="try the listed survivors too")
     parser.add_argument(
         "--tests", default="", help="try one folder of tests alone, and score it: properties"
     )
@@ -242,22 +226,10 @@ def main() -> None:
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["mutants"]
     campaign = Campaign(config, arguments.files, arguments.jobs, arguments.seconds, arguments.tests)
     campaign.mutants = campaign.mutants[:: arguments.every]
-    if arguments.tests:
-        campaign.run([m for m in campaign.mutants if key(m) not in campaign.results])
-        rates(campaign)
-        score(campaign, arguments.out)
-        return
-    listed = tomllib.loads(SURVIVORS.read_text(encoding="utf-8"))
-    campaign.run(
-        [
-            mutant
-            for mutant in campaign.mutants
-            if not campaign.results.get(key(mutant))
-            and (arguments.listed or mutant.change not in listed.get(mutant.place, {}))
-        ]
-    )
+    campaign.run([m for m in campaign.mutants if not campaign.results.get(key(m))])
     rates(campaign)
-    report(campaign, listed, sampled=arguments.every > 1)
+    report(campaign)
+    score(campaign, arguments.out)
 
 
 if __name__ == "__main__":

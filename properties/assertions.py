@@ -43,11 +43,6 @@ class Reference:
         return f"from {self.module} import {name}"
 
 
-def reference_to(subject: object) -> Reference:
-    """Return the reference to a subject whose class takes no arguments."""
-    return Reference(type(subject).__module__, f"{type(subject).__qualname__}()")
-
-
 def snippet(id: str, reference: Reference, *inputs: object) -> str:
     """Return lines that show the failure again, against the subject alone."""
     types: set[type] = set()
@@ -83,7 +78,8 @@ def _cite(id: str, subject: object, inputs: tuple[object, ...]) -> None:
     try:
         check(id, subject, *inputs)
     except Violation:
-        with citing(id, snippet(id, reference_to(subject), *inputs)):
+        reference = Reference(type(subject).__module__, f"{type(subject).__qualname__}()")
+        with citing(id, snippet(id, reference, *inputs)):
             raise
 
 

@@ -39,7 +39,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Record, if asked."""
     if config.getoption("--record"):
         # Of several processes one gets the reports of all, and writes.
         config.pluginmanager.register(Recorder(writes=not hasattr(config, "workerinput")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable
 from functools import cache
 
 from spec import Array
@@ -14,13 +15,8 @@ EIGHTHS = ("float8_e5m2", "float8_e4m3fn")
 WIDER = (*HALVES, "float32")
 
 
-def _float16(bits: int) -> float:
-    (value,) = struct.unpack("<e", bits.to_bytes(2, "little"))
-    return float(value)
-
-
-def _bfloat16(bits: int) -> float:
-    (value,) = struct.unpack("<f", (bits << 16).to_bytes(4, "little"))
+def _unpacked(code: str, bits: int) -> float:
+    (value,) = struct.unpack(code, bits.to_bytes(struct.calcsize(code), "little"))
     return float(value)
 
 
@@ -32,10 +28,10 @@ def _float8_e4m3fn(bits: int) -> float:
     return math.copysign(size, -1.0 if bits & 128 else 1.0)
 
 
-DECODERS = {
-    "float16": (16, _float16),
-    "bfloat16": (16, _bfloat16),
-    "float8_e5m2": (8, lambda bits: _float16(bits << 8)),
+DECODERS: dict[str, tuple[int, Callable[[int], float]]] = {
+    "float16": (16, lambda bits: _unpacked("<e", bits)),
+    "bfloat16": (16, lambda bits: _unpacked("<f", bits << 16)),
+    "float8_e5m2": (8, lambda bits: _unpacked("<e", bits << 8)),
     "float8_e4m3fn": (8, _float8_e4m3fn),
 }
 

@@ -49,17 +49,12 @@ def shared_by(plan: Plan, ranks: int) -> Plan:
     return replace(plan, epochs=epochs, validation=tuple(map(enough, plan.validation)))
 
 
-def micro_batches(*, faulty: bool = False, letters: str = "vbVB") -> st.SearchStrategy[MicroBatch]:
-    """Micro-batches, a third of them with a fault if ``faulty``."""
-    faults = st.sampled_from(["", "", "", "", "loss", "gradient"]) if faulty else st.just("")
-    return st.builds(MicroBatch, st.text(letters, min_size=1, max_size=6), slopes, faults)
-
-
 def epochs(
     *, faulty: bool = False, least: int = 1, letters: str = "vbVB"
 ) -> st.SearchStrategy[Epoch]:
-    """The micro-batches of an epoch."""
-    batches = micro_batches(faulty=faulty, letters=letters)
+    """The micro-batches of an epoch, a third of them with a fault if ``faulty``."""
+    faults = st.sampled_from(["", "", "", "", "loss", "gradient"]) if faulty else st.just("")
+    batches = st.builds(MicroBatch, st.text(letters, min_size=1, max_size=6), slopes, faults)
     return st.lists(batches, min_size=least, max_size=5).map(tuple)
 
 

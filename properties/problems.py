@@ -24,7 +24,7 @@ from spec import Array
 from spec.formats import FORMATS
 from spec.lifting import lift
 from spec.losses import Case
-from spec.training_loss import TERMS, Batch, Options, number
+from spec.training_loss import TERMS, Batch, Options
 
 Floats = tuple[float, float, float, float]
 
@@ -60,13 +60,11 @@ def _row(draw: st.DrawFn, dtype: str, lifted: bool) -> Floats:
         return draw(magnitudes(dtype)), draw(magnitudes(dtype)), Y_n, Y_d
     size = draw(magnitudes(dtype, -30, 30))
     if kind == "alike":
-        P, Q = _resized(draw(st.floats(-1.0, 1.0)), 1.0, size)
-        return P, Q, Y_n, Y_d
+        return *_resized(draw(st.floats(-1.0, 1.0)), 1.0, size), Y_n, Y_d
     turn = draw(st.sampled_from([0.0, 1e-7, -1e-7, 1e-4, -1e-4, 1e-2, -1e-2]))
     y_n, y_d = _resized(Y_n, Y_d, 1.0)
     p, q = (y_n, y_d) if kind == "parallel" else (-y_d, y_n)
-    P, Q = _resized(p - turn * q, q + turn * p, size)
-    return P, Q, Y_n, Y_d
+    return *_resized(p - turn * q, q + turn * p, size), Y_n, Y_d
 
 
 def _normal(x: float, dtype: str) -> float:
@@ -87,16 +85,11 @@ def problems(
     rows = draw(st.lists(_row(dtype, lifted), min_size=1, max_size=5), label="rows")
     size = len(rows)
     shape = draw(st.sampled_from([(size,), (size, 1), (1, size), (1, size, 1)]), label="shape")
-    parts = [
-        Array(
-            tuple(_normal(rounded(r[part], dtype), dtype) for r in rows),
-            shape,
-            dtype,
-            draw(layouts),
-        )
-        for part in range(4)
-    ]
-    return parts[0], parts[1], parts[2], parts[3]
+    columns = (
+        [_normal(rounded(x, dtype), dtype) for x in part] for part in zip(*rows, strict=True)
+    )
+    P, Q, Y_n, Y_d = (Array(tuple(column), shape, dtype, draw(layouts)) for column in columns)
+    return P, Q, Y_n, Y_d
 
 
 @st.composite
@@ -110,12 +103,8 @@ def extreme_problems(draw: st.DrawFn) -> Case:
 def singular_problems(draw: st.DrawFn) -> Case:
     """Draw elements of which some parts of the predictions are ±∞ or NaN."""
     P, Q, Y_n, Y_d = draw(problems(lifted=True))
-    parts = []
-    for x in (P, Q):
-        flags = draw(masks(x.shape))
-        pairs = zip(x.values, flags, strict=True)
-        parts.append(x.with_values([draw(singular_numbers) if flag else v for v, flag in pairs]))
-    return parts[0], parts[1], Y_n, Y_d
+    P, Q = (x.with_values([draw(st.just(v) | singular_numbers) for v in x.values]) for x in (P, Q))
+    return P, Q, Y_n, Y_d
 
 
 @st.composite
@@ -132,19 +121,17 @@ def middling_problems(draw: st.DrawFn) -> Case:
 def problems_without_tuples(draw: st.DrawFn) -> Case:
     """Draw elements of which the prediction, the target or both are ``(0, 0)``."""
     dtype = draw(wide_dtypes, label="dtype")
-    size = draw(st.integers(1, 4))
-    zero = st.sampled_from([0.0, -0.0])
     one = st.tuples(numbers(dtype, singular=False), numbers(dtype, singular=False))
-    none = st.tuples(zero, zero)
+    none = st.tuples(*[st.sampled_from([0.0, -0.0])] * 2)
     element = st.one_of(st.tuples(none, one), st.tuples(one, none), st.tuples(none, none))
-    rows = draw(st.lists(element, min_size=size, max_size=size))
+    rows = draw(st.lists(element, min_size=1, max_size=4))
     return problem([(*prediction, *target) for prediction, target in rows], dtype)
 
 
 @st.composite
-def samples(draw: st.DrawFn, dtypes: st.SearchStrategy[str] = wide_dtypes) -> Case:
+def samples(draw: st.DrawFn) -> Case:
     """Draw tuples of any magnitude, ±∞ and NaN too, with lifted targets, samples first."""
-    P, Q = draw(several(2, dtypes, batch_shapes, singular=draw(st.booleans())))
+    P, Q = draw(several(2, wide_dtypes, batch_shapes, singular=draw(st.booleans())))
     finite = draw(st.one_of(masks(P.shape), st.just((True,) * len(P.values))))
     pairs = [lift(1.0 if known else math.inf) for known in finite]
     Y_n, Y_d = (P.with_values([pair[part] for pair in pairs]) for part in (0, 1))
@@ -184,19 +171,18 @@ goals = st.one_of(st.integers(0, 16).map(lambda n: n / 16), st.floats(0.0, 1.0),
 def options(draw: st.DrawFn) -> Options:
     """Draw what a training loss is made with."""
     configured = st.fixed_dictionaries({name: weights for name in TERMS if name != "fit"})
-    given: dict[str, float | Array] = {}
-    given |= draw(st.dictionaries(st.sampled_from(TERMS), weights))
+    given = draw(st.dictionaries(st.sampled_from(TERMS), weights))
     tau = draw(st.sampled_from([0.0, 1e-4, 0.5, 2.0]) | st.floats(0.0, 1e3))
-    if scalar := draw(st.booleans()):
-        for name, weight in given.items():
-            given[name] = Array((rounded(number(weight), "float32"),), (), "float32")
-    return {
+    scalar = draw(st.booleans())
+    scalars = {k: Array((rounded(w, "float32"),), (), "float32") for k, w in given.items()}
+    made: Options = {
         "fit": draw(st.sampled_from(["chordal", "implicit"])),
         "tau": Array((tau,), ()) if scalar else tau,
         "goal": draw(goals),
         "weights": draw(st.none() | configured),
-        "given": given,
+        "given": {**(scalars if scalar else given)},
     }
+    return {**made, "bare": True} if draw(st.integers(0, 3)) == 3 else made
 
 
 @st.composite

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import TypeVar
 
 from hypothesis import strategies as st
 
 from spec import Array
-from spec.bottom import FORMATS, Bottom, round_to
+from spec.algebra import Bottom
+from spec.formats import FORMATS, round_to
 
 T = TypeVar("T")
+U = TypeVar("U")
 DTYPES = ("float16", "bfloat16", "float32", "float64")
 SHAPES: tuple[tuple[int, ...], ...] = (
     (0,), (), (1,), (2,), (5,), (9,), (3, 0), (1, 1), (3, 2), (2, 5), (2, 1, 3),
@@ -63,16 +65,9 @@ def numbers(dtype: str, *, singular: bool = True) -> st.SearchStrategy[float]:
     return st.one_of(finite, singular_numbers) if singular else finite
 
 
-@st.composite
-def arrays(
-    draw: st.DrawFn,
-    dtypes: st.SearchStrategy[str] = dtypes,
-    shapes: st.SearchStrategy[tuple[int, ...]] = shapes,
-    *,
-    singular: bool = True,
-) -> Array:
-    """Draw an array of any dtype, shape and layout."""
-    return draw(several(1, dtypes, shapes, singular=singular))[0]
+def arrays(shapes: st.SearchStrategy[tuple[int, ...]] = shapes) -> st.SearchStrategy[Array]:
+    """Arrays of any dtype, shape and layout."""
+    return several(1, shapes=shapes).map(lambda drawn: drawn[0])
 
 
 @st.composite
@@ -94,7 +89,6 @@ def several(
 
 
 def lists(elements: st.SearchStrategy[T], shape: Sequence[int]) -> st.SearchStrategy[list[T]]:
-    """Elements for a shape."""
     size = math.prod(shape)
     return st.lists(elements, min_size=size, max_size=size)
 
@@ -114,6 +108,13 @@ def labels(
 def masks(shape: Sequence[int]) -> st.SearchStrategy[tuple[bool, ...]]:
     """Flags for each element of a shape."""
     return lists(st.booleans(), shape).map(tuple)
+
+
+def with_drawn(
+    values: st.SearchStrategy[T], strategy: Callable[[T], st.SearchStrategy[U]]
+) -> st.SearchStrategy[tuple[T, U]]:
+    """Values, each with what is drawn from the strategy made for it."""
+    return values.flatmap(lambda value: st.tuples(st.just(value), strategy(value)))
 
 
 def picks(x: Array) -> st.SearchStrategy[list[int]]:

@@ -33,7 +33,6 @@ def to_array(x: Tensor) -> Array:
 
 
 def flags(x: Tensor) -> tuple[bool, ...]:
-    """Return a mask's elements in order."""
     return tuple(x.flatten().tolist())
 
 
@@ -66,12 +65,10 @@ class Incoming(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gradient: Tensor) -> Tensor:
-        """Return 0."""
         ctx.save_for_backward(gradient)
         return torch.zeros((), dtype=torch.float64)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        """Return the given gradient."""
         (gradient,) = ctx.saved_tensors
         return gradient, None

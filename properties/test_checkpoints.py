@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from properties.assertions import assert_clause
 from properties.plans import FALLING, LOW, VARIED, interrupted, plans
@@ -13,31 +13,22 @@ from spec.checkpoints import STATEFUL, UNREADABLE, Resumes
 from spec.runs import MicroBatch, Plan, Trains
 
 RESUMED = replace(VARIED, random=True, validation=(MicroBatch("vb"),), interrupts=(3,))
-TELLING = (
-    LOW,
-    replace(LOW, interrupts=(3,), patience=1),
-    RESUMED,
-    replace(RESUMED, interrupts=(2, 3)),
-    replace(RESUMED, interrupts=(4, 6)),
-    replace(FALLING, interrupts=(5, 8)),
-    Plan(((MicroBatch("v", fault="loss"),),) * 2, max_nonfinite=2, interrupts=(1,)),
+
+
+@given(
+    interrupted(plans(faulty=True, stops=True, random=True), at_ends=True)
+    | interrupted(plans(faulty=True, stops=True, random=True, least=3), at_ends=False)
 )
-
-
-@pytest.mark.parametrize("plan", TELLING)
-def test_RES_1_of_telling_plans(subject: Trains, plan: Plan) -> None:
-    assert_clause("RES-1", subject, plan)
-
-
-@given(interrupted(plans(faulty=True, stops=True, random=True), at_ends=True))
-@settings(max_examples=40)
-def test_RES_1_at_the_ends_of_epochs(subject: Trains, plan: Plan) -> None:
-    assert_clause("RES-1", subject, plan)
-
-
-@given(interrupted(plans(faulty=True, stops=True, random=True, least=3), at_ends=False))
-@settings(max_examples=40)
-def test_RES_1_at_any_update(subject: Trains, plan: Plan) -> None:
+@example(LOW)
+@example(replace(LOW, validation=(MicroBatch("v"),)))
+@example(replace(LOW, interrupts=(3,), patience=1))
+@example(RESUMED)
+@example(replace(RESUMED, interrupts=(2, 3)))
+@example(replace(RESUMED, interrupts=(4, 6)))
+@example(replace(FALLING, interrupts=(5, 8)))
+@example(Plan(((MicroBatch("v", fault="loss"),),) * 2, max_nonfinite=2, interrupts=(1,)))
+@settings(max_examples=80)
+def test_RES_1_interrupted(subject: Trains, plan: Plan) -> None:
     assert_clause("RES-1", subject, plan)
 
 

@@ -44,8 +44,10 @@ def test_TAU_9_run_of_thresholds(subject: Trains, seed: int) -> None:
     assert_clause("TAU-9", subject, replace(LONG, seed=seed))
 
 
-@given(plans(validated=True, letters="vbtVB"))
+@given(plans(validated=True, letters="vbtVBi"))
 @example(VALIDATED)
+@example(Plan(((MicroBatch("v"),),), validation=(MicroBatch("ii"), MicroBatch("t"))))
+@example(Plan(((MicroBatch("v"),),), validation=(MicroBatch("tiv"), MicroBatch("i"))))
 @example(Plan(((MicroBatch("v"),),), validation=(MicroBatch("vvv"), MicroBatch("b"))))
 @example(Plan(((MicroBatch("v"),) * 3,) * 2, validation=(MicroBatch("vv"), MicroBatch("vt"))))
 def test_VAL_1_validates(subject: Trains, plan: Plan) -> None:
@@ -63,6 +65,7 @@ def test_VAL_2_no_trace(subject: Feeds, plan: Plan, fails: bool) -> None:
 @given(st.lists(st.sampled_from(OFFERED), unique=True).map(tuple), plans())
 @example(OFFERED, VALIDATED)
 @example(OFFERED, replace(VALIDATED, weights=(), accumulation=2))
+@example(OFFERED, replace(VALIDATED, weights=(0.75,)))
 @example(("epoch",), VALIDATED)
 @settings(max_examples=50)
 def test_CUR_1_arguments(subject: Feeds, accepts: Sequence[str], plan: Plan) -> None:

@@ -21,7 +21,7 @@ from properties.assertions import HELD
 from properties.strategies import dtypes, shapes
 from properties.tensors import to_tensor
 from spec import Array
-from spec.bottom import round_to
+from spec.formats import round_to
 from spec.policies import POLICIES
 from zeroproof.autodiff import gradient_policy, register_policy
 from zeroproof.layers import ProjectiveMLP, ProjectiveRationalHead, SCMRationalLayer

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
 from properties.formats import HALVES, every
-from properties.strategies import FLAGS, TELLING, dtypes, labels, picks
+from properties.strategies import FLAGS, TELLING, dtypes, labels, picks, with_drawn
 from properties.test_coverage import batches
 from spec import Array
 from spec.coverage import Predicted
@@ -24,16 +24,11 @@ def test_LIFT_1_to_6_of_targets(subject: Lifts, id: str, y: Array) -> None:
     assert_clause(id, subject, y)
 
 
-@given(labels(), st.data())
-def test_LIFT_7_elementwise(subject: Lifts, y: Array, data: st.DataObject) -> None:
-    assert_clause("LIFT-7", subject, y, data.draw(picks(y), label="chosen"))
-
-
-@given(labels())
-@example(TELLING)
-def test_LIFT_7_each_alone(subject: Lifts, y: Array) -> None:
-    for i in range(len(y.values)):
-        assert_clause("LIFT-7", subject, y, [i])
+@given(with_drawn(labels(), picks))
+@example((TELLING, [4]))
+@example((TELLING, [*range(0, 22, 3), 0]))
+def test_LIFT_7_elementwise(subject: Lifts, drawn: tuple[Array, list[int]]) -> None:
+    assert_clause("LIFT-7", subject, *drawn)
 
 
 @st.composite

@@ -12,8 +12,9 @@ from spec.logs import Reports
 from spec.runs import MicroBatch, Plan, Trains
 
 
-@given(plans())
+@given(plans(letters="vbtVBi"))
 @example(replace(VARIED, validation=(MicroBatch("vb"),)))
+@example(Plan(((MicroBatch("vti"), MicroBatch("i"), MicroBatch("bt")),)))
 @settings(max_examples=30)
 def test_LOG_1_every_record(subject: Reports, plan: Plan) -> None:
     assert_clause("LOG-1", subject, plan)

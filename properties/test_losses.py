@@ -21,7 +21,7 @@ from properties.problems import (
     problems,
     samples,
 )
-from properties.strategies import taus
+from properties.strategies import taus, with_drawn
 from spec import Array
 from spec.losses import GAMMA, Case, Losses
 from spec.training_loss import TERMS, Batch, Options, TrainingLosses
@@ -67,13 +67,10 @@ def test_LOSS_3_margin(subject: Losses, case: Case, tau: float) -> None:
     assert_clause("LOSS-3", subject, case, tau)
 
 
-@given(problems(), st.data())
-def test_LOSS_4_sign(subject: Losses, case: Case, data: st.DataObject) -> None:
-    assert_clause("LOSS-4", subject, case, data.draw(flags(case), label="oriented"))
-
-
-def test_LOSS_4_nearly_opposite(subject: Losses) -> None:
-    assert_clause("LOSS-4", subject, NEARLY_OPPOSITE, Array.of([True] * 3, "bool"))
+@given(with_drawn(problems(), flags))
+@example((NEARLY_OPPOSITE, Array.of([True] * 3, "bool")))
+def test_LOSS_4_sign(subject: Losses, drawn: tuple[Case, Array]) -> None:
+    assert_clause("LOSS-4", subject, *drawn)
 
 
 def _tuples(P: list[float], Q: list[float], shape: tuple[int, ...]) -> Case:
@@ -121,6 +118,8 @@ def test_LOSS_6_dropped_terms(subject: TrainingLosses, drawn: tuple[Batch, Optio
 @example(BATCH, {**PLAIN, "weights": {"margin": 2.0, "sign": 0.5, "rejection": 1.0}})
 @example(BATCH, {**PLAIN, "fit": "implicit", "given": {"margin": 3.0, "fit": 0.25}})
 @example(BATCH, {**PLAIN, "tau": HALF, "given": {"sign": HALF, "rejection": HALF}})
+@example(BATCH, {**PLAIN, "bare": True})
+@example(BATCH, {**PLAIN, "tau": 0.01, "bare": True})
 def test_LOSS_6_training_loss(subject: TrainingLosses, batch: Batch, made: Options) -> None:
     assert_clause("LOSS-6", subject, batch, made)
 
@@ -148,6 +147,7 @@ OPTIONS: list[dict[str, Any]] = [
     {"weights": {"margin": -0.5}}, {"weights": {"sign": math.nan}},
     {"weights": {"rejection": math.inf}}, {"goal": 1.5}, {"goal": -0.25}, {"goal": math.nan},
     {"fit": "sign"}, {"fit": "Chordal"}, {"fit": ""},
+    *({"tau": tau, "bare": True} for tau in (-0.5, math.nan, math.inf)),
 ]  # fmt: skip
 
 

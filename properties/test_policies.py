@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
 from properties.formats import HALVES, every
-from properties.strategies import FLAGS, TELLING, masks, several, singular_numbers
+from properties.strategies import FLAGS, TELLING, arrays, masks, several, singular_numbers
 from spec import Array
 from spec.coverage import FORMS
-from spec.policies import POLICIES, SELECTING, Policies
-from spec.reach import GatedWindow, TrainsGated
+from spec.policies import POLICIES, SELECTING, GatedWindow, Policies, TrainsGated
 from spec.scopes import LAYERS, Forward, Scopes
 
 RULES = ("POL-1", "POL-2", "POL-3", "POL-4")
@@ -26,7 +25,7 @@ names = st.sampled_from(sorted(POLICIES))
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     """Draw incoming gradients, NaN and ±∞ among them, and flags of ⊥."""
-    (g,) = draw(several(1))
+    g = draw(arrays())
     return g, draw(masks(g.shape))
 
 
@@ -76,7 +75,8 @@ def forwards(draw: st.DrawFn) -> Forward:
     registered = [name for name in LAYERS if draw(st.booleans())]
     defaults = tuple((name, draw(names)) for name in registered)
     scopes = tuple(draw(st.lists(names, max_size=4)))
-    return Forward(draw(st.none() | names), scopes, layer, defaults, draw(st.booleans()))
+    own = draw(st.none() | names), scopes, layer, defaults, draw(st.booleans())
+    return Forward(*own, draw(st.none() | names))
 
 
 PROBED = (("probe", "passthrough"), ("probe.special", "reject"))
@@ -90,6 +90,9 @@ PROBED = (("probe", "passthrough"), ("probe.special", "reject"))
 @example(Forward(None, (), "probe", PROBED[:1]), "reject", "clip")
 @example(Forward(None, ("project",), recomputed=True), "passthrough", "clip")
 @example(Forward(None, ("passthrough",), recomputed=True), "reject", "clip")
+@example(Forward(None, ("passthrough",), inside="reject"), "clamp", "clip")
+@example(Forward(None, ("passthrough",), recomputed=True, inside="reject"), "clamp", "clip")
+@example(Forward(None, (), recomputed=True, inside="passthrough"), "reject", "clip")
 @settings(max_examples=50)
 def test_POL_8_scope(subject: Scopes, run: Forward, later: str, unknown: str) -> None:
     assert_clause("POL-8", subject, run, later, unknown)
@@ -156,11 +159,11 @@ def test_POL_11_keeps_values(subject: Policies, policy: str, case: Case) -> None
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("dtype", HALVES)
-@pytest.mark.parametrize("clause", RULES)
-def test_POL_1_to_4_everywhere(subject: Policies, clause: str, dtype: str) -> None:
+@pytest.mark.parametrize("id", RULES)
+def test_POL_1_to_4_everywhere(subject: Policies, id: str, dtype: str) -> None:
     g = every(dtype)
     for flag in (False, True):
-        assert_clause(clause, subject, g, [flag] * len(g.values))
+        assert_clause(id, subject, g, [flag] * len(g.values))
 
 
 @pytest.mark.exhaustive

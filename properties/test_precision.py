@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from properties.assertions import assert_clause
 from properties.formats import HALVES
 from properties.plans import plans
-from spec.precision import PRECISIONS, Casts
 from spec.runs import Plan, Trains
+from spec.update import PRECISIONS, Casts
 
 OF_A_DTYPE = [(id, dtype) for id in ("AMP-1", "AMP-2", "AMP-5") for dtype in HALVES]
 OF_A_DTYPE += [("AMP-4", dtype) for dtype in PRECISIONS]

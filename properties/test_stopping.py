@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
 from properties.plans import LOW, VARIED, interrupted, patiences, plans, shared_by, thresholds
-from spec.processes import Distributes
+from spec.checkpoints import Distributes
 from spec.runs import MicroBatch, Plan, Trains
 from spec.stopping import Stops
 
@@ -40,40 +39,29 @@ def test_STOP_2_consecutive(subject: Stops, threshold: float, patience: int, rou
 
 
 BATCHES = tuple((MicroBatch(kinds),) for kinds in ("vvb", "bbv", "bvb", "BVb"))
-
-
 STOPPING = Plan(BATCHES, threshold=0.5, patience=2, max_nonfinite=1)
 FULL = replace(VARIED, epochs=VARIED.epochs * 2, weights=(0.5, 2.0) * 2, accumulation=2)
 
 
-@pytest.mark.parametrize("plan", [STOPPING, FULL, replace(FULL, validation=BATCHES[0])])
-def test_STOP_3_of_telling_plans(subject: Trains, plan: Plan) -> None:
-    assert_clause("STOP-3", subject, plan)
-
-
 @given(plans(faulty=True, stops=True))
+@example(STOPPING)
+@example(FULL)
+@example(replace(FULL, validation=BATCHES[0]))
 def test_STOP_3_like_the_automaton(subject: Trains, plan: Plan) -> None:
     assert_clause("STOP-3", subject, plan)
 
 
-@pytest.mark.parametrize(("samples", "threshold"), [("vb", 0.75), ("bv", 0.25)])
-def test_STOP_4_of_telling_plans(subject: Distributes, samples: str, threshold: float) -> None:
-    plan = Plan(((MicroBatch(samples),),) * 3, threshold=threshold, patience=1)
-    assert_clause("STOP-4", subject, shared_by(plan, 2), 2)
-
-
 @settings(max_examples=10)
 @given(plans(stops=True), st.integers(2, 3))
+@example(Plan(((MicroBatch("vb"),),) * 3, threshold=0.75, patience=1), 2)
+@example(Plan(((MicroBatch("bv"),),) * 3, threshold=0.25, patience=1), 2)
 def test_STOP_4_every_rank(subject: Distributes, plan: Plan, ranks: int) -> None:
     assert_clause("STOP-4", subject, shared_by(plan, ranks), ranks)
 
 
-@pytest.mark.parametrize("plan", [LOW, replace(LOW, epochs=LOW.epochs * 2, interrupts=(3,))])
-def test_STOP_5_of_telling_plans(subject: Trains, plan: Plan) -> None:
-    assert_clause("STOP-5", subject, plan)
-
-
 @given(interrupted(plans(stops=True), at_ends=True))
+@example(LOW)
+@example(replace(LOW, epochs=LOW.epochs * 2, interrupts=(3,)))
 @settings(max_examples=25)
 def test_STOP_5_survives(subject: Trains, plan: Plan) -> None:
     assert_clause("STOP-5", subject, plan)

@@ -26,6 +26,7 @@ widths = st.sampled_from([*WIDTHS, (0.0, LARGEST), (1e308, LARGEST), (0.0, 1e-31
 
 
 @given(intervals, seeds)
+@example([0.1, 0.1 + 1e-12], 0)
 @example([LARGEST / 2, LARGEST], 0)
 @example([0.0, 5e-324], 0)
 def test_TAU_1_between(subject: Draws, interval: list[float], seed: int) -> None:
@@ -33,6 +34,7 @@ def test_TAU_1_between(subject: Draws, interval: list[float], seed: int) -> None
 
 
 @given(ends, seeds)
+@example(0.9, 0)  # seeded, so that (1 − u)·τ + u·τ ≠ τ shows again
 def test_TAU_2_equal_ends(subject: Draws, end: float, seed: int) -> None:
     assert_clause("TAU-2", subject, end, seed)
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
 from properties.plans import FALLING, VARIED, plans
+from spec.options import OPTIONS, Configures
 from spec.runs import MicroBatch, Plan, Trains
 from spec.update import UNTRAINABLE, Updates
 
@@ -38,15 +39,14 @@ def test_ACC_1_equivalence(subject: Trains, plan: Plan) -> None:
     assert_clause("ACC-1", subject, plan)
 
 
-@given(st.lists(st.integers(1, 6), min_size=2, max_size=4))
-def test_ACC_1_of_one_window(subject: Trains, sizes: list[int]) -> None:
-    assert_clause("ACC-1", subject, Plan((sized(*sizes),), accumulation=len(sizes)))
+unequal = st.lists(st.integers(1, 6), min_size=2, max_size=4)
+equal = st.builds(lambda size, count: [size] * count, st.integers(1, 6), st.integers(1, 4))
 
 
-@given(st.integers(1, 6), st.integers(1, 4))
-def test_ACC_1_of_equal_micro_batches(subject: Trains, size: int, count: int) -> None:
-    epoch = sized(*[size] * count)
-    assert_clause("ACC-1", subject, Plan((epoch,), accumulation=count, own_parameter=True))
+@given(unequal | equal, st.booleans())
+def test_ACC_1_of_one_window(subject: Trains, sizes: list[int], own: bool) -> None:
+    plan = Plan((sized(*sizes),), accumulation=len(sizes), own_parameter=own)
+    assert_clause("ACC-1", subject, plan)
 
 
 @given(plans())
@@ -85,13 +85,10 @@ def test_STEP_2_applied(subject: Trains, plan: Plan) -> None:
 @example(Plan((faulted("", "loss"), faulted("gradient", "")), max_nonfinite=2))
 @example(replace(VARIED, accumulation=2))
 @example(FALLING)
+@example(Plan((faulted("loss"),), max_nonfinite=2))
+@example(Plan((faulted("gradient"),), max_nonfinite=2))
 def test_STEP_3_faults(subject: Trains, plan: Plan) -> None:
     assert_clause("STEP-3", subject, plan)
-
-
-@pytest.mark.parametrize("fault", ["loss", "gradient"])
-def test_STEP_3_of_one_micro_batch(subject: Trains, fault: str) -> None:
-    assert_clause("STEP-3", subject, Plan((faulted(fault),), max_nonfinite=2))
 
 
 def test_STEP_4_no_wait(subject: Updates) -> None:
@@ -109,6 +106,21 @@ def test_STEP_5_trains(subject: Updates, case: str) -> None:
 @settings(max_examples=30)
 def test_STEP_7_watched(subject: Updates, losses: list[float]) -> None:
     assert_clause("STEP-7", subject, losses)
+
+
+@pytest.mark.parametrize("cadence", ["epoch", "validation"])
+def test_STEP_12_cadence(subject: Updates, cadence: str) -> None:
+    plan = replace(VARIED, accumulation=2, validation=(MicroBatch("vb"),), cadence=cadence)
+    assert_clause("STEP-12", subject, plan)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_STEP_11_configuration(subject: Configures, option: str) -> None:
+    assert_clause("STEP-11", subject, option)
+
+
+def test_STEP_13_batches(subject: Configures) -> None:
+    assert_clause("STEP-13", subject)
 
 
 # Few, since each is compiled.

@@ -11,15 +11,12 @@ class TorchRandom:
     """torch's global random state, as Hypothesis seeds and restores it around each example."""
 
     def seed(self, value: int) -> None:
-        """Seed the global generator."""
         torch.manual_seed(value)
 
     def getstate(self) -> Tensor:
-        """Return the global state."""
         return torch.get_rng_state()
 
     def setstate(self, state: Tensor) -> None:
-        """Put a global state back."""
         torch.set_rng_state(state)
 
 

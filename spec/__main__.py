@@ -34,7 +34,7 @@ def as_json(clause: Clause, evidence: Evidence) -> dict[str, Any]:
         "since": clause.since,
         "must_fail": clause.must_fail,
         "evidence": evidence.kinds,
-        "properties": evidence.all_properties,
+        "properties": sorted({name for kind in evidence.properties.values() for name in kind}),
         "met_by": evidence.met_by,
         "unmet": evidence.unmet,
     }

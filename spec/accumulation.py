@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from fractions import Fraction
+from typing import NamedTuple, TypeVar
 
 from .clause import clause, require
-from .runs import SLACK, Event, Plan, Trains, agree
+from .runs import SLACK, Epoch, Event, MicroBatch, Plan, Trains, agree
+
+Item = TypeVar("Item")
 
 
-def windows(sizes: Sequence[int], n: int) -> list[list[int]]:
-    """Return the indices of an epoch's micro-batches, window by window; ACC-2."""
-    return [list(range(first, min(first + n, len(sizes)))) for first in range(0, len(sizes), n)]
+def windows(micro_batches: Sequence[Item], n: int) -> list[Sequence[Item]]:
+    """Return the windows of an epoch; ACC-2."""
+    return [micro_batches[first : first + n] for first in range(0, len(micro_batches), n)]
 
 
 def updates_per_epoch(micro_batches: int, n: int) -> int:
@@ -21,19 +24,27 @@ def updates_per_epoch(micro_batches: int, n: int) -> int:
     return -(-micro_batches // n)
 
 
-def window_gradient(sizes: Sequence[int], gradients: Sequence[Fraction]) -> Fraction:
-    """Return ``Σ nᵢgᵢ / Σ nᵢ``, with ``nᵢ`` samples in micro-batch i; ACC-1."""
-    weighted = sum((n * g for n, g in zip(sizes, gradients, strict=True)), Fraction(0))
-    return weighted / sum(sizes)
+def sample_mean(sizes: Sequence[int], values: Sequence[Fraction]) -> Fraction:
+    """Return ``Σ nᵢxᵢ / Σ nᵢ``, with ``nᵢ`` samples in micro-batch i; ACC-1, VAL-1."""
+    return sum((n * x for n, x in zip(sizes, values, strict=True)), Fraction(0)) / sum(sizes)
+
+
+def measured_denominators(batches: Sequence[MicroBatch]) -> dict[str, float | Fraction]:
+    """Return the minimum and the mean of finite ``|Q|``; VAL-1, LOG-1.
+
+    The mean is that of the micro-batches' own, weighted by samples; without any ``|Q|`` it is NaN.
+    """
+    finite = [batch.denominators for batch in batches]
+    sizes = [len(batch.samples) for batch in batches]
+    weighted = (Fraction(n, len(Q) or 1) * sum(Q) for n, Q in zip(sizes, finite, strict=True))
+    return {
+        "denom_abs_min": min((Q for own in finite for Q in own), default=math.nan),
+        "denom_abs_mean": sum(weighted, Fraction(0)) / sum(sizes) if all(finite) else math.nan,
+    }
 
 
 def shortening(gradients: Sequence[Fraction], max_norm: float | None) -> Fraction:
-    """Return what a gradient of several parameters is multiplied by, to 2⁻⁹⁰; STEP-1.
-
-    Example:
-        >>> float(shortening([Fraction(3), Fraction(4)], 1.0))
-        0.2
-    """
+    """Return what a gradient of several parameters is multiplied by, to 2⁻⁹⁰; STEP-1."""
     square = sum((g * g for g in gradients), Fraction(0))
     if max_norm is None or square <= Fraction(max_norm) ** 2:
         return Fraction(1)
@@ -41,47 +52,34 @@ def shortening(gradients: Sequence[Fraction], max_norm: float | None) -> Fractio
     return Fraction(max_norm) / norm
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Which windows' updates were applied, and the window that ended in an error, if any."""
+def outcome(faults: Iterable[bool], max_nonfinite_steps: int) -> list[bool]:
+    """Return which windows' updates are applied, given which hold something not finite; STEP-3.
 
-    applied: tuple[bool, ...]
-    error_at: int | None
-
-
-def outcome(faults: Sequence[bool], max_nonfinite_steps: int) -> Outcome:
-    """Return what becomes of a run's windows, given which hold something not finite; STEP-3."""
+    The last is the one that raises an error, if so many in a row are skipped.
+    """
     applied: list[bool] = []
-    row = 0
-    for window, fault in enumerate(faults):
+    for fault in faults:
         applied.append(not fault)
-        row = row + 1 if fault else 0
-        if row >= max_nonfinite_steps:
-            return Outcome(tuple(applied), window)
-    return Outcome(tuple(applied), None)
+        if applied[-max_nonfinite_steps:] == [False] * max_nonfinite_steps:
+            break
+    return applied
 
 
-def all_groups(plan: Plan) -> list[tuple[int, list[int]]]:
-    """Return each window's epoch, and its micro-batches, counted over the run."""
-    groups: list[tuple[int, list[int]]] = []
-    for index, epoch in enumerate(plan.epochs):
-        done = groups[-1][1][-1] + 1 if groups else 0
-        sizes = [len(batch.samples) for batch in epoch]
-        groups += [(index, [done + i for i in w]) for w in windows(sizes, plan.accumulation)]
-    return groups
+class Window(NamedTuple):
+    """A window of a run: its epoch, its micro-batches, and whether its update is applied."""
+
+    epoch: int
+    batches: Epoch
+    applied: bool
 
 
-def plan_outcome(plan: Plan) -> Outcome:
-    """Return what becomes of a plan's windows; of a falling scale it knows nothing."""
-    faults = [any(plan.micro_batches[i].fault for i in group) for _, group in all_groups(plan)]
-    return outcome(faults, plan.max_nonfinite)
-
-
-def applied_groups(plan: Plan) -> list[tuple[int, list[int]]]:
-    """Return epoch and micro-batches of each window whose update is applied."""
-    return [
-        g for g, good in zip(all_groups(plan), plan_outcome(plan).applied, strict=False) if good
+def carried_out(plan: Plan) -> list[Window]:
+    """Return the windows of a run, up to an error; of a falling scale it knows nothing."""
+    whole = [
+        (i, w) for i, epoch in enumerate(plan.epochs) for w in windows(epoch, plan.accumulation)
     ]
+    applied = outcome((any(b.fault for b in batches) for _, batches in whole), plan.max_nonfinite)
+    return [Window(i, tuple(w), good) for (i, w), good in zip(whole, applied, strict=False)]
 
 
 def require_updates(
@@ -89,9 +87,11 @@ def require_updates(
 ) -> None:
     """Require parameters after each update: ``w`` by the one claim, ``v`` by the other."""
     values, momenta, rate = [Fraction(1), Fraction(0)], [Fraction(0)] * 2, Fraction(1, 8)
-    for event, (epoch, group) in zip(updates, applied_groups(plan), strict=True):
-        batches = [plan.micro_batches[i] for i in group]
-        gradient = window_gradient([len(b.samples) for b in batches], [b.slope for b in batches])
+    applied = [window for window in carried_out(plan) if window.applied]
+    right = len(updates) == len(applied)
+    require(right, "{}: {} updates, not {}", plan, len(updates), len(applied), claim=claims[0])
+    for event, (epoch, batches, _) in zip(updates, applied, strict=True):
+        gradient = sample_mean([len(b.samples) for b in batches], [b.slope for b in batches])
         gradients = [gradient * plan.weight(epoch) * owned for owned in (1, plan.own_parameter)]
         clip = shortening(gradients, plan.max_norm)
         momenta = [
@@ -104,20 +104,14 @@ def require_updates(
             require(right, "{}: {} is {}, not {}", plan, name, event, expected, claim=claim)
 
 
-@clause(
-    "ACC-1",
-    source="Ours: accumulation is a way to fit a batch into memory, and no other thing",
-    since="0.2.0",
-)
+@clause("ACC-1", source="Ours: accumulation fits a batch into memory, nothing else", since="0.2.0")
 def equivalence(subject: Trains, plan: Plan) -> None:
     """A window's gradient is ``Σ nᵢ∇Lᵢ / Σ nᵢ`` over its micro-batches, of ``nᵢ`` samples each.
 
     1. The parameters of the model get this gradient.
     2. The parameters of the loss get it, too.
     """
-    updates, count = subject.train(plan).of("update"), len(applied_groups(plan))
-    require(len(updates) == count, "{}: {} updates, not {}", plan, len(updates), count)
-    require_updates(plan, updates, claims=(1, 2))
+    require_updates(plan, subject.train(plan).of("update"), claims=(1, 2))
 
 
 @clause("ACC-2", source="Ours: what is dropped or carried over was paid for", since="0.2.0")
@@ -130,12 +124,9 @@ def whole_epochs(subject: Trains, plan: Plan) -> None:
     trace = subject.train(replace(plan, stale=True))
     kinds = [event.kind for event in trace.of("draw", "update")]
     expected: list[str] = []
-    for epoch in plan.epochs:
-        for window in windows([len(batch.samples) for batch in epoch], plan.accumulation):
-            expected += ["draw"] * len(window) + ["update"]
+    for window in carried_out(plan):
+        expected += ["draw"] * len(window.batches) + ["update"] * window.applied
     require(kinds == expected, "{}: {}, not {}", plan, kinds, expected)
-    count = sum(updates_per_epoch(len(epoch), plan.accumulation) for epoch in plan.epochs)
-    require(kinds.count("update") == count, "{}: not {} updates", plan, count)
     require_updates(plan, trace.of("update"), claims=(2, 2))
 
 
@@ -143,16 +134,14 @@ def whole_epochs(subject: Trains, plan: Plan) -> None:
 def own_losses(subject: Trains, plan: Plan) -> None:
     """A logged loss is the micro-batch's own: not divided by N, and not weighted by samples."""
     trace = subject.train(plan)
-    w, v = Fraction(1), Fraction(0)
-    batches, updates = plan.micro_batches, iter(trace.of("update"))
-    logs = trace.of("log")
-    require(len(logs) == len(batches), "{}: {} records", plan, len(logs))
-    closing = {group[-1] for _, group in applied_groups(plan)}
-    weights = [plan.weight(index) for index, epoch in enumerate(plan.epochs) for _ in epoch]
-    for index, (batch, event) in enumerate(zip(batches, logs, strict=True)):
-        expected = weights[index] * batch.slope * (w + v)
-        right = agree(event.values["loss"], expected)
-        require(right, "{}: loss {} of {}, not {}", plan, index, event, expected)
-        if index in closing:
+    logs, updates, parameters = trace.of("log"), iter(trace.of("update")), Fraction(1)
+    require(len(logs) == len(plan.micro_batches), "{}: {} records", plan, len(logs))
+    records = iter(logs)
+    for epoch, batches, applied in carried_out(plan):
+        for batch, event in zip(batches, records, strict=False):
+            expected = plan.weight(epoch) * batch.slope * parameters
+            right = agree(event.values["loss"], expected)
+            require(right, "{}: loss of {}, not {}", plan, event, expected)
+        if applied:
             values = next(updates).values
-            w, v = Fraction(values["w"]), Fraction(values["v"])
+            parameters = Fraction(values["w"]) + Fraction(values["v"])

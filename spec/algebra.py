@@ -21,50 +21,6 @@ Number: TypeAlias = Fraction | Bottom
 Element = TypeVar("Element")
 
 
-def add(x: Number, y: Number) -> Number:
-    """Return ``x + y``, and ⊥ if an operand is ⊥."""
-    if isinstance(x, Bottom) or isinstance(y, Bottom):
-        return BOTTOM
-    return x + y
-
-
-def neg(x: Number) -> Number:
-    """Return ``−x``, and ⊥ for ⊥."""
-    return BOTTOM if isinstance(x, Bottom) else -x
-
-
-def sub(x: Number, y: Number) -> Number:
-    """Return ``x − y``, which is ``x + (−y)``."""
-    return add(x, neg(y))
-
-
-def mul(x: Number, y: Number) -> Number:
-    """Return ``x · y``, and ⊥ if an operand is ⊥, so that ``0 · ⊥ = ⊥``."""
-    if isinstance(x, Bottom) or isinstance(y, Bottom):
-        return BOTTOM
-    return x * y
-
-
-def inv(x: Number) -> Number:
-    """Return ``x⁻¹``, and ⊥ for 0 and for ⊥."""
-    return BOTTOM if isinstance(x, Bottom) or not x else x**-1
-
-
-def div(x: Number, y: Number) -> Number:
-    """Return ``x / y``, which is ``x · y⁻¹``, so ⊥ if the divisor is 0."""
-    return mul(x, inv(y))
-
-
-def absolute(x: Number) -> Number:
-    """Return ``|x|``, and ⊥ for ⊥."""
-    return BOTTOM if isinstance(x, Bottom) else abs(x)
-
-
-def sign(x: Number) -> Number:
-    """Return −1, 0 or 1, and ⊥ for ⊥."""
-    return BOTTOM if isinstance(x, Bottom) else Fraction((x > 0) - (x < 0))
-
-
 class Meadow(Protocol[Element]):
     """A common meadow with a sign, over elements of any type.
 
@@ -111,7 +67,7 @@ class Meadow(Protocol[Element]):
 
 
 class Rationals(Meadow[Number]):
-    """ℚ ∪ {⊥}.
+    """ℚ ∪ {⊥}: an operation on ⊥ gives ⊥, so that ``0 · ⊥ = ⊥``, and 0 has the inverse ⊥.
 
     Example:
         >>> Q = Rationals()
@@ -123,9 +79,26 @@ class Rationals(Meadow[Number]):
     one = Fraction(1)
     bottom = BOTTOM
 
-    add = staticmethod(add)
-    neg = staticmethod(neg)
-    mul = staticmethod(mul)
-    inv = staticmethod(inv)
-    absolute = staticmethod(absolute)
-    sign = staticmethod(sign)
+    def add(self, x: Number, y: Number) -> Number:
+        """Return ``x + y``."""
+        return BOTTOM if isinstance(x, Bottom) or isinstance(y, Bottom) else x + y
+
+    def neg(self, x: Number) -> Number:
+        """Return ``−x``."""
+        return BOTTOM if isinstance(x, Bottom) else -x
+
+    def mul(self, x: Number, y: Number) -> Number:
+        """Return ``x · y``."""
+        return BOTTOM if isinstance(x, Bottom) or isinstance(y, Bottom) else x * y
+
+    def inv(self, x: Number) -> Number:
+        """Return ``x⁻¹``."""
+        return BOTTOM if isinstance(x, Bottom) or not x else x**-1
+
+    def absolute(self, x: Number) -> Number:
+        """Return ``|x|``."""
+        return BOTTOM if isinstance(x, Bottom) else abs(x)
+
+    def sign(self, x: Number) -> Number:
+        """Return −1, 0 or 1."""
+        return BOTTOM if isinstance(x, Bottom) else Fraction((x > 0) - (x < 0))

@@ -1,4 +1,4 @@
-"""The trainer as an automaton: what it does and reports, and when, without any tensors.
+"""STOP-3: the trainer as an automaton, what it does and reports, and when, without any tensors.
 
 It carries out the plans of :mod:`spec.runs` exactly. A trainer is held to its events (STOP-3),
 which follow STOP, ACC, STEP, VAL and LOG.
@@ -11,17 +11,18 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from random import Random
-from typing import Final
+from typing import Final, TypeAlias
 
-from .accumulation import shortening, window_gradient, windows
+from .accumulation import measured_denominators, sample_mean, shortening, windows
+from .clause import clause, require
 from .coverage import Counts, bottom_recall, epoch_coverage, monitored_coverage
-from .epochs import validation_mean, validation_minimum
-from .runs import Epoch, Event, MicroBatch, Plan, Record, Trace
+from .runs import Epoch, Event, MicroBatch, Plan, Record, Trace, Trains, require_same_run
 from .stopping import count_bad
 from .thresholds import midpoint, threshold
 
-SCALE: Final = Fraction(2**16)
 LARGEST_SCALE: Final = 2**12  # at which an ``overflow`` does not overflow
+DRAWN: Final = ("tau", "tau_train")
+Numbers: TypeAlias = dict[str, float | Fraction]
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class State:
     v: Fraction = Fraction(0)
     w_momentum: Fraction = Fraction(0)
     v_momentum: Fraction = Fraction(0)
-    scale: Fraction = SCALE
+    scale: Fraction = Fraction(2**16)
     epoch: int = 0
     micro_step: int = 0
     global_step: int = 0
@@ -51,8 +52,8 @@ class State:
 class Automaton:
     """The reference trainer, an epoch at a time."""
 
-    def __init__(self, plan: Plan, state: State | None = None) -> None:
-        self.plan, self.state = plan, state or State()
+    def __init__(self, plan: Plan) -> None:
+        self.plan, self.state = plan, State()
 
     @property
     def rate(self) -> Fraction:
@@ -72,20 +73,18 @@ class Automaton:
         if self.state.stopped:
             return
         if not self.state.thresholds:
-            self._set(order=self._shuffled(len(batches)))
+            order = list(range(len(batches)))
+            if self.plan.random:
+                self._generator().shuffle(order)
+            self._set(order=tuple(order))
         batches = tuple(batches[i] for i in self.state.order)
-        for window in self.windows(batches):
-            if window[0] < len(self.state.thresholds):
-                continue  # done before the state was saved
-            yield from self.window([batches[i] for i in window])
+        done = len(self.state.thresholds)  # before the state was saved, at the end of a window
+        for window in windows(batches[done:], self.plan.accumulation):
+            yield from self.window(window)
             if self.state.failed:
                 yield Event("error", {"global_step": Fraction(self.state.global_step)})
                 return
         yield from self.end_epoch(batches)
-
-    def windows(self, batches: Epoch) -> list[list[int]]:
-        """Return the windows of an epoch; ACC-2."""
-        return windows([len(b.samples) for b in batches], self.plan.accumulation)
 
     def end_epoch(self, batches: Epoch) -> Iterator[Event]:
         """Decide whether to stop, and validate: STOP-1, VAL-1."""
@@ -95,6 +94,7 @@ class Automaton:
         stopped = covered is not None and bad >= self.plan.patience
         epoch = self.state.epoch
         self._set(bad_epochs=bad, stopped=stopped, epoch=epoch + 1)
+        self.schedule("epoch")
         if self.plan.validation:
             yield self.validate()
         if stopped:
@@ -112,14 +112,19 @@ class Automaton:
         """Validate, with the weights of the latest epoch; VAL-1, CUR-1."""
         record = self.validation(max(self.state.epoch - 1, 0))
         self._set(val_history=(*self.state.val_history, record))
+        self.schedule("validation")
         return Event("validate", record)
+
+    def schedule(self, place: str) -> None:
+        """Step the scheduler, if this is its cadence; STEP-2, STEP-12."""
+        self._set(scheduled=self.state.scheduled + (self.plan.cadence == place))
 
     def _set(self, **changes: object) -> None:
         self.state = replace(self.state, **changes)  # type: ignore[arg-type]
 
     def window(self, batches: Sequence[MicroBatch]) -> Iterator[Event]:
         """Train on the micro-batches of one update: STEP-1, STEP-2, STEP-3."""
-        rows, slopes = list[dict[str, float | Fraction]](), list[Fraction]()
+        rows, slopes = list[Numbers](), list[Fraction]()
         for batch in batches:
             tau, factor = self.draw(), self.factor(self.state.epoch)
             slopes.append(batch.slope * factor)
@@ -134,19 +139,14 @@ class Automaton:
             yield Event("log", row | self.progress(rate))
         yield event
 
-    def progress(self, rate: Fraction) -> dict[str, float | Fraction]:
+    def progress(self, rate: Fraction) -> Numbers:
         """Return what a record says of its update, which was made at this rate; LOG-4."""
         state = self.state
         return {"global_step": state.global_step, "skipped": state.skipped, "lr": rate}
 
     def update(self, batches: Sequence[MicroBatch], slopes: Sequence[Fraction]) -> Event:
         """Apply the update of a window: ACC-1, STEP-1, STEP-2."""
-        shares = [
-            (size, slope)
-            for batch, slope in zip(batches, slopes, strict=True)
-            for size, _ in batch.shares(self.plan.ranks)
-        ]
-        gradient = self.gradient(*zip(*shares, strict=True))
+        gradient = self.gradient([len(batch.samples) for batch in batches], slopes)
         own, state = gradient * self.plan.own_parameter, self.state
         clip = shortening([gradient, own], self.plan.max_norm)
         w_momentum, v_momentum = (
@@ -155,12 +155,13 @@ class Automaton:
         )
         w, v = state.w - self.rate * w_momentum, state.v - self.rate * v_momentum
         self._set(w=w, v=v, w_momentum=w_momentum, v_momentum=v_momentum, skipped_in_row=0)
-        self._set(global_step=state.global_step + 1, scheduled=state.scheduled + 1)
+        self._set(global_step=state.global_step + 1)
+        self.schedule("update")
         return Event("update", {"w": w, "v": v, "global_step": Fraction(self.state.global_step)})
 
     def gradient(self, sizes: Sequence[int], slopes: Sequence[Fraction]) -> Fraction:
         """Return the gradient of a window; ACC-1."""
-        return window_gradient(sizes, slopes)
+        return sample_mean(sizes, slopes)
 
     def draw(self) -> float:
         """Draw τ as a function of seed, epoch and index alone; TAU-1, TAU-5, TAU-9."""
@@ -174,19 +175,12 @@ class Automaton:
 
     def factor(self, epoch: int) -> Fraction:
         """Return the factor on a loss: its weight, and with ``random`` a draw from a generator."""
-        weight = self.plan.weight(epoch)
-        if not self.plan.random:
-            return weight
-        self._set(random=self.state.random + 1)
-        return weight * (1 + Fraction(Random(self.state.random).getrandbits(8), 256))
+        drawn = self._generator().getrandbits(8) if self.plan.random else 0
+        return self.plan.weight(epoch) * (1 + Fraction(drawn, 256))
 
-    def _shuffled(self, count: int) -> tuple[int, ...]:
-        """Return the order of an epoch's micro-batches; with ``random`` a drawn one."""
-        order = list(range(count))
-        if self.plan.random:
-            self._set(random=self.state.random + 1)
-            Random(self.state.random).shuffle(order)
-        return tuple(order)
+    def _generator(self) -> Random:
+        self._set(random=self.state.random + 1)
+        return Random(self.state.random)
 
     def is_faulty(self, batches: Sequence[MicroBatch]) -> bool:
         """Tell whether a window's loss or gradient is not finite."""
@@ -204,9 +198,7 @@ class Automaton:
         self._set(skipped=skipped, skipped_in_row=row, failed=failed, scale=scale)
         return Event("skip", {"skipped": Fraction(skipped)})
 
-    def measure(
-        self, batch: MicroBatch, tau: float, factor: Fraction
-    ) -> dict[str, float | Fraction]:
+    def measure(self, batch: MicroBatch, tau: float, factor: Fraction) -> Numbers:
         """Return a micro-batch's record: ACC-3, COV-1 and STOP-6 of what it shows."""
         counts = batch.counts(tau)
         monitored, recall = monitored_coverage([counts]), bottom_recall([counts])
@@ -219,8 +211,7 @@ class Automaton:
             "coverage_finite": math.nan if monitored is None else monitored,
             "bottom_recall": math.nan if recall is None else recall,
             "bottom_frac": 1 - covered,
-            "denom_abs_min": min(batch.denominators),
-            "denom_abs_mean": sum(batch.denominators, Fraction(0)) / counts.samples,
+            **measured_denominators([batch]),
         }
 
     def trace(self, events: Sequence[Event]) -> Trace:
@@ -238,7 +229,7 @@ class Automaton:
             reductions=state.global_step + state.skipped if ranks > 1 else 0,
         )
 
-    def validation(self, epoch: int) -> dict[str, float | Fraction]:
+    def validation(self, epoch: int) -> Numbers:
         """Return a validation's record: VAL-1, TAU-8."""
         batches, before = self.plan.validation, self.state.random
         sizes = [len(batch.samples) for batch in batches]
@@ -246,12 +237,11 @@ class Automaton:
         measured = [self.measure(b, float(tau), self.factor(epoch)) for b in batches]
         self._set(random=before)
         means = {
-            name: validation_mean(sizes, [Fraction(m[name]) for m in measured])
-            for name in ("loss", "coverage", "bottom_frac", "denom_abs_mean")
+            name: sample_mean(sizes, [Fraction(m[name]) for m in measured])
+            for name in ("loss", "coverage", "bottom_frac")
         }
-        least = validation_minimum([Fraction(m["denom_abs_min"]) for m in measured])
-        record = means | {"denom_abs_min": least, "tau": tau}
-        place: dict[str, float | Fraction] = {"epoch": Fraction(epoch), "loss_tau": tau}
+        record = means | measured_denominators(batches) | {"tau": tau}
+        place: Numbers = {"epoch": Fraction(epoch), "loss_tau": tau}
         return place | {f"val_{name}": value for name, value in record.items()}
 
 
@@ -279,3 +269,17 @@ def run(plan: Plan, kind: type[Automaton] = Automaton) -> Trace:
         if automaton.state.micro_step in plan.interrupts and not automaton.state.failed:
             automaton = resumed()
     return automaton.trace(events)
+
+
+@clause("STOP-3", source="Ours: rules about stopping leave open what happens before", since="0.2.0")
+def like_the_automaton(subject: Trains, plan: Plan) -> None:
+    """A trainer is held to the reference automaton.
+
+    1. It stops after the same epoch.
+    2. Until then it does and reports the same, in the same order, with the same numbers; only the
+       thresholds that it draws are free.
+    """
+    found, expected = subject.train(plan), run(plan)
+    stops = [[event.values["epoch"] for event in trace.of("stop")] for trace in (found, expected)]
+    require(stops[0] == stops[1], "{}: stops after {}, not {}", plan, *stops)
+    require_same_run(found.events, expected.events, free=DRAWN, claim=2)

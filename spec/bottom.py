@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from .algebra import BOTTOM, Bottom, Number
-from .arrays import Array, identical
+from .arrays import Array, identical, same
 from .carriers import (
     ARITY,
     Bottoms,
@@ -21,9 +21,7 @@ from .carriers import (
     result,
 )
 from .clause import clause, refused, require
-from .formats import FORMATS, Format, nearest, round_to
-
-__all__ = ["BOTTOM", "FORMATS", "Bottom", "Bottoms", "Carrier", "Format", "Number", "round_to"]
+from .formats import FORMATS, nearest
 
 APPROXIMATE: Final = ("sqrt", "exp", "log", "power")
 """The operations that libraries round as they can, and in a vector otherwise than alone."""
@@ -117,8 +115,8 @@ def exactly_when(subject: Bottoms, operation: str, *operands: Carrier) -> None:
             require(flag, "{} of {} is {}, not ⊥", operation, row, value, claim=claim)
             continue
         require(not flag, "{} of {} is ⊥, not {}", operation, row, right, claim=4)
-        same = identical(value, theirs)
-        require(same, "{} of {} is {}, IEEE's {}", operation, row, value, theirs, claim=5)
+        right_bits = identical(value, theirs)
+        require(right_bits, "{} of {} is {}, IEEE's {}", operation, row, value, theirs, claim=5)
         slack = FORMATS[dtype].epsilon * Fraction(right) if operation == "sqrt" else 0
         near = math.isfinite(value) and abs(Fraction(value) - Fraction(right)) <= slack
         require(near, "{} of {} is {}, not {}", operation, row, value, right, claim=6)
@@ -157,12 +155,7 @@ def boundary(subject: Bottoms, x: Array, marked: tuple[bool, ...]) -> None:
 
 
 def _equal(x: Carrier, y: Carrier) -> bool:
-    same_kind = (x.payload.shape, x.payload.dtype) == (y.payload.shape, y.payload.dtype)
-    return (
-        same_kind
-        and x.bottom == y.bottom
-        and all(map(identical, x.payload.values, y.payload.values))
-    )
+    return x.bottom == y.bottom and same(x.payload, y.payload)
 
 
 @clause("BOT-5", source="Ours: one bad sample must not spoil its batch", since="0.2.0")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Protocol, TypeAlias, TypeVar
 
-from .algebra import BOTTOM, Bottom, Meadow, Number, absolute, add, div, inv, mul, neg, sign, sub
+from .algebra import BOTTOM, Bottom, Meadow, Number, Rationals
 from .arrays import Array
 from .formats import from_ieee, root_to, round_to
 
@@ -20,10 +20,7 @@ ARITY: Final = {
 }  # fmt: skip
 """The operations, and how many operands each has."""
 
-RATIONAL: Final[dict[str, Callable[..., Number]]] = {
-    "add": add, "sub": sub, "mul": mul, "div": div,
-    "neg": neg, "inv": inv, "absolute": absolute, "sign": sign,
-}  # fmt: skip
+RATIONAL: Final = ("add", "sub", "mul", "div", "neg", "inv", "absolute", "sign")
 """The operations whose exact results are rational."""
 
 
@@ -92,10 +89,7 @@ class Operates(Bottoms, Protocol):
     """A subject whose carriers have the language's operators."""
 
     def operate(self, operation: str, *operands: Operand) -> Carrier:
-        """Apply an operation by its operator; at least one operand is a carrier.
-
-        The operators are ``+ - * / **``, the unary ``-`` and ``abs``.
-        """
+        """Apply an operation by its operator; at least one operand is a carrier."""
 
 
 def _applies(operation: str) -> Callable[..., float]:
@@ -140,10 +134,9 @@ def spread(values: Sequence[Value], shape: tuple[int, ...], to: tuple[int, ...])
 
 
 def in_real_domain(operation: str, *arguments: Fraction) -> bool:
-    """Tell whether an operation has a real result at these arguments.
+    """Tell whether an operation has a real result at these arguments; BOT-3.2.
 
-    The logarithm of ``x ≤ 0``, the root of ``x < 0``, a negative power of 0 and a non-integer
-    power of a negative number have none; divisions are for the algebra to decide.
+    Divisions are for the algebra to decide.
     """
     x = arguments[0]
     if operation == "log":
@@ -161,7 +154,7 @@ def result(
 ) -> float | Bottom:
     """Return the result of an operation, given the host's own; BOT-3."""
     if operation in RATIONAL:
-        return round_to(dtype_name, RATIONAL[operation](*arguments))
+        return round_to(dtype_name, getattr(Rationals(), operation)(*arguments))
     known = [x for x in arguments if not isinstance(x, Bottom)]
     if len(known) < len(arguments) or not in_real_domain(operation, *known):
         return BOTTOM

@@ -1,15 +1,17 @@
-"""RES: a run that is resumed is the run that was never stopped."""
+"""RES and DDP: a run that is resumed, or shared by processes, is the run of one that is not."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from typing import Final, Protocol
 
-from .clause import clause, require
-from .runs import Kind, Plan, Trains
+from .clause import clause, refused, require
+from .runs import Kind, Plan, Trace, Trains, require_same_run
 
 UNREADABLE: Final = (
-    "truncated", "garbage", "foreign", "newer", "hostile", "of another model",
+    "truncated", "garbage", "foreign", "newer", "hostile", "missing", "of another model",
     "of another optimizer",
 )  # fmt: skip
 STATEFUL: Final = (
@@ -18,6 +20,15 @@ STATEFUL: Final = (
     "extra state of the loss", "object of the user",
 )  # fmt: skip
 WRAPPERS: Final = ("module.", "_orig_mod.")
+RESUMED: Final[tuple[tuple[int, tuple[Kind, ...], tuple[str, ...], tuple[str, ...]], ...]] = (
+    (1, ("update",), ("w", "v"), ("parameters",)),
+    (2, (), (), ("rate",)),
+    (3, ("draw",), (), ("thresholds",)),
+    (4, ("log", "skip", "validate"), (), ("val_history",)),
+    (4, ("update",), ("global_step",), ()),
+    (5, ("stop", "error"), (), ()),
+)
+"""A claim of RES-1, kinds of events, which of their values, or all, and what else is the same."""
 
 
 @dataclass(frozen=True)
@@ -72,33 +83,33 @@ class Resumes(Trains, Protocol):
         """
 
 
-@clause(
-    "RES-1",
-    source="Ours: a result that depends on when a machine was restarted cannot be repeated",
-    since="0.2.0",
-)
+@clause("RES-1", source="Ours: results that depend on restarts cannot be repeated", since="0.2.0")
 def exact_resume(subject: Trains, plan: Plan) -> None:
-    """A run that stops at any update, is saved, loaded in a new process and continued, is bitwise
-    the uninterrupted run.
+    """A run saved at any update and continued in a new process is bitwise the uninterrupted run.
 
     1. The parameters after each update are the same. Optimizer, scaler, shuffled order and random
-       states are thus restored.
+       states are thus restored, from the latest checkpoint of a folder.
     2. The learning rate is the same.
     3. The thresholds are the same.
     4. Records, skips and ``val_history`` are the same.
     5. The run stops, or ends in an error, at the same place.
     """
-    found, expected = subject.train(plan), subject.train(replace(plan, interrupts=()))
-    kinds: tuple[tuple[Kind, ...], ...]
-    kinds = ("update",), (), ("draw",), ("log", "skip", "validate"), ("stop", "error")
-    parts = ("parameters",), ("rate",), ("thresholds",), ("val_history",), ()
-    for claim, (events, fields) in enumerate(zip(kinds, parts, strict=True), 1):
+    # TAU-7 says of which epoch the thresholds are left: the last ones are of the latest.
+    least = min(map(len, plan.epochs))
+    found, expected = (
+        replace(trace, thresholds=trace.thresholds[-least:])
+        for trace in (subject.train(plan), subject.train(replace(plan, interrupts=())))
+    )
+    for claim, kinds, names, left in RESUMED:
         ours, theirs = (
-            [*map(repr, trace.of(*events)), *(repr(getattr(trace, name)) for name in fields)]
+            [repr({name: e.values[name] for name in names or e.values}) for e in trace.of(*kinds)]
+            + [repr(getattr(trace, name)) for name in left]
             for trace in (found, expected)
         )
-        complaint = "{}: {} differ: {}, not {}"
-        require(ours == theirs, complaint, plan, events + fields, ours, theirs, claim=claim)
+        about = ", ".join((*kinds, *names, *left))
+        for one, other in zip_longest(ours, theirs, fillvalue="nothing"):
+            complaint = "{}: a difference in {}: {}, not {}"
+            require(one == other, complaint, plan, about, one, other, claim=claim)
 
 
 @clause("RES-2", source="Ours: a job is killed when it saves, as at any time", since="0.2.0")
@@ -124,18 +135,18 @@ def safe(subject: Resumes, what: str) -> None:
     """A checkpoint is data.
 
     1. Loading runs no code from the file.
-    2. A damaged, foreign or newer file, or one of another model or optimizer, raises an error; any
-       other is loaded.
+    2. A damaged, foreign, newer or missing file, or one of another model or optimizer, raises an
+       error; any other is loaded. A folder without a checkpoint is a missing file.
     3. A load that raises changes nothing, the optimizer included.
     4. Keys carry no prefix of a wrapper.
     """
     loaded = subject.load(what)
-    require(not loaded.ran_code, "loading a {} file ran its code", what)
+    require(not loaded.ran_code, "loading a file ({}) ran its code", what)
     if what == "good":
         require(loaded == Loaded("", True, False), "loading a good file: {}", loaded, claim=2)
     else:
-        require(loaded.error != "", "a {} file was loaded", what, claim=2)
-        require(not loaded.changed, "loading a {} file changed the trainer", what, claim=3)
+        require(loaded.error != "", "a file ({}) was loaded", what, claim=2)
+        require(not loaded.changed, "loading a file ({}) changed the trainer", what, claim=3)
     for wrapper in WRAPPERS:
         keys = subject.checkpoint_keys(wrapper)
         clean = bool(keys) and not any(key.startswith(wrapper) for key in keys)
@@ -169,3 +180,51 @@ def complete(subject: Resumes, what: str) -> None:
     """
     claim = 1 if "parameter" in what else 3 if what == "object of the user" else 2
     require(subject.survives(what), "a {} was not restored", what, claim=claim)
+
+
+class Distributes(Trains, Protocol):
+    """A subject that trains on several ranks."""
+
+    def train_ranks(self, plan: Plan) -> Sequence[Trace]:
+        """Carry out a plan on its ranks, and return the trace of each.
+
+        Only what a rank's own hook is called with is in its trace as reported. The loader of each
+        rank has a ``set_epoch``, and each rank is asked to write checkpoints into a folder of its
+        own.
+        """
+
+    def train_unequal(self, ranks: int) -> None:
+        """Train on loaders of unequal length; ValueError or RuntimeError before the epoch."""
+
+
+@clause("DDP-1", source="Ours: a cluster is a way to be done sooner, nothing else", since="0.2.0")
+def as_one(subject: Distributes, plan: Plan, ranks: int) -> None:
+    """With a fixed global batch, any number of ranks train as one.
+
+    1. Updates, records and stop are those of one rank.
+    2. Every rank has the same updates and thresholds.
+    3. Only rank 0 calls the hook and writes checkpoints.
+    4. Gradients are reduced once per window.
+    5. Each rank's loader is given the number of each epoch by ``set_epoch``.
+    6. Ranks with unequal numbers of micro-batches raise ValueError before the epoch.
+    """
+    first, *others = subject.train_ranks(replace(plan, ranks=ranks))
+    require_same_run(first.events, subject.train(plan).events)
+    for rank, other in enumerate(others, 1):
+        found, expected = repr(other.of("draw", "update")), repr(first.of("draw", "update"))
+        require(found == expected, "rank {}: {}, not {}", rank, found, expected, claim=2)
+        same = (other.parameters, other.thresholds) == (first.parameters, first.thresholds)
+        require(same, "rank {} left {}, rank 0 {}", rank, other, first, claim=2)
+        reported = other.of("log", "validate", "skip")
+        require(not reported, "rank {} reported {}", rank, reported, claim=3)
+        require(other.written == 0, "rank {} wrote {} files", rank, other.written, claim=3)
+    windows = len(first.of("update", "skip"))
+    for rank, trace in enumerate((first, *others)):
+        parts = rank, trace.reductions, windows
+        right = trace.reductions == windows
+        require(right, "rank {}: {} reductions, {} windows", *parts, claim=4)
+        told, epochs = trace.epochs_set, first.epochs_set
+        right = told == epochs == tuple(range(len(epochs))) and len(epochs) > 0
+        require(right, "{}: rank {} was given the epochs {}", plan, rank, told, claim=5)
+    unequal = refused(ValueError, lambda: subject.train_unequal(ranks), claim=6)
+    require(unequal, "unequal loaders trained", claim=6)

@@ -17,7 +17,6 @@ from .expressions import readable
 
 Predicate = TypeVar("Predicate", bound=Callable[..., None])
 
-
 ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")
 ITEM: Final = re.compile(r"^(\d+)\. ", re.MULTILINE)
 

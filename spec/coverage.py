@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from operator import mul
 from typing import Final, Protocol, TypeAlias
 
 from .algebra import Bottom
@@ -16,19 +17,9 @@ from .quotients import decode
 FORMS: Final = ("value", "pair", "carrier", "tuple")
 
 
-def value_is_bottom(value: float, flag: bool = False) -> bool:
-    """Tell whether a decoded value, with the flag of an explicit mask, is ⊥; COV-1."""
-    return flag or not math.isfinite(value)
-
-
-def tuple_is_bottom(P: float, Q: float, tau: float, dtype_name: str = "float64") -> bool:
+def tuple_is_bottom(P: float, Q: float, tau: float, dtype_name: str) -> bool:
     """Tell whether strict decode of a tuple at a threshold, in the raw gauge, is ⊥; COV-1."""
     return isinstance(decode(P, Q, tau, tau, "raw", dtype_name).value, Bottom)
-
-
-def is_covered(bottoms: Iterable[bool]) -> bool:
-    """Tell whether a sample with these flags of its outputs is covered; COV-2."""
-    return not any(bottoms)
 
 
 @dataclass(frozen=True)
@@ -43,7 +34,7 @@ class Counts:
 
 def count(bottoms: Sequence[Sequence[bool]], finite: Sequence[Sequence[bool]]) -> Counts:
     """Return the counts of a micro-batch, given flags by sample and output; COV-2, STOP-6."""
-    samples = [(is_covered(b), all(f)) for b, f in zip(bottoms, finite, strict=True)]
+    samples = [(not any(b), all(f)) for b, f in zip(bottoms, finite, strict=True)]
     return Counts(
         samples=len(samples),
         covered=sum(covered for covered, _ in samples),
@@ -52,25 +43,22 @@ def count(bottoms: Sequence[Sequence[bool]], finite: Sequence[Sequence[bool]]) -
     )
 
 
-def epoch_coverage(epoch: Iterable[Counts]) -> Fraction:
+def epoch_coverage(epoch: Sequence[Counts]) -> Fraction:
     """Return covered samples over samples; ValueError without any; COV-3, COV-4."""
-    epoch = list(epoch)
     samples = sum(counts.samples for counts in epoch)
     if samples == 0:
         raise ValueError("an epoch without samples has no coverage")
     return Fraction(sum(counts.covered for counts in epoch), samples)
 
 
-def monitored_coverage(epoch: Iterable[Counts]) -> Fraction | None:
+def monitored_coverage(epoch: Sequence[Counts]) -> Fraction | None:
     """Return covered samples over samples, of those with finite targets; STOP-6."""
-    epoch = list(epoch)
     finite = sum(counts.finite for counts in epoch)
     return Fraction(sum(counts.covered_finite for counts in epoch), finite) if finite else None
 
 
-def bottom_recall(epoch: Iterable[Counts]) -> Fraction | None:
+def bottom_recall(epoch: Sequence[Counts]) -> Fraction | None:
     """Return ⊥ samples over samples, of those with a singular target; STOP-6."""
-    epoch = list(epoch)
     singular = sum(counts.samples - counts.finite for counts in epoch)
     covered = sum(counts.covered - counts.covered_finite for counts in epoch)
     return Fraction(singular - covered, singular) if singular else None
@@ -100,7 +88,8 @@ class Predicted:
         pairs = zip(self.first.values, self.second.values, strict=True)
         if self.form == "tuple":
             return [tuple_is_bottom(P, Q, tau, self.first.dtype) for P, Q in pairs]
-        return [value_is_bottom(x, self.form != "value" and flag != 0) for x, flag in pairs]
+        masked = self.form != "value"
+        return [not math.isfinite(x) or (masked and flag != 0) for x, flag in pairs]
 
     def counts(self, tau: float) -> Counts:
         """Return its counts."""
@@ -113,7 +102,7 @@ Timed: TypeAlias = tuple[Predicted, float]
 """A micro-batch and its threshold."""
 
 
-def counts_of(epoch: Iterable[Timed]) -> list[Counts]:
+def counts_of(epoch: Sequence[Timed]) -> list[Counts]:
     """Return the counts of each micro-batch at its own threshold."""
     return [batch.counts(tau) for batch, tau in epoch]
 
@@ -153,13 +142,6 @@ class Monitors(Covers, Protocol):
         """
 
 
-def close(found: float, expected: Fraction | None) -> bool:
-    """Tell whether a ratio is right in single precision; None is NaN."""
-    if expected is None or math.isnan(found):
-        return expected is None and math.isnan(found)
-    return abs(Fraction(found) - expected) <= Fraction(1, 10**6)
-
-
 @clause(
     "COV-1",
     source="Guide: NaN is ⊥; Ours: ±∞ is no number either, a mask says what a payload cannot, and "
@@ -185,10 +167,13 @@ def by_sample(subject: Covers, batch: Predicted, tau: float) -> None:
     2. The coverage of a micro-batch is covered samples over samples, within 10⁻⁶.
     3. A mask of another shape than its values raises ValueError.
     """
-    found, counts = subject.batch_coverage(batch, tau), batch.counts(tau)
+    found, samples = subject.batch_coverage(batch, tau), batch.first.shape[0]
+    # Of what the subject takes for ⊥: COV-1 speaks of that.
+    bottoms = by_samples(subject.bottom_mask(batch, tau), samples)
     outputs = math.prod(batch.first.shape[1:])
-    claim, expected = 1 if outputs > 1 else 2, epoch_coverage([counts])
-    right = close(found, expected)
+    claim, expected = 1 if outputs > 1 else 2, epoch_coverage([count(bottoms, bottoms)])
+    # In single precision.
+    right = math.isfinite(found) and abs(Fraction(found) - expected) <= Fraction(1, 10**6)
     require(right, "{} at {}: {}, not {}", batch, tau, found, expected, claim=claim)
     flags = Array((0.0,) * len(batch.first.values), (*batch.first.shape, 1))
     wrong = Predicted("pair", batch.first, flags, batch.targets)
@@ -209,9 +194,17 @@ def pooled(subject: Covers, epoch: Sequence[Timed]) -> None:
     """
     _, tau = epoch[0]
     for claim, timed in ((1, [(batch, tau) for batch, _ in epoch]), (2, epoch)):
-        expected = epoch_coverage(counts_of(timed))
+        sizes = [batch.first.shape[0] for batch, _ in timed]
+        shares = [_share(subject, *one) for one in timed]
+        expected = sum(map(mul, sizes, shares), Fraction(0)) / sum(sizes)
         found = subject.epoch_coverage(timed).coverage
         require(found == float(expected), "{}: {}, not {}", timed, found, expected, claim=claim)
+
+
+def _share(subject: Covers, batch: Predicted, tau: float) -> Fraction:
+    """Return the subject's own coverage of a micro-batch, which COV-1 and COV-2 judge, exactly."""
+    found = Fraction(subject.batch_coverage(batch, tau))
+    return found.limit_denominator(max(len(batch.first.values), 1))
 
 
 @clause("COV-4", source="Ours: nothing was covered where there was nothing", since="0.2.0")
@@ -226,15 +219,10 @@ def in_range(subject: Covers, epoch: Sequence[Timed]) -> None:
     found += [subject.batch_coverage(batch, tau) for batch, tau in epoch]
     require(all(0 <= value <= 1 for value in found), "{}: {}", epoch, found)
     raises = refused(ValueError, lambda: subject.epoch_coverage([]), claim=2)
-    require(raises, "no samples: covered", claim=2)
-    none = Array((), (0, *epoch[0][0].first.shape[1:]))
-    empty = Predicted("value", none, none, none)
+    require(raises, "an epoch without samples raised nothing", claim=2)
+    empty = Predicted("value", *[Array((), (0, *epoch[0][0].first.shape[1:]))] * 3)
     raises = refused(ValueError, lambda: subject.batch_coverage(empty, 0.5), claim=3)
-    require(raises, "empty: covered", claim=3)
-
-
-LOW: Final = (0.0, None, None, 0.0)
-"""Coverages of which the second bad epoch is the fourth."""
+    require(raises, "a micro-batch without samples raised nothing", claim=3)
 
 
 @clause(
@@ -253,14 +241,15 @@ def monitored(subject: Monitors, epoch: Sequence[Timed]) -> None:
        where an epoch has none.
     """
     counts, found = counts_of(epoch), subject.epoch_coverage(epoch)
+    ordinary = [(replace(b, targets=b.targets.full(1.0, b.targets)), tau) for b, tau in epoch]
     for claim, name, expected in (
-        (3, "coverage", epoch_coverage(counts)),
+        (3, "coverage", subject.epoch_coverage(ordinary).coverage),  # COV-3 says how large it is
         (1, "finite", monitored_coverage(counts)),
         (4, "recall", bottom_recall(counts)),
     ):
         value = getattr(found, name)
-        right = value != value if expected is None else value == float(expected)
-        require(right, "{} of {}: {}, not {}", name, epoch, value, expected, claim=claim)
-    counters = subject.watch(LOW, 0.5, 2)
-    stopped = [(1, False)] * 3 + [(2, True)]
-    require(counters == stopped, "{}: {}, not {}", LOW, counters, stopped, claim=2)
+        same = value != value if expected is None else value == float(expected)
+        require(same, "{} of {}: {}, not {}", name, epoch, value, expected, claim=claim)
+    low = (0.0, None, None, 0.0)
+    counters, right = subject.watch(low, 0.5, 2), [(1, False)] * 3 + [(2, True)]
+    require(counters == right, "{}: {}, not {}", low, counters, right, claim=2)

@@ -39,9 +39,9 @@ LEAST, MOST = Fraction(1, 8), Fraction(8)
 def _term(
     operation: str, at: int, arriving: float, value: Number, row: tuple[Number, ...]
 ) -> Fraction | None:
-    """Return what an element adds to a gradient: 0 at ⊥; None where no claim says what."""
+    """Return what an element adds to a gradient; None where no claim says what."""
     if isinstance(value, Bottom):
-        return Fraction(0)
+        return None
     incoming, *known = [Fraction(x) for x in (arriving, value, *row) if not isinstance(x, Bottom)]
     unreal = operation == "power" and at == 1 and known[1] < 0
     if unreal or not all(LEAST <= abs(x) <= MOST for x in (incoming, *known)):
@@ -52,14 +52,15 @@ def _term(
 def _terms(
     operation: str, at: int, incoming: Array, found: Carrier, operands: list[Carrier]
 ) -> list[list[Fraction | None]]:
-    """Return, for each element of an operand, the terms of its gradient."""
+    """Return, for each element of an operand, the terms of its gradient; 0 at ⊥ in a sum."""
     like, shape = operands[at].payload, incoming.shape
+    lost = Fraction(0) if like.shape != shape else None  # of which BOT-5 speaks
     terms: list[list[Fraction | None]] = [[] for _ in like.values]
     places = spread(range(len(terms)), like.shape, shape)
     rows = zip(*(x.numbers(shape) for x in operands), strict=True)
-    elements = zip(places, incoming.values, found.numbers(shape), rows, strict=True)
-    for place, arriving, value, row in elements:
-        terms[place].append(_term(operation, at, arriving, value, row))
+    elements = zip(places, incoming.values, found.numbers(shape), rows, found.bottom, strict=True)
+    for place, arriving, value, row, flag in elements:
+        terms[place].append(lost if flag else _term(operation, at, arriving, value, row))
     return terms
 
 
@@ -82,7 +83,7 @@ def derivatives(subject: Bottoms, operation: str, incoming: Array, *operands: Op
         like, terms = carriers[at].payload, _terms(operation, at, incoming, found, carriers)
         kept = (gradient.shape, gradient.dtype) == (like.shape, like.dtype)
         require(kept, "the gradient of {} is {}", like, gradient, claim=4)
-        claim = 3 if len(tracked) < len(operands) else 2 if like.shape != incoming.shape else 1
+        claim = 2 if like.shape != incoming.shape else 3 if len(tracked) < len(operands) else 1
         for x, value, reaching in zip(like.values, gradient.values, terms, strict=True):
             known = [term for term in reaching if term is not None]
             slack = (FEW + len(known)) * FORMATS[like.dtype].epsilon * sum(map(abs, known))

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final, Protocol
 
-from .accumulation import updates_per_epoch
+from .accumulation import measured_denominators, sample_mean, updates_per_epoch
 from .clause import clause, refused, require
 from .coverage import epoch_coverage
 from .lifting import lift
-from .runs import MEASURED, SLACK, Plan, Trains, agree
-from .thresholds import CHANCE, critical_distance, distance_from_uniform, midpoint
+from .runs import MEASURED, SLACK, MicroBatch, Plan, Trains, agree
+from .thresholds import midpoint, require_uniform
 
 OFFERED: Final = ("loss_weights", "epoch", "global_step", "tau", "inputs", "targets")
-
-
-def validation_mean(sizes: Sequence[int], values: Sequence[Fraction]) -> Fraction:
-    """Return ``Σ nᵢvᵢ / Σ nᵢ``, with ``nᵢ`` samples in micro-batch i; VAL-1."""
-    return sum((n * v for n, v in zip(sizes, values, strict=True)), Fraction(0)) / sum(sizes)
-
-
-def validation_minimum(values: Sequence[Fraction]) -> Fraction:
-    """Return the true minimum of all micro-batches; VAL-1."""
-    return min(values)
 
 
 @dataclass(frozen=True)
@@ -52,25 +42,28 @@ class Feeds(Trains, Protocol):
 
         Of what arrives, tensors are given as lists. The plan's weights are a curriculum that calls
         its one weight ``fit``; without weights no curriculum is configured.
+        The first weight is also configured as fixed, and if it is the only one, by itself.
         """
 
 
 @clause("LIFT-10", source="Guide: lift to (Y_n, Y_d) inside the trainer", since="0.4.0")
 def trainer_lifts(subject: Feeds, plan: Plan) -> None:
-    """The trainer lifts targets: a loss is given the lift of what the loader yields, and nothing
-    else.
-    """
-    for call, targets in _expected(plan, subject.loss_arguments((), plan)):
-        expected = tuple(list(part) for part in zip(*map(lift, targets), strict=True))
+    """The trainer lifts targets: a loss is given only the lift of what the loader yields."""
+    for call, _, _, batch in _placed(plan, subject.loss_arguments((), plan)):
+        expected = tuple(list(part) for part in zip(*map(lift, batch.targets), strict=True))
         found = tuple(map(list, call.lifted))
-        require(found == expected, "targets {} were lifted to {}", targets, found)
+        require(found == expected, "targets {} were lifted to {}", batch.targets, found)
 
 
-def _expected(plan: Plan, calls: Sequence[Call]) -> list[tuple[Call, list[float]]]:
-    """Return the calls with the targets of their micro-batches, in order."""
-    order = [batch for epoch in plan.epochs for batch in (*epoch, *plan.validation)]
+def _placed(plan: Plan, calls: Sequence[Call]) -> list[tuple[Call, int, int, MicroBatch]]:
+    """Return calls with the epoch, the updates applied so far and the micro-batch of each."""
+    order, steps = list[tuple[int, int, MicroBatch]](), 0
+    for epoch, batches in enumerate(plan.epochs):
+        order += [(epoch, steps + i // plan.accumulation, b) for i, b in enumerate(batches)]
+        steps += updates_per_epoch(len(batches), plan.accumulation)
+        order += [(epoch, steps, batch) for batch in plan.validation]
     require(len(calls) == len(order), "{}: {} calls, not {}", plan, len(calls), len(order))
-    return list(zip(calls, [batch.targets for batch in order], strict=True))
+    return [(call, *place) for call, place in zip(calls, order, strict=True)]
 
 
 @clause("TAU-7", source="Guide: trainer.last_thresholds", since="0.2.0")
@@ -91,8 +84,7 @@ def last_thresholds(subject: Trains, plan: Plan) -> None:
         right = agree(event.values["coverage"], covered)
         require(right, "{}: coverage of {}, not {}", plan, event, covered, claim=2)
     last = drawn[-len(plan.epochs[-1]) :]
-    right = list(trace.thresholds) == last
-    require(right, "{}: {}, not {}", plan, trace.thresholds, last, claim=3)
+    require(list(trace.thresholds) == last, "{}: {}, not {}", plan, trace.thresholds, last, claim=3)
 
 
 @clause("TAU-8", source="Guide: validation", since="0.2.0")
@@ -115,14 +107,11 @@ def fixed_threshold(subject: Trains, plan: Plan) -> None:
 
 def close(found: float | Fraction, expected: Fraction) -> bool:
     """Tell whether a number is another, but for rounding once in double precision."""
-    if not math.isfinite(found):
-        return False
-    return abs(Fraction(found) - expected) <= expected / 2**52 + Fraction(1, 2**1074)
+    slack = expected / 2**52 + Fraction(1, 2**1074)
+    return math.isfinite(found) and abs(Fraction(found) - expected) <= slack
 
 
-@clause(
-    "TAU-9", source="Ours: a schedule that repeats is one that a model can lean on", since="0.4.0"
-)
+@clause("TAU-9", source="Ours: a schedule that repeats is one a model can lean on", since="0.4.0")
 def run_of_thresholds(subject: Trains, plan: Plan) -> None:
     """The trainer's thresholds are draws.
 
@@ -132,9 +121,7 @@ def run_of_thresholds(subject: Trains, plan: Plan) -> None:
     4. Drawing them leaves the global random state untouched.
     """
     drawn = [float(event.values["tau"]) for event in subject.train(plan).of("draw")]
-    distance = distance_from_uniform(drawn, plan.tau_min, plan.tau_max)
-    bound = critical_distance(len(drawn), CHANCE)
-    require(distance <= bound, "{} draws: distance {} > {}", len(drawn), float(distance), bound)
+    require_uniform(drawn, plan.tau_min, plan.tau_max)
     size = len(plan.epochs[0])
     epochs = {tuple(drawn[i : i + size]) for i in range(0, len(drawn), size)}
     require(len(epochs) == len(plan.epochs), "thresholds of epochs repeat: {}", epochs, claim=2)
@@ -154,24 +141,21 @@ def validates(subject: Trains, plan: Plan) -> None:
 
     1. It runs once an epoch, with the parameters that the epoch left.
     2. What is reported are means weighted by samples.
-    3. A minimum is the true minimum of all micro-batches.
+    3. A minimum is the true minimum of all micro-batches, also if that of one of them is NaN.
     """
     trace, sizes = subject.train(plan), [len(batch.samples) for batch in plan.validation]
     found = trace.of("validate")
     epochs = [event.values["epoch"] for event in found]
     require(epochs == list(range(len(plan.epochs))), "{}: validated in {}", plan, epochs)
     tau = float(midpoint(plan.tau_min, plan.tau_max))
-    counts = [batch.counts(tau) for batch in plan.validation]
-    covered = validation_mean(sizes, [Fraction(c.covered, c.samples) for c in counts])
-    denominators = [Q for batch in plan.validation for Q in batch.denominators]
-    mean = sum(denominators, Fraction(0)) / len(denominators)
-    least = validation_minimum(denominators)
+    covered = epoch_coverage([batch.counts(tau) for batch in plan.validation])
+    denominators = measured_denominators(plan.validation)
     for event in found:
         for name, expected, claim in (
             ("coverage", covered, 2),
             ("bottom_frac", 1 - covered, 2),
-            ("denom_abs_mean", mean, 2),
-            ("denom_abs_min", least, 3),
+            ("denom_abs_mean", denominators["denom_abs_mean"], 2),
+            ("denom_abs_min", denominators["denom_abs_min"], 3),
         ):
             right = agree(event.values[f"val_{name}"], expected, MEASURED.get(name, SLACK))
             require(right, "{}: {} of {}, not {}", plan, name, event, expected, claim=claim)
@@ -182,7 +166,7 @@ def validates(subject: Trains, plan: Plan) -> None:
             return  # ACC-2 speaks of that
         w, v = (Fraction(updates[done - 1].values[name]) for name in "wv")
         losses = [batch.slope * plan.weight(epoch) * (w + v) for batch in plan.validation]
-        right = agree(event.values["val_loss"], validation_mean(sizes, losses))
+        right = agree(event.values["val_loss"], sample_mean(sizes, losses))
         claim = 2 if len(set(sizes)) > 1 else 1
         require(right, "{}: val_loss of {}", plan, event, claim=claim)
 
@@ -212,56 +196,38 @@ def arguments(subject: Feeds, accepts: Sequence[str], plan: Plan) -> None:
 
     1. ``epoch``, ``global_step``, ``tau``, ``inputs``, ``targets`` and, where they are configured,
        ``loss_weights`` reach exactly those losses that accept them.
-    2. ``loss_curriculum`` gives each epoch's ``loss_weights``; a validation has those of the epoch
-       just trained.
+    2. ``loss_curriculum`` gives each epoch's ``loss_weights``, and counts before fixed ones; a
+       validation has those of the epoch just trained.
     3. ``epoch``, and ``global_step`` with the updates applied so far, are those of the call.
     4. ``tau`` is the micro-batch's threshold, in a validation the midpoint.
     5. ``inputs`` and ``targets`` are what the loader gave.
     6. Weights that the loss does not accept raise ValueError.
+    7. Without a curriculum the fixed ``loss_weights`` hold in every epoch.
     """
-    call: Callable[[], object] = lambda: subject.loss_arguments(accepts, plan)  # noqa: E731
     if plan.weights and "loss_weights" not in accepts:
-        raised = refused(ValueError, call, claim=6)
+        raised = refused(ValueError, lambda: subject.loss_arguments(accepts, plan), claim=6)
         require(raised, "weights {} were ignored", plan.weights, claim=6)
         return
-    found, index = subject.loss_arguments(accepts, plan), 0
-    order = [(e, b) for e, epoch in enumerate(plan.epochs) for b in (*epoch, *plan.validation)]
-    require(len(found) == len(order), "{}: {} calls, not {}", plan, len(found), len(order))
-    for call_, (epoch, batch) in zip(found, order, strict=True):
-        given = call_.given
+    for call, epoch, step, batch in _placed(plan, subject.loss_arguments(accepts, plan)):
+        given = call.given
         wanted = set(accepts) - (set() if plan.weights else {"loss_weights"})
         require(set(given) == wanted, "{} reached a loss that accepts {}", given, accepts)
         known = {
-            "loss_weights": ({"fit": float(plan.weight(epoch))}, 2),
+            "loss_weights": (
+                {"fit": float(plan.weight(epoch))},
+                7 if len(plan.weights) == 1 else 2,
+            ),
             "epoch": (epoch, 3),
-            "global_step": (_steps_before(plan, index), 3),
+            "global_step": (step, 3),
             "inputs": (batch.inputs, 5),
             "targets": (batch.targets, 5),
         }
         for name, (value, claim) in known.items():
-            right = name not in given or repr(given[name]) == repr(value)
-            complaint = "epoch {}, validation {}: {} is {}, not {}"
-            parts = epoch, call_.validation, name, given.get(name), value
-            require(right, complaint, *parts, claim=claim)
-        _require_tau(plan, call_)
-        index += not call_.validation
-
-
-def _steps_before(plan: Plan, index: int) -> int:
-    """Return the updates applied before a micro-batch, of a plan without faults; CUR-1."""
-    steps = 0
-    for epoch in plan.epochs:
-        if index < len(epoch):
-            return steps + index // plan.accumulation
-        index -= len(epoch)
-        steps += updates_per_epoch(len(epoch), plan.accumulation)
-    return steps
-
-
-def _require_tau(plan: Plan, call: Call) -> None:
-    tau = call.given.get("tau", plan.tau_min)
-    if call.validation and "tau" in call.given:
-        right = isinstance(tau, float) and close(tau, midpoint(plan.tau_min, plan.tau_max))
-    else:
-        right = isinstance(tau, float) and plan.tau_min <= tau <= plan.tau_max
-    require(right, "validation {}: τ arrived as {}", call.validation, tau, claim=4)
+            parts = epoch, call.validation, name, given.get(name, value), value
+            right = repr(parts[3]) == repr(value)
+            require(right, "epoch {}, validation {}: {} is {}, not {}", *parts, claim=claim)
+        tau = given.get("tau")
+        drawn = isinstance(tau, float) and plan.tau_min <= tau <= plan.tau_max
+        fixed = isinstance(tau, float) and close(tau, midpoint(plan.tau_min, plan.tau_max))
+        right = "tau" not in given or (fixed if call.validation else drawn)
+        require(right, "validation {}: τ arrived as {}", call.validation, tau, claim=4)

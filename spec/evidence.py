@@ -35,11 +35,6 @@ class Evidence:
         """The kinds of evidence, the strongest first."""
         return [kind for kind in KINDS if self.properties.get(kind)]
 
-    @property
-    def all_properties(self) -> list[str]:
-        """The properties of every kind."""
-        return sorted({name for names in self.properties.values() for name in names})
-
 
 def read_trace() -> dict[str, Any]:
     """Return what was recorded, by clause."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import Final
 
-from .algebra import BOTTOM, Bottom, Number, Rationals, add, div, inv, mul
+from .algebra import BOTTOM, Bottom, Number, Rationals
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,22 @@ def nearest(dtype_name: str, x: float) -> float:
     return math.copysign(math.inf if isinstance(size, Bottom) else size, x)
 
 
+def _rounds(operation: str) -> Callable[..., Number]:
+    exact = getattr(Rationals(), operation)
+
+    def method(self: Floats, *elements: Number) -> Number:
+        x = exact(*elements)
+        rounded = round_to(self.dtype_name, x)
+        if not isinstance(x, Bottom) and x != 0:
+            underflow = abs(x) < FORMATS[self.dtype_name].smallest_normal
+            self.left_range |= underflow or isinstance(rounded, Bottom)
+        return BOTTOM if isinstance(rounded, Bottom) else Fraction(rounded)
+
+    return method
+
+
 class Floats(Rationals):
-    """The numbers of a format with ⊥, under correctly rounded operations.
+    """The numbers of a format with ⊥, under operations that are rounded once, division included.
 
     It notes whether a result has over- or underflowed, that is, whether it was too large or too
     small for a number of full precision.
@@ -125,25 +140,4 @@ class Floats(Rationals):
         self.dtype_name = dtype_name
         self.left_range = False
 
-    def _round(self, x: Number) -> Number:
-        rounded = round_to(self.dtype_name, x)
-        if not isinstance(x, Bottom) and x != 0:
-            underflow = abs(x) < FORMATS[self.dtype_name].smallest_normal
-            self.left_range |= underflow or isinstance(rounded, Bottom)
-        return BOTTOM if isinstance(rounded, Bottom) else Fraction(rounded)
-
-    def add(self, x: Number, y: Number) -> Number:
-        """Return ``x + y``."""
-        return self._round(add(x, y))
-
-    def mul(self, x: Number, y: Number) -> Number:
-        """Return ``x · y``."""
-        return self._round(mul(x, y))
-
-    def inv(self, x: Number) -> Number:
-        """Return ``x⁻¹``."""
-        return self._round(inv(x))
-
-    def div(self, x: Number, y: Number) -> Number:
-        """Return ``x / y``, rounded once."""
-        return self._round(div(x, y))
+    add, mul, inv, div = map(_rounds, ("add", "mul", "inv", "div"))

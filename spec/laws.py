@@ -1,18 +1,18 @@
-"""ALG: the laws of common meadows, over ℚ ∪ {⊥} and over IEEE floats.
+"""ALG: what a law of common meadows is, over ℚ ∪ {⊥} and over IEEE floats.
 
-A law is a function that returns its two sides over any :class:`~spec.algebra.Meadow`. Subjects
-compute them with their numbers, ``properties/proofs`` with symbols for all real ones. The laws
-are in ``meadows`` and ``signs``.
+A law is an equation, read from the sentence that states it, which any
+:class:`~spec.algebra.Meadow` computes: subjects with their numbers, ``properties/proofs`` with
+symbols for all real ones. The laws are in ``meadows``.
 """
 
 from __future__ import annotations
 
-import inspect
+import ast
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import wraps
+from functools import cache, wraps
 from typing import Any, Final, Literal, Protocol, TypeAlias, TypeVar
 
 from .algebra import Bottom, Meadow, Number, Rationals
@@ -20,10 +20,7 @@ from .clause import clause, require
 from .formats import FORMATS, Floats, from_ieee
 
 Survival: TypeAlias = Literal["exact", "rounded"]
-Equation: TypeAlias = Callable[..., tuple[Any, Any]]
 E = TypeVar("E")
-Sides: TypeAlias = tuple[E, E]
-Registered = TypeVar("Registered", bound=Equation)
 
 ROUNDINGS: Final = 4
 """How many ε magnitudes the sides of a law may differ by where floats only round; each rounds at
@@ -31,7 +28,12 @@ most four times on the way to a term, by ε/2 each time."""
 
 EQUATION: Final = re.compile(r"``(.+?)``")
 
-ABSORPTION: Final = "Ours: a law of fields that ⊥ contradicts; a checker that passes it sees no ⊥"
+PYTHON: Final = (
+    ("·", "*"), ("−", "-"), ("⁻¹", "**-1"), ("|x|", "absolute(x)"), ("s(", "sign("), ("⊥", "bottom")
+)  # fmt: skip
+"""How Python writes what an equation writes."""
+
+OPERATIONS: Final = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div"}
 
 
 class Computes(Protocol):
@@ -47,22 +49,63 @@ class Computes(Protocol):
 
 @dataclass(frozen=True)
 class Law:
-    """An equation over any meadow, which may have a condition.
+    """An equation over any meadow, and the equation that is its condition, empty for none.
 
     ``floats`` says what holds on IEEE floats; it is None for a law that ⊥ breaks.
     """
 
-    sides: Equation
-    given: Equation | None
+    name: str
+    equation: str
+    given: str
     floats: Survival | None
 
     @property
-    def arity(self) -> int:
-        """The number of variables."""
-        return len(inspect.signature(self.sides).parameters) - 1
+    def variables(self) -> list[str]:
+        """The names of the variables."""
+        return variables(self.equation)
 
 
 LAWS: Final[dict[str, Law]] = {}
+
+
+def variables(equation: str) -> list[str]:
+    """Return the names of an equation's variables."""
+    return [name for name in "xyzuv" if name in equation]
+
+
+@cache
+def parsed(equation: str) -> tuple[ast.expr, ast.expr]:
+    """Return both sides of an equation as Python parses them."""
+    for written, python in PYTHON:
+        equation = equation.replace(written, python)
+    left, right = (ast.parse(side, mode="eval").body for side in equation.split(" = "))
+    return left, right
+
+
+def compute(term: ast.expr, meadow: Meadow[E], values: Mapping[str, E]) -> E:
+    """Return what a parsed term stands for in a meadow, given what its names stand for."""
+    match term:
+        case ast.Name(id=name):
+            return values[name]
+        case ast.Constant(value=value):
+            return meadow.one if value else meadow.zero
+        case ast.BinOp(left=left, op=ast.Pow()):
+            operation, operands = "inv", [left]
+        case ast.BinOp(left=left, op=op, right=right):
+            operation, operands = OPERATIONS[type(op)], [left, right]
+        case ast.UnaryOp(operand=operand):
+            operation, operands = "neg", [operand]
+        case ast.Call(func=ast.Name(id=operation), args=operands):
+            pass
+    found: E = getattr(meadow, operation)(*(compute(x, meadow, values) for x in operands))
+    return found
+
+
+def sides(equation: str, meadow: Meadow[E], *elements: E) -> tuple[E, E]:
+    """Return both sides of an equation at some elements, which its variables stand for."""
+    values = dict(zip(variables(equation), elements, strict=True), bottom=meadow.bottom)
+    left, right = (compute(side, meadow, values) for side in parsed(equation))
+    return left, right
 
 
 class Magnitudes(Rationals):
@@ -84,14 +127,8 @@ def number(x: Number | float) -> Number:
 def in_range(law: Law, kind: str, elements: tuple[Number, ...]) -> bool:
     """Tell whether a law's sides are computed without over- and underflow."""
     floats = Floats(kind)
-    law.sides(floats, *elements)
+    sides(law.equation, floats, *elements)
     return not floats.left_range
-
-
-def allowance(law: Law, kind: str, elements: tuple[Number, ...]) -> Fraction:
-    """Return how far the sides of a law may be apart on IEEE floats."""
-    magnitudes = [m for m in law.sides(Magnitudes(), *elements) if not isinstance(m, Bottom)]
-    return ROUNDINGS * FORMATS[kind].epsilon * max(map(abs, magnitudes), default=Fraction(0))
 
 
 def _agree(law: Law, kind: str, elements: tuple[Number, ...], left: Number, right: Number) -> bool:
@@ -101,72 +138,60 @@ def _agree(law: Law, kind: str, elements: tuple[Number, ...], left: Number, righ
         return True
     if isinstance(left, Bottom) or isinstance(right, Bottom):
         return left == right
-    return abs(left - right) <= allowance(law, kind, elements)
+    found = sides(law.equation, Magnitudes(), *elements)
+    magnitude = max((abs(m) for m in found if not isinstance(m, Bottom)), default=Fraction(0))
+    return abs(left - right) <= ROUNDINGS * FORMATS[kind].epsilon * magnitude
 
 
-def claims_of(sentence: str, floats: Survival) -> str:
+def holds(subject: Computes, law: Law, kind: str, *elements: Any) -> None:
+    """Hold a subject to a law at some elements of a kind."""
+    meadow = subject.meadow(kind)
+    if law.given:
+        first, second = map(number, sides(law.given, meadow, *elements))
+        if first != second:
+            return
+    left, right = map(number, sides(law.equation, meadow, *elements))
+    agree = _agree(law, kind, tuple(map(number, elements)), left, right)
+    complaint = "at {} in {} the left side is {}, the right side {}"
+    claim = 1 if kind == "rational" else 2
+    require(agree, complaint, elements, kind, left, right, claim=claim)
+
+
+def breaks(subject: Computes, law: Law, kind: str, *assignments: tuple[Any, ...]) -> None:
+    """Hold a subject to breaking a law: at some of these elements only one side is ⊥."""
+    meadow = subject.meadow(kind)
+    for elements in assignments:
+        found = sides(law.equation, meadow, *elements)
+        left, right = (isinstance(number(x), Bottom) for x in found)
+        if left != right:
+            return
+    require(False, "in {}, both sides are ⊥ or neither is at each of {}", kind, assignments)
+
+
+def _claims(sentence: str, equation: str, floats: Survival) -> str:
     """Return what a law says of rational numbers, and what of floats, as numbered sentences."""
-    equation = EQUATION.findall(sentence)[0]
-    sides, sign = (
-        f"``{equation}``",
-        "" if "⊥" in equation.split(" = ") else ", up to the sign of zero",
-    )
+    sign = "" if "⊥" in equation.split(" = ") else ", up to the sign of zero"
     on_floats = {
-        "exact": f"{sides} holds exactly{sign}.",
-        "rounded": f"unless something over- or underflows, both sides of {sides} are ⊥ or neither "
-        f"is, and they differ by at most {ROUNDINGS} ε magnitudes.",
+        "exact": f"``{equation}`` holds exactly{sign}.",
+        "rounded": f"unless something over- or underflows, both sides of ``{equation}`` are ⊥ or "
+        f"neither is, and they differ by at most {ROUNDINGS} ε magnitudes.",
     }
     of_numbers = f"Over rational numbers, {sentence[0].lower()}{sentence[1:]}"
     return f"1. {of_numbers}\n2. On IEEE floats, {on_floats[floats]}"
 
 
-def law(
-    id: str, floats: Survival, *, source: str, given: Equation | None = None
-) -> Callable[[Registered], Registered]:
-    """Register sides as a law, and as a clause over subjects, a kind of number, and elements."""
+def law(id: str, floats: Survival | None, source: str, name: str, text: str) -> None:
+    """Register the law whose equation a sentence quotes, and a clause; what follows says why."""
+    sentence, *why = text.split("\n\n")
+    equation = EQUATION.findall(sentence)[0]
+    given, _, unconditional = equation.rpartition(" ⇒ ")
+    LAWS[id] = this = Law(name, unconditional, given, floats)
+    rule = holds if floats else breaks
 
-    def register(sides: Registered) -> Registered:
-        LAWS[id] = this = Law(sides, given, floats)
+    @wraps(rule)
+    def predicate(subject: Computes, *inputs: Any) -> None:
+        rule(subject, this, *inputs)
 
-        @wraps(sides)
-        def predicate(subject: Computes, kind: str, *elements: Any) -> None:
-            meadow = subject.meadow(kind)
-            if given is not None:
-                first, second = map(number, given(meadow, *elements))
-                if first != second:
-                    return
-            left, right = map(number, sides(meadow, *elements))
-            holds = _agree(this, kind, tuple(map(number, elements)), left, right)
-            complaint = "at {} in {} the left side is {}, the right side {}"
-            claim = 1 if kind == "rational" else 2
-            require(holds, complaint, elements, kind, left, right, claim=claim)
-
-        sentence, *why = (inspect.getdoc(sides) or "").split("\n\n")
-        predicate.__doc__ = "\n\n".join([claims_of(" ".join(sentence.split()), floats), *why])
-        predicate.__annotations__ = {"subject": Computes}
-        clause(id, source=source, since="0.2.0")(predicate)
-        return sides
-
-    return register
-
-
-def broken(id: str) -> Callable[[Registered], Registered]:
-    """Register sides as a law that ⊥ breaks: it takes a subject, a kind, and tuples of elements."""
-
-    def register(sides: Registered) -> Registered:
-        LAWS[id] = Law(sides, None, None)
-
-        @wraps(sides)
-        def predicate(subject: Computes, kind: str, *assignments: tuple[Any, ...]) -> None:
-            meadow = subject.meadow(kind)
-            for elements in assignments:
-                left, right = (isinstance(number(x), Bottom) for x in sides(meadow, *elements))
-                if left != right:
-                    return
-            require(False, "in {}, both sides are ⊥ or neither is at each of {}", kind, assignments)
-
-        predicate.__annotations__ = {"subject": Computes}
-        clause(id, source=ABSORPTION, since="0.2.0", must_fail=True)(predicate)
-        return sides
-
-    return register
+    said = _claims(sentence, equation, floats) if floats else sentence
+    predicate.__name__, predicate.__doc__ = name, "\n\n".join([said, *why])
+    clause(id, source=source, since="0.2.0", must_fail=not floats)(predicate)

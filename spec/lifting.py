@@ -30,9 +30,7 @@ def lift(y: float) -> tuple[float, float]:
 
 def orientation(y: float) -> int:
     """Return the side from which a pole is reached; LIFT-3."""
-    if math.isinf(y):
-        return 1 if y > 0 else -1
-    return 0
+    return int(math.copysign(1.0, y)) if math.isinf(y) else 0
 
 
 def as_float(y: float, dtype: str) -> float:
@@ -130,8 +128,7 @@ def unoriented(subject: Lifts, y: Array) -> None:
     2. The orientation of a target is +1 for ``+∞``, −1 for ``−∞``, and 0 for NaN and numbers.
     """
     _require_lift(subject, y, math.isnan)
-    found = subject.orientation(y)
-    expected = tuple(float(orientation(value)) for value in y.values)
+    found, expected = subject.orientation(y), tuple(orientation(value) for value in y.values)
     right = (found.shape, found.values) == (y.shape, expected)
     require(right, "orientation of {} is {}, not {}", y, found, expected, claim=2)
 
@@ -161,11 +158,9 @@ def parts(subject: Lifts, y: Array) -> None:
     """
     Y_n, Y_d = subject.lift(y)
     for n, d in zip(Y_n.values, Y_d.values, strict=True):
-        complaint = y, n, d
         finite = math.isfinite(n) and math.isfinite(d)
-        require(finite, "the lift of {} holds ({}, {})", *complaint, claim=2)
-        require(d in (0.0, 1.0), "the lift of {} holds ({}, {})", *complaint)
-        require((n, d) != (0.0, 0.0), "the lift of {} holds ({}, {})", *complaint, claim=3)
+        for claim, holds in ((2, finite), (1, d in (0.0, 1.0)), (3, (n, d) != (0.0, 0.0))):
+            require(holds, "the lift of {} holds ({}, {})", y, n, d, claim=claim)
 
 
 @clause("LIFT-6", source="Ours: a lift is data, not a layer", since="0.2.0")
@@ -179,10 +174,10 @@ def keeps(subject: Lifts, y: Array) -> None:
     for part in subject.lift(y):
         right = (part.shape, part.dtype) == (y.shape, y.dtype)
         require(right, "{} lifted to {}", y, part)
-    effects = subject.lift_effects(y)
-    require(not effects.tracked, "the lift of {} is part of a graph", y, claim=2)
-    found = effects.input
-    require(same(found, y), "writing to the lift of {} made it {}", y, found, claim=3)
+    found = subject.lift_effects(y)
+    require(not found.tracked, "the lift of {} is part of a graph", y, claim=2)
+    right = same(found.input, y)
+    require(right, "writing to the lift of {} made it {}", y, found.input, claim=3)
 
 
 @clause("LIFT-7", source="Ours: samples are independent", since="0.2.0")
@@ -191,9 +186,8 @@ def elementwise(subject: Lifts, y: Array, chosen: Sequence[int]) -> None:
     taken = Array.of([y.values[i] for i in chosen], y.dtype)
     for full, part in zip(subject.lift(y), subject.lift(taken), strict=True):
         expected = Array.of([full.values[i] for i in chosen], full.dtype)
-        require(
-            same(part, expected), "lift of elements {} of {}: {}, not {}", chosen, y, part, expected
-        )
+        right = same(part, expected)
+        require(right, "lift of elements {} of {}: {}, not {}", chosen, y, part, expected)
 
 
 @clause("LIFT-8", source="Ours: counts are fine targets; truth values are not", since="0.2.0")
@@ -215,9 +209,8 @@ def dtypes(subject: Lifts, y: Array, default: str) -> None:
             right = (part.shape, part.dtype) == (y.shape, default)
             require(right, "{} lifted to {}, not to {}", y, part, default)
         sides = subject.orientation(y)
-    for value, side, *found in zip(
-        y.values, sides.values, *(p.values for p in lifted), strict=True
-    ):
+    columns = y.values, sides.values, *(part.values for part in lifted)
+    for value, side, *found in zip(*columns, strict=True):
         target = as_float(value, default)
         right = all(map(identical, found, lift(target))) and side == orientation(target)
         require(right, "{} lifted to {}, orientation {}", value, found, side, claim=2)

@@ -24,12 +24,6 @@ def read_lock() -> dict[str, dict[str, str | None]]:
     return lock
 
 
-def section(changelog: str, version: str) -> str:
-    """Return what the changelog says of a version of the specification."""
-    _, found, rest = changelog.partition(f"## Specification {version}\n")
-    return rest.partition("\n## ")[0] if found else ""
-
-
 def ids_at(heads: str) -> set[str]:
     """Return the ids before the colons of a section's lines, those of ranges included.
 
@@ -48,10 +42,7 @@ def ids_at(heads: str) -> set[str]:
 def problems(digests: Mapping[str, str], lock: Lock, changelog: str) -> Iterator[str]:
     """Walk what is wrong: clauses that differ from the lock, or changed without a line.
 
-    Args:
-        digests: of the clauses as they stand, by id.
-        lock: what was locked.
-        changelog: the changelog's text.
+    The digests are those of the clauses as they stand.
     """
     for id in sorted(digests.keys() | lock.keys()):
         versions = lock.get(id, {})
@@ -61,7 +52,8 @@ def problems(digests: Mapping[str, str], lock: Lock, changelog: str) -> Iterator
         if locked is None and any(versions.values()) and id in digests:
             yield f"{id} was withdrawn; its id is never used again"
         for version in list(versions)[1:]:
-            if id not in ids_at(section(changelog, version)):
+            rest = changelog.partition(f"## Specification {version}\n")[2]
+            if id not in ids_at(rest.partition("\n## ")[0]):
                 yield f"{id} changed in {version}, and no line '{id}: …' of the changelog says how"
 
 

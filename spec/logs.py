@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import count
 from typing import Final, Protocol
 
-from .accumulation import all_groups, plan_outcome
+from .accumulation import carried_out, measured_denominators
 from .clause import clause, require
-from .runs import Event, Plan, Record, Trains, agree
+from .coverage import epoch_coverage
+from .runs import MEASURED, SLACK, Plan, Trains, agree
 
 KEYS: Final = ("loss", "coverage", "bottom_frac", "denom_abs_min", "denom_abs_mean")
 
@@ -36,34 +38,36 @@ class Reports(Trains, Protocol):
 def every_record(subject: Reports, plan: Plan) -> None:
     """``log_hook`` is called with records.
 
-    1. It gets the record of every micro-batch, in order, and all of an epoch's before that of its
-       validation.
+    1. It gets every micro-batch's record, in order, and an epoch's before that of its validation.
     2. Records hold plain floats.
     3. A record has at least ``loss``, ``coverage``, ``tau_train``, ``bottom_frac``,
        ``denom_abs_min`` and ``denom_abs_mean``; a validation's has ``val_tau``, and ``val_`` before
        the other names.
     4. A hook that raises stops training with its own error.
+    5. ``bottom_frac`` is the fraction of ⊥ outputs. ``denom_abs_min`` and ``denom_abs_mean`` are of
+       the finite ``|Q|``, and NaN without any.
     """
-    order = [
-        (event.kind, event.values["micro_step"] if event.kind == "log" else event.values["epoch"])
-        for event in subject.train(plan).of("log", "validate")
-    ]
-    expected, done = list[tuple[str, float]](), 0
+    trace = subject.train(plan)
+    events = trace.of("log", "validate")
+    order = [(e.kind, e.values["micro_step" if e.kind == "log" else "epoch"]) for e in events]
+    expected, steps = list[tuple[str, float]](), count()
     for epoch, batches in enumerate(plan.epochs):
-        expected += [("log", done + i) for i in range(len(batches))]
+        expected += [("log", next(steps)) for _ in batches]
         expected += [("validate", epoch)] if plan.validation else []
-        done += len(batches)
     require(order == expected, "{}: {}, not {}", plan, order, expected)
     for types in subject.hook_types(plan):
-        plain = set(types.values()) == {float}
-        require(plain, "{}: the hook got {}", plan, types, claim=2)
+        require(set(types.values()) == {float}, "{}: the hook got {}", plan, types, claim=2)
         prefix = "val_" if "val_loss" in types else ""
         named = {prefix + name for name in KEYS} | {"val_tau" if prefix else "tau_train"}
         lacking = sorted(named - set(types))
         require(not lacking, "{}: a record lacks {}", plan, lacking, claim=3)
     hooked = subject.raising_hook(plan, record=0)
-    raised = hooked == Hooked("KeyError", 1)
-    require(raised, "{}: a raising hook gave {}", plan, hooked, claim=4)
+    require(hooked == Hooked("KeyError", 1), "{}: a raising hook gave {}", plan, hooked, claim=4)
+    for event, batch in zip(trace.of("log"), plan.micro_batches, strict=True):
+        lost = 1 - epoch_coverage([batch.counts(float(event.values["tau_train"]))])
+        for name, want in ({"bottom_frac": lost} | measured_denominators([batch])).items():
+            right = agree(event.values[name], want, MEASURED.get(name, SLACK))
+            require(right, "{}: {} of {}, not {}", plan, name, event, want, claim=5)
 
 
 @clause("LOG-2", source="Ours: a run of 10⁸ steps must fit into memory", since="0.2.0")
@@ -74,38 +78,31 @@ def bounded(subject: Trains, plan: Plan) -> None:
     2. ``val_history`` has every epoch's record.
     """
     trace = subject.train(plan)
-    for kept, kind, claim in ((trace.records, "log", 1), (trace.val_history, "validate", 2)):
-        events = trace.of("log" if kind == "log" else "validate")
-        latest = events[-plan.history_limit :] if kind == "log" else events
-        right = len(kept) == len(latest)
-        require(right, "{}: {} of {} kept", plan, len(kept), len(events), claim=claim)
-        for record, event in zip(kept, latest, strict=True):
-            right = _same(record, event)
+    latest = trace.of("log")[-plan.history_limit :]
+    histories = (trace.records, latest, 1), (trace.val_history, trace.of("validate"), 2)
+    for kept, events, claim in histories:
+        counts = len(kept), len(events)
+        require(counts[0] == counts[1], "{}: {} are kept, not {}", plan, *counts, claim=claim)
+        for record, event in zip(kept, events, strict=True):
+            shared = record.keys() & event.values.keys()
+            whole = len(shared) > 3 and {"epoch", "global_step"} & record.keys() <= shared
+            right = whole and all(agree(record[name], event.values[name]) for name in shared)
             require(right, "{}: kept {}, not {}", plan, record, event, claim=claim)
 
 
-def _same(record: Record, event: Event) -> bool:
-    shared = record.keys() & event.values.keys()
-    equal = all(agree(record[name], event.values[name]) for name in shared)
-    return {"epoch", "global_step"} & record.keys() <= shared and len(shared) > 3 and equal
-
-
-@clause(
-    "LOG-4", source="Ours: a curve over steps is drawn from what each record says", since="0.4.0"
-)
+@clause("LOG-4", source="Ours: a curve over steps is drawn from what records say", since="0.4.0")
 def of_its_moment(subject: Trains, plan: Plan) -> None:
     """A record tells of its own update, and does not change later.
 
     1. ``global_step`` counts the updates applied, its own included.
     2. ``lr`` is the learning rate of its update, also where the optimizer has it in a tensor.
     """
-    logs, applied = subject.train(plan).of("log"), 0
-    for (_, group), good in zip(all_groups(plan), plan_outcome(plan).applied, strict=False):
-        rate = Fraction(1, 8 * 2**applied)
-        applied += good
-        for index in group:
-            require(index < len(logs), "{}: {} records", plan, len(logs))
-            found, expected = logs[index].values["global_step"], applied
-            require(found == expected, "{}: {}, not step {}", plan, logs[index], applied)
-            right = agree(logs[index].values["lr"], rate)
-            require(right, "{}: {}, not rate {}", plan, logs[index], rate, claim=2)
+    logs, expected, step = subject.train(plan).of("log"), list[tuple[int, Fraction]](), 0
+    for window in carried_out(plan):
+        rate = Fraction(1, 8 * 2**step)
+        step += window.applied
+        expected += [(step, rate)] * len(window.batches)
+    require(len(logs) == len(expected), "{}: {} records", plan, len(logs))
+    for event, (step, rate) in zip(logs, expected, strict=True):
+        require(event.values["global_step"] == step, "{}: {}, not step {}", plan, event, step)
+        require(agree(event.values["lr"], rate), "{}: {}, not rate {}", plan, event, rate, claim=2)

@@ -76,40 +76,11 @@ def squared_sine_slope(P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction) -
     return turn * Q, -turn * P
 
 
-def are_tuples(P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction) -> bool:
-    """LOSS-10: tell whether neither is ``(0, 0)``."""
-    return bool(P or Q) and bool(Y_n or Y_d)
-
-
-def chordal(P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction) -> Fraction:
-    """LOSS-2, LOSS-10: the squared sine of the angle between the lines, 1 at ``(0, 0)``."""
-    return squared_sine(P, Q, Y_n, Y_d) if are_tuples(P, Q, Y_n, Y_d) else Fraction(1)
-
-
-def chordal_slope(P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction) -> Slope:
-    """LOSS-2, LOSS-10: its slope, 0 at ``(0, 0)``."""
-    if not are_tuples(P, Q, Y_n, Y_d):
-        return Fraction(0), Fraction(0)
-    return squared_sine_slope(P, Q, Y_n, Y_d)
-
-
-def margin(Q: Fraction, tau: Fraction) -> Fraction:
-    """LOSS-3: a term is ``max(0, τ − |Q|)²``."""
-    return max(Fraction(0), tau - abs(Q)) ** 2
-
-
-def margin_slope(Q: Fraction, tau: Fraction) -> Slope:
-    """LOSS-3: below τ the slope in ``Q`` is ``−2(τ − |Q|)s(Q)``, elsewhere 0."""
-    return Fraction(0), -2 * max(Fraction(0), tau - abs(Q)) * ((Q > 0) - (Q < 0))
-
-
 def root(x: Fraction) -> Fraction:
-    """Return ``√x``, or a rational above it by less than a relative ``2⁻¹²⁰``.
+    """Return ``√x`` of ``x > 0``, or a rational above it by less than a relative ``2⁻¹²⁰``.
 
     That is far below every tolerance, and a cosine with it is never beyond ±1.
     """
-    if x == 0:
-        return x
     size = x.numerator.bit_length() - x.denominator.bit_length()
     unit = Fraction(2) ** (size // 2 - _ROOT_BITS)
     scaled = x / (unit * unit)
@@ -132,18 +103,6 @@ def one_minus_cosine_slope(
     return turn * Q, -turn * P
 
 
-def sign(P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction) -> Fraction:
-    """LOSS-4, LOSS-10: ``1 − cos∠((P, Q), (Y_n, Y_d))``, 1 at ``(0, 0)``."""
-    sizes = root(squared_sizes(P, Q, Y_n, Y_d))
-    return one_minus_cosine(P, Q, Y_n, Y_d, sizes) if sizes else Fraction(1)
-
-
-def sign_slope(P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction) -> Slope:
-    """LOSS-4, LOSS-10: its slope, 0 at ``(0, 0)``."""
-    sizes = root(squared_sizes(P, Q, Y_n, Y_d))
-    return one_minus_cosine_slope(P, Q, Y_n, Y_d, sizes) if sizes else (Fraction(0), Fraction(0))
-
-
 def rejection(coverage: Fraction | None, goal: Fraction) -> Fraction:
     """LOSS-5: ``max(0, goal − coverage)²``, 0 without a sample that counts."""
     return Fraction(0) if coverage is None else max(Fraction(0), goal - coverage) ** 2
@@ -159,68 +118,65 @@ def mean(terms: Sequence[Fraction]) -> Fraction:
     return sum(terms, Fraction(0)) / len(terms) if terms else Fraction(0)
 
 
-def term(
-    name: str, P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction, guard: Fraction
-) -> Fraction:
-    """Return the term of a loss by name; ``guard`` is γ of the implicit one, τ of the margin."""
-    if name == "implicit":
-        return implicit(P, Q, Y_n, Y_d, implicit_weight(P, Q, Y_n, Y_d, guard))
-    if name == "margin":
-        return margin(Q, guard)
-    return chordal(P, Q, Y_n, Y_d) if name == "chordal" else sign(P, Q, Y_n, Y_d)
+def term(name: str, element: Row, guard: Fraction) -> Fraction:
+    """Return the term of a loss by name; ``guard`` is γ of the implicit one, τ of the margin.
 
-
-def slope(
-    name: str, P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction, guard: Fraction
-) -> Slope:
-    """Return the slope of a loss by name."""
-    if name == "implicit":
-        return implicit_slope(P, Q, Y_n, Y_d, implicit_weight(P, Q, Y_n, Y_d, guard))
-    if name == "margin":
-        return margin_slope(Q, guard)
-    return chordal_slope(P, Q, Y_n, Y_d) if name == "chordal" else sign_slope(P, Q, Y_n, Y_d)
-
-
-def scale(
-    name: str, P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction, guard: Fraction
-) -> Fraction:
-    """Return the size against which a term's rounding error is measured.
-
-    LOSS-11: chordal, sign and rejection are bounded, so their error is absolute (scale 1);
-    implicit and margin are a square of a difference, so theirs is relative to what the square
-    would be if nothing cancelled.
+    LOSS-10: at ``(0, 0)`` the terms of angles are those of a right angle.
     """
     if name == "implicit":
-        uncancelled = (abs(P * Y_d) + abs(Q * Y_n)) ** 2
-        return uncancelled / implicit_weight(P, Q, Y_n, Y_d, guard)
+        return implicit(*element, implicit_weight(*element, guard))
+    if name == "margin":
+        return max(Fraction(0), guard - abs(element[1])) ** 2
+    sizes = squared_sizes(*element)
+    if not sizes:
+        return Fraction(1)
+    return squared_sine(*element) if name == "chordal" else one_minus_cosine(*element, root(sizes))
+
+
+def slope(name: str, element: Row, guard: Fraction) -> Slope:
+    """Return the slope of a loss by name; LOSS-10: it is 0 at ``(0, 0)``."""
+    if name == "implicit":
+        return implicit_slope(*element, implicit_weight(*element, guard))
+    if name == "margin":
+        Q = element[1]
+        return Fraction(0), -2 * max(Fraction(0), guard - abs(Q)) * ((Q > 0) - (Q < 0))
+    sizes = squared_sizes(*element)
+    if not sizes:
+        return Fraction(0), Fraction(0)
+    if name == "chordal":
+        return squared_sine_slope(*element)
+    return one_minus_cosine_slope(*element, root(sizes))
+
+
+def scale(name: str, element: Row, guard: Fraction) -> Fraction:
+    """Return the size against which a term's rounding error is measured; LOSS-11.
+
+    Chordal, sign and rejection are bounded, so their error is absolute (scale 1); implicit and
+    margin are a square of a difference, so theirs is relative to what the square would be if
+    nothing cancelled.
+    """
+    if name == "implicit":
+        P, Q, Y_n, Y_d = element
+        return (abs(P * Y_d) + abs(Q * Y_n)) ** 2 / implicit_weight(*element, guard)
     return guard * guard if name == "margin" else Fraction(1)
 
 
-def slope_scale(
-    name: str, P: Fraction, Q: Fraction, Y_n: Fraction, Y_d: Fraction, guard: Fraction
-) -> Slope:
-    """Return the sizes against which the rounding errors of a term's slope are measured.
+def slope_scale(name: str, element: Row, guard: Fraction) -> Slope:
+    """Return the sizes against which the rounding errors of a term's slope are measured; LOSS-11.
 
-    LOSS-11: a chordal or sign slope is at most ``1/‖(P, Q)‖`` long, so its error is measured by
+    A chordal or sign slope is at most ``1/‖(P, Q)‖`` long, so its error is measured by
     ``1/max(|P|, |Q|)``; the implicit one by itself without cancellation; the margin's by ``2τ``.
     """
+    P, Q, Y_n, Y_d = element
     if name == "implicit":
-        uncancelled = abs(P * Y_d) + abs(Q * Y_n)
-        turn = 2 * uncancelled / implicit_weight(P, Q, Y_n, Y_d, guard)
+        turn = 2 * (abs(P * Y_d) + abs(Q * Y_n)) / implicit_weight(*element, guard)
         return turn * abs(Y_d), turn * abs(Y_n)
     if name == "margin":
         return Fraction(0), 2 * guard
-    size = max(abs(P), abs(Q))
-    return (1 / size, 1 / size) if size else (Fraction(0), Fraction(0))
+    return (1 / max(abs(P), abs(Q)),) * 2 if P or Q else (Fraction(0), Fraction(0))
 
 
 ROUNDINGS: Final = {"implicit": 8, "chordal": 7, "margin": 4, "sign": 8, "rejection": 4}
-
-
-def at_ceiling(element: Row, gamma: Fraction, form: Format, count: int) -> bool:
-    """LOSS-1: tell whether rounding may take an implicit term to its ceiling."""
-    error = ROUNDINGS["implicit"] * form.epsilon * scale("implicit", *element, gamma)
-    return term("implicit", *element, gamma) + error >= form.largest / (4 * count)
 
 
 def tolerance(name: str, form: Format, scales: Sequence[Fraction]) -> Fraction:
@@ -236,16 +192,7 @@ def tolerance(name: str, form: Format, scales: Sequence[Fraction]) -> Fraction:
     return relative * mean(scales) + form.smallest_normal
 
 
-def slope_tolerances(
-    name: str,
-    form: Format,
-    P: Fraction,
-    Q: Fraction,
-    Y_n: Fraction,
-    Y_d: Fraction,
-    guard: Fraction,
-    count: int,
-) -> Slope:
+def slope_tolerances(name: str, form: Format, element: Row, guard: Fraction, count: int) -> Slope:
     """Return how far one element's gradient of a mean over ``count`` terms may lie off.
 
     LOSS-11: twice a term's roundings of the slope's scale, as the backward repeats the forward's;
@@ -253,9 +200,8 @@ def slope_tolerances(
     the larger scale: the gradient is formed between tuples whose larger parts are 1, where the
     smaller ones may underflow, and is scaled then.
     """
-    scales = slope_scale(name, P, Q, Y_n, Y_d, guard)
-    size = max(abs(P), abs(Q))
-    lost = 2 * form.epsilon * max(*scales, 1 / size if size else Fraction(0))
+    scales = slope_scale(name, element, guard)
+    lost = 2 * form.epsilon * max(*scales, *slope_scale("chordal", element, guard))
     floor = form.smallest_normal * (1 + lost)
     relative = 2 * ROUNDINGS[name] * form.epsilon / count
     return relative * scales[0] + floor, relative * scales[1] + floor

@@ -8,7 +8,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
-from .bottom import BOTTOM, Bottom, Number, round_to
+from .algebra import BOTTOM, Bottom, Number
+from .formats import round_to
 
 Gauge: TypeAlias = Literal["raw", "unit"]
 
@@ -23,6 +24,11 @@ class Decoded:
     gap: bool
 
 
+def has_quotient(P: float, Q: float) -> bool:
+    """Tell whether a tuple is finite, and its denominator not 0."""
+    return math.isfinite(P) and math.isfinite(Q) and Q != 0
+
+
 @lru_cache(maxsize=2**18)  # small formats are asked in full, again and again
 def squared_sine(P: float, Q: float) -> Fraction:
     """Return ``Q² / (P² + Q²)`` of a tuple, the square of what the unit gauge compares; DEC-4."""
@@ -30,7 +36,7 @@ def squared_sine(P: float, Q: float) -> Fraction:
     return q * q / (p * p + q * q)
 
 
-def below(P: float, Q: float, tau: float, gauge: Gauge = "raw") -> bool:
+def below(P: float, Q: float, tau: float, gauge: Gauge) -> bool:
     """Tell whether a finite tuple's denominator, not 0, lies below a threshold.
 
     With the raw gauge that is ``|Q| < τ``, compared exactly, whatever the dtype (DEC-1); with the
@@ -47,39 +53,32 @@ def near_unit_threshold(P: float, Q: float, tau: float) -> bool:
     The ratio needs a square root, so it is compared in float64 and need not be exact within a
     relative distance of ``4 · 2⁻⁵³`` (two scalings, a sum and a root, each rounded); DEC-4.
     """
-    if Q == 0:
+    if not has_quotient(P, Q):
         return False  # ⊥ whatever the threshold
     square = Fraction(tau) ** 2
     return square * (1 - UNIT_BAND) ** 2 <= squared_sine(P, Q) <= square * (1 + UNIT_BAND) ** 2
 
 
 @lru_cache(maxsize=2**18)
-def quotient(P: float, Q: float, dtype_name: str) -> tuple[Fraction, float | Bottom]:
-    """Return ``P / Q`` of a finite tuple with ``Q ≠ 0``: exactly, and rounded to a format.
+def quotient(P: float, Q: float, dtype_name: str) -> tuple[Number, float]:
+    """Return ``P / Q`` exactly and rounded to a format; ⊥ and NaN if it has none or overflows.
 
-    It rounds to ⊥ beyond the format's largest number. A cache takes 0.0 and −0.0 for one, so no
-    sign of a zero comes from here; DEC-1.
+    A cache takes 0.0 and −0.0 for one, so no sign of a zero comes from here; DEC-1.
     """
+    if not has_quotient(P, Q):
+        return BOTTOM, math.nan
     exact = Fraction(P) / Fraction(Q)
-    return exact, round_to(dtype_name, exact)
+    rounded = round_to(dtype_name, exact)
+    return (BOTTOM, math.nan) if isinstance(rounded, Bottom) else (exact, rounded)
 
 
 @lru_cache(maxsize=2**18)
 def decode(
-    P: float,
-    Q: float,
-    tau_infer: float,
-    tau_train: float,
-    gauge: Gauge = "raw",
-    dtype_name: str = "float64",
+    P: float, Q: float, tau_infer: float, tau_train: float, gauge: Gauge, dtype_name: str
 ) -> Decoded:
     """Return what a tuple stands for at a threshold; DEC-1, DEC-2."""
-    if not (math.isfinite(P) and math.isfinite(Q)) or Q == 0:
-        return Decoded(BOTTOM, False)
-    if below(P, Q, tau_infer, gauge):
-        return Decoded(BOTTOM, False)
-    value, rounded = quotient(P, Q, dtype_name)
-    if isinstance(rounded, Bottom):
+    value, _ = quotient(P, Q, dtype_name)
+    if isinstance(value, Bottom) or below(P, Q, tau_infer, gauge):
         return Decoded(BOTTOM, False)
     return Decoded(value, below(P, Q, tau_train, gauge))
 
@@ -91,9 +90,5 @@ def gradient(P: float, Q: float) -> tuple[Fraction, Fraction]:
 
 def rounded_quotient(P: float, Q: float, dtype_name: str) -> float:
     """Return ``P / Q`` rounded, a zero with the sign that IEEE gives it; NaN for ⊥."""
-    if not (math.isfinite(P) and math.isfinite(Q)) or Q == 0:
-        return math.nan
     _, nearest = quotient(P, Q, dtype_name)
-    if isinstance(nearest, Bottom):
-        return math.nan
     return math.copysign(nearest, math.copysign(1.0, P) * math.copysign(1.0, Q))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
@@ -20,12 +20,7 @@ LAYERS: Final = ("probe", "probe()", "probe.special", "probe.special()", "probe.
 
 
 def classes(layer: str) -> list[str]:
-    """Return a layer and its classes, the nearest first.
-
-    Example:
-        >>> classes("probe.special()")
-        ['probe.special()', 'probe.special', 'probe']
-    """
+    """Return a layer, named as for :class:`Forward`, and its classes, the nearest first."""
     name = layer.removesuffix("()")
     parts = name.split(".")
     lines = [".".join(parts[:count]) for count in range(len(parts), 0, -1)]
@@ -39,11 +34,7 @@ def default_of(layer: str | None, defaults: Mapping[str, str]) -> str | None:
 
 def in_force(explicit: str | None, scopes: Sequence[str], default: str | None) -> str:
     """Return the policy that counts at a forward; POL-8."""
-    if explicit is not None:
-        return explicit
-    if scopes:
-        return scopes[-1]
-    return "clamp" if default is None else default
+    return explicit or (scopes[-1] if scopes else default or "clamp")
 
 
 @dataclass(frozen=True)
@@ -52,7 +43,8 @@ class Forward:
 
     A layer ``"probe"`` is a class, ``"probe.special"`` a class derived from it, and
     ``"probe.special()"`` an instance of that. If ``recomputed``, the backward runs the forward a
-    second time (activation checkpointing).
+    second time (activation checkpointing). The layer runs in the scope ``inside``, which the
+    forward itself opens after it has run the layer outside of it.
     """
 
     explicit: str | None = None
@@ -60,25 +52,32 @@ class Forward:
     layer: str = "probe"
     defaults: tuple[tuple[str, str], ...] = ()
     recomputed: bool = False
+    inside: str | None = None
 
     @property
     def policy(self) -> str:
         """The policy that counts."""
         default = default_of(self.layer, dict(self.defaults))
-        return in_force(self.explicit, self.scopes, default)
+        scopes = (*self.scopes, self.inside) if self.inside else self.scopes
+        return in_force(self.explicit, scopes, default)
 
 
 class Scopes(Policies, Protocol):
     """A subject that has scopes of policies, and defaults of layers."""
 
     def forward(
-        self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool]
-    ) -> Callable[[], Array]:
-        """Run a forward now under an explicit policy, or none, and return the backward of ``g``."""
+        self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool],
+        inside: str | None = None,
+    ) -> Callable[[], Array]:  # fmt: skip
+        """Run a forward now under an explicit policy, or none, and return the backward of ``g``.
+
+        With ``inside`` it runs twice, the second time in a scope that the forward itself opens.
+        """
 
     def recomputed_forward(
-        self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool]
-    ) -> Callable[[], Array]:
+        self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool],
+        inside: str | None = None,
+    ) -> Callable[[], Array]:  # fmt: skip
         """Do the same; the backward runs the forward a second time."""
 
     def policy_scope(self, policy: str) -> AbstractContextManager[object]:
@@ -93,8 +92,7 @@ class Scopes(Policies, Protocol):
 
 @clause(
     "POL-8",
-    source="Guide: gradient_policy; Ours: a backward runs long after its scope has ended, often "
-    "on another thread",
+    source="Guide: gradient_policy; Ours: a backward may run after its scope, on another thread",
     since="0.2.0",
 )
 def scope(subject: Scopes, run: Forward, later: str, unknown: str = "clip") -> None:
@@ -112,6 +110,8 @@ def scope(subject: Scopes, run: Forward, later: str, unknown: str = "clip") -> N
     10. A scope holds in its own thread only.
     11. A scope holds in its own async task only.
     12. An unknown policy raises ValueError.
+    13. A scope that the forward itself opens counts before those around it, also when the backward
+        runs the forward a second time.
     """
     given, own = run.defaults, tuple(x for x in run.defaults if x[0] == run.layer)
     if run.explicit is not None:
@@ -120,7 +120,7 @@ def scope(subject: Scopes, run: Forward, later: str, unknown: str = "clip") -> N
         _require_policy(subject, Forward(scopes=run.scopes), 2 if run.scopes else 6)
         _require_policy(subject, Forward(None, run.scopes, run.layer, own), 3 if run.scopes else 4)
         _require_policy(subject, Forward(None, (), run.layer, given), 5)
-    _require_policy(subject, run, 8 if run.recomputed else 7, later)
+    _require_policy(subject, run, 13 if run.inside else 8 if run.recomputed else 7, later)
     _require_restored(subject, run.scopes)
     _require_local(subject, run.scopes[0] if run.scopes else "reject", later)
     for call in (
@@ -144,7 +144,8 @@ def _require_policy(subject: Scopes, run: Forward, claim: int, later: str | None
             stack.callback(subject.set_default, layer, None)
         for name in run.scopes:
             stack.enter_context(subject.policy_scope(name))
-        backward = made(run.explicit, run.layer, PROBE, BOTTOM)
+        inside = (run.inside,) if run.inside else ()
+        backward = made(run.explicit, run.layer, PROBE, BOTTOM, *inside)
         if later is None:
             found = subject.policy_in_force(run.layer)
             wanted = replace(run, explicit=None).policy
@@ -153,38 +154,36 @@ def _require_policy(subject: Scopes, run: Forward, claim: int, later: str | None
     if later is not None:
         with subject.policy_scope(later):
             gradients = backward()
-    shown = {"at_bottom": claim, "at_nan": claim, "claim": claim}
-    require_gradients(run.policy, gradients, PROBE, BOTTOM, f"{run}, later {later}: ", **shown)
+    where = f"{run}, later {later}: "
+    require_gradients(run.policy, gradients, PROBE, BOTTOM, where, (claim,) * 3)
 
 
 def _require_restored(subject: Scopes, scopes: Sequence[str]) -> None:
-    def enter(depth: int, error: type[Exception] | None) -> None:
-        expected = in_force(None, scopes[:depth], None)
-        if depth == len(scopes):
-            if error is not None:
-                raise error(depth)
-            return
-        try:
-            with subject.policy_scope(scopes[depth]):
-                enter(depth + 1, error)
-        finally:
-            found, how = subject.policy_in_force(), "by an exception" if error else "at its end"
-            require(found == expected, "leaving {} {}: {}", scopes, how, found, claim=9)
+    def require_outer(depth: int, how: str) -> None:
+        found, expected = subject.policy_in_force(), in_force(None, scopes[:depth], None)
+        require(found == expected, "leaving {} {}: {}", scopes, how, found, claim=9)
 
-    enter(0, None)
-    swallowed = "an exception was swallowed"
-    require(refused(KeyError, lambda: enter(0, KeyError), claim=9), swallowed, claim=9)
+    def nest(how: str) -> None:
+        with ExitStack() as stack:
+            for depth, policy in enumerate(scopes):
+                stack.callback(require_outer, depth, how)
+                stack.enter_context(subject.policy_scope(policy))
+            if how == "by an exception":
+                raise KeyError
+
+    nest("at its end")
+    raised = refused(KeyError, lambda: nest("by an exception"), claim=9)
+    require(raised, "an exception was swallowed", claim=9)
 
 
 def _require_local(subject: Scopes, ours: str, theirs: str) -> None:
-    seen: list[str] = []
-    entered, leave = threading.Event(), threading.Event()
-
-    def work() -> None:
+    with ThreadPoolExecutor(1) as thread, subject.policy_scope(ours):
+        seen = [thread.submit(subject.policy_in_force).result()]
+        inner = subject.policy_scope(theirs)
+        thread.submit(inner.__enter__).result()
         seen.append(subject.policy_in_force())
-        with subject.policy_scope(theirs):
-            entered.set()
-            leave.wait(10)
+        thread.submit(inner.__exit__, None, None, None).result()
+    require(seen == ["clamp", ours], "a thread saw {}, its maker {}", *seen, claim=10)
 
     async def task(name: str) -> None:
         with subject.policy_scope(name):
@@ -196,12 +195,4 @@ def _require_local(subject: Scopes, ours: str, theirs: str) -> None:
     async def together() -> None:
         await asyncio.gather(task(ours), task(theirs))
 
-    thread = threading.Thread(target=work)
-    with subject.policy_scope(ours):
-        thread.start()
-        entered.wait(10)
-        seen.append(subject.policy_in_force())
-        leave.set()
-        thread.join()
-    require(seen == ["clamp", ours], "a thread saw {}, its maker {}", *seen, claim=10)
     asyncio.run(together())

@@ -14,6 +14,7 @@ from .losses import (
     Losses,
     cast,
     form_of,
+    near,
     require_close,
     require_only,
     require_rejection,
@@ -73,11 +74,7 @@ def margin_term(subject: Losses, case: Case, tau: float) -> None:
     require_close(subject, "margin", case, tau=tau, coarse=COARSE, capped=(3, 4))
 
 
-@clause(
-    "LOSS-4",
-    source="Ours: (P, Q) and (−P, −Q) are the same finite value, and NaN tells no side",
-    since="0.2.0",
-)
+@clause("LOSS-4", source="Ours: (P, Q) and (−P, −Q) are one value; NaN has no side", since="0.2.0")
 def sign_term(subject: Losses, case: Case, oriented: Array) -> None:
     """The sign loss is a mean over the elements whose target is ±∞.
 
@@ -132,8 +129,7 @@ def invariant(subject: Losses, case: Case, ours: float, theirs: float) -> None:
     exact = all(abs(math.frexp(factor)[0]) == 0.5 for factor in (ours, theirs))
     # That of two losses, and of the scaled numbers.
     slack = 3 * tolerance("chordal", form_of(case), [Fraction(1)] * len(case[0].values))
-    near = math.isfinite(after) and abs(Fraction(before) - Fraction(after)) <= slack
-    right = identical(before, after) if exact else near
+    right = identical(before, after) if exact else near(after, Fraction(before), slack)
     complaint = "chordal of {} is {}, and {} scaled by {} and {}"
     require(right, complaint, case, before, after, ours, theirs, claim=1 if exact else 2)
 
@@ -152,8 +148,7 @@ def turns(subject: Losses, case: Case) -> None:
     found = subject.loss("chordal", *case)
     count, slack = len(case[0].values), 64 * form_of(case).epsilon
     for i, pair in enumerate(zip(found.in_P.values, found.in_Q.values, strict=True)):
-        finite = all(map(math.isfinite, pair))
-        require(finite, "gradient {} at {} of {}", pair, i, case, claim=2)
+        require(all(map(math.isfinite, pair)), "gradient {} at {} of {}", pair, i, case, claim=2)
         P, Q, _, _ = row(case, i)
         g_P, g_Q = (count * Fraction(g) for g in pair)
         long = (g_P * g_P + g_Q * g_Q) * (P * P + Q * Q) > (1 + slack) ** 2

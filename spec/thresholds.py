@@ -14,10 +14,8 @@ CHANCE: Final = 1e-12
 
 def check(tau_min: float, tau_max: float) -> None:
     """Raise ValueError for an end that is negative, NaN or infinite, or crossed ends; TAU-3."""
-    if not (math.isfinite(tau_min) and math.isfinite(tau_max)):
-        raise ValueError("the ends must be finite")
-    if not 0 <= tau_min <= tau_max:
-        raise ValueError("the ends must satisfy 0 ≤ tau_min ≤ tau_max")
+    if not 0 <= tau_min <= tau_max < math.inf:
+        raise ValueError("the ends must satisfy 0 ≤ tau_min ≤ tau_max < ∞")
 
 
 def threshold(tau_min: float, tau_max: float, u: Fraction) -> Fraction:
@@ -31,20 +29,18 @@ def midpoint(tau_min: float, tau_max: float) -> Fraction:
     return threshold(tau_min, tau_max, Fraction(1, 2))
 
 
-def distance_from_uniform(draws: Sequence[float], tau_min: float, tau_max: float) -> Fraction:
-    """Return the Kolmogorov–Smirnov distance of draws from the uniform law; TAU-6."""
-    width = Fraction(tau_max) - Fraction(tau_min)
+def require_uniform(draws: Sequence[float], tau_min: float, tau_max: float) -> None:
+    """Hold draws to the uniform law, by their Kolmogorov–Smirnov distance from it; TAU-6."""
+    width, count = Fraction(tau_max) - Fraction(tau_min), len(draws)
     quantiles = [(Fraction(draw) - Fraction(tau_min)) / width for draw in sorted(draws)]
-    count = len(quantiles)
-    return max(
+    distance = max(
         max(Fraction(rank + 1, count) - u, u - Fraction(rank, count))
         for rank, u in enumerate(quantiles)
     )
-
-
-def critical_distance(count: int, chance: float) -> float:
-    """Return what uniform draws exceed with at most this chance (DKW bound); TAU-6."""
-    return math.sqrt(math.log(2 / chance) / (2 * count))
+    # What uniform draws exceed with at most this chance, the bound of Dvoretzky, Kiefer, Wolfowitz.
+    bound = math.sqrt(math.log(2 / CHANCE) / (2 * count))
+    complaint = "{} draws: distance {} from uniform exceeds {}"
+    require(distance <= bound, complaint, count, float(distance), bound)
 
 
 class Draws(Protocol):
@@ -125,7 +121,4 @@ def uniform(subject: Draws, tau_min: float, tau_max: float, seed: int) -> None:
     """Draws are uniform: the Kolmogorov–Smirnov distance of 1000 draws stays below the bound that
     uniform draws exceed with probability 10⁻¹².
     """
-    draws = subject.draw(tau_min, tau_max, seed, 1000)
-    distance = distance_from_uniform(draws, tau_min, tau_max)
-    bound = critical_distance(len(draws), CHANCE)
-    require(distance <= bound, "distance {} from uniform exceeds {}", float(distance), bound)
+    require_uniform(subject.draw(tau_min, tau_max, seed, 1000), tau_min, tau_max)

@@ -1,15 +1,96 @@
-"""STEP: the update."""
+"""STEP and AMP: the update, and mixed precision."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final, Protocol
 
-from .accumulation import all_groups, applied_groups, plan_outcome, require_updates
+from .accumulation import carried_out, require_updates
 from .clause import clause, refused, require
 from .runs import Plan, Trace, Trains, require_same_run
+
+PRECISIONS: Final = ("float16", "bfloat16", "float32", "float64", "int8")
+WIDE: Final = frozenset(("float32", "float64"))
+
+
+@dataclass(frozen=True)
+class Precision:
+    """Dtypes as a run shows them, and whether a gradient scaler is at work.
+
+    They are those of a matrix product in the forward, of what the loss is given (outputs and
+    lifted targets), and of a matrix product of float32 tensors inside the loss.
+    """
+
+    forward: str
+    loss: tuple[str, ...]
+    inside: str
+    scaled: bool
+
+
+class Casts(Trains, Protocol):
+    """A subject that trains in mixed precision."""
+
+    def precision(self, dtype: str, option: str = "mixed_precision") -> Precision:
+        """Train a float32 model under autocast, which an option of this name turns on.
+
+        A dtype that cannot be had raises an error.
+        """
+
+
+@clause("AMP-1", source="Guide: mixed_precision; Ours: 1e-8² is 0 in float16", since="0.2.0")
+def autocast(subject: Casts, dtype: str) -> None:
+    """Autocast covers the forward, and nothing else.
+
+    1. The forward runs under autocast to the dtype.
+    2. The loss gets outputs and lifted targets in float32 or wider.
+    3. The loss runs outside autocast: what it computes of float32 tensors is float32.
+    """
+    found = subject.precision(dtype)
+    require(found.forward == dtype, "the forward ran in {}, not {}", found.forward, dtype)
+    require(set(found.loss) <= WIDE, "the loss was given {}", found.loss, claim=2)
+    wide = found.inside in WIDE
+    require(wide, "the loss computed in {}, so under autocast", found.inside, claim=3)
+
+
+@clause("AMP-2", source="Guide: amp_dtype", since="0.2.0")
+def scaler(subject: Casts, dtype: str) -> None:
+    """The dtype decides whether gradients are scaled.
+
+    1. float16 uses a gradient scaler.
+    2. bfloat16 uses none.
+    """
+    found, claim = subject.precision(dtype), 1 if dtype == "float16" else 2
+    right = found.scaled == (claim == 1) or found.forward != dtype  # of which AMP-4 speaks
+    require(right, "{} with a scaler: {}", dtype, found.scaled, claim=claim)
+
+
+@clause("AMP-3", source="Ours: an option that is off must be free", since="0.2.0")
+def off(subject: Trains, plan: Plan, dtype: str) -> None:
+    """With mixed precision off, a run is bitwise identical to one without the option, whatever
+    ``amp_dtype`` is.
+    """
+    found, expected = subject.train(replace(plan, precision=f"{dtype} off")), subject.train(plan)
+    require(repr(found) == repr(expected), "{}: {}, not {}", plan, found, expected)
+
+
+@clause("AMP-4", source="Ours: a silent swap spoils a comparison", since="0.2.0")
+def no_swap(subject: Casts, dtype: str) -> None:
+    """The dtype asked for is the one used, or an error says why not."""
+    if refused(Exception, lambda: subject.precision(dtype)):
+        return
+    found = subject.precision(dtype).forward
+    require(found == dtype, "asked for {}, the forward ran in {}", dtype, found)
+
+
+@clause("AMP-5", source="Guide: use_amp; Ours: both names are in use", since="0.4.0")
+def alias(subject: Casts, dtype: str) -> None:
+    """``use_amp`` is another name for ``mixed_precision``: with either the run is the same."""
+    found, expected = subject.precision(dtype, "use_amp"), subject.precision(dtype)
+    require(found == expected, "use_amp gave {}, mixed_precision {}", found, expected)
+
 
 CLIPPED: Final = Fraction(1, 10**5)
 
@@ -21,11 +102,11 @@ def watched_rates(losses: Sequence[float]) -> list[Fraction]:
         >>> [str(rate) for rate in watched_rates([1.0, 2.0, 0.5])]
         ['1/8', '1/16', '1/16']
     """
-    rate, rates = Fraction(1, 8), list[Fraction]()
+    rates = [Fraction(1, 8)]
     for epoch, loss in enumerate(losses):
-        rate = rate if all(loss < earlier for earlier in losses[:epoch]) else rate / 2
-        rates.append(rate)
-    return rates
+        is_best = all(loss < earlier for earlier in losses[:epoch])
+        rates.append(rates[-1] if is_best else rates[-1] / 2)
+    return rates[1:]
 
 
 @dataclass(frozen=True)
@@ -48,10 +129,11 @@ class Updates(Trains, Protocol):
     def untrainable(self, case: str) -> None:
         """Train in one of :data:`UNTRAINABLE` cases; ValueError or RuntimeError says why not."""
 
-    def watched(self, losses: Sequence[float]) -> list[float]:
+    def watched(self, losses: Sequence[float], mode: str = "min") -> list[float]:
         """Train an epoch for each of these losses, which its validation finds, and all samples
         covered; return the rates after them, of a scheduler that begins at 1/8 and halves it
-        after every validation whose metric is not below the lowest so far.
+        after every validation whose metric is not below the lowest so far. Of the mode ``max``
+        it would wait for a rise: ValueError.
         """
 
     def train_compiled(self, plan: Plan) -> Trace:
@@ -67,11 +149,7 @@ class Updates(Trains, Protocol):
 UNTRAINABLE: Final = ("empty loader", "exhausted loader", "loss without gradient", "nothing to do")
 
 
-@clause(
-    "STEP-1",
-    source="Guide: the training step; Ours: clipping acts on the gradient that is applied",
-    since="0.2.0",
-)
+@clause("STEP-1", source="Guide: the training step; Ours: we clip what is applied", since="0.2.0")
 def order(subject: Updates, plan: Plan, micro_batches: int) -> None:
     """A *window* is the micro-batches of one update. Its phases have an order.
 
@@ -88,22 +166,19 @@ def order(subject: Updates, plan: Plan, micro_batches: int) -> None:
         require_updates(plan, updates, CLIPPED, claims=(2, 2))
 
 
-@clause(
-    "STEP-2",
-    source="Ours: a schedule of updates that a skip advances ends before training does",
-    since="0.2.0",
-)
+@clause("STEP-2", source="Ours: a schedule that skips advance ends before training", since="0.2.0")
 def applied(subject: Trains, plan: Plan) -> None:
     """Applied updates are what counts.
 
     1. The global step advances once per applied update, and at no other time.
-    2. The scheduler steps once per applied update, and at no other time.
+    2. The scheduler steps once per applied update, and at no other time, unless it is configured
+       otherwise (STEP-12).
     3. Micro-batches are counted separately, skipped ones included.
     """
-    trace, count = subject.train(plan), len(applied_groups(plan))
+    trace = subject.train(plan)
     steps = [event.values["global_step"] for event in trace.of("update")]
-    require(steps == list(range(1, count + 1)), "{}: global steps {}", plan, steps)
-    rate = Fraction(1, 8 * 2**count)
+    require(steps == list(range(1, len(steps) + 1)), "{}: global steps {}", plan, steps)
+    rate = Fraction(1, 8 * 2 ** len(steps))
     require(trace.rate == rate, "{}: the rate is {}, not {}", plan, trace.rate, rate, claim=2)
     micro_steps = [event.values["micro_step"] for event in trace.of("log")]
     whole = micro_steps == list(range(len(micro_steps)))
@@ -124,35 +199,29 @@ def faults(subject: Trains, plan: Plan) -> None:
     3. ``max_nonfinite_steps`` skips in a row raise an error that names the global step.
     4. A skip by which the scale of float16 falls does not count towards that error.
     """
-    trace = subject.train(plan)
+    trace, windows = subject.train(plan), carried_out(plan)
     updates, errors = trace.of("update"), trace.of("error")
     if plan.precision:
         require(not errors, "{}: {} while the scale falls", plan, errors, claim=4)
         require(len(updates) > 0, "{}: the scale never fell enough", plan, claim=4)
         return
-    expected = plan_outcome(plan)
-    count = expected.applied.count(False)
+    expected, skipped = list[int](), 0
+    for window in windows:
+        skipped += not window.applied
+        expected += [skipped] * len(window.batches)
+    for event in updates:
+        reached = all(math.isfinite(event.values[name]) for name in "wv")
+        require(reached, "{}: a fault reached the parameters: {}", plan, event)
     skips = [event.values["skipped"] for event in trace.of("skip")]
-    require(skips == list(range(1, count + 1)), "{}: skips {}", plan, skips, claim=2)
+    require(skips == list(range(1, skipped + 1)), "{}: skips {}", plan, skips, claim=2)
     logged = [event.values["skipped"] for event in trace.of("log")]
-    told = _skips_told(plan)
-    require(logged == told, "{}: records have skipped {}, not {}", plan, logged, told, claim=2)
-    failed = expected.error_at is not None
-    require(len(errors) == failed, "{}: errors {}, not {}", plan, errors, failed, claim=3)
-    right = len(updates) == expected.applied.count(True)
-    require(right, "{}: {} updates", plan, len(updates))
-    steps = [event.values["global_step"] for event in errors]
-    require(steps == [len(updates)] * failed, "{}: the error names {}", plan, steps, claim=3)
+    complaint = "{}: records have skipped {}, not {}"
+    require(logged == expected, complaint, plan, logged, expected, claim=2)
     require_updates(plan, updates, claims=(1, 1))
-
-
-def _skips_told(plan: Plan) -> list[int]:
-    """Return the count of skips in each record; STEP-3."""
-    told, skips = list[int](), 0
-    for (_, group), good in zip(all_groups(plan), plan_outcome(plan).applied, strict=False):
-        skips += not good
-        told += [skips] * len(group)
-    return told
+    last = [window.applied for window in windows[-plan.max_nonfinite :]]
+    expected = [len(updates)] if last == [False] * plan.max_nonfinite else []
+    steps = [event.values["global_step"] for event in errors]
+    require(steps == expected, "{}: errors at steps {}, not {}", plan, steps, expected, claim=3)
 
 
 @clause(
@@ -168,22 +237,18 @@ def no_wait(subject: Updates, updates: int) -> None:
        latest forward.
     2. With any other optimizer it waits at most once per update.
     """
-    found = subject.host_reads(updates, True)
-    require(found == 0, "{} updates made the host wait {} times", updates, found)
-    found = subject.host_reads(updates, False)
-    once = "{} updates of an optimizer that cannot skip made the host wait {} times"
-    require(found <= updates, once, updates, found, claim=2)
+    for skips, most, claim in ((True, 0, 1), (False, updates, 2)):
+        found = subject.host_reads(updates, skips)
+        complaint = "{} updates, of an optimizer that can skip: {}, made the host wait {} times"
+        require(found <= most, complaint, updates, skips, found, claim=claim)
 
 
-@clause(
-    "STEP-5", source="Ours: training that did nothing must not look like training", since="0.2.0"
-)
+@clause("STEP-5", source="Ours: training nothing must not look like training", since="0.2.0")
 def trains(subject: Updates, case: str) -> None:
     """``fit`` trains, or says why it cannot.
 
     1. It trains in train mode, in whatever mode the model was.
-    2. An empty loader, a loader exhausted after one epoch and a loss without a gradient raise
-       ValueError.
+    2. An empty loader, one exhausted after one epoch and a loss without gradient raise ValueError.
     3. A second call with nothing to do raises RuntimeError.
     """
     modes = subject.phases(1).training
@@ -195,18 +260,11 @@ def trains(subject: Updates, case: str) -> None:
 
 @clause("STEP-6", source="Ours: compiling is about speed", since="0.2.0")
 def compiled(subject: Updates, plan: Plan) -> None:
-    """Compiled and eager runs agree, with thresholds and loss weights that change from epoch to
-    epoch.
-    """
-    found, expected = subject.train_compiled(plan), subject.train(plan)
-    require_same_run(found, expected)
+    """Compiled and eager runs agree, also where thresholds and loss weights change by the epoch."""
+    require_same_run(subject.train_compiled(plan).events, subject.train(plan).events)
 
 
-@clause(
-    "STEP-7",
-    source="Ours: coverage rises as training goes well, and would lower the rate for it",
-    since="0.3.0",
-)
+@clause("STEP-7", source="Ours: good training raises coverage and would cut rates", since="0.3.0")
 def watched(subject: Updates, losses: Sequence[float]) -> None:
     """A scheduler that reduces the rate on a plateau receives each validation's loss."""
     found, expected = subject.watched(losses), watched_rates(losses)

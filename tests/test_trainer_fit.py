@@ -178,7 +178,7 @@ def test_a_model_without_parameters_trains_its_loss_on_the_cpu() -> None:
     optimizer = torch.optim.SGD(loss.parameters(), lr=0.1)
     trainer = make_trainer(Constant(), finite_batches(1), loss, optimizer=optimizer)
     trainer.fit()
-    assert trainer.device == torch.device("cpu")
+    assert trainer.evaluate.device == torch.device("cpu")
     assert loss.scale.item() < 1.0
 
 

@@ -29,7 +29,6 @@ WORTH: Final = 12
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
     made = argparse.ArgumentParser(
         prog="zeroproof-conformance",
         description="Hold a subject to the specification, clause by clause.",
@@ -119,7 +118,6 @@ def tried(ids: Sequence[str], chosen: Chosen, options: Options, jobs: int) -> li
 
 
 def summary(report: Report) -> str:
-    """Return the counts, and what does not hold."""
     (*_, (_, counts)) = report.counts()
     told = ", ".join(f"{counts[name]} {word}" for name, word in VERDICTS.items() if counts[name])
     lines = [f"{report.subject}: {told}", *(fill(text, WIDTH) for text in report.notes)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from html import escape
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from properties.conformance.verdicts import Counterexample, Options, Verdict
 from spec import CLAUSES, SPEC_VERSION
@@ -64,7 +65,6 @@ class Report:
         )
 
     def write(self, path: Path) -> None:
-        """Write the report in the format that the file's suffix names."""
         formats = {".json": as_json, ".md": as_markdown, ".html": as_html}
         path.write_text(formats[path.suffix](self), "utf-8")
 
@@ -75,16 +75,12 @@ def note(verdict: Verdict) -> str:
 
 
 def as_json(report: Report) -> str:
-    """Return a report as data."""
-    clauses: list[dict[str, Any]] = [
-        {**asdict(verdict), "sentence": CLAUSES[verdict.id].sentence} for verdict in report.verdicts
-    ]
     found = {
         "subject": report.subject,
         "spec_version": SPEC_VERSION,
         "options": asdict(report.options),
         "unknown": report.unknown,
-        "clauses": clauses,
+        "clauses": [{**asdict(v), "sentence": CLAUSES[v.id].sentence} for v in report.verdicts],
     }
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
@@ -103,11 +99,11 @@ def from_json(text: str) -> Report:
         )
     verdicts = []
     for entry in data["clauses"]:
-        known = {name: value for name, value in entry.items() if name != "sentence"}
-        found = known["counterexample"]
-        known["counterexample"] = found and Counterexample(**found)
-        known["others"] = tuple(Counterexample(**other) for other in known["others"])
-        verdicts.append(Verdict(**known))
+        del entry["sentence"]
+        first = entry["counterexample"]
+        entry["counterexample"] = first and Counterexample(**first)
+        entry["others"] = tuple(Counterexample(**other) for other in entry["others"])
+        verdicts.append(Verdict(**entry))
     options, unknown = Options(**data["options"]), tuple(data.get("unknown", ()))
     return Report(data["subject"], options, verdicts, unknown)
 
@@ -122,10 +118,8 @@ def _fenced(text: str, language: str = "text") -> str:
 def _plain(text: str) -> str:
     """Return text that Markdown shows as it is, but for the literals of a docstring."""
     parts = text.split("``")
-    special = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>#|~$"})
-    return "".join(
-        f"`{part}`" if place % 2 else part.translate(special) for place, part in enumerate(parts)
-    )
+    parts[::2] = [re.sub(r"[\\`*_{}\[\]<>#|~$]", r"\\\g<0>", part) for part in parts[::2]]
+    return "`".join(parts)
 
 
 def as_markdown(report: Report) -> str:

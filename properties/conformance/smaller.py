@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import is_dataclass, replace
 from typing import Any, Final
 
 from properties.assertions import Unsupported
@@ -35,10 +35,9 @@ def _elements(value: Any) -> int:
     """Return how many elements the longest array has."""
     if isinstance(value, Array):
         return value.shape[0] if len(value.shape) == 1 else 0
-    parts = value if isinstance(value, (tuple, list)) else ()
     if is_dataclass(value):
-        parts = [getattr(value, field.name) for field in fields(value)]
-    return max(map(_elements, parts), default=0)
+        return _elements(list(vars(value).values()))
+    return max(map(_elements, value), default=0) if isinstance(value, (tuple, list)) else 0
 
 
 def _cut(value: Any, size: int, half: slice) -> Any:
@@ -50,8 +49,6 @@ def _cut(value: Any, size: int, half: slice) -> Any:
         long = len(value) == size
         return value[half] if long else type(value)(_cut(part, size, half) for part in value)
     if is_dataclass(value) and not isinstance(value, type):
-        parts = {
-            field.name: _cut(getattr(value, field.name), size, half) for field in fields(value)
-        }
+        parts = {name: _cut(part, size, half) for name, part in vars(value).items()}
         return replace(value, **parts)
     return value

@@ -12,9 +12,10 @@ from typing import Any, Final
 
 import properties
 from spec import CLAUSES
+from spec.clause import Clause
 
 Property = Callable[..., None]
-NAMED: Final = re.compile(r"test_([A-Z]+)_(?:(\d+)_(?:(to|and)_(\d+)_)?)?")
+NAMED: Final = re.compile(r"test_([A-Z]+)_(?:(\d+)_(?:(?:to|and)_(\d+)_)?)?")
 # It drives a subject step by step, so no single call shows its failure; STOP-3's other property
 # tries the same plans.
 STEPWISE: Final = "test_STOP_3_side_by_side"
@@ -35,22 +36,12 @@ def tests() -> Iterator[tuple[str, Property]]:
                     yield name, test
 
 
-def named(name: str) -> tuple[str, range] | None:
-    """Return the chapter and the numbers that a property's name names; all, if it names none."""
+def is_named_by(name: str, clause: Clause) -> bool:
+    """Tell whether a property's name has the clause's number, or its chapter and no number."""
     match = NAMED.match(name)
-    if match is None:
-        return None
-    chapter, first, _, last = match.groups()
-    return chapter, range(int(first or 1), int(last or first or 1000) + 1)
-
-
-def properties_of(id: str) -> Iterator[Property]:
-    """Walk the properties that are named by a clause."""
-    clause = CLAUSES[id]
-    for name, test in tests():
-        found = named(name)
-        if found and clause.chapter == found[0] and clause.number in found[1]:
-            yield test
+    if match is None or match[1] != clause.chapter:
+        return False
+    return match[2] is None or int(match[2]) <= clause.number <= int(match[3] or match[2])
 
 
 def arguments_of(test: Property) -> Iterator[dict[str, Any]]:
@@ -69,8 +60,8 @@ def trials_of(id: str) -> Iterator[tuple[Property, dict[str, Any]]]:
 
     A property of several clauses takes the id of one as an argument, and is tried with this one.
     """
-    found = [test for test in properties_of(id) if test.__name__ != STEPWISE]
-    for test in sorted(found, key=lambda test: bool(marks(test, "exhaustive"))):
+    named = [t for name, t in tests() if name != STEPWISE and is_named_by(name, CLAUSES[id])]
+    for test in sorted(named, key=lambda test: bool(marks(test, "exhaustive"))):
         for arguments in arguments_of(test):
             ids = {v for v in arguments.values() if isinstance(v, str) and v in CLAUSES}
             if ids <= {id} and {"subject", *arguments} >= signature(test).parameters.keys():

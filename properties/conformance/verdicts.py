@@ -63,5 +63,4 @@ class Verdict:
 
     @property
     def shown(self) -> tuple[Counterexample, ...]:
-        """All counterexamples."""
         return (self.counterexample, *self.others) if self.counterexample else ()

@@ -17,37 +17,32 @@ from spec.laws import number
 Operation = Callable[..., Any]
 
 
-def gone(x: Any) -> bool:
-    """Tell whether an element is ⊥."""
+def is_bottom(x: Any) -> bool:
     return isinstance(number(x), Bottom)
 
 
-def changed(meadow: Any, operations: dict[str, Operation]) -> Any:
-    """Return a fresh meadow with some operations replaced; each gets the sound meadow first."""
+def replaced(real: Operation, kind: str, at: int, operations: dict[str, Operation]) -> Any:
+    """Return the meadow of a kind, changed if a claim, or every claim (0), is about the kind.
+
+    Each operation that replaces another gets the sound meadow first.
+    """
+    meadow, about = real(kind), 1 if kind == "rational" else 2
     wrong = copy(meadow)
     vars(wrong).update({name: partial(one, meadow) for name, one in operations.items()})
-    return wrong
-
-
-def replaced(real: Operation, kind: str, at: int, operations: dict[str, Operation]) -> Any:
-    """Return the meadow of a kind, changed if a claim, or every claim (0), is about the kind."""
-    about = 1 if kind == "rational" else 2
-    return changed(real(kind), operations) if at in (0, about) else real(kind)
+    return wrong if at in (0, about) else meadow
 
 
 def sound(m: Any, x: Any) -> Any:
     """Return 0 for ⊥, and every number itself."""
-    return m.zero if gone(x) else x
+    return m.zero if is_bottom(x) else x
 
 
 def at_most_one(m: Any, x: Any) -> Any:
-    """Return at most 1."""
-    return x if gone(x) else min(x, m.one)
+    return x if is_bottom(x) else min(x, m.one)
 
 
 def floor(m: Any, x: Any) -> Any:
-    """Return the integer below a number."""
-    return x if gone(x) else m.one * math.floor(x)
+    return x if is_bottom(x) else m.one * math.floor(x)
 
 
 def cut(found: Any) -> Any:
@@ -60,10 +55,10 @@ def cut(found: Any) -> Any:
 # The laws, by their numbers, that a wrong meadow breaks; what is wrong with it; its operations.
 WRONG: Final[tuple[tuple[str, str, dict[str, Operation]], ...]] = (
     ("1", "A sum takes the mask of its first operand.",
-     {"add": lambda m, x, y: x if gone(y) else m.add(x, y)}),
+     {"add": lambda m, x, y: x if is_bottom(y) else m.add(x, y)}),
     ("2", "Sums saturate at 1.", {"add": lambda m, x, y: at_most_one(m, m.add(x, y))}),
     ("3", "A product takes the mask of its first operand.",
-     {"mul": lambda m, x, y: x if gone(y) else m.mul(x, y)}),
+     {"mul": lambda m, x, y: x if is_bottom(y) else m.mul(x, y)}),
     ("4 8", "Products saturate at 1.", {"mul": lambda m, x, y: at_most_one(m, m.mul(x, y))}),
     ("5", "A small number is added to every sum, to keep it from zero.",
      {"add": lambda m, x, y: m.add(m.add(x, y), m.one * Fraction(1, 16))}),
@@ -82,16 +77,16 @@ WRONG: Final[tuple[tuple[str, str, dict[str, Operation]], ...]] = (
      {"inv": lambda m, x: m.inv(m.add(x, m.one))}),
     ("17 18 19 20 21", "Quotients are rounded down to integers.",
      {"div": lambda m, x, y: floor(m, m.div(x, y))}),
-    ("22", "A divisor ⊥ is left out.", {"div": lambda m, x, y: x if gone(y) else m.div(x, y)}),
+    ("22", "A divisor ⊥ is left out.", {"div": lambda m, x, y: x if is_bottom(y) else m.div(x, y)}),
     ("24 41", "Zero times anything is 0, ⊥ included.",
      {"mul": lambda m, x, y: m.zero if 0 in (x, y) else m.mul(x, y)}),
     ("25", "The opposite of ⊥ is 0.", {"neg": lambda m, x: sound(m, m.neg(x))}),
     ("26 27", "The inverse of ⊥ is 0, as if it were ∞.",
-     {"inv": lambda m, x: m.zero if gone(x) else m.inv(x)}),
+     {"inv": lambda m, x: m.zero if is_bottom(x) else m.inv(x)}),
     ("28", "A fraction of equal parts is 1, 0 / 0 included.",
      {"div": lambda m, x, y: m.one if number(x) == number(y) else m.div(x, y)}),
     ("29 34 35 36", "The sign is a step: 1 for x > 0, otherwise 0.",
-     {"sign": lambda m, x: x if gone(x) else m.one * (x > 0)}),
+     {"sign": lambda m, x: x if is_bottom(x) else m.one * (x > 0)}),
     ("30 33", "Zero has the sign 1, as a sign bit has it.",
      {"sign": lambda m, x: m.one if x == 0 else m.sign(x)}),
     ("31 32", "⊥ has the sign 0.", {"sign": lambda m, x: sound(m, m.sign(x))}),

@@ -28,57 +28,53 @@ def _decoded(tuples: Any, config: InferenceConfig | None = None) -> Decode:
 
 
 fault("DEC-1.1", "A numerator NaN is taken for 0.",
-    one=lambda one, case, P, Q: one(case, 0.0 if math.isnan(P) else P, Q))
+    one=lambda real, case, P, Q: real(case, 0.0 if math.isnan(P) else P, Q))
 fault("DEC-1.1", "(0, 0) has no direction, and is taken for the value 0 in the unit gauge.",
-    one=lambda one, case, P, Q: (Decoded(Fraction(0), False) if (case.gauge, P, Q) == ("unit", 0, 0)
-        else one(case, P, Q)))
+    one=lambda real, case, P, Q: (Decoded(Fraction(0), False)
+        if (case.gauge, P, Q) == ("unit", 0, 0) else real(case, P, Q)))
 fault("DEC-1.2", "τ is rounded to the tensors' dtype before it is compared.",
-    decode=lambda decode, case:
-        decode(replace(case, tau_infer=nearest(case.P.dtype, case.tau_infer))))
+    decode=lambda real, case: real(replace(case, tau_infer=nearest(case.P.dtype, case.tau_infer))))
 fault("DEC-1.3", "A quotient that overflows is a value.",
-    one=lambda one, case, P, Q: one(replace(case, P=replace(case.P, dtype="float64")), P, Q))
+    one=lambda real, case, P, Q: real(replace(case, P=replace(case.P, dtype="float64")), P, Q))
 fault("DEC-1.3", "A denominator at the threshold is taken to lie below it.",
-    one=lambda one, case, P, Q: one(case, math.nan if abs(Q) == case.tau_infer else P, Q))
+    one=lambda real, case, P, Q: real(case, math.nan if abs(Q) == case.tau_infer else P, Q))
 fault("DEC-1.4", "An ε keeps the denominator from 0.",
-    value_of=lambda value_of, *a: value_of(*a) / (1 + 1e-3))
-fault("DEC-1.4", "What vanishes loses its sign.", value_of=lambda value_of, *a: value_of(*a) + 0.0)
+    value_of=lambda real, *a: real(*a) / (1 + 1e-3))
+fault("DEC-1.4", "What vanishes loses its sign.", value_of=lambda real, *a: real(*a) + 0.0)
 fault("DEC-1.5", "Values are float64.",
-    decode=lambda decode, case: replace(decode(case),
-        value=replace(decode(case).value, dtype="float64")))
+    decode=lambda real, case: replace(real(case), value=replace(real(case).value, dtype="float64")))
 fault("DEC-2.1", "A denominator at τ_train lies in the gap.",
-    decode=lambda decode, case: _with_gap(
-        decode(case), case, lambda Q, bottom: not bottom and abs(Q) == case.tau_train))
+    decode=lambda real, case: _with_gap(
+        real(case), case, lambda Q, bottom: not bottom and abs(Q) == case.tau_train))
 fault("DEC-2.2", "Everything below τ_train is in the gap, ⊥ included.",
-    decode=lambda decode, case: _with_gap(
-        decode(case), case, lambda Q, bottom: abs(Q) < case.tau_train))
+    decode=lambda real, case: _with_gap(real(case), case, lambda Q, _: abs(Q) < case.tau_train))
 fault("DEC-3.1", "Q itself is compared with τ, not |Q|.",
-    one=lambda one, case, P, Q: one(case, P, 0.0 if case.tau_infer > Q else Q))
+    one=lambda real, case, P, Q: real(case, P, 0.0 if case.tau_infer > Q else Q))
 fault("DEC-4.1", "The gauge is taken to be the unit one.",
-    decode=lambda decode, case: decode(replace(case, gauge="unit")))
+    decode=lambda real, case: real(replace(case, gauge="unit")))
 fault("DEC-4.2", "The gauge is ignored.",
-    decode=lambda decode, case: decode(replace(case, gauge="raw")))
+    decode=lambda real, case: real(replace(case, gauge="raw")))
 fault("DEC-4.3", "An ε is added to the denominator of the value.",
-    value_of=lambda value_of, case, row, decoded:
-        (value_of(case, row, decoded) / (1 + 1e-3 / (abs(row[1]) or 1.0))))
+    value_of=lambda real, case, row, decoded:
+        (real(case, row, decoded) / (1 + 1e-3 / (abs(row[1]) or 1.0))))
 fault("DEC-4.4", "Norms beyond 16 are taken for 16.",
-    one=lambda one, case, P, Q:
-        one(replace(case, gauge="raw", tau_infer=16 * case.tau_infer, tau_train=16 * case.tau_train)
+    one=lambda real, case, P, Q:
+        real(replace(case, gauge="raw", tau_infer=16 * case.tau_infer,
+            tau_train=16 * case.tau_train)
         if case.gauge == "unit" and math.hypot(P, Q) > 16 else case, P, Q))
 fault("DEC-5.1", "A τ above 1 is taken for a percentage.",
-    decode=lambda decode, case:
-        decode(replace(case, tau_infer=case.tau_infer / (100 if case.tau_infer > 1 else 1))))
+    decode=lambda real, case:
+        real(replace(case, tau_infer=case.tau_infer / (100 if case.tau_infer > 1 else 1))))
 fault("DEC-5.2", "Values are damped by τ.",
-    value_of=lambda value_of, case, *a: value_of(case, *a) / (1 + case.tau_infer))
+    value_of=lambda real, case, *a: real(case, *a) / (1 + case.tau_infer))
 fault("DEC-6.1", "Shapes are broadcast.",
-    decode=lambda decode, case: decode(replace(case, Q=replace(case.Q, shape=case.P.shape))))
+    decode=lambda real, case: real(replace(case, Q=replace(case.Q, shape=case.P.shape))))
 fault("DEC-6.2", "Crossed thresholds are swapped in silence.",
-    decode=lambda decode, case:
-        decode(replace(case, tau_train=max(case.tau_infer, case.tau_train))))
+    decode=lambda real, case: real(replace(case, tau_train=max(case.tau_infer, case.tau_train))))
 zeroproof_fault("DEC-6.2", "Thresholds are not checked.",
     "zeroproof.inference.strict.check_thresholds", lambda real, *a: None)
 fault("DEC-6.3", "An unknown gauge is taken for the raw one.",
-    decode=lambda decode, case:
-        decode(replace(case, gauge="unit" if case.gauge == "unit" else "raw")))
+    decode=lambda real, case: real(replace(case, gauge="unit" if case.gauge == "unit" else "raw")))
 zeroproof_fault("DEC-8.1", "The wrapper decodes in train mode, too.", FORWARD,
     lambda real, self, *a: (_decoded(self.model(*a), self.config)[:2] if self.training
         else real(self, *a)))
@@ -88,9 +84,9 @@ zeroproof_fault("DEC-8.1", "The wrapper detaches the tuples.", FORWARD,
 zeroproof_fault("DEC-8.2", "The wrapper decodes at the default thresholds.", FORWARD,
     lambda real, self, *a: real(self, *a) if self.training else _decoded(self.model(*a)))
 fault("DEC-8.2", "The wrapper ignores the gauge.",
-    wrapped=lambda wrapped, case, modes: wrapped(replace(case, gauge="raw"), modes))
+    wrapped=lambda real, case, modes: real(replace(case, gauge="raw"), modes))
 fault("POL-10.1", "The denominator is a constant to the gradient.",
-    decode_gradients=lambda gradients, case: (gradients(case)[0], Array.full(0.0, case.Q)))
+    decode_gradients=lambda real, case: (real(case)[0], Array.full(0.0, case.Q)))
 fault("POL-10.2", "A gradient passes a ⊥ element.",
-    decode_gradients=lambda gradients, case:
-        (case.P.with_values([x or 1.0 for x in gradients(case)[0].values]), gradients(case)[1]))
+    decode_gradients=lambda real, case:
+        (case.P.with_values([x or 1.0 for x in real(case)[0].values]), real(case)[1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import replace
 from fractions import Fraction
@@ -28,8 +29,8 @@ fault("TAU-7.1", "Records have the midpoint of the thresholds.",
 automaton_fault("TAU-7.2", "Micro-batches are measured at threshold 0.",
       measure=lambda measure, batch, tau, factor: measure(batch, 0.0, factor))
 zeroproof_fault("TAU-7.2", "Micro-batches are measured at threshold 0.",
-      "zeroproof.training.metrics.Seen.of",
-      lambda of, kind, outputs, Y_d, tau, scalars: of(kind, outputs, Y_d, 0.0, scalars))
+      "zeroproof.training.evaluation.measure",
+      lambda measure, outputs, Y_d, tau: measure(outputs, Y_d, 0.0))
 automaton_fault("TAU-7.3", "``last_thresholds`` grows over the whole run.",
       trace=lambda trace, events: replace(trace(events), thresholds=tuple(e.values["tau"] for e in
           events if e.kind == "draw")))
@@ -38,11 +39,10 @@ fault("TAU-8.1", "Validation uses the upper end.",
 zeroproof_fault("TAU-8.1", "The midpoint overflows.", "zeroproof.training.trainer.midpoint",
       lambda midpoint, low, high: (low + high) / 2)
 automaton_fault("TAU-8.2", "A validation is measured at the upper end.",
-      measure=lambda measure, batch, tau, factor: measure(batch, measure.__self__.plan.tau_max,
-          factor))
+      measure=lambda real, batch, tau, factor: real(batch, real.__self__.plan.tau_max, factor))
 automaton_fault("TAU-9.1", "u² is drawn.",
       uniform=lambda uniform, epoch, index: uniform(epoch, index) ** 2)
-zeroproof_fault("TAU-9.1", "u² is drawn.", "zeroproof.training.trainer.between",
+zeroproof_fault("TAU-9.1", "u² is drawn.", "zeroproof.training.trainer.lerp",
       lambda between, low, high, u: between(low, high, u * u))
 automaton_fault("TAU-9.2", "Thresholds repeat every epoch.",
       uniform=lambda uniform, _, index: uniform(0, index))
@@ -62,7 +62,7 @@ automaton_fault("TAU-9.4", "Thresholds are drawn from the generator of the loss.
       draw=lambda draw: also(draw, random=lambda count: count
       + (draw.__self__.plan.tau_max > draw.__self__.plan.tau_min)))
 zeroproof_fault("TAU-9.4", "Thresholds are drawn from the global generator.",
-      "zeroproof.training.trainer.between",
+      "zeroproof.training.trainer.lerp",
       lambda real, low, high, u: real(low, high, float(torch.rand(()))) if low < high else low)
 
 fault("VAL-1.1", "The last epoch is not validated.",
@@ -72,6 +72,9 @@ automaton_fault("VAL-1.1", "Validation uses the parameters from before training.
 automaton_fault("VAL-1.2", "Validation averages over micro-batches, not samples.",
       validation=lambda validation, epoch: (validation(epoch) | {"val_coverage":
           _unweighted(validation.__self__.plan)}))
+automaton_fault("VAL-1.3", "A minimum that is NaN hides the others.",
+      validation=lambda real, epoch: (real(epoch) | ({} if all(b.denominators for b in
+          real.__self__.plan.validation) else {"val_denom_abs_min": math.nan})))
 automaton_fault("VAL-1.3", "A minimum is the last micro-batch's.",
       validation=lambda validation, epoch: (validation(epoch) | {"val_denom_abs_min":
           min(validation.__self__.plan.validation[-1].denominators)}))
@@ -80,7 +83,7 @@ fault("VAL-2.1", "After a validation the whole model is in train mode.",
 fault("VAL-2.2", "A validation that raises leaves NumPy's generator where it is.",
       validation_traces=lambda traces, fails: ("numpy",) if fails else ())
 zeroproof_fault("VAL-2.2", "A validation restores torch's generator only.",
-      "zeroproof.training.isolation.restore_random_state",
+      "zeroproof.training.evaluation.restore_random_state",
       lambda restore, state, loader: torch.set_rng_state(state["torch"]))
 automaton_fault("VAL-2.3", "A validation draws from the generator of training.",
       validation=lambda validation, epoch: also(validation, epoch, random=lambda count: count + 1))
@@ -110,21 +113,36 @@ fault("LOG-1.3", "Records have no tau_train.",
       hook_types=lambda types, plan: [{name: kind for name, kind in record.items() if name !=
           "tau_train"} for record in types(plan)])
 zeroproof_fault("LOG-1.3", "Records have no tau_train.",
-      "zeroproof.training.records.RecordLog.deliver",
-      lambda deliver, log, record, **options: deliver(log, {name: value for name, value in
-          record.items() if name != "tau_train"}, **options))
+      "zeroproof.training.records.RecordQueue.send",
+      lambda send, queue, record: send(queue, {name: value for name, value in record.items()
+          if name != "tau_train"}))
 fault("LOG-1.4", "An error of the hook is swallowed.",
       raising_hook=lambda hooked, plan, record: Hooked("", 1))
+for wrong, change in (
+    ("Of |Q| = ∞ the mean is ∞.", lambda b, r: r | ({"denom_abs_mean": math.inf} if "i" in
+        b.samples else {})),
+    ("Without |Q| the minimum is ∞.", lambda b, r: r | ({} if b.denominators else
+        {"denom_abs_min": math.inf})),
+    ("bottom_frac is the coverage.", lambda b, r: r | {"bottom_frac": r["coverage"]}),
+):
+    automaton_fault("LOG-1.5", wrong, measure=lambda real, batch, *a, change=change: change(batch,
+        real(batch, *a)))
 automaton_fault("LOG-2.1", "Every record is kept.",
       trace=lambda trace, events: replace(trace(events), records=tuple(e.values for e in events if
           e.kind == "log")))
+
+
+def _first_kept(deliver: Any, queue: Any) -> None:
+    kept = list(queue.records)
+    deliver(queue)
+    if len(kept) == queue.records.maxlen:
+        queue.records.extend(kept)
+
+
 zeroproof_fault("LOG-2.1", "The first records are kept.",
-      "zeroproof.training.records.RecordLog.deliver",
-      lambda deliver, log, record,
-      keep=True: deliver(log, record, keep=keep and len(log.records) < log.records.maxlen))
+      "zeroproof.training.records.RecordQueue.deliver", _first_kept)
 automaton_fault("LOG-2.2", "``val_history`` has the last record only.",
-      trace=lambda trace, events: replace(trace(events),
-          val_history=trace(events).val_history[-1:]))
+      trace=lambda real, events: replace(real(events), val_history=real(events).val_history[-1:]))
 
 
 def _forgotten(validation: Any, trainer: Any) -> Any:
@@ -136,33 +154,28 @@ def _forgotten(validation: Any, trainer: Any) -> Any:
 zeroproof_fault("LOG-2.2", "``val_history`` stays empty.",
       "zeroproof.training.trainer.SCMTrainer._validation", _forgotten)
 automaton_fault("LOG-4.1", "A record has the global step of the next update.",
-      progress=lambda progress, rate: (progress(rate) | {"global_step":
-          progress(rate)["global_step"] + 1}))
-zeroproof_fault("LOG-4.1", "A window's first records are completed before its step.",
-      "zeroproof.training.trainer.SCMTrainer._settle",
-      lambda settle, trainer,
-      but=0: settle(trainer, min(but, 1)))
+      progress=lambda real, rate: (real(rate) | {"global_step": real(rate)["global_step"] + 1}))
+zeroproof_fault("LOG-4.1", "A window's records have the step before it.",
+      "zeroproof.training.records.RecordQueue.add", lambda add, queue, known, rows:
+          add(queue, {**known, "global_step": known["global_step"] - 1}, rows))
 automaton_fault("LOG-4.2", "A record has the rate of the next update.",
       progress=lambda progress, rate: progress(rate / 2))
 zeroproof_fault("LOG-4.2", "A record holds the tensor that the scheduler changes.",
-      "zeroproof.training.update.UpdateWindow._current_rate",
-      lambda rate, window: window.optimizer.param_groups[0]["lr"])
+      "zeroproof.training.update.current_rate",
+      lambda rate, optimizer: optimizer.param_groups[0]["lr"])
 
 
 def _given(call: Call, **changes: object) -> Call:
-    return replace(
-        call, given={**call.given, **{n: changes[n] for n in changes if n in call.given}}
-    )
+    return replace(call, given={n: changes.get(n, x) for n, x in call.given.items()})
 
 
 fault("CUR-1.1", "inputs reach no loss.",
       call=lambda call, accepts, *a: call([n for n in accepts if n != "inputs"], *a))
 fault("CUR-1.2", "A validation has the weights of the first epoch.",
-      call=lambda call, accepts, plan, batch, epoch, steps, tau, validation: _given(call(accepts,
-          plan, batch, epoch, steps, tau, validation), **({"loss_weights": {"fit": plan.weights[0]}}
-          if validation and plan.weights else {})))
+      call=lambda call, accepts, plan, *a: _given(call(accepts, plan, *a), **({"loss_weights":
+          {"fit": plan.weights[0]}} if a[4] and plan.weights else {})))
 zeroproof_fault("CUR-1.2", "All epochs have the weights of the first.",
-      "zeroproof.training.objective.Objective.weights",
+      "zeroproof.training.loss_adapter.LossAdapter.weights",
       lambda weights, objective, epoch: weights(objective, 0))
 fault("CUR-1.3", "A validation has the next epoch's number.",
       call=lambda call, *a: _given(call(*a), epoch=a[3] + a[6]))
@@ -173,9 +186,14 @@ fault("CUR-1.4", "A validation has the lower end as its threshold.",
 fault("CUR-1.5", "targets are the lifted numerators.",
       call=lambda call, *a: _given(call(*a), targets=list(call(*a).lifted[0])))
 zeroproof_fault("CUR-1.5", "targets are the lifted numerators.",
-      "zeroproof.training.objective.Objective.__call__",
-      lambda call, objective, outputs, lifted, **given: call(objective, outputs, lifted, **{n:
-          lifted[0] if n == "targets" else x for n, x in given.items()}))
+      "zeroproof.training.loss_adapter.LossAdapter.__call__",
+      lambda call, adapter, loss_fn, outputs, lifted, kwargs: call(adapter, loss_fn, outputs,
+          lifted, {n: lifted[0] if n == "targets" else x for n, x in kwargs.items()}))
 fault("CUR-1.6", "Weights that the loss does not accept are ignored.",
       loss_arguments=lambda arguments, accepts, plan: arguments(accepts, plan if "loss_weights" in
           accepts else replace(plan, weights=())))
+fault("CUR-1.7", "Fixed weights are taken for those of the first epoch.",
+      call=lambda call, *a: _given(call(*a), **({"loss_weights": {"fit": 1.0}} if a[3] else {})))
+zeroproof_fault("CUR-1.2", "Fixed weights count before the curriculum.",
+      "zeroproof.training.loss_adapter.LossAdapter.weights",
+      lambda weights, objective, epoch: objective._fixed)

@@ -105,12 +105,12 @@ fault("LOSS-1.1", "γ counts as its square.",
         / implicit_weight(*e, max(gamma**2, Fraction(1, 10**60))))))
 fault("LOSS-1.2", "The gradient is that of the whole quotient.", slope=of("implicit", _moving))
 fault("LOSS-1.3", "A term has no cap, and the sum overflows.",
-    term=of("implicit", lambda right, e, gamma: term("implicit", *e, gamma)))
+    term=of("implicit", lambda right, e, gamma: term("implicit", e, gamma)))
 fault("LOSS-1.3", "A term is capped at a quarter of the largest number, however many there are.",
-    term=of("implicit", lambda right, e, g: min(term("implicit", *e, g), Fraction(2) ** 125)))
+    term=of("implicit", lambda right, e, g: min(term("implicit", e, g), Fraction(2) ** 125)))
 fault("LOSS-1.4", "A capped term is clamped, and has no gradient to come down by.",
     slope=of("implicit", lambda right, e, gamma:
-        NONE if term("implicit", *e, gamma) > Fraction(2) ** 126 else right))
+        NONE if term("implicit", e, gamma) > Fraction(2) ** 126 else right))
 fault("LOSS-2.1", "The chordal loss divides by the size of the prediction only.",
     term=of("chordal", lambda right, e, _:
         cross(*e) ** 2 / (e[0] ** 2 + e[1] ** 2) if any(e[:2]) else right))
@@ -125,7 +125,7 @@ fault("LOSS-3.1", "The margin is the shortfall, not its square.",
 fault("LOSS-3.2", "The margin raises Q, also where it is negative.",
     slope=of("margin", lambda right, *_: (right[0], -abs(right[1]))))
 fault("LOSS-3.3", "A term has no cap, and the sum overflows.",
-    term=of("margin", lambda right, e, tau: term("margin", *e, tau)))
+    term=of("margin", lambda right, e, tau: term("margin", e, tau)))
 fault("LOSS-3.4", "The shortfall is clamped so that its square is finite, its gradient with it.",
     slope=of("margin", lambda right, e, tau: NONE if tau - abs(e[1]) > 10**19 else right))
 fault("LOSS-3.5", "The margin pushes the denominators of infinite targets away from 0, too.",
@@ -191,6 +191,12 @@ fault("LOSS-6.6", "The terms are returned with their weights.",
 fault("LOSS-6.7", "A weight of 0 multiplies, and NaN times 0 is NaN.", dropped=lambda *_: set())
 zeroproof_fault("LOSS-6.7", "A fit of weight 0 gives NaN gradients.",
     "zeroproof.losses.composite._is_zero", lambda real, weight: False)
+fault("LOSS-6.8", "Without raw targets no target is oriented.",
+    training_loss=lambda real, P, Q, y, options: real(P, Q, y.with_values([math.nan if math.isinf(v)
+        and options.get("bare") else v for v in y.values]), {**options, "bare": False}))
+fault("LOSS-6.9", "Without a τ the threshold is that of the defaults.",
+    training_loss=lambda real, P, Q, y, options: real(P, Q, y, {**options, "tau": 1e-4 if
+        options.get("bare") else options["tau"]}))
 fault("LOSS-7.1", "The sum over the kept elements is divided by the number of all.",
     mean=lambda real, terms, case: sum(terms, Fraction(0)) / max(len(case[0].values), 1))
 zeroproof_fault("LOSS-7.1", "The mask of the implicit loss is ignored.", HERE + "implicit_loss",
@@ -211,7 +217,7 @@ fault("LOSS-8.3", "Under autocast the loss is computed in bfloat16.", reduced_pr
 zeroproof_fault("LOSS-9.1", "Sizes are squared as they come.", CHORDAL, naive(_selected))
 fault("LOSS-9.2", "The gradient overflows on its way, by 2¹⁰.", measured=_overflowing)
 zeroproof_fault("LOSS-9.3", "A clamp takes NaN for a number.",
-    "zeroproof.losses.projective.bounded", lambda real, x, low, high: max(low, min(high, x)))
+    "zeroproof.losses.terms.mean", lambda real, terms, *a: real(terms.nan_to_num(0.0), *a))
 fault("LOSS-10.1", "At (0, 0) the chordal loss is 0.",
     term=of("chordal", lambda right, e, _: right if squared_sizes(*e) else Fraction(0)))
 fault("LOSS-10.2", "At (0, 0) the implicit loss is 1, as if it were one of angles.",
@@ -225,8 +231,8 @@ fault("LOSS-11.2", "Each slope passes through a format of eight bits.",
     slope=lambda real, *a: tuple(Fraction(half) if math.isfinite(half := cast(s, "bfloat16"))
         else s for s in real(*a)))
 zeroproof_fault("LOSS-11.2", "The rejection's gradient is rounded to bfloat16.",
-    "zeroproof.losses.coverage.rejection_term",
-    lambda real, *a: (*(found := real(*a))[:2], torch.tensor(found[2]).bfloat16().item()))
+    "zeroproof.losses.coverage.with_gradient",
+    lambda real, value, x, slope: real(value, x, slope.bfloat16().to(slope.dtype)))
 zeroproof_fault("LOSS-12.1", "Shapes that differ are broadcast: all predictions, all targets.",
     CHORDAL, naive(_selected))
 zeroproof_fault("LOSS-12.1", "A mask is broadcast.", HERE + "rejection_loss",
@@ -248,10 +254,12 @@ fault("LOSS-15.2", "The gradient is that of the sum, not of the mean.",
     shared=lambda real, slopes: slopes)
 fault("LOSS-16.1", "A weight of an unknown name is dropped in silence.",
     training_loss=lambda real, P, Q, y, options: real(P, Q, y, {**options, "given": {}}))
-zeroproof_fault("LOSS-16.2", "Targets are broadcast.", "zeroproof.losses.composite.alike",
+zeroproof_fault("LOSS-16.2", "Targets are broadcast.", "zeroproof.losses.composite.widen_alike",
     lambda real, *parts: [x.broadcast_to(parts[0].shape) for x in parts])
 fault("LOSS-16.3", "A weight below 0 is taken, and rewards what it should charge.",
     check_options=lambda real, P, y, options: real(P, y, {**options, "weights": None}))
+fault("LOSS-16.3", "Every threshold can be configured.",
+    check_options=lambda real, P, y, options: real(P, y, {**options, "bare": False}))
 fault("LOSS-16.3", "Every fit of another name is the implicit one.",
     training_loss=lambda real, P, Q, y, options: real(P, Q, y, {**options, "fit":
         "chordal" if options["fit"] == "chordal" else "implicit"}))

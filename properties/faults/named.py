@@ -15,7 +15,6 @@ _patches = ExitStack()
 
 
 def names() -> dict[str, Fault]:
-    """Return the faults by name."""
     found: dict[str, Fault] = {}
     for fault in FAULTS:
         name = re.sub(r"\W", "_", fault.claim)

@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from typing import Any, ClassVar
+from types import SimpleNamespace
+from typing import Any
 
 from properties.faults.register import fault, zeroproof_fault
 from properties.subjects.exact.policies import SCOPES
 from spec import Array
-from spec.policies import POLICIES
-from spec.reach import GatedWindow
+from spec.policies import POLICIES, GatedWindow
 
 
 def rule_fault(claim: str, wrong: str, rule: Callable[[float, float, bool], float]) -> None:
@@ -75,7 +75,7 @@ fault("POL-8.6", "With nothing set, the policy is PROJECT.",
           real.__self__.defaults else "project"), layer))
 
 
-def late(real: Any, policy: str, layer: str, g: Array, bottom: Any) -> Any:
+def late(real: Any, policy: str, layer: str, g: Array, bottom: Any, *inside: str) -> Any:
     """Ask for the policy at the backward."""
     subject = real.__self__
     return lambda: subject.policy_gradient(subject.chosen(policy, layer), g, bottom)
@@ -83,9 +83,22 @@ def late(real: Any, policy: str, layer: str, g: Array, bottom: Any) -> Any:
 
 fault("POL-8.7", "The policy is the one in force at the backward.", forward=late)
 fault("POL-8.8", "A recomputed forward has the policy of the backward.", recomputed_forward=late)
+for method in ("forward", "recomputed_forward"):
+    fault("POL-8.13", f"A scope inside it does not reach a {method}.",
+          **{method: lambda real, policy, layer, g, bottom, *_: real(policy, layer, g, bottom)})
+
+
+def _of_first_layer(real: Any, functions: Any, now: Any) -> Any:
+    walked = list(functions)
+    found = real(iter(walked), now)
+    settings = [s for ctx, _ in walked for s in getattr(ctx, "_zeroproof_settings", [])]
+    return settings[0] if settings else found
+
+
+zeroproof_fault("POL-8.13", "A checkpoint keeps the policy of its first layer.",
+      "zeroproof.autodiff.policies._setting_at_forward", _of_first_layer)
 zeroproof_fault("POL-8.8", "Reentrant checkpointing has the policy of the backward.",
-      "zeroproof.autodiff.policies.setting_at_forward",
-      lambda real, now: now)
+      "zeroproof.autodiff.policies._setting_at_forward", lambda real, functions, now: now)
 zeroproof_fault("POL-8.5", "A layer's classes are not asked for their defaults.",
       "zeroproof.autodiff.policies._policy_at",
       lambda real, now, layer: real(now, layer if layer in now.defaults else None))
@@ -107,39 +120,30 @@ def closes_all(real: Any, policy: str) -> Iterator[None]:
     SCOPES.set(())
 
 
-class Stack(threading.local):
-    """Scopes that are kept for each thread."""
-
-    def __init__(self) -> None:
-        self.policies: list[str] = []
-
-
 def shared(stack: Any) -> Any:
-    """Return overrides that keep scopes on a stack."""
+    """Return overrides that keep the scopes in ``stack.policies``."""
 
     @contextmanager
     def opened(real: Any, policy: str) -> Iterator[None]:
         if policy not in POLICIES:
             raise ValueError(policy)
-        stack.policies.append(policy)
+        outer = scopes()
+        stack.policies = (*outer, policy)
         try:
             yield
         finally:
-            stack.policies.pop()
+            stack.policies = outer
 
-    return {"policy_scope": opened, "scopes": lambda real: tuple(stack.policies)}
+    def scopes(*_: Any) -> tuple[str, ...]:
+        return getattr(stack, "policies", ())
 
-
-class Everywhere:
-    """Scopes of the whole process."""
-
-    policies: ClassVar[list[str]] = []
+    return {"policy_scope": opened, "scopes": scopes}
 
 
 fault("POL-8.9", "An exception leaves its scope open.", policy_scope=kept_on_exception)
 fault("POL-8.9", "Leaving a scope leaves all.", policy_scope=closes_all)
-fault("POL-8.10", "A scope holds in all threads.", **shared(Everywhere))
-fault("POL-8.11", "A scope holds in all tasks of its thread.", **shared(Stack()))
+fault("POL-8.10", "A scope holds in all threads.", **shared(SimpleNamespace()))
+fault("POL-8.11", "A scope holds in all tasks of its thread.", **shared(threading.local()))
 fault("POL-8.12", "An unknown policy is taken for CLAMP.",
       policy_gradient=lambda real, name, *a: real(name if name in POLICIES else "clamp", *a))
 fault("POL-8.12", "An unknown default is taken for CLAMP.",
@@ -180,8 +184,7 @@ for claim, wrong, override in (
 fault("POL-9.4", "A layer's default counts before the trainer's policy.",
       window_gradients=lambda real, w: real(replace(w, policy=w.default or w.policy)))
 zeroproof_fault("POL-9.4", "The trainer's policy acts on outputs only.",
-      "zeroproof.training.evaluation.gradient_policy",
-      lambda real, policy: nullcontext())
+      "zeroproof.training.evaluation.gradient_policy", lambda real, policy: nullcontext())
 fault("POL-9.6", "Without a policy the layers are under PASSTHROUGH.",
       window_gradients=lambda real, w: real(replace(w, policy=w.policy or "passthrough")))
 
@@ -212,11 +215,10 @@ for claim, wrong, scale in (
 ):  # fmt: skip
     fault(claim, wrong, window_gradients=clamped_after(scale))
 zeroproof_fault("POL-12.1", "CLAMP is not told of weights and scales.",
-      "zeroproof.training.trainer.gradient_unit",
-      lambda real, unit: nullcontext())
+      "zeroproof.training.update.grad_scale", lambda real, scale: nullcontext())
 zeroproof_fault("POL-12.4", "A recomputed layer is not told of them.",
-      "zeroproof.autodiff.policies.setting_at_forward",
-      lambda real, now: now)
+      "zeroproof.autodiff.policies._setting_at_forward", lambda real, functions, now:
+          now._replace(grad_scale=1.0))
 fault("POL-11.1", "The gate replaces values at ⊥ by 0.",
       policy_value=lambda real, policy, x, bottom: x.with_values([0.0 if b else v for v, b in
           zip(x.values, bottom, strict=True)]))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import reduce
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any, Final
 from unittest import mock
 
@@ -31,7 +30,6 @@ class Fault:
 
     @property
     def clause(self) -> str:
-        """The id of the clause."""
         return self.claim.rpartition(".")[0]
 
     @contextmanager
@@ -39,7 +37,8 @@ class Fault:
         """Make the subject, with its patches in force."""
         with ExitStack() as stack:
             for path, override in self.patches:
-                owner, name = _resolve(path)
+                place, _, name = path.rpartition(".")
+                owner = resolve_name(place)
                 # Of a class, so that a static method stays one.
                 real = vars(owner).get(name, getattr(owner, name))
                 stack.enter_context(mock.patch.object(owner, name, _bound(real, override)))
@@ -91,18 +90,6 @@ def _derive(base: type, overrides: dict[str, Override]) -> type:
         assert hasattr(base, name), f"{base.__name__} has no {name}"
     kind: type = type(base.__name__, (base,), {n: method(n, o) for n, o in overrides.items()})
     return kind
-
-
-def _resolve(path: str) -> tuple[Any, str]:
-    """Return the module or class that a path leads to, and the last name."""
-    *parts, name = path.split(".")
-    for split in range(len(parts), 0, -1):
-        try:
-            module = import_module(".".join(parts[:split]))
-        except ModuleNotFoundError:
-            continue
-        return reduce(getattr, parts[split:], module), name
-    raise ImportError(f"nothing is at {path}")
 
 
 def _bound(real: Any, override: Override) -> Any:

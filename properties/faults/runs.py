@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 from properties.faults.register import automaton_fault, fault, zeroproof_fault
 from properties.faults.update import changed, with_slopes
 from spec.checkpoints import Loaded
 from zeroproof.training.checkpoint import CheckpointError
-from zeroproof.training.state import restore
+from zeroproof.training.state import apply
 
 fault("STOP-1.1", "An epoch at the threshold is bad.",
       watch=lambda watch, coverages, threshold, patience: watch(coverages, threshold + 1e-300 +
@@ -28,12 +29,18 @@ fault("STOP-4.1", "Each rank watches its own samples.",
       train_ranks=lambda ranks, plan: [ranks(replace(plan, ranks=1, epochs=_share(plan, rank)))[0]
           for rank in range(plan.ranks)])
 zeroproof_fault("STOP-4.1", "Each rank watches its own samples.",
-      "zeroproof.training.ranks.Ranks.stack",
-      lambda stack, ranks, x: x[None])
-automaton_fault("STOP-5.1", "A checkpoint lacks the counter of bad epochs.",
-      load=lambda load, state: load(state | {"bad_epochs": 0}))
-automaton_fault("STOP-5.2", "A checkpoint does not say that the run has stopped.",
-      load=lambda load, state: load(state | {"stopped": False}))
+      "zeroproof.training.distributed.Ranks.all_gather", lambda gather, ranks, x: x[None])
+for claim, wrong, lost in (
+    ("STOP-5.1", "A checkpoint lacks the counter of bad epochs.", {"bad_epochs": 0}),
+    ("STOP-5.2", "A checkpoint does not say that the run has stopped.", {"stopped": False}),
+    ("RES-1.1", "A checkpoint lacks the optimizer's momentum.", {"w_momentum": Fraction(0)}),
+    ("RES-1.2", "A resumed scheduler starts again.", {"scheduled": 0}),
+    ("RES-1.3", "A checkpoint lacks the latest epoch's thresholds.", {"thresholds": ()}),
+    ("RES-1.4", "A resumed run counts its skips from 0.", {"skipped": 0}),
+    ("RES-1.5", "A checkpoint lacks the counter of bad epochs.", {"bad_epochs": 0}),
+    ("RES-1.5", "A resumed run counts skips in a row from 0.", {"skipped_in_row": 0}),
+):
+    automaton_fault(claim, wrong, load=lambda load, state, lost=lost: load({**state, **lost}))
 
 
 def _share(plan: Any, rank: int) -> Any:
@@ -54,26 +61,16 @@ def _restoring(claim: str, wrong: str, **changes: Any) -> None:
 
 _restoring("STOP-5.2", "A checkpoint does not say that the run has stopped.",
       counters=lambda counters: {**counters, "stopped": False})
-automaton_fault("RES-1.1", "A checkpoint lacks the optimizer's momentum.",
-      load=lambda load, state: load(state | {"w_momentum": 0 * state["w_momentum"]}))
 _restoring("RES-1.1", "A checkpoint lacks the optimizer's momentum.",
       optimizer=lambda optimizer: {**optimizer, "state": {}})
 _restoring("RES-1.1", "A checkpoint lacks the loss scale.",
       scale=lambda scale: scale and {"scale": 2.0**16, "streak": 0})
 zeroproof_fault("RES-1.1", "A checkpoint lacks the random states.",
-      "zeroproof.training.position.restore_random_state",
-      lambda real, state, loader: None)
-automaton_fault("RES-1.2", "A resumed scheduler starts again.",
-      load=lambda load, state: load(state | {"scheduled": 0}))
-automaton_fault("RES-1.3", "A checkpoint lacks the latest epoch's thresholds.",
-      load=lambda load, state: load(state | {"thresholds": ()}))
-automaton_fault("RES-1.4", "A resumed run counts its skips from 0.",
-      load=lambda load, state: load(state | {"skipped": 0}))
+      "zeroproof.training.state.restore_random_state", lambda real, state, loader: None)
+zeroproof_fault("RES-1.1", "Of a folder the last checkpoint but one is loaded.",
+      "zeroproof.training.checkpoint.checkpoints",
+      lambda real, folder: [*real(folder)[-1:], *real(folder)[:-1]])
 _restoring("RES-1.4", "A checkpoint lacks ``val_history``.", val_history=lambda history: [])
-automaton_fault("RES-1.5", "A checkpoint lacks the counter of bad epochs.",
-      load=lambda load, state: load(state | {"bad_epochs": 0}))
-automaton_fault("RES-1.5", "A resumed run counts skips in a row from 0.",
-      load=lambda load, state: load(state | {"skipped_in_row": 0}))
 
 fault("RES-2.1", "A checkpoint is written over the old one.",
       save_steps=lambda steps: ("overwrite", *steps()[1:]))
@@ -92,7 +89,7 @@ fault("RES-3.3", "What fits is kept when the rest does not.",
 
 def _without_rollback(load: Any, trainer: Any, state: Any) -> None:
     try:
-        restore(trainer, state)
+        apply(trainer, state)
     except Exception as error:
         raise CheckpointError(str(error)) from error
 
@@ -103,24 +100,22 @@ fault("RES-3.4", "Keys carry the wrapper's prefix.",
       checkpoint_keys=lambda keys, wrapper: [wrapper + key for key in keys(wrapper)])
 zeroproof_fault("RES-3.4", "Keys carry the wrapper's prefix.", "zeroproof.training.state.unwrap",
       lambda _, m: m)
-fault("RES-4.1", "Ctrl-C ends training as if it were done.",
-      interrupted=lambda interrupted, signal: replace(interrupted(signal), raised=""))
-fault("RES-4.2", "SIGTERM raises KeyboardInterrupt.",
-      interrupted=lambda interrupted, signal: replace(interrupted(signal),
-          raised="KeyboardInterrupt"))
-fault("RES-4.3", "The epoch is finished first.",
-      interrupted=lambda interrupted, signal: replace(interrupted(signal), updates_after=6))
-fault("RES-4.4", "The state is not saved.",
-      interrupted=lambda interrupted, signal: replace(interrupted(signal), saved=False))
-fault("RES-6.1", "Parameters of neither model nor loss are not saved.",
-      survives=lambda survives, what: what != "parameter of neither")
+for claim, wrong, field, value in (
+    ("RES-4.1", "Ctrl-C ends training as if it were done.", "raised", ""),
+    ("RES-4.2", "SIGTERM raises KeyboardInterrupt.", "raised", "KeyboardInterrupt"),
+    ("RES-4.3", "The epoch is finished first.", "updates_after", 6),
+    ("RES-4.4", "The state is not saved.", "saved", False),
+):
+    fault(claim, wrong, interrupted=lambda interrupted, signal, changes={field: value}: replace(
+        interrupted(signal), **changes))
+for claim, wrong, lacking in (
+    ("RES-6.1", "Parameters of neither model nor loss are not saved.", "parameter of neither"),
+    ("RES-6.2", "Buffers of the loss are not saved.", "buffer of the loss"),
+    ("RES-6.3", "Objects of the user are not saved.", "object of the user"),
+):
+    fault(claim, wrong, survives=lambda survives, what, lacking=lacking: what != lacking)
 zeroproof_fault("RES-6.1", "Parameters of neither model nor loss are not saved.",
-      "zeroproof.training.state._free",
-      lambda free, trainer: [])
-fault("RES-6.2", "Buffers of the loss are not saved.",
-      survives=lambda survives, what: what != "buffer of the loss")
-fault("RES-6.3", "Objects of the user are not saved.",
-      survives=lambda survives, what: what != "object of the user")
+      "zeroproof.training.state._free", lambda free, trainer: [])
 
 fault("DDP-1.1", "Gradients are summed over ranks, not averaged by samples.",
       train=lambda train, plan: train(with_slopes(plan, lambda i, slope: slope * plan.ranks)))
@@ -128,19 +123,17 @@ fault("DDP-1.2", "Only rank 0 clips.",
       rank_trace=lambda rank_trace, trace, rank: changed(rank_trace(trace, rank), "update", w=lambda
           w: w + rank))
 fault("DDP-1.3", "Every rank calls the hook.",
-      rank_trace=lambda rank_trace, trace, rank: replace(rank_trace(trace, rank),
-          events=trace.events))
+      rank_trace=lambda real, trace, rank: replace(real(trace, rank), events=trace.events))
 fault("DDP-1.3", "Every rank writes checkpoints.",
       rank_trace=lambda rank_trace, trace, rank: replace(rank_trace(trace, rank), written=1))
 fault("DDP-1.4", "Gradients are reduced with each micro-batch.",
       rank_trace=lambda rank_trace, trace, rank: replace(rank_trace(trace, rank),
           reductions=len(trace.of("draw")) + 1))
 zeroproof_fault("DDP-1.4", "Gradients are reduced with each micro-batch.",
-      "zeroproof.training.ranks.Ranks.reduction",
-      lambda reduction, ranks, model, wanted: nullcontext())
+      "zeroproof.training.distributed.Ranks.reduction",
+      lambda reduction, ranks, model, last: nullcontext())
 fault("DDP-1.5", "The loader is not told the epoch.",
       rank_trace=lambda rank_trace, trace, rank: replace(rank_trace(trace, rank), epochs_set=()))
 zeroproof_fault("DDP-1.5", "The loader is not told the epoch.",
-      "zeroproof.training.trainer.set_epoch",
-      lambda set_epoch, loader, epoch: None)
+      "zeroproof.training.trainer.set_epoch", lambda set_epoch, loader, epoch: None)
 fault("DDP-1.6", "Unequal loaders are trained.", train_unequal=lambda *_: None)

@@ -10,8 +10,7 @@ fault("TAU-1.1", "τ is normal about the midpoint, so some draws lie beyond the 
 fault("TAU-2.1", "A jitter is added after the draw.",
     draw=lambda draw, *a: [tau * (1 + 2.0**-50) for tau in draw(*a)])
 zeroproof_fault("TAU-2.1", "τ is (1 − u)·τ_min + u·τ_max, which rounds.",
-    "zeroproof.training.gap.between",
-    lambda real, low, high, u: (1 - u) * low + u * high)
+    "zeroproof.training.thresholds.lerp", lambda real, low, high, u: (1 - u) * low + u * high)
 fault("TAU-3.1", "Negative ends are taken for 0.",
     draw=lambda draw, low, high, *a: draw(max(low, 0.0), max(high, 0.0), *a))
 fault("TAU-3.1", "An infinite end is taken for a large one.",

@@ -11,8 +11,8 @@ import torch
 
 from properties.faults.register import automaton_fault, fault, zeroproof_fault
 from spec.automaton import Automaton
-from spec.precision import Precision
 from spec.runs import Epoch, Event, Plan, Trace
+from spec.update import Precision
 
 Method = Callable[..., Any]
 
@@ -27,13 +27,12 @@ def also(method: Method, *arguments: Any, **changes: Callable[[Any], object]) ->
 
 def changed(trace: Trace, kind: str, **changes: Callable[[Any], Any]) -> Trace:
     """Return a trace with some values of events of a kind changed."""
-    events = [
-        Event(e.kind, {**e.values, **{n: c(e.values[n]) for n, c in changes.items()}})
-        if e.kind == kind
-        else e
-        for e in trace.events
-    ]
-    return replace(trace, events=tuple(events))
+
+    def change(event: Event) -> Event:
+        values = {name: new(event.values[name]) for name, new in changes.items()}
+        return Event(event.kind, {**event.values, **values})
+
+    return replace(trace, events=tuple(change(e) if e.kind == kind else e for e in trace.events))
 
 
 def with_slopes(plan: Plan, change: Callable[[int, Fraction], Fraction]) -> Plan:
@@ -72,17 +71,16 @@ fault("AMP-1.1", "The forward runs in float32.",
 fault("AMP-1.2", "The loss is given what the forward gave.",
       precision=lambda precision, dtype, *a: replace(precision(dtype), loss=(dtype, "float32")))
 zeroproof_fault("AMP-1.2", "Outputs are not widened.",
-      "zeroproof.training.evaluation.widen_outputs",
-      lambda widen, outputs: outputs)
+      "zeroproof.training.evaluation.widen_outputs", lambda widen, outputs: outputs)
 
 
-def _under_autocast(call: Method, objective: Any, *given: Any, **offered: Any) -> Any:
+def _under_autocast(call: Method, *given: Any) -> Any:
     with torch.autocast("cpu", torch.bfloat16):
-        return call(objective, *given, **offered)
+        return call(*given)
 
 
 zeroproof_fault("AMP-1.3", "The loss runs under autocast.",
-      "zeroproof.training.objective.Objective.__call__", _under_autocast)
+      "zeroproof.training.loss_adapter.LossAdapter.__call__", _under_autocast)
 fault("AMP-2.1", "float16 is not scaled.",
       precision=lambda precision, *a: replace(precision(*a), scaled=False))
 fault("AMP-2.2", "bfloat16 is scaled, too.",
@@ -90,14 +88,23 @@ fault("AMP-2.2", "bfloat16 is scaled, too.",
 fault("AMP-3.1", "A dtype that is set but off still rounds the learning rate.",
       train=lambda train, plan: replace(train(plan), rate=train(plan).rate * (1 +
           bool(plan.precision))))
+zeroproof_fault("AMP-3.1", "Autocast is always on.",
+      "zeroproof.training.evaluation.Evaluation._autocast",
+      lambda real, evaluation: torch.autocast(evaluation.device.type, torch.bfloat16))
 fault("AMP-4.1", "What there is no autocast to becomes bfloat16 in silence.",
       precision=lambda precision, *a: precision("bfloat16"))
 fault("AMP-5.1", "use_amp is ignored.",
-      precision=lambda precision, dtype,
-      option="mixed_precision": (Precision("float32", ("float32",), "float32", False) if option ==
-          "use_amp" else precision(dtype)))
-zeroproof_fault("AMP-5.1", "use_amp is ignored.", "zeroproof.training.config.TrainingConfig.amp",
-      lambda amp, config: config.mixed_precision)
+      precision=lambda precision, dtype, option="mixed_precision": (Precision("float32",
+          ("float32",), "float32", False) if option == "use_amp" else precision(dtype)))
+
+
+def _unread(normalise: Any, config: Any) -> None:
+    normalise(config)
+    object.__setattr__(config, "mixed_precision", config.mixed_precision and not config.use_amp)
+
+
+zeroproof_fault("AMP-5.1", "use_amp is ignored.",
+      "zeroproof.training.config.TrainingConfig._normalise", _unread)
 
 fault("STEP-1.1", "The scheduler steps before the optimizer.",
       phases=lambda phases, n: replace(phases(n), order=(*phases(n).order[:-3], "schedule", "step",
@@ -109,32 +116,28 @@ zeroproof_fault("STEP-1.2", "Each parameter is clipped by a norm of its own.",
       "torch.nn.utils.clip_grads_with_norm_",
       lambda clip, parameters, limit, norm: [clip([p], limit, p.grad.norm()) for p in parameters if
           p.grad is not None])
-automaton_fault("STEP-2.1", "Skips advance the global step.",
-      skip=lambda skip, *a: also(skip, *a, global_step=lambda step: step + 1))
-automaton_fault("STEP-2.2", "The scheduler steps on skipped updates, too.",
-      skip=lambda skip, *a: also(skip, *a, scheduled=lambda steps: steps + 1))
-automaton_fault("STEP-2.3", "Skipped micro-batches are not counted.",
-      skip=lambda skip, *a: also(skip, *a, micro_step=lambda step: step - 1))
-automaton_fault("STEP-3.1", "A fault reaches the weights.",
-      skip=lambda skip, *a: also(skip, *a, w=lambda w: w * 2))
-automaton_fault("STEP-3.1", "A skipped step clears the optimizer's momentum.",
-      skip=lambda skip, *a: also(skip, *a, w_momentum=lambda m: m * 0))
+for claim, wrong, field, change in (
+    ("STEP-2.1", "Skips advance the global step.", "global_step", lambda step: step + 1),
+    ("STEP-2.2", "The scheduler steps on skipped updates, too.", "scheduled", lambda n: n + 1),
+    ("STEP-2.3", "Skipped micro-batches are not counted.", "micro_step", lambda step: step - 1),
+    ("STEP-3.1", "A fault reaches the weights.", "w", lambda w: w * 2),
+    ("STEP-3.1", "A skipped step clears the optimizer's momentum.", "w_momentum", lambda m: m * 0),
+    ("STEP-3.3", "NaN after NaN is skipped in silence.", "failed", lambda _: False),
+):
+    automaton_fault(claim, wrong,
+          skip=lambda skip, *a, changes={field: change}: also(skip, *a, **changes))
 automaton_fault("STEP-3.2", "Records do not count skips.",
       progress=lambda progress, *a: progress(*a) | {"skipped": 0})
-zeroproof_fault("STEP-3.2", "A window's first records are completed before its step.",
-      "zeroproof.training.trainer.SCMTrainer._settle",
-      lambda settle, trainer,
-      but=0: settle(trainer, min(but, 1)))
-automaton_fault("STEP-3.3", "NaN after NaN is skipped in silence.",
-      skip=lambda skip, *a: also(skip, *a, failed=lambda _: False))
+zeroproof_fault("STEP-3.2", "A skip is in the records of the next window.",
+      "zeroproof.training.records.RecordQueue.add", lambda add, queue, known, rows:
+          add(queue, {**known, "skipped": max(known["skipped"] - 1, 0)}, rows))
 automaton_fault("STEP-3.3", "Skips are counted over the run, not in a row.",
-      update=lambda update, *a: also(update, *a, skipped_in_row=lambda _:
-          update.__self__.state.skipped))
+      update=lambda real, *a: also(real, *a, skipped_in_row=lambda _: real.__self__.state.skipped))
 automaton_fault("STEP-3.4", "Skips count also while the scale falls.",
       skip=lambda skip, *a: also(skip, *a, failed=lambda _: skip.__self__.plan.max_nonfinite == 1))
 zeroproof_fault("STEP-3.4", "Skips count also while the scale falls.",
-      "zeroproof.training.update.UpdateWindow._count",
-      lambda count, window, applied, fell, *a: count(window, applied, False, *a))
+      "zeroproof.training.scaler.LossScale.update",
+      lambda update, scale, *outcome: torch.zeros_like(update(scale, *outcome)))
 fault("STEP-4.1", "Each loss is read, for a progress bar.", host_reads=lambda reads, n, _: n)
 fault("STEP-4.2", "Each norm is read beside each loss.",
       host_reads=lambda reads, n, on_device: 2 * reads(n, on_device))
@@ -148,4 +151,21 @@ fault("STEP-6.1", "Compiled code keeps the first epoch's weights.",
       train_compiled=lambda train, plan: train(replace(plan, weights=plan.weights[:1] *
           len(plan.epochs))))
 fault("STEP-7.1", "The scheduler is shown the coverage.",
-      watched=lambda watched, losses: watched([1.0] * len(losses)))
+      watched=lambda watched, losses, *mode: watched([1.0] * len(losses), *mode))
+
+fault("STEP-11.1", "Options are not checked.", configure=lambda *_: None)
+fault("STEP-11.2", "An end of a range is outside it.",
+      configure=lambda real, option, value: real(option, -0.5 if value == 0.0 else value))
+for claim, cadence in ("STEP-12.1", "epoch"), ("STEP-12.2", "validation"):
+    automaton_fault(claim, f"The scheduler never follows a {cadence}.",
+          schedule=lambda real, place: real(place) if place == "update" else None)
+    automaton_fault(claim, f"The scheduler of {cadence}s follows updates, too.",
+          schedule=lambda real, place: (real(place), real(real.__self__.plan.cadence)))
+fault("STEP-12.3", "A scheduler's mode is not looked at.",
+      watched=lambda watched, losses, mode="min": watched(losses))
+fault("STEP-13.1", "Named tuples become tuples.", train_on=lambda *_: False)
+for claim, wrong, kind in (
+    ("STEP-13.2", "Targets without samples are trained on.", "empty"),
+    ("STEP-13.3", "A list of targets is trained on.", "list"),
+):
+    fault(claim, wrong, train_on=lambda real, targets, kind=kind: targets == kind or real(targets))

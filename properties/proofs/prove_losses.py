@@ -5,6 +5,7 @@ The formulas are ``spec.loss_terms``' own, run on symbols, and on dual numbers o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -26,6 +27,13 @@ SQUARED_SIZES = terms.squared_sizes(*ELEMENT)
 TUPLES = SQUARED_SIZES != 0
 # ‖(P, Q)‖·‖(Y_n, Y_d)‖, without a root.
 NORMS = z3.And(sizes > 0, sizes * sizes == SQUARED_SIZES)
+
+
+def prove_slope(
+    id: str, slope: Sequence[z3.ArithRef], derivatives: Sequence[z3.ArithRef], given: z3.BoolRef
+) -> None:
+    for found, derivative in zip(slope, derivatives, strict=True):
+        prove(id, found == derivative, given=given)
 
 
 def test_two_tuples_are_no_tuple_only_if_one_is_none() -> None:
@@ -61,12 +69,8 @@ def test_the_implicit_loss_is_not() -> None:
 
 
 def test_the_chordal_slope_is_the_derivative() -> None:
-    for found, derivative in zip(
-        terms.squared_sine_slope(*ELEMENT),
-        derivatives(terms.squared_sine, *ELEMENT),
-        strict=True,
-    ):
-        prove("LOSS-2", found == derivative, given=TUPLES)
+    derivative = derivatives(terms.squared_sine, *ELEMENT)
+    prove_slope("LOSS-2", terms.squared_sine_slope(*ELEMENT), derivative, TUPLES)
 
 
 def test_the_chordal_slope_turns() -> None:
@@ -92,9 +96,8 @@ def test_the_sign_slope_is_the_derivative() -> None:
         squared = terms.squared_sizes(P, Q, Y_n, Y_d)
         return terms.one_minus_cosine(P, Q, Y_n, Y_d, Dual(sizes, squared.slope / (2 * sizes)))
 
-    slopes = terms.one_minus_cosine_slope(*ELEMENT, sizes)
-    for found, derivative in zip(slopes, derivatives(formula, P, Q), strict=True):
-        prove("LOSS-4", found == derivative, given=NORMS)
+    slope = terms.one_minus_cosine_slope(*ELEMENT, sizes)
+    prove_slope("LOSS-4", slope, derivatives(formula, P, Q), NORMS)
 
 
 def test_the_sign_tells_the_orientations_apart() -> None:
@@ -107,10 +110,8 @@ def test_the_sign_tells_the_orientations_apart() -> None:
 def test_the_implicit_slope_is_the_derivative_under_a_constant_weight() -> None:
     weight = terms.implicit_weight(*ELEMENT, gamma)
     prove("LOSS-1", weight > 0, given=gamma > 0)
-    slopes = terms.implicit_slope(*ELEMENT, weight)
-    held = derivatives(terms.implicit, *ELEMENT, weight)
-    for found, derivative in zip(slopes, held, strict=True):
-        prove("LOSS-1", found == derivative, given=gamma > 0)
+    derivative = derivatives(terms.implicit, *ELEMENT, weight)
+    prove_slope("LOSS-1", terms.implicit_slope(*ELEMENT, weight), derivative, gamma > 0)
 
 
 def test_the_implicit_slope_is_not_that_of_the_quotient() -> None:

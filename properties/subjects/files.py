@@ -89,7 +89,7 @@ class Checkpoints:
     """``save_checkpoint`` and ``load_checkpoint`` of the trainers that a subclass makes."""
 
     _trainer_of: Callable[..., Any]
-    _refusal: type[Exception] = Exception
+    _refusal: type[Exception] | tuple[type[Exception], ...] = Exception
     """What a refused file raises."""
     _header: Mapping[str, Any] = {}
     """What a file has beside its state."""
@@ -116,6 +116,8 @@ class Checkpoints:
             os.truncate(path, os.path.getsize(path) // 2)
         elif what == "garbage":
             Path(path).write_bytes(bytes(range(256)))
+        elif what == "missing":
+            os.remove(path)
         elif what == "foreign":
             torch.save({"state": 1}, path)
         elif what == "newer":
@@ -126,7 +128,6 @@ class Checkpoints:
             self._filled(2.0, apart=True).save_checkpoint(path)
 
     def load(self, what: str) -> Loaded:
-        """Load into a trainer with weights of its own."""
         trainer, error, Hostile.ran = self._filled(1.0), "", False
         trainer.fit()
         before = self._shown(trainer)
@@ -134,13 +135,12 @@ class Checkpoints:
             path = str(Path(folder) / "run.pt")
             self._bad_file(what, path)
             try:
-                trainer.load_checkpoint(path)
+                trainer.load_checkpoint(folder if what == "missing" else path)
             except self._refusal as caught:
                 error = type(caught).__name__
         return Loaded(error, self._shown(trainer) != before, Hostile.ran)
 
     def checkpoint_keys(self, wrapper: str) -> list[str]:
-        """Save a wrapped model's state."""
         inner = nn.Linear(2, 1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, as it is imported

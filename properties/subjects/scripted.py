@@ -33,16 +33,20 @@ def seed_everything(seed: int) -> None:
 
 
 class Scripted(nn.Module):
-    """``w·slope``, as tuples with the ``|Q|`` of the inputs, or as values with a mask of ⊥."""
+    """``w·slope``, as tuples with the ``|Q|`` of the inputs, or as values with a mask of ⊥.
 
-    def __init__(self, *, projective: bool = False, noisy: bool = False) -> None:
+    If autocast is ``off``, it must not be in force.
+    """
+
+    def __init__(self, *, projective: bool = False, noisy: bool = False, off: bool = False) -> None:
         super().__init__()
         self.w = nn.Parameter(torch.ones((), dtype=torch.float64))
-        self.projective, self.noisy = projective, noisy
+        self.projective, self.noisy, self.off = projective, noisy, off
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Return tuples, or values and their mask."""
         value: Tensor = self.w * x[:, 0]
+        if self.off and (one := torch.ones(1, 1, device=x.device)).mm(one).dtype != one.dtype:
+            value = value * math.nan
         if self.noisy:
             value = value * (1 + torch.rand(()))
         return value, x[:, 1] if self.projective else x[:, 1] == 0
@@ -147,7 +151,8 @@ class Session:
         self, plan: Plan, loader: Loader, *, projective: bool, loss: Any = None, **options: Any
     ) -> None:
         self.events, self.taus = list[Event](), set[float]()
-        self.model = Scripted(projective=projective, noisy=plan.random)
+        precision, _, switch = plan.precision.partition(" ")
+        self.model = Scripted(projective=projective, noisy=plan.random, off=switch == "off")
         self.loss, self.loader = Own(self._called, noisy=plan.random), loader
         groups = [*self.model.parameters(), *(self.loss.parameters() if plan.own_parameter else ())]
         rate = torch.tensor(1 / 8, dtype=torch.float64) if plan.tensor_rate else 1 / 8
@@ -156,7 +161,6 @@ class Session:
         if plan.stale:
             for parameter in groups:
                 parameter.grad = torch.ones_like(parameter)
-        precision, _, switch = plan.precision.partition(" ")
         own = {
             "gradient_accumulation_steps": plan.accumulation,
             "coverage_threshold": plan.threshold,

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader, TensorDataset
 
-from spec.precision import Precision
-from spec.update import Phases
+from spec.update import Phases, Precision
 
 Batch: TypeAlias = tuple[Tensor, Tensor]
 
@@ -34,9 +33,9 @@ def name_of(x: Tensor) -> str:
 class Noting(ReduceLROnPlateau):
     """Notes the rate after each step."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, mode: Any) -> None:
         self.rates: list[float] = []
-        super().__init__(optimizer, factor=0.5, patience=0, threshold=0.0)
+        super().__init__(optimizer, mode, factor=0.5, patience=0, threshold=0.0)
 
     def step(self, *metrics: Any) -> None:
         super().step(*metrics)
@@ -56,10 +55,10 @@ class Targets:
 class Plateau:
     """A layer that nothing trains, whose validations find certain losses."""
 
-    def __init__(self, losses: Sequence[float]) -> None:
+    def __init__(self, losses: Sequence[float], mode: str = "min") -> None:
         self.layer = nn.Linear(2, 1)
         self.optimizer = torch.optim.SGD(self.layer.parameters(), lr=1 / 8)
-        self.scheduler = Noting(self.optimizer)
+        self.scheduler = Noting(self.optimizer, mode)
         self.loader, self.validation = Targets([0.0] * len(losses)), Targets(losses)
 
     @staticmethod
@@ -188,9 +187,9 @@ class Tasks:
         self._fit(task, gradient_accumulation_steps=micro_batches)
         return task.phases()
 
-    def _rates(self, losses: Sequence[float], **options: Any) -> list[float]:
+    def _rates(self, losses: Sequence[float], mode: str = "min", **options: Any) -> list[float]:
         """Train under a scheduler that steps by what validations measure."""
-        task = Plateau(losses)
+        task = Plateau(losses, mode)
         self._fit(task, max_epochs=len(losses), val_loader=task.validation, **options)
         return task.scheduler.rates
 

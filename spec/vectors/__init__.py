@@ -8,32 +8,15 @@ clause's own tolerance gives.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from .. import CLAUSES, SPEC_VERSION
-from . import (
-    bottoms,
-    cases,
-    composites,
-    coverages,
-    decodes,
-    gradients,
-    lifts,
-    measures,
-    terms,
-    trainings,
-    updates,
-)
-from .cases import OPERATIONS, Case, written
-
-__all__ = [
-    "FORMAT", "OPERATIONS", "SCHEMA", "VECTORS", "WITHOUT", "Case", "all_cases", "bottoms", "cases",
-    "composites", "coverages", "decodes", "gradients", "lifts", "lines", "measures", "terms",
-    "trainings", "updates", "write",
-]  # fmt: skip
+from .. import SPEC_VERSION
+from ..carriers import ARITY
+from ..losses import LOSSES
+from . import arithmetic, composites, coverages, gradients, measures, trainings, tuples, updates
+from .cases import Case, Maker, written
 
 FORMAT: Final = 1
 """The version of the format, raised when a reader would have to change."""
@@ -63,23 +46,49 @@ WITHOUT: Final = {
 }
 """The clauses that have no value, and why."""
 
+OPERATIONS: Final[dict[str, Maker]] = {
+    "evaluate": arithmetic.evaluate,
+    **dict.fromkeys(ARITY, arithmetic.apply),
+    "backward": arithmetic.backward,
+    "enter": arithmetic.enter,
+    "leave": arithmetic.leave,
+    "lift": tuples.lifting,
+    "orientation": tuples.orientations,
+    "round_trip": tuples.round_trip,
+    "loss_arguments": updates.loss_arguments,
+    "as_tuples": tuples.tuples,
+    "draw": tuples.draw,
+    "train": trainings.train,
+    "midpoint": tuples.midpoints,
+    "decode": tuples.decoding,
+    "policy": gradients.policy,
+    "scoped_policy": gradients.scoped_policy,
+    "output_gradient": gradients.output_gradient,
+    "decode_backward": tuples.decode_backward,
+    "policy_value": gradients.policy_value,
+    **{f"{loss}_loss": measures.loss for loss in LOSSES},
+    "training_loss": composites.training_loss,
+    "bottom_mask": coverages.bottom_mask,
+    "coverage": coverages.coverage,
+    "epoch_coverage": coverages.epoch,
+    "watch": coverages.watch,
+    "window_gradient": updates.mean,
+    "updates_per_epoch": updates.count,
+    "precision": updates.precision,
+    "phases": updates.phases,
+    "untrainable": updates.untrainable,
+    "validation_mean": updates.mean,
+}
+"""The operations in the order of their clauses, and what makes the cases of each."""
 
-def all_cases() -> dict[str, list[Case]]:
-    """Return the cases of each operation, by its name, in the order of the clauses.
 
-    Each operation has a random source of its own, so that one more case changes no other's.
-    """
-    made = {name: list(o.maker(name, Random(name))) for name, o in OPERATIONS.items()}
-    places = {id: place for place, id in enumerate(CLAUSES)}
-    first = {
-        name: min(places[id] for case in cases for id in case.clauses.split())
-        for name, cases in made.items()
-    }
-    return {name: made[name] for name in sorted(made, key=first.__getitem__)}
+def _text(maker: Maker) -> str:
+    """Return what an operation does, a paragraph a line."""
+    paragraphs = (maker.__doc__ or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-def plain(name: str, number: int, case: Case) -> dict[str, Any]:
-    """Return a case of an operation as JSON has it."""
+def _plain(name: str, number: int, case: Case) -> dict[str, Any]:
     outcome = {"refusal": case.refusal} if case.refusal else {"result": written(case.result)}
     head = {"id": f"{name}/{number}", "clauses": case.clauses.split(), "operation": name}
     return head | {"arguments": written(case.arguments)} | outcome
@@ -89,23 +98,19 @@ def _compact(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def lines() -> Iterator[str]:
-    """Walk the lines of the file, one case a line."""
-    made = all_cases()
-    yield f'{{"format":{FORMAT},"spec_version":{_compact(SPEC_VERSION)},'
-    yield '"operations":{'
-    yield from _joined([f"{_compact(name)}:{_compact(OPERATIONS[name].text)}" for name in made])
-    yield '},"cases":['
-    numbered = ((name, *pair) for name, cases in made.items() for pair in enumerate(cases))
-    yield from _joined([_compact(plain(*case)) for case in numbered])
-    yield "]}"
-
-
-def _joined(texts: list[str]) -> Iterator[str]:
-    yield from (text + "," for text in texts[:-1])
-    yield texts[-1]
-
-
 def write(path: Path) -> None:
-    """Write the file."""
-    path.write_text("\n".join(lines()) + "\n", "utf-8")
+    """Write the file, one case a line.
+
+    Each operation has a random source of its own, so that one more case changes no other's.
+    """
+    texts = [f"{_compact(name)}:{_compact(_text(o))}" for name, o in OPERATIONS.items()]
+    cases = [
+        _compact(_plain(name, number, case))
+        for name, maker in OPERATIONS.items()
+        for number, case in enumerate(maker(name, Random(name)))
+    ]
+    parts = [
+        f'{{"format":{FORMAT},"spec_version":{_compact(SPEC_VERSION)},', '"operations":{',
+        ",\n".join(texts), '},"cases":[', ",\n".join(cases), "]}\n",
+    ]  # fmt: skip
+    path.write_text("\n".join(parts), "utf-8")

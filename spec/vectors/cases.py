@@ -1,4 +1,4 @@
-"""What a case is, the registry of operations, and how numbers are written exactly."""
+"""What a case is, and how numbers are written exactly."""
 
 from __future__ import annotations
 
@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from random import Random
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias
 
-from ..algebra import Bottom
 from ..arrays import Array
-from ..formats import round_to
+from ..runs import MicroBatch
 
 ANYTHING: Final = None
 """What stands where no clause says what the value is."""
@@ -31,60 +30,29 @@ class Case:
     refusal: str = ""
 
 
+Maker: TypeAlias = Callable[[str, Random], Iterator[Case]]
+"""What makes an operation's cases from a random source; its docstring tells what that one does."""
+
+
 @dataclass(frozen=True)
 class Within:
-    """Finite numbers from the least to the most; None is no bound."""
+    """Finite numbers from the least to the most."""
 
-    least: Fraction | None
-    most: Fraction | None
-
-    @staticmethod
-    def around(value: Fraction, slack: Fraction) -> Within:
-        """Return the numbers within a distance of another."""
-        return Within(value - slack, value + slack)
+    least: Fraction
+    most: Fraction
 
 
-ZERO: Final = Within(Fraction(0), Fraction(0))
-"""Zero of either sign."""
-
-Maker: TypeAlias = Callable[[str, Random], Iterator[Case]]
-Registered = TypeVar("Registered", bound=Maker)
+def around(value: Fraction | float, slack: Fraction = Fraction(0)) -> Within:
+    """Return the numbers within a distance of another; without a distance, either zero for 0."""
+    return Within(Fraction(value) - slack, Fraction(value) + slack)
 
 
-@dataclass(frozen=True)
-class Operation:
-    """What an implementation offers, in words, and what makes its cases from a random source."""
-
-    text: str
-    maker: Maker
+ZERO: Final = around(0)
 
 
-OPERATIONS: Final[dict[str, Operation]] = {}
-
-
-def operation(*names: str) -> Callable[[Registered], Registered]:
-    """Register what makes the cases of some operations; its docstring tells what they do."""
-
-    def register(maker: Registered) -> Registered:
-        paragraphs = (maker.__doc__ or "").split("\n\n")
-        text = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
-        for name in names:
-            OPERATIONS[name] = Operation(text, maker)
-        return maker
-
-    return register
-
-
-def exactly(value: Fraction | float) -> Within:
-    """Return a number that may be a zero of either sign."""
-    return Within.around(Fraction(value), Fraction(0))
-
-
-def filled(like: Array, values: Sequence[Any], *, dtype: str | None = "") -> dict[str, Any]:
-    """Return an array whose elements may be ranges, or open; a dtype of None is open too."""
-    kind = like.dtype if dtype == "" else dtype
-    head: dict[str, Any] = {"shape": like.shape}
-    return head | ({} if kind is None else {"dtype": kind}) | {"values": values}
+def filled(like: Array, values: Sequence[Any]) -> dict[str, Any]:
+    """Return an array whose elements may be ranges, or open."""
+    return {"shape": like.shape, "dtype": like.dtype, "values": values}
 
 
 def hexed(x: float) -> str:
@@ -94,22 +62,14 @@ def hexed(x: float) -> str:
     return whole + dot + (fraction.rstrip("0") or "0") * bool(dot) + point + exponent
 
 
-def _inward(bound: Fraction, toward: float) -> float | None:
-    """Return the double nearest to a bound that lies not beyond it; None where all do."""
-    nearest = round_to("float64", bound)
-    if isinstance(nearest, Bottom):
-        return None
-    beyond = (Fraction(nearest) - bound) * (1 if toward < 0 else -1) > 0
-    return math.nextafter(nearest, toward) if beyond else nearest
-
-
 def _bounds(x: Within) -> dict[str, str]:
-    least = None if x.least is None else _inward(x.least, math.inf)
-    most = None if x.most is None else _inward(x.most, -math.inf)
-    if least is not None and most is not None and least > most:
+    """Return the least and the most double of a range."""
+    least, most = float(x.least), float(x.most)
+    least = math.nextafter(least, math.inf) if least < x.least else least
+    most = math.nextafter(most, -math.inf) if most > x.most else most
+    if least > most:
         raise ValueError(f"no double lies within {x}")
-    bounds = {"least": least, "most": most}
-    return {name: hexed(bound) for name, bound in bounds.items() if bound is not None}
+    return {"least": hexed(least), "most": hexed(most)}
 
 
 def written(x: Any) -> Any:
@@ -124,9 +84,12 @@ def written(x: Any) -> Any:
     if isinstance(x, float):
         return hexed(x)
     if isinstance(x, Within):
-        return _bounds(x) or None
+        return _bounds(x)
     if isinstance(x, Array):
         return written(filled(x, _elements(x)))
+    if isinstance(x, MicroBatch):
+        slope = {"samples": x.samples, "slope": hexed(float(x.slope))}
+        return slope | ({"fault": x.fault} if x.fault else {})
     if isinstance(x, Mapping):
         return {name: written(value) for name, value in x.items()}
     return [written(value) for value in x]

@@ -6,15 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import product
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from ..arrays import Array
 from ..coverage import FORMS
 from ..formats import FORMATS
-from ..policies import POLICIES, SELECTING
-from ..reach import FLAGGED, output_gradients
+from ..policies import POLICIES, SELECTING, output_gradients
 from ..scopes import in_force
-from .cases import ZERO, Case, filled, operation
+from .cases import ZERO, Case, filled
 from .numbers import SINGULAR, edges, neighbours, some
 
 OWN: Final = dict(zip(POLICIES, ("POL-1", "POL-2", "POL-3", "POL-4"), strict=True))
@@ -30,8 +29,7 @@ def _case(clauses: str, policy: str, g: Array, bottom: list[bool]) -> Case:
     return Case(clauses, given, {"gradient": _under(policy, g, bottom)})
 
 
-@operation("policy")
-def gradients(name: str, random: Random) -> Iterator[Case]:
+def policy(name: str, random: Random) -> Iterator[Case]:
     """Return as ``gradient`` what gradients ``g`` become under a ``policy`` (``clamp``,
     ``project``, ``reject`` or ``passthrough``), given for each element whether it is ``bottom``.
     """
@@ -46,12 +44,12 @@ def gradients(name: str, random: Random) -> Iterator[Case]:
             yield _case(f"{OWN[policy]} POL-7", policy, g, bottom)
             yield _case(f"{OWN[policy]} POL-6", policy, _under(policy, g, bottom), bottom)
     for policy, dtype, x in product(SELECTING, FORMATS, (*SINGULAR, 1.0)):
-        given = {"policy": policy, "g": Array.of([x], dtype), "bottom": [True]}
-        yield Case("POL-5", given, {"gradient": filled(Array.of([x], dtype), [ZERO])})
+        g = Array.of([x], dtype)
+        given = {"policy": policy, "g": g, "bottom": [True]}
+        yield Case("POL-5", given, {"gradient": filled(g, [ZERO])})
 
 
-@operation("policy_value")
-def values(name: str, random: Random) -> Iterator[Case]:
+def policy_value(name: str, random: Random) -> Iterator[Case]:
     """Return as ``x`` what values ``x`` become that are put under a ``policy``, given for each
     element whether it is ``bottom``.
     """
@@ -60,27 +58,25 @@ def values(name: str, random: Random) -> Iterator[Case]:
         yield Case("POL-11", {"policy": policy, "x": x, "bottom": [True, False] * 4}, {"x": x})
 
 
-@operation("scoped_policy")
-def scopes(name: str, random: Random) -> Iterator[Case]:
+def scoped_policy(name: str, random: Random) -> Iterator[Case]:
     """Run the forward inside nested ``scopes`` of policies, outermost first, in a layer with a
     ``default`` policy, under an ``explicit`` one or none (null), and return the ``gradient`` that
     ``g`` becomes at elements of which some are ``bottom``, when the backward runs outside.
     """
     g, bottom = Array.of([2.0, math.nan, 0.5], "float32"), [False, False, True]
+    given: dict[str, Any] = {"scopes": (), "default": None, "explicit": None}
+    given |= {"g": g, "bottom": bottom}
     nestings = ((), ("project",), ("clamp", "reject"), ("reject", "passthrough", "clamp"))
-    for nested in nestings:
-        for default, explicit in product((None, "passthrough", "reject"), (None, "project")):
-            policy = in_force(explicit, nested, default)
-            given = {"scopes": nested, "default": default, "explicit": explicit, "g": g}
-            yield Case("POL-8", given | {"bottom": bottom}, {"gradient": _under(policy, g, bottom)})
-    for part in ("scopes", "default", "explicit"):
-        none = {"scopes": (), "default": None, "explicit": None}
-        unknown = {part: ("clip",) if part == "scopes" else "clip"}
-        yield Case("POL-8", {**none, **unknown, "g": g, "bottom": bottom}, refusal="ValueError")
+    defaults, explicits = (None, "passthrough", "reject"), (None, "project")
+    for nested, default, explicit in product(nestings, defaults, explicits):
+        policies = {"scopes": nested, "default": default, "explicit": explicit}
+        gradient = _under(in_force(explicit, nested, default), g, bottom)
+        yield Case("POL-8", given | policies, {"gradient": gradient})
+    for unknown in ({"scopes": ("clip",)}, {"default": "clip"}, {"explicit": "clip"}):
+        yield Case("POL-8", given | unknown, refusal="ValueError")
 
 
-@operation("output_gradient")
-def outputs(name: str, random: Random) -> Iterator[Case]:
+def output_gradient(name: str, random: Random) -> Iterator[Case]:
     """Train under a ``policy`` (null: none) a model that returns ``first`` and ``second`` in a
     ``form``, let the gradient ``g`` of the loss come back to each part, and return the parts'
     ``gradients``. The form is ``value`` (there is no second part), ``pair`` or ``carrier`` (the
@@ -89,9 +85,8 @@ def outputs(name: str, random: Random) -> Iterator[Case]:
     g = Array.of([2.0, 2.0, math.nan, -math.inf, 0.5, -2.0], "float32")
     first = Array.of([1.0, math.nan, 1.0, math.inf, 0.0, -3.0], "float32")
     for policy, form in product((None, *POLICIES), FORMS):
-        second = Array.of([0.0, 0.0, math.nan, 1.0, 0.0, 1.0], "float32")
-        if form in ("value", *FLAGGED):
-            second = Array.of([0.0, 0.0, 1.0, 1.0, 0.0, 1.0], "float32")
+        third = math.nan if form == "tuple" else 1.0  # the others are flags
+        second = Array.of([0.0, 0.0, third, 1.0, 0.0, 1.0], "float32")
         given = {"policy": policy, "form": form, "first": first, "second": second, "g": g}
         found = output_gradients(policy, form, first, second, g)
         yield Case("POL-9", given, {"gradients": found})

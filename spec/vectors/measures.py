@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
 from random import Random
@@ -28,15 +29,15 @@ from ..losses import (
     row,
 )
 from ..losses import Case as Problem
-from .cases import ZERO, Case, Within, exactly, filled, operation
+from .cases import ZERO, Case, Within, around, filled
 from .numbers import SINGULAR, some
 
 Rows = Sequence[tuple[float, float, float, float]]
+Bounds = tuple[Fraction, Fraction] | None
 
-OWN: Final = {
-    "implicit": "LOSS-1", "chordal": "LOSS-2", "margin": "LOSS-3", "sign": "LOSS-4",
-    "rejection": "LOSS-5",
-}  # fmt: skip
+OWN: Final = dict(zip(LOSSES, ("LOSS-1", "LOSS-2", "LOSS-3", "LOSS-4", "LOSS-5"), strict=True))
+TAKES: Final = {"implicit": ["gamma"], "margin": ["tau"], "rejection": ["tau", "goal"]}
+USUAL: Final = {"tau": TAU, "gamma": GAMMA, "goal": GOAL}
 MOST: Final = {"chordal": Fraction(1), "sign": Fraction(2)}
 TURN: Final = 64
 """How many ε the gradient may leave the circle by; LOSS-15."""
@@ -77,89 +78,85 @@ def elements(random: Random, dtype: str, count: int, spread: int = 8) -> Rows:
     return [(P, Q, side if pole else y, float(not pole)) for (P, Q, y), side, pole in kinds]
 
 
-def value_range(
-    name: str, case: Problem, kept: Sequence[int], guard: Fraction, coarse: int
-) -> Within:
-    """Return what the value of a mean of terms may be; LOSS-11, LOSS-9."""
-    form, size = form_of(case), len(case[0].values)
-    rows = [row(case, i) for i in kept]
-    terms = mean([saturate(term(name, *r, guard), form, size) for r in rows])
-    scales = [saturate(scale(name, *r, guard), form, size) for r in rows]
-    slack = coarse * tolerance(name, form, scales)
-    high = min(terms + slack, MOST.get(name, terms + slack))
-    return Within(max(terms - slack, Fraction(0)), high)
+@dataclass(frozen=True)
+class Measure:
+    """A loss of a problem, and in how many tolerances its ranges lie around what is exact."""
+
+    name: str
+    case: Problem
+    mask: Array | None
+    options: Mapping[str, float]
+    coarse: int = 1
+
+    @property
+    def guard(self) -> Fraction:
+        """The γ of the implicit loss, the τ of others."""
+        return Fraction(self.options["gamma" if self.name == "implicit" else "tau"])
+
+    def value(self) -> Within:
+        """Return what the value may be; LOSS-11, LOSS-9."""
+        form, size = form_of(self.case), len(self.case[0].values)
+        if self.name == "rejection":
+            coverage, _ = lacking(self.case, self.options["tau"], self.mask)
+            exact, scales = rejection(coverage, Fraction(self.options["goal"])), [Fraction(1)]
+        else:
+            rows = [row(self.case, i) for i in counted(self.name, self.case[3], self.mask)]
+            exact = mean([saturate(term(self.name, r, self.guard), form, size) for r in rows])
+            scales = [saturate(scale(self.name, r, self.guard), form, size) for r in rows]
+        slack = self.coarse * tolerance(self.name, form, scales)
+        high = min(exact + slack, MOST.get(self.name, exact + slack))
+        return Within(max(exact - slack, Fraction(0)), high)
+
+    def slopes(self) -> list[Sequence[Bounds]]:
+        """Return the ranges of the gradients in ``P`` and ``Q`` of each element."""
+        name, case, form = self.name, self.case, form_of(self.case)
+        size, nothing = len(case[0].values), (Fraction(0), Fraction(0))
+        found: dict[int, Sequence[Bounds]] = {}
+        if name == "rejection":
+            exact = rejection_slopes(case, self.options["tau"], self.options["goal"], self.mask)
+            outputs = max(sum(map(len, counted_samples(case, self.mask))), 1)
+            slack = 2 * self.coarse * tolerance(name, form, [Fraction(1)]) / outputs
+            found = {i: (nothing, (g - slack, g + slack)) for i, g in exact.items()}
+        else:
+            kept = counted(name, case[3], self.mask)
+            how = self.guard, form, (len(kept), size), self.coarse
+            found = {i: tuple(_slopes(name, row(case, i), *how)) for i in kept}
+        return [found.get(i, (nothing, nothing)) for i in range(size)]
 
 
-def _rounded(bounds: tuple[Fraction, Fraction] | None, dtype: str) -> Within | None:
+def _rounded(bounds: Bounds, dtype: str) -> Within | None:
     """Return the range of a gradient once it is rounded to the tuples' format; LOSS-8."""
-    if bounds is None:
-        return None
-    if dtype in ("float32", "float64"):
-        return Within(*bounds)
+    if bounds is None or dtype in ("float32", "float64"):
+        return bounds and Within(*bounds)
     low, high = (Fraction(cast(bound, dtype)) for bound in bounds)
     return Within(low, high)
 
 
-def _mean_result(
-    name: str, case: Problem, mask: Array | None, guard: Fraction, coarse: int
+def _arguments(
+    name: str, case: Problem, mask: Array | None = None, **options: float
 ) -> dict[str, Any]:
-    kept, form, size = counted(name, case[3], mask), form_of(case), len(case[0].values)
-    slopes: dict[int, list[Within | None]] = {}
-    for i in kept:
-        bounds = _slopes(name, row(case, i), guard, form, (len(kept), size), coarse)
-        slopes[i] = [_rounded(pair, case[0].dtype) for pair in bounds]
-    in_P, in_Q = ([slopes[i][part] if i in kept else ZERO for i in range(size)] for part in (0, 1))
-    value = value_range(name, case, kept, guard, coarse)
+    given = dict(zip(("P", "Q", "Y_n", "Y_d"), case, strict=True)) | {"mask": mask}
+    return given | {option: (USUAL | options)[option] for option in TAKES.get(name, [])}
+
+
+def _measured(case: Problem, value: Within, in_P: Sequence[Any], in_Q: Sequence[Any]) -> Any:
     return {"value": value, "in_P": filled(case[0], in_P), "in_Q": filled(case[0], in_Q)}
 
 
-def rejection_range(
-    case: Problem, mask: Array | None, tau: float, goal: float, coarse: int
-) -> Within:
-    """Return what the value of the rejection loss may be; LOSS-5, LOSS-11."""
-    exact = rejection(lacking(case, tau, mask)[0], Fraction(goal))
-    slack = coarse * tolerance("rejection", form_of(case), [Fraction(1)])
-    return Within(max(exact - slack, Fraction(0)), exact + slack)
-
-
-def _rejection_result(
-    case: Problem, mask: Array | None, tau: float, goal: float, coarse: int
-) -> dict[str, Any]:
-    slopes = rejection_slopes(case, tau, goal, mask)
-    size = max(sum(map(len, counted_samples(case, mask))), 1)
-    slack = 2 * coarse * tolerance("rejection", form_of(case), [Fraction(1)]) / size
-    ranges = {i: _rounded((g - slack, g + slack), case[0].dtype) for i, g in slopes.items()}
-    raising = [ranges.get(i, ZERO) for i in range(len(case[1].values))]
-    still = filled(case[0], [ZERO] * len(case[0].values))
-    value = rejection_range(case, mask, tau, goal, coarse)
-    return {"value": value, "in_P": still, "in_Q": filled(case[0], raising)}
-
-
-def _arguments(
-    name: str, case: Problem, mask: Array | None, options: Mapping[str, float]
-) -> dict[str, Any]:
-    given = dict(zip(("P", "Q", "Y_n", "Y_d"), case, strict=True)) | {"mask": mask}
-    takes = {"implicit": ["gamma"], "margin": ["tau"], "rejection": ["tau", "goal"]}
-    values = {"tau": TAU, "gamma": GAMMA, "goal": GOAL, **options}
-    return given | {option: values[option] for option in takes.get(name, [])}
+def _everywhere(case: Problem, value: Within, gradient: Within) -> Any:
+    gradients = [gradient] * len(case[0].values)
+    return _measured(case, value, gradients, gradients)
 
 
 def _case(
     clauses: str, name: str, case: Problem, mask: Array | None = None, **options: float
 ) -> Case:
     """Return a case, of elements under a mask those that the mask keeps."""
-    coarse = 1 if "LOSS-11" in clauses else COARSE
-    given = _arguments(name, case, mask, options)
-    if name == "rejection":
-        result = _rejection_result(case, mask, given["tau"], given["goal"], coarse)
-    else:
-        guard = Fraction(given.get("gamma", given.get("tau", TAU)))
-        result = _mean_result(name, case, mask, guard, coarse)
-    return Case(clauses, given, result)
-
-
-def _flags(random: Random, shape: tuple[int, ...]) -> Array:
-    return Array(tuple(random.random() < 0.6 for _ in range(math.prod(shape))), shape, "bool")
+    measure = Measure(name, case, mask, USUAL | options, 1 if "LOSS-11" in clauses else COARSE)
+    slopes = measure.slopes()
+    in_P, in_Q = ([_rounded(pair[part], case[0].dtype) for pair in slopes] for part in (0, 1))
+    result = _measured(case, measure.value(), in_P, in_Q)
+    return Case(clauses, _arguments(name, case, mask, **options), result)
 
 
 def _ordinary(name: str, random: Random) -> Iterator[Case]:
@@ -167,7 +164,9 @@ def _ordinary(name: str, random: Random) -> Iterator[Case]:
     for dtype in ("float32", "float64"):
         for count, shape in ((1, (1,)), (1, (1,)), (4, (2, 2)), (3, (3, 1)), (5, (5,))):
             case = problem(elements(random, dtype, count), dtype, shape)
-            mask = _flags(random, shape) if name == "sign" and count > 2 else None
+            masked = name == "sign" and count > 2
+            flags = tuple(random.random() < 0.6 for _ in range(count if masked else 0))
+            mask = Array(flags, shape, "bool") if masked else None
             yield _case(OWN[name], name, case, mask)
             yield _case("LOSS-11", name, case, mask)
         for rows in HARD[dtype]:
@@ -176,16 +175,13 @@ def _ordinary(name: str, random: Random) -> Iterator[Case]:
                 yield _case(OWN[name], name, problem(rows, dtype))
         for option in (1e-50, 0.25, 1.0, 2.0, 1e300 if name == "margin" else 1e18):
             case = problem(elements(random, dtype, 3), dtype)
-            if name in ("implicit", "margin"):
-                guard = {"gamma" if name == "implicit" else "tau": option}
-                yield _case(OWN[name], name, case, None, **guard)
-            if name == "rejection":
-                yield _case("LOSS-5", name, case, tau=option, goal=min(option, 1.0))
+            options = {n: min(option, 1.0) if n == "goal" else option for n in TAKES.get(name, [])}
+            if options:
+                yield _case(OWN[name], name, case, None, **options)
     if name == "rejection":
         for Q, tau in (((0.0, -0.0, 1.0), 0.0), ((0.5, 0.25, -0.25), 0.5), ((1.0, 2.0, 3.0), 0.5)):
-            yield _case(
-                "LOSS-5", name, problem([(1.0, q, 1.0, 1.0) for q in Q], "float32"), tau=tau
-            )
+            case = problem([(1.0, q, 1.0, 1.0) for q in Q], "float32")
+            yield _case("LOSS-5", name, case, tau=tau)
     if name == "chordal":
         yield from _turned(random)
 
@@ -199,15 +195,11 @@ def _turned(random: Random) -> Iterator[Case]:
         for same in (rows, scaled, turned):
             yield _case("LOSS-2 LOSS-14", "chordal", problem(same, dtype))
     for dtype, size in product(("float32", "float64"), (0.001, -1.0, 3.0, 1e6)):
-        case, slack = problem([(size, 0.0, 2.0, 1.0), (0.0, size, 2.0, 1.0)], dtype), Fraction(0)
-        slack = TURN * FORMATS[dtype].epsilon
-        bounds = [(slack, 1 + slack), (1 + slack, slack)]
-        ranges = [
-            [Within(-b / (2 * abs(Fraction(x))), b / (2 * abs(Fraction(x)))) for b in pair]
-            for pair, x in zip(bounds, (case[0].values[0], case[1].values[1]), strict=True)
-        ]
-        in_P, in_Q = (filled(case[0], [pair[part] for pair in ranges]) for part in (0, 1))
-        yield Case("LOSS-15", _arguments("chordal", case, None, {}), {"in_P": in_P, "in_Q": in_Q})
+        case = problem([(size, 0.0, 2.0, 1.0), (0.0, size, 2.0, 1.0)], dtype)
+        slack, twice = TURN * FORMATS[dtype].epsilon, abs(2 * Fraction(case[0].values[0]))
+        along, across = around(0, slack / twice), around(0, (1 + slack) / twice)
+        in_P, in_Q = filled(case[0], [along, across]), filled(case[0], [across, along])
+        yield Case("LOSS-15", _arguments("chordal", case), {"in_P": in_P, "in_Q": in_Q})
 
 
 def _awkward(name: str, random: Random) -> Iterator[Case]:
@@ -217,40 +209,29 @@ def _awkward(name: str, random: Random) -> Iterator[Case]:
         mask = Array.of([True, False, True, False], "bool")
         kept = [r if k else (poison,) * 4 for r, k in zip(rows, mask.values, strict=True)]
         clean = _case(f"{OWN[name]} LOSS-7", name, problem(rows, "float32"), mask)
-        given = dict(zip(("P", "Q", "Y_n", "Y_d"), problem(kept, "float32"), strict=True))
-        yield Case(clean.clauses, {**clean.arguments, **given}, clean.result)
+        yield replace(clean, arguments=_arguments(name, problem(kept, "float32"), mask))
     for dtype, _ in product(("float16", "bfloat16"), range(3)):
         case = problem(elements(random, dtype, 3, spread=3), dtype)
         yield _case(f"{OWN[name]} LOSS-8", name, case)
     for dtype, largest in (("float32", 3e38), ("float64", 1.7e308)):
-        signs = [(largest, -largest, largest, 1.0), (-largest, 1e-38, 1.0, 0.0)]
-        case = problem(signs, dtype)
+        case = problem([(largest, -largest, largest, 1.0), (-largest, 1e-38, 1.0, 0.0)], dtype)
         most = FORMATS[dtype].largest
-        finite = filled(case[0], [Within(-most, most)] * 2)
-        result = {"value": Within(Fraction(0), most), "in_P": finite, "in_Q": finite}
-        yield Case("LOSS-9", _arguments(name, case, None, {}), result)
+        finite = _everywhere(case, Within(Fraction(0), most), around(0, most))
+        yield Case("LOSS-9", _arguments(name, case), finite)
     for dtype, shape in (("float32", (3,)), ("float64", (2, 2)), ("float32", (0,))):
         case = problem(elements(random, dtype, math.prod(shape)), dtype, shape)
         nothing = Array((False,) * math.prod(shape), shape, "bool")
-        still = filled(case[0], [ZERO] * math.prod(shape))
-        masks: tuple[Array | None, ...] = (nothing,) if case[0].values else (nothing, None)
-        for chosen in masks:
-            result = {"value": ZERO, "in_P": still, "in_Q": still}
-            yield Case("LOSS-13", _arguments(name, case, chosen, {}), result)
+        for chosen in (nothing,) if case[0].values else (nothing, None):
+            yield Case("LOSS-13", _arguments(name, case, chosen), _everywhere(case, ZERO, ZERO))
 
 
 def _without_tuples(name: str) -> Iterator[Case]:
+    value = around(0 if name == "implicit" else 1)
     for dtype, zero in product(("float32", "float64"), (0.0, -0.0)):
-        for rows in (
-            [(zero, 0.0, 1.0, 0.0)],
-            [(0.0, zero, -1.0, 0.0)] * 2,
-            [(1.0, 2.0, zero, 0.0)],
-        ):
-            case = problem(rows, dtype)
-            still = filled(case[0], [ZERO] * len(rows))
-            value = exactly(0 if name == "implicit" else 1)
-            result = {"value": value, "in_P": still, "in_Q": still}
-            yield Case("LOSS-10", _arguments(name, case, None, {}), result)
+        rows = (zero, 0.0, 1.0, 0.0), (0.0, zero, -1.0, 0.0), (1.0, 2.0, zero, 0.0)
+        for each in ([rows[0]], [rows[1]] * 2, [rows[2]]):
+            case = problem(each, dtype)
+            yield Case("LOSS-10", _arguments(name, case), _everywhere(case, value, ZERO))
 
 
 def _misshapen(name: str, random: Random) -> Iterator[Case]:
@@ -260,15 +241,14 @@ def _misshapen(name: str, random: Random) -> Iterator[Case]:
         mask = Array((True,) * math.prod(shape), shape, "bool")
         for case, kept in (((P, Q, other, other), None), ((other, other, Y_n, Y_d), None),
                            ((P, Q, Y_n, Y_d), mask)):  # fmt: skip
-            yield Case("LOSS-12", _arguments(name, case, kept, {}), refusal="ValueError")
+            yield Case("LOSS-12", _arguments(name, case, kept), refusal="ValueError")
     wrong = {"implicit": [{"gamma": 0.0}, {"gamma": -1e-9}], "rejection": [{"goal": 1.5}]}
     for options in wrong.get(name, []):
-        arguments = _arguments(name, (P, Q, Y_n, Y_d), None, options)
+        arguments = _arguments(name, (P, Q, Y_n, Y_d), None, **options)
         yield Case("LOSS-17", arguments, refusal="ValueError")
 
 
-@operation(*(f"{name}_loss" for name in LOSSES))
-def losses(name: str, random: Random) -> Iterator[Case]:
+def loss(name: str, random: Random) -> Iterator[Case]:
     """Return the ``value`` of a loss of predicted tuples ``P``, ``Q`` with target tuples ``Y_n``,
     ``Y_d``, and its gradients ``in_P`` and ``in_Q``: a mean over the elements that count, which are
     all for the fits ``implicit`` and ``chordal``, those with ``Y_d ≠ 0`` for ``margin`` and

@@ -2,102 +2,86 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
+from itertools import accumulate
 from random import Random
 from typing import Any, Final
 
 from ..automaton import run
-from ..runs import DONE, MEASURED, REPORTED, SLACK, Epoch, MicroBatch, Plan, Record, Trace
+from ..runs import DONE, MEASURED, REPORTED, SLACK, Epoch, Kind, MicroBatch, Plan, Trace
 from ..update import CLIPPED
-from .cases import ANYTHING, Case, Within, operation
-from .decodes import near_midpoint
+from .cases import ANYTHING, Case, Within, around
 from .numbers import uniform
+from .tuples import near_midpoint
 
-BATCHES: Final = ("epochs", "validation")
 COUNTED: Final = ("global_step", "micro_step", "epoch", "skipped", "samples")
-Shown = Callable[[Trace], Mapping[str, Any]]
+
+NUMBERS: Final[dict[str, tuple[Kind, str]]] = {
+    "w": ("update", "w"), "v": ("update", "v"), "global_steps": ("update", "global_step"),
+    "losses": ("log", "loss"), "coverages": ("log", "coverage"),
+    "micro_steps": ("log", "micro_step"), "logged_steps": ("log", "global_step"),
+    "logged_rates": ("log", "lr"), "logged_skips": ("log", "skipped"),
+    "skips": ("skip", "skipped"), "errors": ("error", "global_step"), "stops": ("stop", "epoch"),
+}  # fmt: skip
+"""The parts of a trace that are numbers alone, and of which events they are which."""
+
+WHOLE: Final = ("done", "reported")
+LEFT: Final = ("parameters", "rate", "stops")
+
+
+def parts_of(
+    trace: Trace, tell: Callable[[str, float | Fraction], Any] = lambda name, value: value
+) -> dict[str, Any]:
+    """Return the parts of a trace by name; ``tell`` gives each number, from its name and value."""
+
+    def told(values: Mapping[str, float | Fraction]) -> dict[str, Any]:
+        return {name: tell(name, value) for name, value in values.items()}
+
+    places = {"log": "micro_step", "validate": "epoch"}
+    ordered = [(event, places[event.kind]) for event in trace.of("log", "validate")]
+    numbers = {
+        part: [tell(name, event.values[name]) for event in trace.of(kind)]
+        for part, (kind, name) in NUMBERS.items()
+    }
+    return numbers | {
+        "done": [[event.kind, told(event.values)] for event in trace.of(*DONE)],
+        "reported": [[event.kind, told(event.values)] for event in trace.of(*REPORTED)],
+        "order": [[event.kind, tell(place, event.values[place])] for event, place in ordered],
+        "validations": [told(event.values) for event in trace.of("validate")],
+        "kept": [tell("loss", record["loss"]) for record in trace.records],
+        "val_history": [tell("val_loss", record["val_loss"]) for record in trace.val_history],
+        "parameters": [tell("w", value) for value in trace.parameters],
+        "thresholds": [tell("threshold", value) for value in trace.thresholds],
+        "rate": float(trace.rate),
+    }
 
 
 def near(value: float | Fraction, slack: Fraction = SLACK) -> Any:
     """Return a number that may be rounded as a run rounds, NaN as it is."""
     if value != value:
         return float(value)
-    exact = Fraction(value)
-    return Within.around(exact, slack * max(Fraction(1), abs(exact)))
+    return around(value, slack * max(Fraction(1), abs(Fraction(value))))
 
 
-def _value(name: str, value: float | Fraction) -> Any:
+def _told(plan: Plan, name: str, value: float | Fraction) -> Any:
+    """Return what a number in the trace of a plan may be."""
     if name in ("tau", "tau_train"):
         return ANYTHING
+    if name == "threshold":
+        return Within(Fraction(plan.tau_min), Fraction(plan.tau_max))
     if name in COUNTED:
         return int(value)
-    return near(value, MEASURED.get(name.removeprefix("val_"), SLACK))
+    clipped = plan.max_norm is not None and name in ("w", "v")
+    return near(value, CLIPPED if clipped else MEASURED.get(name.removeprefix("val_"), SLACK))
 
 
-def _events(trace: Trace, kinds: Sequence[Any]) -> list[list[Any]]:
-    events = [event for event in trace.events if event.kind in kinds]
-    return [[e.kind, {name: _value(name, x) for name, x in e.values.items()}] for e in events]
-
-
-def _all(trace: Trace) -> dict[str, Any]:
-    return {"done": _events(trace, DONE), "reported": _events(trace, REPORTED)}
-
-
-def _numbers(records: Sequence[Record], name: str) -> list[Any]:
-    return [_value(name, record[name]) for record in records]
-
-
-def _logged(trace: Trace, **names: str) -> dict[str, Any]:
-    """Return numbers of all records, under names of their own."""
-    records = [event.values for event in trace.of("log")]
-    return {shown: _numbers(records, name) for shown, name in names.items()}
-
-
-def _updates(trace: Trace, slack: Fraction = SLACK) -> dict[str, Any]:
-    updates = trace.of("update")
-    return {n: [near(event.values[n], slack) for event in updates] for n in ("w", "v")}
-
-
-def _stops(trace: Trace) -> dict[str, Any]:
-    return {"stops": [int(event.values["epoch"]) for event in trace.of("stop")]}
-
-
-def _steps(trace: Trace) -> dict[str, Any]:
-    updates, logs = trace.of("update"), trace.of("log")
-    return {
-        "global_steps": [int(event.values["global_step"]) for event in updates],
-        "micro_steps": [int(event.values["micro_step"]) for event in logs],
-        "rate": float(trace.rate),
-    }
-
-
-def _faults(trace: Trace) -> dict[str, Any]:
-    skips = [int(event.values["skipped"]) for event in trace.of("skip")]
-    errors = [int(event.values["global_step"]) for event in trace.of("error")]
-    counts = _logged(trace, logged_skips="skipped")
-    return {"skips": skips, "errors": errors, **counts, **_updates(trace)}
-
-
-def _kept(trace: Trace) -> dict[str, Any]:
-    kept, validated = _numbers(trace.records, "loss"), _numbers(trace.val_history, "val_loss")
-    return {"kept": kept, "val_history": validated}
-
-
-def _order(trace: Trace) -> dict[str, Any]:
-    places = {"log": "micro_step", "validate": "epoch"}
-    order = [[e.kind, int(e.values[places[e.kind]])] for e in trace.of("log", "validate")]
-    return {"order": order}
-
-
-def _left(trace: Trace) -> dict[str, Any]:
-    parameters = [near(value) for value in trace.parameters]
-    return {"parameters": parameters, "rate": float(trace.rate), **_stops(trace)}
-
-
-def _whole(trace: Trace) -> dict[str, Any]:
-    return _all(trace) | _left(trace)
+def _case(clauses: str, plan: Plan, *parts: str) -> Case:
+    """Return a case of a plan, and of its trace these parts."""
+    told = parts_of(run(plan), partial(_told, plan))
+    return Case(clauses, written_plan(plan), {part: told[part] for part in parts})
 
 
 def epoch(random: Random, *, faulty: float = 0.0) -> Epoch:
@@ -123,116 +107,88 @@ def _plan(random: Random, faulty: float = 0.0, **options: Any) -> Plan:
     return Plan(epochs, **{**usual, **options})
 
 
-def _stopping(random: Random, count: int) -> Iterator[Plan]:
+def _stopping(random: Random, count: int, ranks: int = 1) -> Iterator[Plan]:
     """Walk plans that mostly stop, some with epochs of singular targets only."""
     for _ in range(count):
         kinds = [("vvb", "vbb", "bbb", "vvv", "VBB")[uniform(random, 0, 4)] for _ in range(6)]
-        epochs = tuple((MicroBatch(kind), MicroBatch("v" * (i % 2) + "b")) if kind != "VBB" else
-                       (MicroBatch(kind),) for i, kind in enumerate(kinds))  # fmt: skip
+        epochs = [[kind] if kind == "VBB" else [kind, "v" * (i % 2) + "b"]
+                  for i, kind in enumerate(kinds)]  # fmt: skip
+        batches = tuple(tuple(MicroBatch(kind * ranks) for kind in epoch) for epoch in epochs)
         threshold = (0.5, 2 / 3, 1.0)[uniform(random, 0, 2)]
-        yield Plan(epochs, threshold=threshold, patience=uniform(random, 1, 3))
-
-
-def _thresholds(plan: Plan) -> Mapping[str, Any]:
-    drawn = Within(Fraction(plan.tau_min), Fraction(plan.tau_max))
-    return {"thresholds": [drawn] * len(plan.epochs[-1])}
-
-
-def _validations(trace: Trace) -> dict[str, Any]:
-    found = [
-        {n: _value(n, x) for n, x in event.values.items() if not n.endswith("_tau")}
-        for event in trace.of("validate")
-    ]
-    return {"validations": found}
-
-
-def _midpoints(trace: Trace) -> dict[str, Any]:
-    found = [
-        {name: near_midpoint(Fraction(event.values[name])) for name in ("val_tau", "loss_tau")}
-        | {"val_coverage": near(event.values["val_coverage"])}
-        for event in trace.of("validate")
-    ]
-    return {"validations": found}
+        yield Plan(batches, threshold=threshold, patience=uniform(random, 1, 3), ranks=ranks)
 
 
 def _interrupted(random: Random, plan: Plan) -> Plan:
     """Return a plan that is interrupted at the ends of some epochs."""
-    ends, done = list[int](), 0
-    for batches in plan.epochs:
-        done += len(batches)
-        ends.append(done)
-    return replace(plan, interrupts=tuple(e for e in ends if random.random() < 0.6) or (ends[0],))
+    ends = tuple(accumulate(map(len, plan.epochs)))
+    return replace(plan, interrupts=tuple(e for e in ends if random.random() < 0.6) or ends[:1])
 
 
-def _plans(random: Random) -> Iterator[tuple[str, Plan, Shown]]:
-    """Walk clauses with plans that tell, and what the clauses say of the traces."""
+def _validated(plan: Plan) -> Iterator[Case]:
+    """Walk what validations say of the model, and of the threshold that they take."""
+    case = _case("VAL-1", plan, "validations")
+    taus = dict.fromkeys(("val_tau", "loss_tau"), near_midpoint(plan.tau_min, plan.tau_max))
+    values, thresholds = list[Any](), list[Any]()
+    for found in (case.result or {})["validations"]:
+        values.append({name: value for name, value in found.items() if name not in taus})
+        thresholds.append(taus | {"val_coverage": found["val_coverage"]})
+    yield replace(case, result={"validations": values})
+    yield replace(case, clauses="TAU-8", result={"validations": thresholds})
+
+
+def _cases(random: Random) -> Iterator[Case]:
+    """Walk plans, and the parts of their traces that tell of a clause."""
     for _ in range(8):
         own = random.random() < 0.5
         plan = _plan(random, own_parameter=own)
-        yield "ACC-1", plan, _updates
-        yield "ACC-2", replace(plan, stale=True, accumulation=3), _done
-        yield "ACC-3", plan, lambda trace: _logged(trace, losses="loss")
-        yield "STEP-2", _plan(random, 0.2), _steps
+        yield _case("ACC-1", plan, "w", "v")
+        yield _case("ACC-2", replace(plan, stale=True, accumulation=3), "done")
+        yield _case("ACC-3", plan, "losses")
+        yield _case("STEP-2", _plan(random, 0.2), "global_steps", "micro_steps", "rate")
         skipping = _plan(random, 0.5, max_nonfinite=uniform(random, 1, 4))
-        yield "STEP-3", skipping, _faults
-        yield "LOG-4", skipping, lambda trace: _logged(trace, logged_steps="global_step",
-                                                       logged_rates="lr")  # fmt: skip
+        yield _case("STEP-3", skipping, "skips", "errors", "logged_skips", "w", "v")
+        yield _case("LOG-4", skipping, "logged_steps", "logged_rates")
         ends = {"tau_min": 0.125, "tau_max": 0.75} if own else {"tau_min": 0.5, "tau_max": 0.875}
         validated = _plan(random, validation=(*epoch(random), MicroBatch("vt")), **ends)
-        yield "LOG-2", replace(validated, history_limit=uniform(random, 1, 4)), _kept
-        yield "VAL-1", validated, _validations
-        yield "TAU-8", validated, _midpoints
-        yield "LOG-1", validated, _order
-        yield "TAU-7 TAU-1", validated, lambda trace, p=validated: _thresholds(p)  # type: ignore[misc]
+        limited = replace(validated, history_limit=uniform(random, 1, 4))
+        yield _case("LOG-2", limited, "kept", "val_history")
+        yield from _validated(validated)
+        yield _case("LOG-1", validated, "order")
+        yield _case("TAU-7 TAU-1", validated, "thresholds")
         measured = _plan(random, tau_min=ends["tau_max"], tau_max=ends["tau_max"])
-        yield "TAU-7", measured, lambda trace: _logged(trace, coverages="coverage")
+        yield _case("TAU-7", measured, "coverages")
         norm = (0.125, 0.5, 1.0)[uniform(random, 0, 2)]
-        clipped = _plan(random, max_norm=norm, own_parameter=own)
-        yield "STEP-1", clipped, lambda trace: _updates(trace, CLIPPED)
+        yield _case("STEP-1", _plan(random, max_norm=norm, own_parameter=own), "w", "v")
         if own:
-            yield "STOP-3", _plan(random, 0.1, validation=epoch(random)), _all
+            yield _case("STOP-3", _plan(random, 0.1, validation=epoch(random)), *WHOLE)
         resumed = _interrupted(random, _plan(random, 0.3, own_parameter=own))
-        yield "RES-1 STOP-3", resumed, _whole
+        yield _case("RES-1 STOP-3", resumed, *WHOLE, *LEFT)
     yield from _stopped(random)
     for dtype in ("float16", "bfloat16"):
-        plan = _plan(random)
-        yield "AMP-3 STOP-3", replace(plan, precision=f"{dtype} off"), _whole
+        off = replace(_plan(random), precision=f"{dtype} off")
+        yield _case("AMP-3 STOP-3", off, *WHOLE, *LEFT)
     falling = Plan(((MicroBatch("v", fault="overflow"),) * 30,), precision="float16")
-    yield "STEP-3", falling, lambda trace: {"errors": _faults(trace)["errors"]}
+    yield _case("STEP-3", falling, "errors")
 
 
-def _stopped(random: Random) -> Iterator[tuple[str, Plan, Shown]]:
+def _stopped(random: Random) -> Iterator[Case]:
     for batch in (MicroBatch("bbv"), MicroBatch("bbv", fault="loss")):
-        options = {"patience": 3, "max_nonfinite": 3, "interrupts": (1, 2)}
-        yield "RES-1 STEP-3 STOP-3", Plan(((batch,),) * 4, threshold=0.5, **options), _whole  # type: ignore[arg-type]
+        plan = Plan(((batch,),) * 4, threshold=0.5, patience=3, max_nonfinite=3, interrupts=(1, 2))
+        yield _case("RES-1 STEP-3 STOP-3", plan, *WHOLE, *LEFT)
     for plan in _stopping(random, 2):
-        yield "STOP-3", plan, _all
+        yield _case("STOP-3", plan, *WHOLE)
     for plan in _stopping(random, 16):
-        yield "STOP-1 STOP-6", plan, _stops
+        yield _case("STOP-1 STOP-6", plan, "stops")
     for plan in _stopping(random, 6):
-        yield "STOP-5 STOP-1", _interrupted(random, plan), _stops
-        yield "RES-1 STOP-3", _interrupted(random, plan), _left
-    uneven = Plan(((MicroBatch("vb"),),) * 3, threshold=0.5)
-    for plan in (*_stopping(random, 2), uneven):
-        yield "STOP-4 STOP-1", _shared(plan), _stops
-        yield "DDP-1 STOP-3", _shared(plan), _all
+        yield _case("STOP-5 STOP-1", _interrupted(random, plan), "stops")
+        yield _case("RES-1 STOP-3", _interrupted(random, plan), *LEFT)
+    uneven = Plan(((MicroBatch("vbvb"),),) * 3, threshold=0.5, ranks=2)
+    for plan in (*_stopping(random, 2, ranks=2), uneven):
+        yield _case("STOP-4 STOP-1", plan, "stops")
+        yield _case("DDP-1 STOP-3", plan, *WHOLE)
 
 
-def _shared(plan: Plan) -> Plan:
-    """Return a plan on two ranks, with samples for both in every micro-batch."""
-    epochs = tuple(
-        tuple(replace(batch, samples=batch.samples * 2) for batch in batches)
-        for batches in plan.epochs
-    )
-    return replace(plan, epochs=epochs, ranks=2)
-
-
-def _done(trace: Trace) -> dict[str, Any]:
-    return {"done": _events(trace, DONE)}
-
-
-@operation("train")
-def trains(name: str, random: Random) -> Iterator[Case]:
+def train(name: str, random: Random) -> Iterator[Case]:
     """Carry out a plan, and return its trace.
 
     The model is one parameter ``w``, at first 1. With ``own_parameter`` the loss has another,
@@ -268,19 +224,10 @@ def trains(name: str, random: Random) -> Iterator[Case]:
     ``rate``, the latest epoch's ``thresholds``, the losses of the records that are ``kept``, and
     those of the validations in ``val_history``.
     """
-    for clauses, plan, shown in _plans(random):
-        yield Case(clauses, written_plan(plan), shown(run(plan)))
+    yield from _cases(random)
 
 
 def written_plan(plan: Plan) -> dict[str, Any]:
     """Return a plan as plain data, without what is as usual."""
     usual = vars(Plan(()))
-    given = {name: value for name, value in vars(plan).items() if value != usual[name]}
-    return {name: _batches(value) if name in BATCHES else value for name, value in given.items()}
-
-
-def _batches(value: Any) -> Any:
-    if isinstance(value, MicroBatch):
-        given = {"samples": value.samples, "slope": float(value.slope)}
-        return given | ({"fault": value.fault} if value.fault else {})
-    return [_batches(part) for part in value]
+    return {name: value for name, value in vars(plan).items() if value != usual[name]}

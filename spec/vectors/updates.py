@@ -8,40 +8,35 @@ from itertools import product
 from random import Random
 from typing import Any
 
-from ..accumulation import updates_per_epoch, window_gradient
-from ..epochs import OFFERED, validation_mean
+from ..accumulation import sample_mean, updates_per_epoch
+from ..epochs import OFFERED
 from ..lifting import lift
 from ..runs import Plan
-from ..thresholds import midpoint
-from .cases import Case, Within, operation
-from .decodes import near_midpoint
+from .cases import Case, Within
 from .numbers import uniform
 from .trainings import epoch, near, written_plan
+from .tuples import near_midpoint
 
 
-@operation("window_gradient", "validation_mean")
-def means(name: str, random: Random) -> Iterator[Case]:
+def mean(name: str, random: Random) -> Iterator[Case]:
     """Return the ``mean`` of the ``values`` of micro-batches, of which each has its number of
     samples in ``sizes``: the gradient of a window, and a metric of a validation.
     """
-    clause, rule = ("ACC-1", window_gradient) if name == "window_gradient" else (
-        "VAL-1", validation_mean)  # fmt: skip
+    clause = "ACC-1" if name == "window_gradient" else "VAL-1"
     for count in (1, 1, 2, 2, 3, 3, 4, 5, 6, 7):
         sizes = [uniform(random, 1, 9) for _ in range(count)]
         values = [Fraction(uniform(random, -64, 64), 16) for _ in range(count)]
         given = {"sizes": sizes, "values": [float(value) for value in values]}
-        yield Case(clause, given, {"mean": near(rule(sizes, values))})
+        yield Case(clause, given, {"mean": near(sample_mean(sizes, values))})
 
 
-@operation("updates_per_epoch")
-def counts(name: str, random: Random) -> Iterator[Case]:
+def count(name: str, random: Random) -> Iterator[Case]:
     """Return the number of ``updates`` of an epoch of ``micro_batches`` in windows of ``n``."""
     for micro_batches, n in product((1, 2, 3, 7, 8, 9), (1, 2, 4, 8)):
         expected = {"updates": updates_per_epoch(micro_batches, n)}
         yield Case("ACC-2", {"micro_batches": micro_batches, "n": n}, expected)
 
 
-@operation("phases")
 def phases(name: str, random: Random) -> Iterator[Case]:
     """Train a window of ``micro_batches`` of a model that was left in eval mode, and return the
     ``order`` of what happens in it (``forward``, ``loss``, ``backward``, ``step``, ``zero``,
@@ -54,8 +49,7 @@ def phases(name: str, random: Random) -> Iterator[Case]:
         yield Case("STEP-5", {"micro_batches": micro_batches}, {"training": modes})
 
 
-@operation("precision")
-def precisions(name: str, random: Random) -> Iterator[Case]:
+def precision(name: str, random: Random) -> Iterator[Case]:
     """Train a float32 model under autocast to ``dtype``, which the ``option`` turns on
     (``mixed_precision`` or ``use_amp``). Return the dtype of a matrix product in its ``forward``,
     and whether a gradient scaler is used (``scaled``). ``wide`` tells whether float32 or wider are
@@ -68,8 +62,7 @@ def precisions(name: str, random: Random) -> Iterator[Case]:
         yield Case(f"{alias}AMP-2", given, {"scaled": dtype == "float16"})
 
 
-@operation("untrainable")
-def untrainables(name: str, random: Random) -> Iterator[Case]:
+def untrainable(name: str, random: Random) -> Iterator[Case]:
     """Train in a ``case`` in which there is nothing to train: ``empty loader``, ``exhausted
     loader``, ``loss without gradient``, or a second call with ``nothing to do``.
     """
@@ -81,8 +74,7 @@ def untrainables(name: str, random: Random) -> Iterator[Case]:
 ACCEPTED = ((), ("loss_weights",), ("epoch", "global_step"), ("tau", "inputs", "targets"), OFFERED)
 
 
-@operation("loss_arguments")
-def curricula(name: str, random: Random) -> Iterator[Case]:
+def loss_arguments(name: str, random: Random) -> Iterator[Case]:
     """Carry out a plan, given as for ``train``, with a loss that ``accepts`` the named arguments
     beside outputs and lifted targets. The epochs' ``weights`` are those of a curriculum that calls
     them ``fit``. Return the ``calls`` of the loss, in order: whether it is one of a ``validation``,
@@ -106,18 +98,17 @@ def curricula(name: str, random: Random) -> Iterator[Case]:
 
 def _calls(accepts: Sequence[str], plan: Plan) -> Iterator[dict[str, Any]]:
     drawn = Within(Fraction(plan.tau_min), Fraction(plan.tau_max))
-    fixed, done = near_midpoint(midpoint(plan.tau_min, plan.tau_max)), 0
+    fixed, done = near_midpoint(plan.tau_min, plan.tau_max), 0
     for index, batches in enumerate(plan.epochs):
-        steps = done + updates_per_epoch(len(batches), plan.accumulation)
-        trained = [
-            (batch, done + at // plan.accumulation, drawn) for at, batch in enumerate(batches)
-        ]
-        for batch, step, tau in [*trained, *((batch, steps, fixed) for batch in plan.validation)]:
-            fit = {"fit": plan.weights[index]} if plan.weights else {}
+        places = [(b, done + at // plan.accumulation, drawn) for at, b in enumerate(batches)]
+        done += updates_per_epoch(len(batches), plan.accumulation)
+        for batch, step, tau in [*places, *((b, done, fixed) for b in plan.validation)]:
+            fit = {"fit": float(plan.weight(index))}
             offered = {"loss_weights": fit, "epoch": index, "global_step": step, "tau": tau}
             offered |= {"inputs": batch.inputs, "targets": batch.targets}
-            given = {name: offered[name] for name in accepts}
-            lifted = list(zip(*map(lift, batch.targets), strict=True))
-            told = {"validation": tau is fixed, "lifted": lifted, "names": sorted(accepts)}
-            yield told | {"given": given}
-        done = steps
+            yield {
+                "validation": tau is fixed,
+                "lifted": list(zip(*map(lift, batch.targets), strict=True)),
+                "names": sorted(accepts),
+                "given": {name: offered[name] for name in accepts},
+            }

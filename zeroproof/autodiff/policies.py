@@ -153,13 +153,15 @@ def _setting_at_forward(functions: Iterator[tuple[Any, bool]], now: Setting) -> 
     ctx, recomputes = next(functions, (None, False))
     if ctx is None:
         return now
-    kept = vars(ctx).setdefault("_zeroproof_settings", [])
     if not recomputes:
-        kept.append(_setting_at_forward(functions, now))
-        return kept[-1]  # type: ignore[no-any-return]
+        ctx._zeroproof_settings = getattr(ctx, "_zeroproof_settings", [])
+        ctx._zeroproof_settings.append(_setting_at_forward(functions, now))
+        return ctx._zeroproof_settings[-1]  # type: ignore[no-any-return]
+    if not hasattr(ctx, "_zeroproof_settings"):  # the backward of something else
+        return _setting_at_forward(functions, now)
     task = torch._C._current_graph_task_id()
     if getattr(ctx, "_zeroproof_task", None) != task:
-        ctx._zeroproof_task, ctx._zeroproof_left = task, iter(kept)
+        ctx._zeroproof_task, ctx._zeroproof_left = task, iter(ctx._zeroproof_settings)
     return next(ctx._zeroproof_left, now)
 
 

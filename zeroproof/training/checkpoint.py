@@ -71,17 +71,13 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     return state
 
 
-def checkpoint_path(folder: str | os.PathLike[str], micro_step: int) -> Path:
-    """Return the name of the checkpoint that is written after so many micro-batches."""
-    return Path(folder) / f"step-{micro_step:010d}.pt"
-
-
 def checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
     """Return the checkpoints of a folder, the oldest first."""
     return sorted(Path(folder).glob("step-*.pt"))
 
 
-def keep_latest(folder: str | os.PathLike[str], count: int) -> None:
-    """Remove all but the latest checkpoints of a folder."""
+def write_latest(folder: str | os.PathLike[str], state: dict[str, Any], count: int) -> None:
+    """Write a state, named by its micro-batches, and remove all but the latest checkpoints."""
+    write_checkpoint(Path(folder) / f"step-{state['counters']['micro_step']:010d}.pt", state)
     for old in checkpoints(folder)[:-count]:
         old.unlink(missing_ok=True)

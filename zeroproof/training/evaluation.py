@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from zeroproof.training.batches import split_batch
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks
 from zeroproof.training.loss_adapter import LossAdapter
-from zeroproof.training.records import MEASURES, measure
+from zeroproof.training.records import MEASURES, EpochTotals, measure, merge
 from zeroproof.training.state import random_state, restore_random_state
 from zeroproof.training.targets import lift_targets
 
@@ -99,6 +99,15 @@ class Evaluation:
         row = torch.stack([torch.as_tensor(x).detach().to(self.device) for x in scalars]).double()
         names = (*MEASURES, "loss", *(f"loss_{name}" for name in terms))
         return loss, names, torch.cat([measure(outputs, lifted[1], tau), row])
+
+    def average(self, batches: Iterable[MicroBatch], ranks: Ranks) -> dict[str, float]:
+        """Return the record of all micro-batches of an epoch, of all ranks."""
+        totals = EpochTotals()
+        for batch in batches:
+            _, names, row = self(batch)
+            rows = ranks.all_gather(row).tolist()
+            totals.add(merge([dict(zip(names, part, strict=True)) for part in rows]))
+        return totals.record()
 
     def _autocast(self) -> Any:
         if self._autocast_dtype is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from zeroproof.training.checkpoint import CheckpointError
 from zeroproof.training.distributed import Ranks
 
 if TYPE_CHECKING:
@@ -46,7 +48,17 @@ def capture(trainer: SCMTrainer) -> dict[str, Any]:
 
 
 def restore(trainer: SCMTrainer, state: dict[str, Any]) -> None:
-    """Restore what :func:`capture` returned; any error may leave a part of it done."""
+    """Restore what :func:`capture` returned, or raise CheckpointError and change nothing."""
+    before = copy.deepcopy(capture(trainer))
+    try:
+        apply(trainer, state)
+    except Exception as error:
+        apply(trainer, before)
+        raise CheckpointError(f"the state does not fit this trainer: {error}") from error
+
+
+def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
+    """Restore a state; an error may leave a part of it done."""
     update, counters = trainer.update, state["counters"]
     unwrap(trainer.model).load_state_dict(state["model"])
     for module, module_state in zip(trainer.modules[1:], state["loss"], strict=True):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import random
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from os import PathLike
 from typing import Any
@@ -17,10 +17,9 @@ from tqdm import tqdm
 
 from zeroproof.training.checkpoint import (
     CheckpointError,
-    checkpoint_path,
-    keep_latest,
     read_checkpoint,
     write_checkpoint,
+    write_latest,
 )
 from zeroproof.training.compiled import CompiledEvaluation, CompiledUpdate
 from zeroproof.training.config import TrainingConfig
@@ -32,7 +31,7 @@ from zeroproof.training.evaluation import (
     training_device,
 )
 from zeroproof.training.loss_adapter import LossAdapter
-from zeroproof.training.records import EpochTotals, RecordQueue, merge
+from zeroproof.training.records import EpochTotals, RecordQueue
 from zeroproof.training.schedulers import SchedulerStepper
 from zeroproof.training.signals import DeferredSignals, raise_signal
 from zeroproof.training.state import LoaderState, capture, restore
@@ -152,7 +151,7 @@ class SCMTrainer:
                 signal = self._signals.received if self.ranks.size == 1 else self.update.signal
                 self._save_if_due(signal or 0, windows=self.update.windows)
         finally:
-            self._settle()
+            self.update.flush()
         if not self.loader.done:
             raise ValueError(
                 f"train_loader yielded nothing in epoch {self.epoch}; an iterator can be read "
@@ -167,34 +166,22 @@ class SCMTrainer:
         config, window, known = self.config, list[MicroBatch](), list[dict[str, float]]()
         for batch in batches:
             tau = lerp(config.tau_train_min, config.tau_train_max, self.tau_generator.random())
-            window.append(self.evaluate.prepare(batch, tau, self.epoch, self._read_step))
+            window.append(self.evaluate.prepare(batch, tau, self.epoch, lambda: self.global_step))
             step = self.micro_step + len(known)
             known.append({"epoch": self.epoch, "micro_step": step, "tau_train": tau})
         self.last_thresholds += [own["tau_train"] for own in known]
         self.micro_step += len(window)
         self.loader.done += len(window)
-        try:
-            self.update(window, known, self._signals.received or 0)
-        finally:
-            self.records.deliver()
-
-    def _read_step(self) -> int:
-        return self.global_step
-
-    def _settle(self) -> None:
-        try:
-            self.update.settle()
-        finally:
-            self.records.deliver()
+        self.update(window, known, self._signals.received or 0)
 
     def _save_if_due(self, signal: int, windows: int = 0) -> None:
         """Save, if it is time, and raise a signal that some rank has received (RES-4)."""
         config = self.config
         due = config.checkpoint_every > 0 and windows > 0 and windows % config.checkpoint_every == 0
         if config.checkpoint_dir is not None and (signal or due):
-            self.save_checkpoint(checkpoint_path(config.checkpoint_dir, self.micro_step))
+            state = self.state_dict()
             if self.ranks.rank == 0:
-                keep_latest(config.checkpoint_dir, config.keep_checkpoints)
+                write_latest(config.checkpoint_dir, state, config.keep_checkpoints)
         if signal:
             raise_signal(signal)
 
@@ -203,7 +190,7 @@ class SCMTrainer:
         if not bar.disable and self.records.records:
             record = self.records.records[-1]
             bar.set_description(f"epoch {self.epoch + 1}/{self.config.max_epochs}", refresh=False)
-            numbers = {"loss": f"{record['loss']:.3g}", "coverage": f"{record['coverage']:.2f}"}
+            numbers = {name: record[name] for name in ("loss", "coverage")}
             bar.set_postfix(numbers, refresh=False)
 
     def start_epoch(self) -> None:
@@ -222,7 +209,7 @@ class SCMTrainer:
         model's mode is the caller's. Raises the errors of :meth:`fit`.
         """
         self._train_window(list(batches))
-        self._settle()
+        self.update.flush()
         return self.records.records[-1]
 
     def validate(self) -> dict[str, float]:
@@ -239,21 +226,18 @@ class SCMTrainer:
         return record
 
     def _validation(self) -> dict[str, float]:
-        config, totals = self.config, EpochTotals()
+        config = self.config
         if config.val_loader is None:
             raise ValueError("validate() needs TrainingConfig(val_loader=...)")
         self.ranks.check_equal_lengths(config.val_loader, "val_loader")
         tau = midpoint(config.tau_train_min, config.tau_train_max)
         epoch = max(self.epoch - 1, 0)
         with evaluation_mode(self.modules, self.train_loader, config.val_loader):
-            for batch in config.val_loader:
-                prepared = self.evaluate.prepare(batch, tau, epoch, self._read_step)
-                _, names, row = self.evaluate(prepared)
-                rows = self.ranks.all_gather(row).tolist()
-                totals.add(merge([dict(zip(names, part, strict=True)) for part in rows]))
-        record = {f"val_{name}": value for name, value in totals.record().items()}
-        record |= {"epoch": epoch, "global_step": self.global_step, "val_tau": tau}
-        record = {name: float(value) for name, value in record.items()}
+            step = self.global_step
+            prepare = partial(self.evaluate.prepare, tau=tau, epoch=epoch, global_step=lambda: step)
+            values = self.evaluate.average(map(prepare, config.val_loader), self.ranks)
+        record = {f"val_{name}": value for name, value in values.items()}
+        record |= {"epoch": float(epoch), "global_step": float(step), "val_tau": tau}
         self.val_history.append(record)
         return record
 
@@ -269,12 +253,7 @@ class SCMTrainer:
             CheckpointError: it does not fit this model, optimizer or scheduler. Nothing of it is
                 then kept; an epoch under way starts again.
         """
-        before = copy.deepcopy(capture(self))
-        try:
-            restore(self, state)
-        except Exception as error:
-            restore(self, before)
-            raise CheckpointError(f"the state does not fit this trainer: {error}") from error
+        restore(self, state)
 
     def save_checkpoint(self, path: str | PathLike[str]) -> None:
         """Write the training state atomically. Meets: RES-1."""
@@ -294,12 +273,11 @@ class SCMTrainer:
 
     def _check_work_left(self) -> None:
         if self.stopped or self.epoch >= self.config.max_epochs:
-            reason, remedy = "max_epochs is reached", "load a checkpoint into one with more"
-            if self.stopped:
-                reason, remedy = "coverage stopped it", "lower coverage_threshold there"
+            reason = "coverage stopped it" if self.stopped else "max_epochs is reached"
             raise RuntimeError(
-                f"fit() has nothing to do: {self.epoch} epochs are done and {reason}; "
-                f"make a new trainer, or {remedy}"
+                f"fit() has nothing to do: {self.epoch} epochs are done and {reason}; make a new "
+                "trainer, or load a checkpoint into one with more max_epochs, or with a lower "
+                "coverage_threshold"
             )
 
     @property
@@ -307,11 +285,6 @@ class SCMTrainer:
         """The loader that the trainer was made with."""
         loader: Iterable[Any] = self.loader.loader
         return loader
-
-    @property
-    def device(self) -> torch.device:
-        """Where the trainer computes."""
-        return self.evaluate.device
 
     @property
     def global_step(self) -> int:

@@ -99,8 +99,17 @@ class Update:
             self._outcome = self._run(window, known, signal)
         finally:
             self.clear_gradients()
-        if not self.skips_on_device:
+        if self.skips_on_device:
+            self._records.deliver()
+        else:
+            self.flush()
+
+    def flush(self) -> None:
+        """Count the last update and deliver all records."""
+        try:
             self.settle()
+        finally:
+            self._records.deliver()
 
     def _run(self, window: Sequence[MicroBatch], known: Sequence[Known], signal: int) -> Outcome:
         losses, names, rows = self._gradients(window)

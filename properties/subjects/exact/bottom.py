@@ -61,16 +61,13 @@ class ExactBottom:
     def carriers(self, operands: tuple[Operand, ...]) -> list[Carrier]:
         arrays = (x.payload if isinstance(x, Carrier) else x for x in operands)
         dtype = next(x.dtype for x in arrays if isinstance(x, Array))
-        full = [
-            Array((nearest(dtype, x),), (), dtype) if isinstance(x, (int, float)) else x
-            for x in operands
-        ]
-        return [
-            self.enter(x.payload, x.bottom)
-            if isinstance(x, Carrier)
-            else self.enter(x, (False,) * len(x.values))
-            for x in full
-        ]
+        carriers = []
+        for x in operands:
+            full = Array((nearest(dtype, x),), (), dtype) if isinstance(x, (int, float)) else x
+            plain = full.payload if isinstance(full, Carrier) else full
+            flags = x.bottom if isinstance(x, Carrier) else (False,) * len(plain.values)
+            carriers.append(self.enter(plain, flags))
+        return carriers
 
     def apply(self, operation: str, *operands: Operand) -> Carrier:
         carriers = self.carriers(operands)

@@ -8,8 +8,9 @@ from fractions import Fraction
 from typing import get_args
 
 from spec import Array
-from spec.bottom import Bottom, round_to
+from spec.algebra import Bottom
 from spec.decoding import Strict, Tuples, Wrapped
+from spec.formats import round_to
 from spec.quotients import Decoded, Gauge, decode, gradient
 from spec.thresholds import check
 
@@ -27,21 +28,16 @@ class ExactDecoding:
     def decode(self, case: Tuples) -> Strict:
         if case.P.shape != case.Q.shape:
             raise ValueError(f"P has shape {case.P.shape}, Q {case.Q.shape}")
-        self.check(case)
+        check(case.tau_infer, case.tau_train)
+        if case.gauge not in get_args(Gauge):
+            raise ValueError(f"no gauge is {case.gauge!r}")
         decoded = [self.one(case, P, Q) for P, Q in case.rows]
         values = [self.value_of(case, row, d) for row, d in zip(case.rows, decoded, strict=True)]
         bottoms = tuple(isinstance(d.value, Bottom) for d in decoded)
         value = case.P.with_values(values)
         return Strict(value, bottoms, tuple(d.gap for d in decoded))
 
-    def check(self, case: Tuples) -> None:
-        """Refuse thresholds and gauges that do not exist."""
-        check(case.tau_infer, case.tau_train)
-        if case.gauge not in get_args(Gauge):
-            raise ValueError(f"no gauge is {case.gauge!r}")
-
     def wrapped(self, case: Tuples, modes: Sequence[bool]) -> Wrapped:
-        """Return the tuples, and what they decode to."""
         return Wrapped((case.P, case.Q), tracked=True, decoded=self.decode(case))
 
     def one(self, case: Tuples, P: float, Q: float) -> Decoded:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
+from unittest import mock
 
 from spec import Array
 from spec.coverage import Predicted
@@ -25,13 +25,8 @@ class ExactLifting:
 
     default = "float64"
 
-    @contextmanager
-    def using_default_dtype(self, dtype: str) -> Iterator[None]:
-        self.default, before = dtype, self.default
-        try:
-            yield
-        finally:
-            self.default = before
+    def using_default_dtype(self, dtype: str) -> AbstractContextManager[object]:
+        return mock.patch.object(self, "default", dtype)
 
     def as_floats(self, y: Array) -> Array:
         if y.dtype in UNLIFTABLE:
@@ -57,7 +52,6 @@ class ExactLifting:
         return Effects(y, tracked=False)
 
     def unlift(self, y: Array) -> Array:
-        """Return what the lifts stand for."""
         Y_n, Y_d = self.lift(y)
         return y.with_values([unlift(n, d) for n, d in zip(Y_n.values, Y_d.values, strict=True)])
 

@@ -7,46 +7,30 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 
-from spec import Array
+from spec import Array, loss_terms, losses, training_loss
 from spec.formats import FORMATS
 from spec.loss_numerics import PARTS
-from spec.loss_terms import Row, Slope, composite, mean, rejection, saturate, slope, term
-from spec.losses import (
-    GAMMA,
-    GOAL,
-    TAU,
-    Case,
-    Measured,
-    cast,
-    counted,
-    lacking,
-    rejection_slopes,
-    row,
-    working,
-)
-from spec.training_loss import TERMS, Options, dropped, given_weights, own_terms, used_weights
+from spec.loss_terms import Row, Slope, composite, mean, rejection, saturate
+from spec.losses import GAMMA, GOAL, TAU, Case, Measured, cast, lacking, row, working
+from spec.training_loss import TERMS, Options, number, own_terms
 
 
 class ExactLosses:
     """Losses element by element, rounded once."""
 
+    counted = staticmethod(losses.counted)
+    slope = staticmethod(loss_terms.slope)
+    rejection_slopes = staticmethod(losses.rejection_slopes)
+    weights = staticmethod(training_loss.used_weights)
+    dropped = staticmethod(training_loss.dropped)
+
     def loss(
-        self,
-        name: str,
-        P: Array,
-        Q: Array,
-        Y_n: Array,
-        Y_d: Array,
-        *,
-        mask: Array | None = None,
-        tau: float = TAU,
-        gamma: float = GAMMA,
-        goal: float = GOAL,
-    ) -> Measured:
-        """Return the mean of a loss over the elements that count."""
+        self, name: str, P: Array, Q: Array, Y_n: Array, Y_d: Array, *,
+        mask: Array | None = None, tau: float = TAU, gamma: float = GAMMA, goal: float = GOAL,
+    ) -> Measured:  # fmt: skip
         case = P, Q, Y_n, Y_d
         entering = [case[i] for i in PARTS[name]]
-        if len({x.shape for x in (*entering, P if mask is None else mask)}) > 1:
+        if len({x.shape for x in (*entering, mask or P)}) > 1:
             raise ValueError("shapes differ")
         if not (gamma > 0 and 0 <= goal <= 1):
             raise ValueError("a setting is outside its range")
@@ -63,15 +47,9 @@ class ExactLosses:
         """Return the loss where a number that counts is not finite."""
         return Measured(math.nan, Array.full(math.nan, case[0]), Array.full(math.nan, case[1]))
 
-    def counted(self, name: str, Y_d: Array, mask: Array | None) -> list[int]:
-        return counted(name, Y_d, mask)
-
     def term(self, name: str, element: Row, guard: Fraction, case: Case) -> Fraction:
         form = FORMATS[working(case[0].dtype)]
-        return saturate(term(name, *element, guard), form, len(case[0].values))
-
-    def slope(self, name: str, element: Row, guard: Fraction) -> Slope:
-        return slope(name, *element, guard)
+        return saturate(loss_terms.term(name, element, guard), form, len(case[0].values))
 
     def mean(self, terms: list[Fraction], case: Case) -> Fraction:
         return mean(terms)
@@ -97,19 +75,12 @@ class ExactLosses:
         slopes = self.rejection_slopes(case, tau, goal, mask)
         return self.measured(case, value, {i: (Fraction(0), g) for i, g in slopes.items()})
 
-    def rejection_slopes(
-        self, case: Case, tau: float, goal: float, mask: Array | None
-    ) -> dict[int, Fraction]:
-        """Return the gradient of the rejection loss in ``Q``, where it is not 0."""
-        return rejection_slopes(case, tau, goal, mask)
-
     def reduced_precision(self) -> AbstractContextManager[object]:
         return nullcontext()
 
     def training_loss(
         self, P: Array, Q: Array, y: Array, options: Options
     ) -> tuple[Measured, dict[str, float]]:
-        """Return the weighted sum, and its terms."""
         self.check_options(P, y, options)
         own, weights = own_terms(self, (P, Q, y), options), self.weights(options)
         case, terms = (P, Q, y, y), {name: measured.value for name, measured in own.items()}
@@ -125,22 +96,15 @@ class ExactLosses:
         return self.measured(case, total, slopes), terms
 
     def check_options(self, P: Array, y: Array, options: Options) -> None:
-        """Refuse what a training loss cannot use."""
         configured = (options["weights"] or {}).values()
         if y.shape != P.shape or options["fit"] not in ("chordal", "implicit"):
             raise ValueError("the targets have another shape, or there is no such fit")
+        if options.get("bare") and not 0 <= number(options["tau"]) < math.inf:
+            raise ValueError("the threshold is outside its range")
         if not all(0 <= w < math.inf for w in configured) or not options["given"].keys() <= {
             *TERMS
         }:
             raise ValueError("a weight is unknown, or outside its range")
-
-    def weights(self, options: Options) -> dict[str, Fraction]:
-        """Return the weights that are configured, replaced by those given with the call."""
-        return used_weights(options) | given_weights(options)
-
-    def dropped(self, options: Options) -> set[str]:
-        """Return the terms that only are returned."""
-        return dropped(options)
 
     def sum(self, slopes: Mapping[str, float], weights: Mapping[str, Fraction]) -> Fraction:
         finite = {name: value for name, value in slopes.items() if math.isfinite(value)}

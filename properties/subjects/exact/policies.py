@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 
 from spec import Array
-from spec.policies import POLICIES
-from spec.reach import GatedWindow, output_gradients, window_gradients
+from spec.policies import POLICIES, GatedWindow, output_gradients, window_gradients
 from spec.scopes import default_of, in_force
 
 SCOPES: ContextVar[tuple[str, ...]] = ContextVar("scopes", default=())
@@ -27,7 +26,6 @@ class ExactPolicies:
         self.defaults: dict[str, str] = {}
 
     def policy_gradient(self, policy: str, g: Array, bottom: Sequence[bool]) -> Array:
-        """Return what becomes of incoming gradients."""
         rule = POLICIES[known(policy)]
         return g.with_values([rule(x, b) for x, b in zip(g.values, bottom, strict=True)])
 
@@ -40,16 +38,15 @@ class ExactPolicies:
         return SCOPES.get()
 
     def forward(
-        self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool]
-    ) -> Callable[[], Array]:
+        self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool],
+        inside: str | None = None,
+    ) -> Callable[[], Array]:  # fmt: skip
         """Settle the policy, and return the backward."""
-        chosen = self.chosen(policy, layer)
+        with self.policy_scope(inside) if inside else nullcontext():
+            chosen = self.chosen(policy, layer)
         return lambda: self.policy_gradient(chosen, g, bottom)
 
-    def recomputed_forward(
-        self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool]
-    ) -> Callable[[], Array]:
-        return self.forward(policy, layer, g, bottom)
+    recomputed_forward = forward
 
     def policy_value(self, policy: str, x: Array, bottom: Sequence[bool]) -> Array:
         """Leave values as they are."""
@@ -76,7 +73,6 @@ class ExactPolicies:
     def output_gradient(
         self, policy: str | None, form: str, first: Array, second: Array, g: Array
     ) -> list[Array]:
-        """Put the gradients of outputs under a policy."""
         return output_gradients(policy and known(policy), form, first, second, g)
 
     def window_gradients(self, window: GatedWindow) -> list[float]:

@@ -12,11 +12,11 @@ from spec.checkpoints import Interrupted, Killed, Loaded
 from spec.epochs import Call
 from spec.lifting import lift
 from spec.logs import Hooked
-from spec.precision import Precision
+from spec.options import OPTIONS
 from spec.runs import DONE, Epoch, Event, MicroBatch, Plan, Trace
-from spec.stopping import count_bad
+from spec.stopping import watch
 from spec.thresholds import check, midpoint, threshold
-from spec.update import Phases, watched_rates
+from spec.update import Phases, Precision, watched_rates
 
 
 class Session:
@@ -24,6 +24,7 @@ class Session:
 
     def __init__(self, automaton: Automaton) -> None:
         self.automaton = automaton
+        self.validate, self.save, self.load = automaton.validate, automaton.save, automaton.load
 
     def epoch(self, batches: Epoch) -> list[Event]:
         self.automaton.start_epoch()
@@ -35,15 +36,6 @@ class Session:
         more = self.automaton.epoch(batches)
         while next(more, None) and len(self.automaton.state.thresholds) < len(batches):
             pass
-
-    def validate(self) -> Event:
-        return self.automaton.validate()
-
-    def save(self) -> dict[str, object]:
-        return self.automaton.save()
-
-    def load(self, state: dict[str, object]) -> None:
-        self.automaton.load(state)
 
 
 class ExactTraining:
@@ -63,18 +55,9 @@ class ExactTraining:
     def watch(
         self, coverages: Sequence[float | None], threshold: float, patience: int
     ) -> list[tuple[int, bool]]:
-        seen: list[tuple[int, bool]] = []
-        bad_epochs = 0
-        for coverage in coverages:
-            known = None if coverage is None else Fraction(coverage)
-            bad_epochs = count_bad(bad_epochs, known, Fraction(threshold))
-            seen.append((bad_epochs, known is not None and bad_epochs >= patience))
-            if seen[-1][1]:
-                break
-        return seen
+        return watch(coverages, threshold, patience)
 
     def begin(self, plan: Plan) -> Session:
-        """Return an automaton with no epoch to train on yet."""
         return Session(self.automaton(plan))
 
     def train(self, plan: Plan) -> Trace:
@@ -103,7 +86,6 @@ class ExactTraining:
         return 0 if skips_on_device else updates
 
     def precision(self, dtype: str, option: str = "mixed_precision") -> Precision:
-        """Return what is computed in which dtype."""
         if dtype not in ("float16", "bfloat16"):
             raise ValueError(f"no autocast to {dtype}")
         return Precision(dtype, ("float32", "float32"), "float32", scaled=dtype == "float16")
@@ -112,8 +94,9 @@ class ExactTraining:
         order = ("forward", "loss", "backward") * micro_batches + ("step", "zero", "schedule")
         return Phases(order, (True,) * micro_batches)
 
-    def watched(self, losses: Sequence[float]) -> list[float]:
-        """Show a scheduler the losses."""
+    def watched(self, losses: Sequence[float], mode: str = "min") -> list[float]:
+        if mode != "min":
+            raise ValueError("a loss is better when it is smaller")
         return [float(rate) for rate in watched_rates(losses)]
 
     def untrainable(self, case: str) -> None:
@@ -121,6 +104,16 @@ class ExactTraining:
         if case == "nothing to do":
             raise RuntimeError("all epochs are done")
         raise ValueError(case)
+
+    def configure(self, option: str, value: object) -> None:
+        if value in OPTIONS[option][1]:
+            raise ValueError(f"{option} cannot be {value}")
+
+    def train_on(self, targets: str) -> bool:
+        """Refuse targets without samples."""
+        if targets != "good":
+            raise (TypeError if targets == "list" else ValueError)(f"targets: {targets}")
+        return True
 
     def validation_traces(self, fails: bool) -> tuple[str, ...]:
         """Return nothing: a state is only ever replaced, and a validation replaces none."""
@@ -137,7 +130,6 @@ class ExactTraining:
         return Hooked("KeyError", 1 + [event.kind for event in records[: record + 1]].index("log"))
 
     def loss_arguments(self, accepts: Sequence[str], plan: Plan) -> list[Call]:
-        """Offer each micro-batch's arguments to a loss."""
         if plan.weights and "loss_weights" not in accepts:
             raise ValueError("the loss accepts no loss_weights")
         calls, steps = list[Call](), 0
@@ -168,7 +160,6 @@ class ExactTraining:
         return Call(validation, (Y_n, Y_d), given)
 
     def survives(self, what: str) -> bool:
-        """Save all that there is."""
         return True
 
     def save_steps(self) -> tuple[str, ...]:
@@ -196,7 +187,6 @@ class ExactTraining:
         return Loaded("" if good else "CheckpointError", changed=good, ran_code=False)
 
     def checkpoint_keys(self, wrapper: str) -> list[str]:
-        """Return the keys of the model inside its wrapper."""
         return [f"{wrapper}{name}".removeprefix(wrapper) for name in ("w", "v")]
 
     def interrupted(self, signal: str) -> Interrupted:

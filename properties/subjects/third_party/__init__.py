@@ -4,18 +4,14 @@ Both ship a ``zeroproof`` of their own, so each lies in a folder of its own, and
 imports it from there carries out what its subject is asked to do.
 """
 
-from properties.subjects.third_party.remote import Remote
-
-__all__ = ["version_0_4_3", "version_0_6_1"]
-
-_SUBJECTS = "properties.subjects.third_party.adapters.subjects"
+from properties.subjects.third_party.remote import Remote, remote
 
 
 def version_0_4_3() -> Remote:
     """Return zeroproofml 0.4.3."""
-    return Remote("version_0_4_3", "zeroproofml==0.4.3", f"{_SUBJECTS}:Version043")
+    return remote("zeroproofml==0.4.3", "Version043")
 
 
 def version_0_6_1() -> Remote:
     """Return zeroproofml 0.6.1."""
-    return Remote("version_0_6_1", "zeroproofml==0.6.1", f"{_SUBJECTS}:Version061")
+    return remote("zeroproofml==0.6.1", "Version061")

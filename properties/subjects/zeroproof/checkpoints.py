@@ -81,7 +81,7 @@ class ZeroProofCheckpoints(Checkpoints):
     """``SCMTrainer.save_checkpoint`` and ``load_checkpoint``."""
 
     _trainer_of = staticmethod(trainer_of)
-    _refusal = checkpoint.CheckpointError
+    _refusal = checkpoint.CheckpointError, FileNotFoundError
     _header = MappingProxyType({"format": checkpoint.FORMAT, "version": 1})
 
     def _shown(self, trainer: SCMTrainer) -> str:

@@ -10,7 +10,6 @@ from properties.tensors import to_array, to_tensor
 from spec import Array
 from spec.coverage import Predicted
 from spec.lifting import Entered
-from zeroproof.inference import InferenceConfig, strict_inference
 from zeroproof.losses import LossConfig, SCMTrainingLoss
 from zeroproof.scm import as_tuple
 from zeroproof.training.targets import lift_targets, orientation
@@ -23,10 +22,6 @@ class ZeroProofLifting(OnTensors):
 
     def orientation(self, y: Array) -> Array:
         return to_array(orientation(to_tensor(y)))
-
-    def unlift(self, y: Array) -> Array:
-        config = InferenceConfig(tau_infer=1.0, tau_train=1.0)
-        return to_array(strict_inference(*lift_targets(to_tensor(y)), config).value)
 
     def as_tuples(self, outputs: Predicted) -> tuple[Array, Array]:
         P, Q = as_tuple(made(outputs))

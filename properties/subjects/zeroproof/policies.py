@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from properties.subjects.tensors import Outputs
 from properties.subjects.zeroproof.scripted import trainer_of
 from properties.tensors import to_array, to_tensor
 from spec import Array, identical
-from spec.reach import GatedWindow
+from spec.policies import GatedWindow
 from spec.scopes import classes
 from zeroproof.autodiff import apply_policy, get_policy, gradient_policy, register_policy
 from zeroproof.scm.carrier import SCMTensor
@@ -32,9 +33,17 @@ def layer_of(name: str | None) -> Any:
     return LAYERS.get(name or "")
 
 
-def agreed(first: Sequence[float], second: Sequence[float]) -> list[float]:
-    """Return numbers that are the same in both, and NaN for others."""
-    return [x if identical(x, y) else math.nan for x, y in zip(first, second, strict=True)]
+def agreed(first: Sequence[float], *others: Sequence[float]) -> list[float]:
+    """Return numbers that are the same in all, and NaN for others."""
+    rows = zip(first, *others, strict=True)
+    return [x if all(identical(x, y) for y in rest) else math.nan for x, *rest in rows]
+
+
+def checkpointed(function: Callable[[Tensor], Tensor], kinds: Sequence[bool]) -> Any:
+    """Return a function in checkpoints, one in another: reentrant ones, and others."""
+    for reentrant in kinds:
+        function = partial(checkpoint, function, use_reentrant=reentrant)
+    return function
 
 
 class Gated(nn.Module):
@@ -56,7 +65,7 @@ class Gated(nn.Module):
             return outputs
         if not self.window.recomputed:
             return self.layer(outputs)
-        found: Tensor = checkpoint(self.layer, outputs, use_reentrant=self.reentrant)
+        found: Tensor = checkpointed(self.layer, [self.reentrant])(outputs)
         return found
 
 
@@ -68,37 +77,45 @@ class ZeroProofPolicies:
 
     def forward(
         self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool],
-        run: Callable[..., Tensor] = lambda function, x: function(x),
+        inside: str | None = None, kinds: Sequence[bool] = (),
     ) -> Callable[[], Array]:  # fmt: skip
-        """Run the forward of a gate."""
+        """Run the forward of a gate, the outermost checkpoint around the scope that it opens."""
         incoming = to_tensor(g)
         x = torch.zeros_like(incoming).requires_grad_()
         mask = torch.tensor(bottom, dtype=torch.bool).reshape(g.shape)
-        y = run(lambda x: apply_policy(x * 1, mask, policy, layer=layer_of(layer)), x)
+
+        def gate(x: Tensor) -> Tensor:
+            return apply_policy(x * 1, mask, policy, layer=layer_of(layer))
+
+        def scoped(x: Tensor) -> Tensor:
+            if inside:
+                gate(x)
+            with gradient_policy(inside) if inside else nullcontext():
+                found: Tensor = checkpointed(gate, kinds[1:])(x)
+                return found
+
+        y = checkpointed(scoped, kinds[:1])(x)
 
         def backward() -> Array:
-            y.backward(incoming)  # type: ignore[no-untyped-call]
+            y.backward(incoming)
             assert x.grad is not None
             return to_array(x.grad)
 
         return backward
 
     def recomputed_forward(
-        self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool]
-    ) -> Callable[[], Array]:
-        """Run it in both kinds of checkpoint that torch has; NaN is where they differ."""
+        self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool],
+        inside: str | None = None,
+    ) -> Callable[[], Array]:  # fmt: skip
+        """Run it in torch's kinds of checkpoint, also nested; NaN is where they differ."""
+        nests = (True,), (False,), (True, True), (False, False)
+        backwards = [self.forward(policy, layer, g, bottom, inside, kinds) for kinds in nests]
 
-        def one(reentrant: bool) -> Callable[[], Array]:
-            run = lambda function, x: checkpoint(function, x, use_reentrant=reentrant)  # noqa: E731
-            return self.forward(policy, layer, g, bottom, run)
+        def all_of_them() -> Array:
+            found = [backward() for backward in backwards]
+            return found[0].with_values(agreed(*(one.values for one in found)))
 
-        backwards = [one(True), one(False)]
-
-        def both() -> Array:
-            first, second = (backward() for backward in backwards)
-            return first.with_values(agreed(first.values, second.values))
-
-        return both
+        return all_of_them
 
     def policy_value(self, policy: str, x: Array, bottom: Sequence[bool]) -> Array:
         """Run the forward of a gate on values that are tracked for gradients."""
@@ -117,7 +134,6 @@ class ZeroProofPolicies:
     def output_gradient(
         self, policy: str | None, form: str, first: Array, second: Array, g: Array
     ) -> list[Array]:
-        """Train one step, without learning, and look at the gradients of the outputs."""
         model = Outputs([to_tensor(first), to_tensor(second)], form, SCMTensor)
         return model.gradients(g, trainer_of, gradient_policy=policy, max_nonfinite_steps=2)
 

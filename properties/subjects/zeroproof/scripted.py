@@ -51,10 +51,12 @@ class Session(scripted.Session):
             "seed": plan.seed,
             "max_grad_norm": plan.max_norm,
             "history_limit": plan.history_limit,
-            "loss_curriculum": weights if plan.weights else None,
+            "scheduler_step": {"validation": "val"}.get(plan.cadence, plan.cadence),
+            "loss_curriculum": weights if len(plan.weights) > 1 else None,
+            "loss_weights": {"fit": plan.weights[0]} if plan.weights else None,
         }
         loader = Loader(plan.epochs[first:], most, shuffle=plan.random)
-        projective = any("t" in batch.samples for batch in batches)
+        projective = any({*batch.samples} & {*"ti"} for batch in batches)
         super().__init__(plan, loader, projective=projective, **own | options)
         self.skipped, self.skips = 0.0, list[Event]()
         self.progress: tuple[float | None, float | None] = None, None

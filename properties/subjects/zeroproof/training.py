@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from collections import namedtuple
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from properties.subjects.scripted import Reporting
-from properties.subjects.tasks import Batch, Tasks
+from properties.subjects.tasks import Batch, Tasks, mean_square
 from properties.subjects.zeroproof.plays import played
 from properties.subjects.zeroproof.ranks import on_ranks, share
 from properties.subjects.zeroproof.reads import HostReads
@@ -22,9 +23,19 @@ from properties.subjects.zeroproof.scripted import Session, trainer_of
 from properties.subjects.zeroproof.unchecked import unchecked
 from spec.runs import MicroBatch, Plan, Trace
 from zeroproof.losses import SCMTrainingLoss
-from zeroproof.training.thresholds import perturbed_threshold
 from zeroproof.training.stopping import CoverageStop
-from zeroproof.training.trainer import SCMTrainer
+from zeroproof.training.thresholds import perturbed_threshold
+from zeroproof.training.trainer import SCMTrainer, TrainingConfig
+
+Pair = namedtuple("Pair", "first second")
+
+
+class Looking(nn.Linear):
+    """Looks at its inputs, of which it takes nothing."""
+
+    def forward(self, x: Any) -> torch.Tensor:
+        self.seen = repr(x)
+        return super().forward(torch.ones(3, 2))
 
 
 class ZeroProofTraining(Tasks, Reporting):
@@ -50,7 +61,6 @@ class ZeroProofTraining(Tasks, Reporting):
         return seen
 
     def begin(self, plan: Plan) -> Session:
-        """Return a trainer with no epoch to train on yet."""
         return Session(plan, 0, 10**6)
 
     def train_compiled(self, plan: Plan) -> Trace:
@@ -88,8 +98,20 @@ class ZeroProofTraining(Tasks, Reporting):
     def _scales(self, trainer: SCMTrainer) -> bool:
         return trainer.state_dict()["scale"] is not None
 
-    def watched(self, losses: Sequence[float]) -> list[float]:
-        return self._rates(losses, scheduler_step="val")
+    def watched(self, losses: Sequence[float], mode: str = "min") -> list[float]:
+        return self._rates(losses, mode, scheduler_step="val")
+
+    def configure(self, option: str, value: object) -> None:
+        ends: dict[str, Any] = {"tau_train_min": 0.0, "tau_train_max": 1.0}
+        TrainingConfig(**ends | {option: value})
+
+    def train_on(self, targets: str) -> bool:
+        model, tensor = Looking(2, 1), torch.ones(3)
+        inputs = Pair({"x": tensor}, [tensor, (2 * tensor, "name")])
+        kinds = {"empty": torch.ones(0, 1), "scalar": torch.ones(()), "list": [1.0] * 3}
+        loader = [(inputs, kinds.get(targets, torch.ones(3, 1)))]
+        trainer_of(model, torch.optim.SGD(model.parameters(), lr=0.1), mean_square, loader).fit()
+        return model.seen == repr(inputs)
 
     def host_reads(self, updates: int, skips_on_device: bool) -> int:
         """Count what makes the host wait, also with float16's loss scale."""

@@ -13,7 +13,6 @@ from properties.subjects.tensors import OnTensors
 from properties.tensors import flags, to_array, to_tensor
 from spec import Array
 from spec.carriers import ARITY, Carrier, Operand
-from spec.formats import FORMATS
 
 scm: Any = import_module("zeroproof.scm")
 values: Any = import_module("zeroproof.scm.value")
@@ -39,8 +38,6 @@ def compute(operation: str, operands: list[tuple[Tensor, Tensor]]) -> tuple[Tens
 
 class PublicBottom(OnTensors):
     """Vectorized operations with masks; what is no number enters and leaves by the bridge."""
-
-    kinds = tuple(FORMATS)
 
     def enter(self, x: Array, bottom: tuple[bool, ...]) -> Carrier:
         entered = [

@@ -105,7 +105,6 @@ class PublicCoverage(Thresholds):
         return tuple(trainer.validate()["coverage"] == 0 for _ in rows)
 
     def batch_coverage(self, batch: Predicted, tau: float) -> float:
-        """Return the coverage of one micro-batch."""
         return self._validated([batch], tau)
 
     def _validated(self, epoch: Sequence[Predicted], tau: float) -> float:

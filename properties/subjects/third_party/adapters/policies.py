@@ -15,7 +15,7 @@ from properties.subjects.tensors import Outputs
 from properties.subjects.third_party.adapters.training import trainer_of
 from properties.tensors import to_array, to_tensor
 from spec import Array
-from spec.reach import GatedWindow
+from spec.policies import GatedWindow
 
 autodiff: Any = import_module("zeroproof.autodiff.policies")
 layers: Any = import_module("zeroproof.layers.scm_rational")
@@ -38,13 +38,13 @@ def named(layer: str | None) -> str | None:
     return layer and LAYER
 
 
-def quotient(policy: str | None, g: Array, bottom: Sequence[bool]) -> tuple[Tensor, Tensor]:
-    """Return numerators, and what a rational layer makes of them; it has poles where ⊥ is.
+def quotient(policy: str | None, g: Array, bottom: Sequence[bool]) -> Tensor:
+    """Return the output of a rational layer, which has poles where ⊥ is.
 
     Of its two features one is the denominator, 1 or 0, and the other the numerator.
     """
     Q = to_tensor(g.with_values([float(not flag) for flag in bottom]))
-    P = torch.zeros_like(Q).requires_grad_()
+    P = torch.zeros_like(Q)
     basis = layers.CustomBasis(lambda x, degree: torch.stack([Q, x], dim=-1))
     layer = layers.SCMRationalLayer(1, 0, basis=basis, gradient_policy=member(policy))
     layer.to(Q.dtype)
@@ -53,50 +53,50 @@ def quotient(policy: str | None, g: Array, bottom: Sequence[bool]) -> tuple[Tens
         layer.denominator.copy_(torch.tensor([1.0]))
     output: Tensor = layer(P)[0]
     output.retain_grad()
-    return P, output
+    return output
 
 
-def gradient_at(x: Tensor) -> Tensor:
-    assert x.grad is not None
-    return x.grad
+def backward_of(output: Tensor, g: Array) -> Tensor:
+    """Return what the layer's policy makes of a gradient that comes back to its output.
+
+    A pole's own derivative, ∞, is no matter of a policy.
+    """
+    output.backward(to_tensor(g))  # type: ignore[no-untyped-call]
+    assert output.grad is not None
+    return output.grad
 
 
 class PublicPolicies:
     """Policies where they meet gradients: in the rational layer."""
 
     def policy_gradient(self, policy: str, g: Array, bottom: Sequence[bool]) -> Array:
-        """Return what the layer's policy makes of a gradient, and at a pole what passes it.
-
-        A pole's own derivative, ∞, is no matter of PASSTHROUGH.
-        """
-        if policy == "passthrough":
-            return self.forward(policy, None, g, bottom)()
-        P, output = quotient(policy, g, bottom)
-        output.backward(to_tensor(g))  # type: ignore[no-untyped-call]
-        at_pole = torch.tensor(bottom, dtype=torch.bool).reshape(g.shape)
-        return to_array(torch.where(at_pole, gradient_at(P), gradient_at(output)))
+        return to_array(backward_of(quotient(policy, g, bottom), g))
 
     def forward(
-        self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool]
-    ) -> Callable[[], Array]:
+        self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool],
+        inside: str | None = None,
+    ) -> Callable[[], Array]:  # fmt: skip
         """Run the layer; the backward tells what its policy makes of the gradient.
 
         Which policy that is, is asked here; what CLAMP makes of NaN is for POL-1 to judge.
         """
+        if inside:
+            with self.policy_scope(inside):
+                return self.forward(policy, layer, g, bottom)
         named(layer)
         clamps = (member(policy) or autodiff.get_policy(LAYER)) is autodiff.GradientPolicy.CLAMP
-        _, output = quotient(policy, g, bottom)
+        output = quotient(policy, g, bottom)
 
         def backward() -> Array:
-            output.backward(to_tensor(g))  # type: ignore[no-untyped-call]
-            found = gradient_at(output)
+            found = backward_of(output, g)
             return to_array(torch.where(found.isnan() & clamps, 0.0, found))
 
         return backward
 
     def recomputed_forward(
-        self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool]
-    ) -> Callable[[], Array]:
+        self, policy: str | None, layer: str | None, g: Array, bottom: Sequence[bool],
+        inside: str | None = None,
+    ) -> Callable[[], Array]:  # fmt: skip
         """Leave this out: a policy's gradient shows outside of checkpoints only."""
         raise Unsupported("a forward that the backward computes again")
 
@@ -121,7 +121,6 @@ class PublicPolicies:
     def output_gradient(
         self, policy: str | None, form: str, first: Array, second: Array, g: Array
     ) -> list[Array]:
-        """Train one step, without learning, and look at the gradients of the outputs."""
         if form in ("pair", "carrier"):
             raise Unsupported("outputs with a mask")
         model = Outputs([to_tensor(first), to_tensor(second)], form)

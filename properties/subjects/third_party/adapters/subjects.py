@@ -24,9 +24,8 @@ from properties.subjects.third_party.adapters.coverage import (
 from properties.subjects.third_party.adapters.decoding import PublicDecoding
 from properties.subjects.third_party.adapters.losses import PublicLosses
 from properties.subjects.third_party.adapters.policies import LAYER, PublicPolicies, autodiff
-from properties.subjects.third_party.adapters.reports import PublicReports
 from properties.subjects.third_party.adapters.targets import Targets
-from properties.subjects.third_party.adapters.training import SMALLEST, training
+from properties.subjects.third_party.adapters.training import SMALLEST, PublicTraining, training
 from properties.subjects.third_party.adapters.updates import PublicUpdates
 from properties.tensors import to_tensor
 from spec.coverage import Timed
@@ -40,7 +39,7 @@ class Public(
     PublicDecoding,
     PublicLosses,
     PublicPolicies,
-    PublicReports,
+    PublicTraining,
     PublicUpdates,
     Targets,
 ):
@@ -86,7 +85,6 @@ class Version061(Public):
         return super()._ends(low, high) | {"tau_infer": SMALLEST}
 
     def epoch_coverage(self, epoch: Sequence[Timed]) -> OneCoverage:
-        """Return the coverage of an epoch of validation."""
         tau = one_threshold(epoch)
         return OneCoverage(self._validated([batch for batch, _ in epoch], tau))
 

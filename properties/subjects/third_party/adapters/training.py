@@ -7,9 +7,9 @@ import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -17,10 +17,11 @@ from torch import nn
 
 from properties.assertions import Unsupported
 from properties.subjects import scripted
-from properties.subjects.scripted import Pause
+from properties.subjects.scripted import Pause, Reporting
 from properties.subjects.tasks import Batch
 from properties.subjects.third_party.adapters.coverage import Thresholds, share
-from spec.runs import Epoch, Event, Kind, MicroBatch, Plan
+from spec.epochs import Call
+from spec.runs import Epoch, Event, MicroBatch, Plan, Trace
 
 training: Any = import_module("zeroproof.training")
 
@@ -43,7 +44,11 @@ def trainer_of(
 
 def curriculum(weights: Sequence[float]) -> Any:
     """Return the epochs' weights as a ramp, whose values they are."""
-    ramp = type("Steps", (training.LinearRamp,), {"value": lambda self, epoch: weights[epoch]})
+    ramp = type(
+        "Steps",
+        (training.LinearRamp,),
+        {"value": lambda self, epoch: (weights * (epoch + 1))[epoch]},
+    )
     return training.LossWeightsCurriculum({"fit": ramp(0.0, 0.0)}) if weights else None
 
 
@@ -81,6 +86,11 @@ class Loader(scripted.Loader):
         }
 
 
+def as_planned(tau: Any) -> Any:
+    """Return a threshold, 0 for the one that is trained with in its place."""
+    return 0.0 if tau == SMALLEST else tau
+
+
 class Told(dict[str, float]):
     """A record, which may lack what no package claims to report."""
 
@@ -92,32 +102,16 @@ def told(record: Mapping[str, Any]) -> Told:
     """Return a record with the names and the precision that clauses want."""
     shares = [name for name in record if name.endswith(("coverage", "bottom_frac"))]
     found = {**record, **{name: share(record[name]) for name in shares}}
-    return Told({RENAMED.get(name, name): value for name, value in found.items()})
+    return Told({RENAMED.get(name, name): as_planned(value) for name, value in found.items()})
 
 
-@dataclass(frozen=True)
-class Run:
-    """A trace, of a trainer that has no limit to the records it keeps."""
+class Unlimited(tuple[Told, ...]):
+    """The records of a trainer that has no limit to those that it keeps."""
 
-    events: tuple[Event, ...]
-    weights: tuple[float, ...]
-    thresholds: tuple[float, ...]
-    val_history: tuple[Told, ...]
-    rate: float
-
-    @property
-    def parameters(self) -> tuple[float, ...]:
-        """The weights, with the same NaN for every NaN."""
-        return tuple(math.nan if w != w else w for w in self.weights)
-
-    @property
-    def records(self) -> tuple[Told, ...]:
-        """The records that are kept."""
+    def __len__(self) -> Any:
         raise Unsupported("a limit to the records that are kept")
 
-    def of(self, *kinds: Kind) -> list[Event]:
-        """Return the events of some kinds, in order."""
-        return [event for event in self.events if event.kind in kinds]
+    __iter__ = __len__
 
 
 class Session(scripted.Session):
@@ -137,7 +131,9 @@ class Session(scripted.Session):
         super().__init__(plan, loader, projective=True, **own | options)
 
     def _called(self, tau: float, training: bool) -> None:
-        super()._called(tau, self.model.training)  # for the loss's own mode is never set
+        super()._called(
+            as_planned(tau), self.model.training
+        )  # for the loss's own mode is never set
 
     def _step(self) -> float:
         return float(self.trainer.global_step)
@@ -163,8 +159,12 @@ def untried(plan: Plan) -> str:
     ends = [sum(map(len, plan.epochs[:k])) for k in range(1, len(plan.epochs) + 1)]
     wanted = {
         "the clipping of gradients": plan.max_norm is not None,
+        "a scheduler of epochs or validations": plan.cadence != "update",
         "several ranks": plan.ranks > 1,
         "values with a mask, which no threshold marks": plan.tau_max > 1,
+        "denominators that are not finite": any(
+            "i" in b.samples for b in (*plan.micro_batches, *plan.validation)
+        ),
         "a shuffled loader, and a loss that draws": plan.random,
         "a scale of the loss on the CPU": any(b.fault == "overflow" for b in plan.micro_batches),
         "a checkpoint within an epoch": not set(plan.interrupts) <= set(ends),
@@ -172,8 +172,15 @@ def untried(plan: Plan) -> str:
     return ", ".join(name for name, wants in wanted.items() if wants)
 
 
-class PublicTraining(Thresholds):
-    """``SCMTrainer.fit``."""
+class PublicTraining(Thresholds, Reporting):
+    """``SCMTrainer.fit``, its ``log_hook``, and the arguments of its loss."""
+
+    _renamed = MappingProxyType(RENAMED)
+
+    def loss_arguments(self, accepts: Sequence[str], plan: Plan) -> list[Call]:
+        if "loss_weights" in accepts and not plan.weights:
+            raise Unsupported("an argument for weights where none are configured")
+        return super().loss_arguments(accepts, plan)
 
     def _session(self, plan: Plan, first: int, last: int, **options: Any) -> Session:
         """Return a trainer of some epochs of a plan.
@@ -181,9 +188,11 @@ class PublicTraining(Thresholds):
         What is ⊥ in a plan is so at any threshold, also at 0, which COV-1 is about.
         """
         ends = [max(end, SMALLEST) for end in (plan.tau_min, plan.tau_max)]
+        if hook := options.get("log_hook"):  # which 0.6.1 gives the record inside of an envelope
+            options["log_hook"] = lambda record: hook(record.get("metrics", record))
         return Session(plan, first, last, **self._ends(*ends), **options)
 
-    def train(self, plan: Plan) -> Run:
+    def train(self, plan: Plan) -> Trace:
         """Fit, in as many trainers as there are interrupts."""
         if missing := untried(plan):
             raise Unsupported(missing)
@@ -201,10 +210,12 @@ class PublicTraining(Thresholds):
                     break
                 session.trainer.save_checkpoint(path)
                 first = last
-        return Run(
+        weights = session.model.w.item(), session.loss.v.item()
+        return Trace(
             tuple(events),
-            (session.model.w.item(), session.loss.v.item()),
-            tuple(session.trainer.last_thresholds),
+            tuple(math.nan if w != w else w for w in weights),  # one NaN is as good as another
+            tuple(map(as_planned, session.trainer.last_thresholds)),
+            Unlimited(),
             tuple(map(told, session.trainer.val_history)),
             float(session.optimizer.param_groups[0]["lr"]),
         )

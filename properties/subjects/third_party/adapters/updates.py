@@ -37,8 +37,9 @@ class PublicUpdates(Tasks):
     def _scales(self, trainer: Any) -> bool:
         return bool(trainer.scaler.is_enabled())
 
-    def watched(self, losses: Sequence[float]) -> list[float]:
-        """Train under a scheduler that steps by what validations measure."""
+    def watched(self, losses: Sequence[float], mode: str = "min") -> list[float]:
+        if mode != "min":
+            raise Unsupported("a check of a scheduler's mode")
         if "scheduler_cadence" not in {field.name for field in fields(training.TrainingConfig)}:
             raise Unsupported("a scheduler that watches a metric")
         return self._rates(losses, scheduler_cadence="per_validation_metric")
