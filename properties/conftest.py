@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack
+from typing import Any
+from unittest import mock
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 import properties.torch_random  # noqa: F401
 from properties.assertions import unshrunk
@@ -58,12 +60,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         pytest.param(Exact(), id="exact"),
         pytest.param(ZeroProof(), id="zeroproof", marks=marks),
     ]
+    # Each alone, so that a fault that few inputs show is found in a moment.
+    for number in range(len(getattr(metafunc.function, "hypothesis_explicit_examples", ()))):
+        alone = [*marks, pytest.mark.example(number)]
+        subjects.append(pytest.param(ZeroProof(), id=f"zeroproof-example{number}", marks=alone))
     metafunc.parametrize("subject", subjects)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
-    """Spare what must fail the search for its smallest failure."""
+    """Spare what must fail the search for its smallest failure; or try one example alone."""
     must_fail = pyfuncitem.get_closest_marker("xfail")
-    with unshrunk(pyfuncitem.obj) if must_fail else nullcontext():
+    example = pyfuncitem.get_closest_marker("example")
+    test: Any = pyfuncitem.obj
+    with ExitStack() as stack:
+        if must_fail:
+            stack.enter_context(unshrunk(test))
+        if example:
+            chosen = [test.hypothesis_explicit_examples[example.args[0]]]
+            explicit = settings(test._hypothesis_internal_use_settings, phases=[Phase.explicit])
+            for name, value in (
+                ("hypothesis_explicit_examples", chosen),
+                ("_hypothesis_internal_use_settings", explicit),
+            ):
+                stack.enter_context(mock.patch.object(test, name, value))
         return (yield)
