@@ -6,11 +6,12 @@ import inspect
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value
+from torch.func import grad_and_value
 
 from zeroproof.autodiff.policies import get_grad_scale, traced_setting
 from zeroproof.training.evaluation import Evaluation, MicroBatch
@@ -55,6 +56,7 @@ class CompiledUpdate(Update):
             return super()._run(window, known, signal)
         if not self._gradients_of:
             self._gradients_of = {p: torch.zeros_like(p) for p in self._reached(window[0])}
+            self._check_states()
         rate = current_rate(self.optimizer)
         for parameter, gradient in self._gradients_of.items():
             parameter.grad = gradient
@@ -106,33 +108,33 @@ class CompiledUpdate(Update):
     ) -> tuple[Tensor, tuple[str, ...], Tensor, dict[nn.Parameter, Tensor]]:
         """Return loss, names and row of a micro-batch, and its share of the gradient."""
         scale = weight if self.scale is None else self.scale.value * weight
-        reached = {p: f"{index}" for index, p in enumerate(self._gradients_of)}
-        trained = {name: p.detach() for p, name in reached.items()}
-        names: tuple[str, ...] = ()
-
-        def scaled(values: dict[str, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor, Any]]:
-            nonlocal names
-            inside = torch.zeros_like(next(iter(values.values()))).sum()
-            functional, buffers = [], []
-            for module in self._modules:
-                own = {
-                    name: values[reached[p]]
-                    for name, p in module.named_parameters()
-                    if p in reached
-                }
-                # Added to what is differentiated, a buffer can be written in place.
-                written = {n: b + inside.to(b.dtype) for n, b in module.named_buffers()}
-                functional.append(_Functional(module, own | written))
-                buffers.append(written)
-            with traced_setting(self.evaluate.policy, scale):
-                loss, names, row = self.evaluate(batch, *functional)
-            return loss * scale, (loss, row, buffers)
-
+        trained = {str(index): p.detach() for index, p in enumerate(self._gradients_of)}
+        names: list[str] = []
+        scaled = partial(self._scaled_loss, batch=batch, scale=scale, names=names)
         gradients, (_, (loss, row, buffers)) = grad_and_value(scaled, has_aux=True)(trained)
         for module, written in zip(self._modules, buffers, strict=True):
             for name, buffer in module.named_buffers():
                 buffer.copy_(written[name])
-        return loss, names, row, {p: gradients[name] for p, name in reached.items()}
+        own = {p: gradients[str(index)] for index, p in enumerate(self._gradients_of)}
+        return loss, tuple(names), row, own
+
+    def _scaled_loss(
+        self, values: dict[str, Tensor], batch: MicroBatch, scale: Any, names: list[str]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor, Any]]:
+        """Return the loss to differentiate in the values of parameters; note the row's names."""
+        index_of = {p: str(index) for index, p in enumerate(self._gradients_of)}
+        inside = torch.zeros_like(next(iter(values.values()))).sum()
+        replaced, buffers = [], []
+        for module in self._modules:
+            own = {n: values[index_of[p]] for n, p in module.named_parameters() if p in index_of}
+            # Added to what is differentiated, a buffer can be written in place.
+            written = {n: b + inside.to(b.dtype) for n, b in module.named_buffers()}
+            replaced.append(own | written)
+            buffers.append(written)
+        with traced_setting(self.evaluate.policy, scale):
+            loss, found, row = self.evaluate(batch, replaced)
+        names += found
+        return loss * scale, (loss, row, buffers)
 
     def _reached(self, batch: MicroBatch) -> list[nn.Parameter]:
         """Return the parameters that the loss reaches; the optimizer leaves the others alone."""
@@ -150,6 +152,14 @@ class CompiledUpdate(Update):
     def _states(self) -> list[Tensor]:
         states = [x for state in self.optimizer.state.values() for x in state.values()]
         return [*self._gradients_of, *(x for x in states if isinstance(x, Tensor))]
+
+    def _check_states(self) -> None:
+        """Refuse what torch.compile does not write back: 0-d float64 tensors (torch 2.13)."""
+        if any(x.dim() == 0 and x.dtype == torch.float64 for x in self._states()):
+            raise ValueError(
+                "compile=True cannot train float64 parameters without a dimension, nor step counts "
+                "in float64 (torch.set_default_dtype); give them a dimension, or use float32"
+            )
 
     def _check_shape(self, batch: MicroBatch) -> None:
         self._shapes.add(batch.targets.shape)
@@ -173,16 +183,6 @@ class CompiledUpdate(Update):
                 group["lr"] = rate
 
 
-class _Functional:
-    """A module called with other parameters and buffers than its own."""
-
-    def __init__(self, module: nn.Module, values: dict[str, Tensor]) -> None:
-        self._module, self._values = module, values
-
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        return functional_call(self._module, self._values, arguments, options)
-
-
 class CompiledEvaluation(Evaluation):
     """An :class:`~zeroproof.training.evaluation.Evaluation` in one graph, for an eager update.
 
@@ -198,7 +198,7 @@ class CompiledEvaluation(Evaluation):
         )
 
     def __call__(
-        self, batch: MicroBatch, model: Any = None, loss_fn: Any = None
+        self, batch: MicroBatch, replaced: Sequence[dict[str, Tensor]] = ()
     ) -> tuple[Tensor, tuple[str, ...], Tensor]:
         """Return the loss, and a row of measures and scalars with their names."""
         found: tuple[Tensor, tuple[str, ...], Tensor]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from zeroproof.autodiff.policies import GradientPolicy, gradient_policy
 from zeroproof.scm.outputs import gate_outputs, widen_outputs
@@ -78,27 +80,34 @@ class Evaluation:
         return MicroBatch(inputs, targets, tau, self.loss.kwargs(tau, epoch, global_step))
 
     def __call__(
-        self, batch: MicroBatch, model: Any = None, loss_fn: Any = None
+        self, batch: MicroBatch, replaced: Sequence[dict[str, Tensor]] = ()
     ) -> tuple[Float[Tensor, ""], tuple[str, ...], Float[Tensor, " values"]]:
         """Return the loss, and a row of measures and scalars with their names.
 
-        ``model`` and ``loss_fn`` are called in the place of the user's, for a functional call.
+        ``replaced`` are parameters and buffers of the model, and of a loss that is a module, to
+        call them with in the place of their own.
         """
         inputs, targets, tau, kwargs = batch
         lifted = lift_targets(targets)
         traced = torch.compiler.is_compiling()
         with gradient_policy(self.policy) if self.policy and not traced else nullcontext():
             with self._autocast():
-                outputs = (model or self.model)(inputs)
+                outputs = _call(self.model, replaced[:1], inputs)
             policy = self.policy or GradientPolicy.PASSTHROUGH
             outputs = gate_outputs(widen_outputs(outputs), policy)
+            loss_fn = partial(_call, self.loss.loss_fn, replaced[1:])
             given = {"inputs": inputs, "targets": targets}
             kwargs = {**kwargs, **{n: x for n, x in given.items() if n in self.loss.accepted}}
-            loss, terms = self.loss(loss_fn or self.loss.loss_fn, outputs, lifted, kwargs)
-        scalars = [loss, *terms.values()]
-        row = torch.stack([torch.as_tensor(x).detach().to(self.device) for x in scalars]).double()
+            loss, terms = self.loss(loss_fn, outputs, lifted, kwargs)
+        scalars = [self._scalar(x) for x in (loss, *terms.values())]
+        row = torch.stack(scalars).double()
         names = (*MEASURES, "loss", *(f"loss_{name}" for name in terms))
         return loss, names, torch.cat([measure(outputs, lifted[1], tau), row])
+
+    def _scalar(self, x: float | Tensor) -> Tensor:
+        if isinstance(x, Tensor):
+            return x.detach().to(self.device)
+        return torch.full((), x, dtype=torch.float64, device=self.device)
 
     def average(self, batches: Iterable[MicroBatch], ranks: Ranks) -> dict[str, float]:
         """Return the record of all micro-batches of an epoch, of all ranks."""
@@ -113,6 +122,14 @@ class Evaluation:
         if self._autocast_dtype is None:
             return nullcontext()
         return torch.autocast(self.device.type, self._autocast_dtype)
+
+
+def _call(
+    function: Any, replaced: Sequence[dict[str, Tensor]], *arguments: Any, **options: Any
+) -> Any:
+    if not replaced:
+        return function(*arguments, **options)
+    return functional_call(function, replaced[0], arguments, options)
 
 
 @contextmanager

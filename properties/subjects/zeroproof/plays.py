@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from properties.subjects.scripted import Pause
 from properties.subjects.zeroproof.ranks import in_new_process
-from properties.subjects.zeroproof.scripted import Session, numbered
+from properties.subjects.zeroproof.scripted import CompiledSession, Session, numbered
 from spec.runs import Event, Plan, Trace
 
 
@@ -36,7 +36,8 @@ def _train_part(plan: Plan, folder: str, before: _Part | None, stop: int, **opti
     last = starts.index(stop) if at_end else len(plan.epochs)
     most = math.inf if at_end else stop - starts[first]
     saves = {} if at_end else {"checkpoint_dir": folder, "checkpoint_every": 1}
-    session = Session(plan, first, last, most, resumes=before is not None, **options, **saves)
+    kind = CompiledSession if options.get("compile") else Session
+    session = kind(plan, first, last, most, resumes=before is not None, **options, **saves)
     trainer = session.trainer
     reductions = _counted_reductions(trainer.model)
     if before:

@@ -126,6 +126,46 @@ class Session(scripted.Session):
         self.skipped = self.trainer.skipped_steps
 
 
+class CompiledSession(Session):
+    """Sees draws and updates by the records, since a graph runs no hook and no Python."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.window, self.values = list[dict[str, float]](), dict[str, float]()
+        super().__init__(*arguments, **options)
+        self.loss.tells = True
+
+    def _called(self, tau: float, training: bool) -> None:
+        if not training:
+            super()._called(tau, training)
+
+    def _updated(self) -> None:
+        pass
+
+    def _logged(self, record: dict[str, float]) -> None:
+        if "val_loss" in record:
+            super()._logged(record)
+            return
+        progress = record["global_step"], record["skipped"]
+        if progress != self.progress:
+            self._end_window()
+            self.progress = progress
+            self.values = {"w": self.model.w.item(), "v": self.loss.v.item()}
+        self.window.append(record)
+
+    def _end_window(self) -> None:
+        """Tell what the records of a window show: draws, the update, logs, the skip."""
+        for record in self.window:
+            self.events.append(Event("draw", {"tau": record["loss_tau"]}))
+        skipped = self.window[0]["skipped"] > self.skipped if self.window else True
+        if not skipped:
+            self.events.append(Event("update", {**self.values, "global_step": math.nan}))
+        self.events += [Event("log", record) for record in self.window]
+        if self.window and skipped:
+            self.skipped = self.window[0]["skipped"]
+            self.events.append(Event("skip", {"skipped": self.skipped}))
+        self.window.clear()
+
+
 def numbered(events: Sequence[Event], last: int) -> tuple[Event, ...]:
     """Number the updates so that the last one carries the trainer's own count."""
     first = last - sum(event.kind == "update" for event in events)
