@@ -108,7 +108,7 @@ def reports(session: nox.Session) -> None:
     """Write the reports that the book shows of its subjects; some ten minutes."""
     for report in sorted(Path("docs/reports").glob("*.json")):
         arguments = ["--subject", report.stem, "--report", str(report)]
-        if report.stem.startswith("zeroproofml"):  # whose every input crosses a pipe as JSON
+        if report.stem.startswith("zeroproofml"):  # in another process, input by input
             arguments += ["--examples", "10", "--no-exhaustive"]
         # 1 says that something fails, which is what the reports are for.
         run(session, "zeroproof-conformance", *arguments, success=(0, 1))

@@ -62,7 +62,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     ]
     # Each alone, so that a fault that few inputs show is found in a moment.
     for number in range(len(getattr(metafunc.function, "hypothesis_explicit_examples", ()))):
-        alone = [*marks, pytest.mark.example(number)]
+        alone = [*marks, pytest.mark.alone(number)]
         subjects.append(pytest.param(ZeroProof(), id=f"zeroproof-example{number}", marks=alone))
     metafunc.parametrize("subject", subjects)
 
@@ -71,7 +71,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
     """Spare what must fail the search for its smallest failure; or try one example alone."""
     must_fail = pyfuncitem.get_closest_marker("xfail")
-    example = pyfuncitem.get_closest_marker("example")
+    example = pyfuncitem.get_closest_marker("alone")
     test: Any = pyfuncitem.obj
     with ExitStack() as stack:
         if must_fail:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import cache
 from typing import Any
@@ -69,9 +69,13 @@ for _id, _law in LAWS.items():
 @pytest.mark.parametrize("id", LAWS)
 def test_ALG_among_a_few_numbers(subject: Computes, id: str) -> None:
     """All assignments of ⊥, 0 and a few other numbers to the variables of a law."""
-    if "rational" in subject.kinds and not CLAUSES[id].must_fail:
-        for values in itertools.product(FEW, repeat=len(LAWS[id].variables)):
-            assert_clause(id, subject, "rational", *values)
+    few: dict[str, Sequence[Any]] = {"rational": FEW}
+    few["float32"] = [
+        math.nan if isinstance(x, Bottom) else rounded(float(x), "float32") for x in FEW
+    ]
+    for kind in few.keys() & set(subject.kinds) if not CLAUSES[id].must_fail else ():
+        for values in itertools.product(few[kind], repeat=len(LAWS[id].variables)):
+            assert_clause(id, subject, kind, *values)
 
 
 @pytest.mark.exhaustive

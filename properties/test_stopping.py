@@ -47,6 +47,7 @@ FULL = replace(VARIED, epochs=VARIED.epochs * 2, weights=(0.5, 2.0) * 2, accumul
 @example(STOPPING)
 @example(FULL)
 @example(replace(FULL, validation=BATCHES[0]))
+@example(Plan(((MicroBatch("vvv"), MicroBatch("b")),) * 2, threshold=0.5))
 def test_STOP_3_like_the_automaton(subject: Trains, plan: Plan) -> None:
     assert_clause("STOP-3", subject, plan)
 

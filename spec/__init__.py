@@ -4,13 +4,12 @@ Chapters in reading order: ``algebra`` (numbers with ⊥), ``laws`` and ``meadow
 them), ``formats`` (IEEE formats), ``carriers``, ``bottom`` and ``derivatives`` (arrays with ⊥),
 ``lifting`` (targets to tuples), ``thresholds``, ``decoding`` (tuples to values), ``policies``
 and ``scopes`` (gradients at ⊥), ``loss_terms``, ``losses``, ``single_losses``, ``loss_numerics``,
-``training_loss``, ``coverage``, ``stopping``, ``accumulation``, ``update``, ``epochs``, ``logs``,
-``checkpoints``. Each states its rule as exact functions (``Fraction``), names what a *subject*
-must offer, and lists its clauses: a sentence, a source, and a predicate over a subject. Nothing
-here knows an implementation.
-
-``python -m spec`` prints the clauses with their evidence, ``python -m spec show LIFT-2`` one;
-``python -m spec vectors`` writes the test vectors.
+``training_loss``, ``coverage``, ``stopping``, ``accumulation``, ``update``, ``options``,
+``automaton``, ``epochs``, ``logs``, ``checkpoints``. Each states its rule as exact functions
+(``Fraction``), names what a *subject* must offer, and lists its clauses: a sentence, a source, and
+a predicate over a subject. Nothing here knows an implementation. ``python -m spec`` prints the
+clauses with their evidence, ``python -m spec show LIFT-2`` one; ``python -m spec vectors`` writes
+the test vectors.
 """
 
 from importlib import import_module

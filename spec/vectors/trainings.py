@@ -60,7 +60,7 @@ def parts_of(
 
 
 def near(value: float | Fraction, slack: Fraction = SLACK) -> Any:
-    """Return a number that may be rounded as a run rounds, NaN as it is."""
+    """Return the range of a number that a run may round; NaN stays NaN."""
     if value != value:
         return float(value)
     return around(value, slack * max(Fraction(1), abs(Fraction(value))))

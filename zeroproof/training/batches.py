@@ -38,6 +38,8 @@ def split_batch(
     Raises:
         TypeError: the batch is no such pair.
         ValueError: the targets hold no samples.
+
+    Meets: STEP-13.
     """
     if prepare is not None:
         batch = prepare(batch)

@@ -74,7 +74,7 @@ class TrainingConfig:
         ValueError: a field outside its range.
         TypeError: a field of the wrong type.
 
-    Meets: AMP-5.
+    Meets: AMP-5, STEP-11.
     """
 
     max_epochs: int = 100

@@ -21,7 +21,7 @@ class SchedulerStepper:
     Raises:
         ValueError: a ``ReduceLROnPlateau`` that has no metric, or waits for the wrong sign of it.
 
-    Meets: STEP-2, STEP-7.
+    Meets: STEP-2, STEP-7, STEP-12.
     """
 
     def __init__(self, scheduler: LRScheduler | None, config: TrainingConfig) -> None:

@@ -35,8 +35,8 @@ class ZeroProofLosses(OnTensors):
         self, name: str, case: Parts, mask: Tensor | None, tau: float, gamma: float, goal: float
     ) -> Tensor:
         P, Q, _, Y_d = case
-        alike = len({x.shape for x in (*case, P if mask is None else mask)}) == 1
-        with nullcontext() if alike else unchecked():
+        same_shape = len({x.shape for x in (*case, P if mask is None else mask)}) == 1
+        with nullcontext() if same_shape else unchecked():
             if name == "margin":
                 return margin_loss(Q, tau, mask=within(Y_d != 0, mask))
             if name == "rejection":
