@@ -66,7 +66,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         newer = isinstance(version, int) and version > VERSION
         remedy = "upgrade zeroproof-scm" if newer else "load it with the release that wrote it"
         raise CheckpointError(
-            f"{path} has version {version}, this package reads version {VERSION}; {remedy}"
+            f"{path} has version {version}, this package reads {READABLE[0]} to {VERSION}; {remedy}"
         )
     return state
 

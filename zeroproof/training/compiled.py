@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from torch.func import grad_and_value
 
 from zeroproof.autodiff.policies import get_grad_scale, traced_setting
-from zeroproof.training.evaluation import Evaluation, MicroBatch
-from zeroproof.training.state import random_state, restore_random_state
+from zeroproof.training.evaluation import Evaluation, MicroBatch, undone
 from zeroproof.training.transfer import AsyncHostCopy, from_host
 from zeroproof.training.update import Known, Outcome, Update, current_rate
 
@@ -42,6 +41,7 @@ class CompiledUpdate(Update):
         if self._needs_closure:
             name = type(self.optimizer).__name__
             raise ValueError(f"compile=True cannot trace {name}, whose step takes a closure")
+        # Without the hooks around a step, which cannot be traced.
         self._step = inspect.unwrap(type(self.optimizer).step)
         self._rates = [torch.zeros((), dtype=torch.float64) for _ in self.optimizer.param_groups]
         self._gradients_of: dict[nn.Parameter, Tensor] = {}
@@ -138,15 +138,10 @@ class CompiledUpdate(Update):
 
     def _reached(self, batch: MicroBatch) -> list[nn.Parameter]:
         """Return the parameters that the loss reaches; the optimizer leaves the others alone."""
-        random = random_state(None)
-        buffers = [(b, b.clone()) for module in self._modules for b in module.buffers()]
         parameters = [p for p in self.parameters() if p.requires_grad]
-        loss, _, _ = self.evaluate(with_tensors(batch, 1.0, self.evaluate.device)[0])
+        with undone(self._modules):
+            loss, _, _ = self.evaluate(with_tensors(batch, 1.0, self.evaluate.device)[0])
         found = torch.autograd.grad(loss, parameters, allow_unused=True)
-        with torch.no_grad():
-            for buffer, value in buffers:
-                buffer.copy_(value)
-        restore_random_state(random, None)
         return [p for p, gradient in zip(parameters, found, strict=True) if gradient is not None]
 
     def _states(self) -> list[Tensor]:
@@ -215,9 +210,9 @@ class CompiledEvaluation(Evaluation):
 def compile_options(device: torch.device) -> dict[str, Any]:
     """Return options of ``torch.compile`` for a loss, beside the default ones.
 
-    A loss takes six sums of much the same expression, which the compiler would write to a GPU's
-    memory for being long, and read again. On a CPU, calls of small kernels are cheaper from C++;
-    on Linux, where that was tried.
+    Six sums of a loss share a long expression. On a GPU the compiler's defaults would keep it in
+    memory, where computing it again is cheaper. On a CPU, C++ calls small kernels at less cost;
+    it was tried on Linux only.
     """
     if device.type == "cuda":
         return {"realize_opcount_threshold": 1000, "realize_reads_threshold": 100}

@@ -47,7 +47,7 @@ class TrainingConfig:
         gradient_policy: policy in force for forwards and where outputs meet the loss (POL-9);
             a member of :class:`~zeroproof.autodiff.policies.GradientPolicy` or its name.
         loss_weights: weights by name, for losses that accept ``loss_weights`` (CUR-1).
-        loss_curriculum: function of the epoch that returns weights by name; they go before
+        loss_curriculum: function of the epoch that returns weights by name; they override
             ``loss_weights`` (CUR-1).
         device: where to train; None takes that of the model's first parameter.
         seed: seed of the thresholds (TAU-5); ≥ 0.
@@ -56,14 +56,14 @@ class TrainingConfig:
             leaves parameters and optimizer state alone, not what the forward itself wrote, such
             as the running statistics of a batch norm.
         compile: compile with ``torch.compile``, for runs long enough to earn back the time that it
-            takes: on the CPU the whole update, on CUDA and on several ranks model and loss. Losses
-            then get their numbers as tensors (STEP-6).
+            takes: on the CPU the whole update, on CUDA and on several ranks model and loss. In
+            compiled code losses get their numbers as tensors (STEP-6).
         scheduler_step: when the scheduler steps: after each applied ``"update"``, after each
             ``"epoch"``, or after each validation (``"val"``).
         scheduler_metric: the validation's value that a ``ReduceLROnPlateau`` gets.
         checkpoint_dir: folder for checkpoints, or None. One is written on Ctrl-C and SIGTERM,
             which are honoured at the next update (RES-4).
-        checkpoint_every: write one also after every so many updates; ≥ 0, where 0 does not.
+        checkpoint_every: write one also after every so many updates; 0 for never.
         keep_checkpoints: number of checkpoints kept in the folder, the latest; ≥ 1.
         extra_state: objects with ``state_dict`` and ``load_state_dict``, by name, that checkpoints
             hold, too (RES-6), such as an average of the weights.

@@ -46,7 +46,7 @@ class Ranks:
         return DistributedDataParallel(model, [device] if device.type == "cuda" else None)
 
     def reduction(self, model: nn.Module, *, last: bool) -> AbstractContextManager[None]:
-        """Run a forward and backward; average the gradients over ranks only in the last one."""
+        """Return the context of a forward and backward; gradients are averaged in the last one."""
         if self.size == 1:
             return nullcontext()
         wrapped = cast(Any, model)
@@ -106,7 +106,7 @@ class Ranks:
 
     def check_equal_lengths(self, loader: Any, name: str) -> None:
         """Raise ValueError on every rank unless all loaders yield as many micro-batches."""
-        if self.size == 1 or loader is None:
+        if self.size == 1:
             return
         lengths = self.all_gather_object(length(loader))
         if None in lengths or len(set(lengths)) > 1:

@@ -84,8 +84,8 @@ class Evaluation:
     ) -> tuple[Float[Tensor, ""], tuple[str, ...], Float[Tensor, " values"]]:
         """Return the loss, and a row of measures and scalars with their names.
 
-        ``replaced`` are parameters and buffers of the model, and of a loss that is a module, to
-        call them with in the place of their own.
+        ``replaced`` are parameters and buffers that take the place of the model's own, and of those
+        of a loss that is a module.
         """
         inputs, targets, tau, kwargs = batch
         lifted = lift_targets(targets)
@@ -133,14 +133,9 @@ def _call(
 
 
 @contextmanager
-def evaluation_mode(modules: Sequence[nn.Module], *loaders: object) -> Iterator[None]:
-    """Put modules in eval mode without gradients; afterwards everything is as it was.
-
-    Restored, also on exceptions: each submodule's mode, buffers, the global random states, and
-    the generators of ``loaders``. Meets: VAL-2.
-    """
+def undone(modules: Sequence[nn.Module], *loaders: object) -> Iterator[None]:
+    """Undo what forwards do to buffers, global random states and ``loaders``' generators."""
     submodules = [m for module in modules for m in module.modules()]
-    modes = [(m, m.training) for m in submodules]
     buffers = [
         (m, name, buffer, buffer.clone())
         for m in submodules
@@ -148,16 +143,28 @@ def evaluation_mode(modules: Sequence[nn.Module], *loaders: object) -> Iterator[
     ]
     random = [random_state(loader) for loader in loaders]
     try:
-        for module in modules:
-            module.eval()
-        with torch.no_grad():
-            yield
+        yield
     finally:
-        for module, training in modes:
-            module.training = training
         with torch.no_grad():
             for m, name, buffer, value in buffers:
                 buffer.copy_(value)
                 setattr(m, name, buffer)  # a forward may have put another tensor there
         for state, loader in zip(random, loaders, strict=True):
             restore_random_state(state, loader)
+
+
+@contextmanager
+def evaluation_mode(modules: Sequence[nn.Module], *loaders: object) -> Iterator[None]:
+    """Put modules in eval mode without gradients; afterwards everything is as it was.
+
+    Also on exceptions, and submodule by submodule. Meets: VAL-2.
+    """
+    modes = [(m, m.training) for module in modules for m in module.modules()]
+    try:
+        for module in modules:
+            module.eval()
+        with torch.no_grad(), undone(modules, *loaders):
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training

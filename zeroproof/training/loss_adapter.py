@@ -56,7 +56,7 @@ class LossAdapter:
         return [self.loss_fn] if isinstance(self.loss_fn, nn.Module) else []
 
     def weights(self, epoch: int) -> Mapping[str, float] | None:
-        """Return an epoch's weights by name; the curriculum's go before the fixed ones.
+        """Return an epoch's weights by name; the curriculum's override the fixed ones.
 
         The curriculum is asked once an epoch.
         """

@@ -136,6 +136,7 @@ class EpochTotals:
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Restore what :meth:`state_dict` returned."""
+        # Which checkpoints of version 2 hold.
         self._values = {name: state[name] for name in state if name != "rejected_singular"}
 
     @property

@@ -19,7 +19,7 @@ class SchedulerStepper:
         config: ``scheduler_step`` and ``scheduler_metric``.
 
     Raises:
-        ValueError: a ``ReduceLROnPlateau`` that has no metric, or waits for the wrong sign of it.
+        ValueError: a ``ReduceLROnPlateau`` that has no metric, or whose mode is not that of the metric.
 
     Meets: STEP-2, STEP-7, STEP-12.
     """
@@ -39,14 +39,9 @@ class SchedulerStepper:
                     f"when it is {'larger' if mode == 'max' else 'smaller'}; make it {mode!r}"
                 )
 
-    def after_update(self) -> None:
-        """Step after an applied update, if configured."""
-        if self.scheduler is not None and self._step == "update":
-            self.scheduler.step()
-
-    def after_epoch(self) -> None:
-        """Step after an epoch, if configured."""
-        if self.scheduler is not None and self._step == "epoch":
+    def after(self, event: str) -> None:
+        """Step after an applied ``"update"``, or after an ``"epoch"``, if configured."""
+        if self.scheduler is not None and self._step == event:
             self.scheduler.step()
 
     def after_validation(self, record: Mapping[str, float]) -> None:

@@ -19,12 +19,12 @@ class DeferredSignals:
     _defaults = ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL))
 
     def __init__(self) -> None:
-        self.received: int | None = None
+        self.received = 0
         self._taken: list[tuple[signal.Signals, object]] = []
 
     def __enter__(self) -> DeferredSignals:
         """Install the handlers."""
-        self.received = None
+        self.received = 0
         if threading.current_thread() is threading.main_thread():
             for number, default in self._defaults:
                 if signal.getsignal(number) is default:
@@ -39,7 +39,7 @@ class DeferredSignals:
             signal.signal(number, default)  # type: ignore[arg-type]
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.received is not None:
+        if self.received:
             raise_signal(number)
         self.received = number
 

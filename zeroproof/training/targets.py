@@ -57,7 +57,7 @@ def lift_targets(
         (tensor([ 2., -1.]), tensor([1., 0.]))
     """
     values = _as_float(y)
-    Y_n = values.nan_to_num(1.0, 1.0, -1.0)
+    Y_n = values.nan_to_num(nan=1.0, posinf=1.0, neginf=-1.0)
     return Y_n, (values == Y_n).to(values.dtype)
 
 

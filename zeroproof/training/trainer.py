@@ -100,7 +100,7 @@ class SCMTrainer:
         self.records = RecordQueue(hook, config.history_limit)
         parts = self.evaluate, config, self.modules, self.ranks, self.records
         update = CompiledUpdate if whole_graph else Update
-        self.update = update(optimizer, *parts, applied=self.scheduler.after_update)
+        self.update = update(optimizer, *parts, applied=partial(self.scheduler.after, "update"))
         self.loader = LoaderState(train_loader, self.ranks)
         self.stop = CoverageStop(config.coverage_threshold, config.coverage_patience)
         self.stopped = False
@@ -112,7 +112,7 @@ class SCMTrainer:
     def fit(self) -> list[dict[str, float]]:
         """Train until ``max_epochs`` or the early stop; return the records.
 
-        They are this call's, the latest ``history_limit`` of them.
+        Those of earlier calls are gone, and of this one the latest ``history_limit`` are kept.
 
         Raises:
             RuntimeError: there is nothing left to train.
@@ -128,12 +128,12 @@ class SCMTrainer:
         with tqdm(total=total, initial=done, disable=not shown) as bar, self._signals:
             while self.epoch < self.config.max_epochs and not self.stopped:
                 self._train_epoch(bar)
-                self.scheduler.after_epoch()
+                self.scheduler.after("epoch")
                 if self.config.val_loader is not None:
                     record = self._validation()
                     self.scheduler.after_validation(record)  # first: the hook may save
                     self.records.send(record)
-                received = self.ranks.all_gather_object(self._signals.received or 0)
+                received = self.ranks.all_gather_object(self._signals.received)
                 self._save_if_due(max(received))
         return list(self.records.records)
 
@@ -149,7 +149,7 @@ class SCMTrainer:
                 self._train_window(window)
                 self._show(bar, len(window))
                 signal = self._signals.received if self.ranks.size == 1 else self.update.signal
-                self._save_if_due(signal or 0, windows=self.update.windows)
+                self._save_if_due(signal, windows=self.update.windows)
         finally:
             self.update.flush()
         if not self.loader.done:
@@ -172,7 +172,7 @@ class SCMTrainer:
         self.last_thresholds += [own["tau_train"] for own in known]
         self.micro_step += len(window)
         self.loader.done += len(window)
-        self.update(window, known, self._signals.received or 0)
+        self.update(window, known, self._signals.received)
 
     def _save_if_due(self, signal: int, windows: int = 0) -> None:
         """Save, if it is time, and raise a signal that some rank has received (RES-4)."""
