@@ -17,6 +17,7 @@ from properties.assertions import HELD
 from spec.accumulation import outcome, windows
 from zeroproof.layers import ProjectiveMLP
 from zeroproof.losses import SCMTrainingLoss, chordal_loss
+from zeroproof.training import TensorBatches
 from zeroproof.training.trainer import NonFiniteError, SCMTrainer, TrainingConfig
 
 FEATURES = 3
@@ -111,9 +112,9 @@ def tensors(run: SCMTrainer) -> list[Tensor]:
     return [*state["model"].values(), *(v for slot in slots for v in slot.values())]
 
 
-@given(st.integers(1, 3), st.integers(1, 3), seeds)
+@given(st.integers(1, 3), st.integers(1, 3), seeds, st.booleans())
 @settings(max_examples=15)
-def test_RES_1_resume_at_an_epochs_end(done: int, more: int, seed: int) -> None:
+def test_RES_1_resume_at_an_epochs_end(done: int, more: int, seed: int, on_device: bool) -> None:
     """A resumed run is bitwise the whole run, with dropout and running statistics, too."""
     HELD.add("RES-1")
     ((x, y),) = micro_batches([13], seed)
@@ -123,7 +124,9 @@ def test_RES_1_resume_at_an_epochs_end(done: int, more: int, seed: int) -> None:
         network = ProjectiveMLP(FEATURES, hidden=(4,))
         model = nn.Sequential(nn.BatchNorm1d(FEATURES), nn.Dropout(0.2), network).double()
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-        loader: DataLoader[Any] = DataLoader(TensorDataset(x, y), batch_size=5, shuffle=True)
+        loader: Any = DataLoader(TensorDataset(x, y), batch_size=5, shuffle=True)
+        if on_device:
+            loader = TensorBatches(x, y, batch_size=5)
         config = TrainingConfig(max_epochs=max_epochs, tau_train_min=0.0, tau_train_max=0.5, seed=3)
         return SCMTrainer(model, optimizer, SCMTrainingLoss(), loader, config=config)
 

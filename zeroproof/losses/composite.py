@@ -9,17 +9,16 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from zeroproof.losses.coverage import rejection_term
-from zeroproof.losses.terms import (
+from zeroproof.losses.arithmetic import (
     angle,
     at_least_one,
     check_constant,
-    implicit_term,
-    margin_term,
     mean,
     prepare_tuples,
     widen_alike,
 )
+from zeroproof.losses.coverage import rejection_term
+from zeroproof.losses.terms import implicit_term, margin_term
 from zeroproof.scm.outputs import Outputs, as_tuple
 from zeroproof.utils.checks import check_mask, check_thresholds, explains
 

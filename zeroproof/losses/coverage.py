@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.terms import at_least_one, check_constant, with_gradient
+from zeroproof.losses.arithmetic import at_least_one, check_constant, with_gradient
 from zeroproof.scm.outputs import Outputs, bottom_mask, tuple_bottom, widen
 from zeroproof.utils.checks import check_mask, check_same_shape, explains
 

@@ -77,7 +77,7 @@ class TensorBatches:
         ValueError: no samples, inputs and targets of unequal lengths, or a size or seed that is
             out of range.
 
-    Meets: RES-1, DDP-1.
+    Meets: RES-1.
 
     Example:
         >>> x = torch.arange(5.0)

@@ -182,8 +182,6 @@ class CompiledEvaluation(Evaluation):
     """An :class:`~zeroproof.training.evaluation.Evaluation` in one graph, for an eager update.
 
     On CUDA, and on several ranks, whose gradients a wrapper reduces in the backward.
-
-    Meets: STEP-6.
     """
 
     def __init__(self, *arguments: Any) -> None:

@@ -1,0 +1,148 @@
+"""What losses share: angles between tuples, means under masks, and given gradients.
+
+All of it is computed in float32 or wider. A tuple is first divided by the larger of its two
+components, held constant. Where a term is invariant under scaling this changes nothing, also not
+the gradient, and no square can overflow or lose both components to underflow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zeroproof.scm.outputs import widen
+from zeroproof.utils.checks import check_mask, check_same_shape
+
+
+class _Angle(torch.autograd.Function):
+    """Sine and cosine of the angles from predicted tuples to unit targets, elementwise.
+
+    The gradient is analytic, since autograd cancels where the two are nearly orthogonal. ``(0, 0)``
+    is at a right angle to every target, without a gradient. The further outputs are what a first
+    backward needs of :func:`_unit`.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(P: Tensor, Q: Tensor, n: Tensor, d: Tensor) -> tuple[Tensor, ...]:
+        p, q, norm, larger, missing = _unit(P, Q)
+        sine = p * d - q * n + missing  # not fused, so that it is 0 for equal ones
+        cosine = p * n + q * d
+        return sine.clamp(-1.0, 1.0), cosine.clamp(-1.0, 1.0), p, q, norm, larger
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
+        ctx.mark_non_differentiable(*outputs[2:])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs[:2], *outputs)
+
+    @staticmethod
+    def backward(ctx: Any, in_sine: Any, in_cosine: Any, *others: Any) -> tuple[Any, ...]:
+        P, Q, sine, cosine, p, q, norm, larger = ctx.saved_tensors
+        if torch.is_grad_enabled():  # this is to be differentiated again
+            p, q, norm, larger, _ = _unit(P, Q)
+        rises = 0.0 if in_sine is None else in_sine * cosine
+        falls = 0.0 if in_cosine is None else in_cosine * sine
+        turn = (rises - falls) / norm
+        return turn * q / larger, -turn * p / larger, None, None
+
+
+def _unit(P: Tensor, Q: Tensor) -> tuple[Tensor, ...]:
+    """Return tuples of norm 1 (``(0, 0)`` stays), two factors of their norm, and where it is 0."""
+    larger = torch.maximum(P.abs(), Q.abs()).detach()
+    missing = larger == 0
+    larger = larger + missing
+    p, q = P / larger, Q / larger
+    norm = torch.hypot(p, q) + missing
+    return p / norm, q / norm, norm, larger, missing
+
+
+class _WithGradient(torch.autograd.Function):
+    """A value, with a given gradient in another tensor."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(value: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
+        return value.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[2])
+
+    @staticmethod
+    def backward(ctx: Any, arriving: Tensor) -> tuple[None, Tensor, None]:
+        return None, arriving * ctx.saved_tensors[0], None
+
+
+def with_gradient(value: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
+    """Return a value whose gradient in ``x`` is the given one, whatever it was computed from."""
+    result: Tensor = _WithGradient.apply(value.detach(), x, gradient.detach())  # type: ignore[no-untyped-call]
+    return result
+
+
+def angle(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor) -> tuple[Tensor, Tensor]:
+    """Return sine and cosine of the angle to the target; see :func:`prepare_tuples`."""
+    norm = torch.hypot(Y_n, Y_d)
+    sine, cosine, *_ = _Angle.apply(P, Q, Y_n / norm, Y_d / norm)  # type: ignore[no-untyped-call]
+    return sine, cosine
+
+
+def prepare_tuples(mask: Tensor | None, *parts: Tensor) -> list[Tensor]:
+    """Check predicted and target tuples, and make them such that an angle lies between them.
+
+    What the mask leaves out becomes ``(0, 1)`` against itself. A target ``(0, 0)`` is moved to the
+    prediction, where it counts just the same.
+    """
+    P, Q, Y_n, Y_d = widen_alike(*parts)
+    if mask is not None:
+        check_mask(mask, P)
+        P, Y_n = (torch.where(mask, x, 0.0) for x in (P, Y_n))
+        Q, Y_d = (torch.where(mask, x, 1.0) for x in (Q, Y_d))
+    larger = torch.maximum(Y_n.abs(), Y_d.abs())
+    # By powers of two, which change no bit of the angle.
+    factor = torch.where(larger < 2.0**-60, 2.0**64, torch.where(larger > 2.0**60, 2.0**-64, 1.0))
+    nothing = larger == 0
+    P, Q = P.masked_fill(nothing, 0.0), Q.masked_fill(nothing, 0.0)
+    return [P, Q, (Y_n * factor).masked_fill(nothing, 1.0), Y_d * factor]
+
+
+def widen_alike(*tensors: Tensor) -> list[Tensor]:
+    """Return tensors of one shape in float32 or wider; ValueError for targets with a gradient."""
+    check_same_shape(*tensors)
+    check_constant(*tensors[2:])
+    return widen(*tensors)
+
+
+def check_constant(*values: object) -> None:
+    """Raise ValueError for a target, threshold or weight that requires a gradient."""
+    if any(isinstance(x, Tensor) and x.requires_grad for x in values):
+        raise ValueError(
+            "targets, tau and weights must not require a gradient, which a loss has only in its "
+            "predictions; detach them"
+        )
+
+
+def mean(terms: Tensor, mask: Tensor | None = None, n: Tensor | None = None) -> Tensor:
+    """Return the mean of the terms under the mask; 0 if there are none. Meets: LOSS-13.
+
+    ``n`` is the number of elements under the mask, at least 1, if it is known.
+    """
+    if mask is None:
+        return terms.sum() / max(terms.numel(), 1)
+    return torch.where(mask, terms, 0.0).sum() / (at_least_one(mask) if n is None else n)
+
+
+def at_least_one(mask: Tensor) -> Tensor:
+    """Return how many elements the mask has, but at least 1, to divide by."""
+    return mask.sum().clamp(min=1)
+
+
+def capped_square(x: Tensor) -> Tensor:
+    """Return ``x²``, at most largest/(4n) for n elements, with its gradient kept."""
+    bound = torch.finfo(x.dtype).max / 4 / max(x.numel(), 1)
+    square, step = x * x, x.detach() * (x - x.detach())
+    return torch.where(square > bound, bound + step + step, square)
