@@ -45,6 +45,7 @@ class CompiledUpdate(Update):
         self._step = inspect.unwrap(type(self.optimizer).step)
         self._rates = [torch.zeros((), dtype=torch.float64) for _ in self.optimizer.param_groups]
         self._gradients_of: dict[nn.Parameter, Tensor] = {}
+        self._nothing = torch.zeros(())
         self._shapes: set[tuple[Any, ...]] = set()
         options = compile_options(self.evaluate.device)
         self._compiled = torch.compile(
@@ -60,51 +61,48 @@ class CompiledUpdate(Update):
         rate = current_rate(self.optimizer)
         for parameter, gradient in self._gradients_of.items():
             parameter.grad = gradient
-        parts, size = list[Tensor](), torch.zeros(())
-        flags, names, last = torch.empty(0), tuple[str, ...](), len(window) - 1
+        rows, size, states = list[Tensor](), self._nothing, self._states()
+        names, last = tuple[str, ...](), len(window) - 1
         with self._rates_as_tensors():
-            for index, (batch, weight) in enumerate(
-                zip(window, self._weights(window), strict=True)
-            ):
-                self._check_shape(batch)
-                numbers = with_tensors(batch, weight, self.evaluate.device)
+            for index, weight in enumerate(self._weights(window)):
+                self._check_shape(window[index])
+                packed = pack(window[index], weight, self.evaluate.device)
                 edges = index == 0, index == last
-                row, names, size, flags = self._compiled(*numbers, size, self._states(), *edges)
-                parts.append(row)
-        values = AsyncHostCopy(torch.cat([flags, *parts]))
-        return Outcome(values, len(flags), names, known, rate)
+                row, names, size = self._compiled(*packed, size, states, *edges)
+                rows.append(row)
+        return Outcome(AsyncHostCopy(torch.cat(rows) if last else row), names, known, rate)
 
     def _update_in_graph(
         self,
         batch: MicroBatch,
-        weight: float | Tensor,
+        numbers: Tensor,
         size: Tensor,
         states: Sequence[Tensor],
         first: bool,
         last: bool,
-    ) -> tuple[Tensor, tuple[str, ...], Tensor, Tensor]:
+    ) -> tuple[Tensor, tuple[str, ...], Tensor]:
         """Add a micro-batch's gradient; at the last one of a window, make the step, too.
 
-        ``size`` is the largest ``|loss|`` of those before, NaN if one is. Returns row, names,
-        largest ``|loss|`` and flags.
+        ``size`` is the largest ``|loss|`` of those before, NaN if one is. Returns the row, which
+        ends with the flags of the step, its names, and the largest ``|loss|`` so far.
         """
-        loss, names, row, gradients = self._differentiate(batch, weight)
+        loss, names, row, gradients = self._differentiate(*unpack(batch, numbers))
         for parameter, gradient in gradients.items():
             assert parameter.grad is not None
             parameter.grad.copy_(gradient if first else parameter.grad + gradient)
         size = torch.maximum(size, loss.detach().abs())
         if not last:
-            return row, names, size, size
+            return row, names, size
         flags = self._judge(self._normalise(), [size])
         before = [state.clone() for state in states]
         with torch.no_grad():
             self._step(self.optimizer)
             for state, old in zip(states, before, strict=True):
                 state.copy_(torch.where(flags[0] > 0, state, old))
-        return row, names, size, flags
+        return torch.cat([row, flags]), names, size
 
     def _differentiate(
-        self, batch: MicroBatch, weight: float | Tensor
+        self, batch: MicroBatch, weight: Tensor
     ) -> tuple[Tensor, tuple[str, ...], Tensor, dict[nn.Parameter, Tensor]]:
         """Return loss, names and row of a micro-batch, and its share of the gradient."""
         scale = weight if self.scale is None else self.scale.value * weight
@@ -140,7 +138,7 @@ class CompiledUpdate(Update):
         """Return the parameters that the loss reaches; the optimizer leaves the others alone."""
         parameters = [p for p in self.parameters() if p.requires_grad]
         with undone(self._modules):
-            loss, _, _ = self.evaluate(with_tensors(batch, 1.0, self.evaluate.device)[0])
+            loss, _, _ = self.evaluate(unpack(*pack(batch, 1.0, self.evaluate.device))[0])
         found = torch.autograd.grad(loss, parameters, allow_unused=True)
         return [p for p, gradient in zip(parameters, found, strict=True) if gradient is not None]
 
@@ -195,12 +193,13 @@ class CompiledEvaluation(Evaluation):
     ) -> tuple[Tensor, tuple[str, ...], Tensor]:
         """Return the loss, and a row of measures and scalars with their names."""
         found: tuple[Tensor, tuple[str, ...], Tensor]
-        found = self._compiled(*with_tensors(batch, get_grad_scale(), self.device))
+        found = self._compiled(*pack(batch, get_grad_scale(), self.device))
         return found
 
     def _in_graph(
-        self, batch: MicroBatch, scale: float | Tensor
+        self, batch: MicroBatch, numbers: Tensor
     ) -> tuple[Tensor, tuple[str, ...], Tensor]:
+        batch, scale = unpack(batch, numbers)
         with traced_setting(self.policy, scale):
             return super().__call__(batch)
 
@@ -214,23 +213,27 @@ def compile_options(device: torch.device) -> dict[str, Any]:
     """
     if device.type == "cuda":
         return {"realize_opcount_threshold": 1000, "realize_reads_threshold": 100}
-    return {"cpp_wrapper": True} if device.type == "cpu" and sys.platform == "linux" else {}
+    return {"cpp_wrapper": True, "cpp.enable_tiling_heuristics": False} if device.type == "cpu" and sys.platform == "linux" else {}
 
 
-def with_tensors(
+def pack(
     batch: MicroBatch, weight: float | Tensor, device: torch.device
-) -> tuple[MicroBatch, float | Tensor]:
-    """Return a micro-batch and its weight with tensors as numbers, which are not compiled in.
+) -> tuple[MicroBatch, Tensor]:
+    """Return a micro-batch without its numbers, and a tensor of them, which is not compiled in."""
+    numbers, names = [float(weight), float(batch.tau)], dict[str, tuple[str, ...] | None]()
+    for name, value in batch.loss_kwargs.items():
+        nested = isinstance(value, Mapping)
+        names[name] = tuple(value) if nested else None
+        numbers += map(float, value.values() if nested else [value])
+    return MicroBatch(batch.inputs, batch.targets, 0.0, names), from_host(numbers, device)
 
-    A weight of 1, that of a window of one, stays a number.
-    """
-    nested = {n: v if isinstance(v, Mapping) else {"": v} for n, v in batch.loss_kwargs.items()}
-    flat = [weight, batch.tau, *(x for numbers in nested.values() for x in numbers.values())]
-    own, tau, *rest = from_host([float(x) for x in flat], device).unbind()
-    tensors = iter(rest)
-    filled = {n: {key: next(tensors) for key in numbers} for n, numbers in nested.items()}
+
+def unpack(batch: MicroBatch, numbers: Tensor) -> tuple[MicroBatch, Tensor]:
+    """Return the micro-batch and its weight, from what :func:`pack` returned."""
+    weight, tau, *rest = numbers.unbind()
+    values = iter(rest)
     kwargs = {
-        n: filled[n] if isinstance(v, Mapping) else filled[n][""]
-        for n, v in batch.loss_kwargs.items()
+        name: next(values) if nested is None else {key: next(values) for key in nested}
+        for name, nested in batch.loss_kwargs.items()
     }
-    return MicroBatch(batch.inputs, batch.targets, tau, kwargs), weight if weight == 1 else own
+    return MicroBatch(batch.inputs, batch.targets, tau, kwargs), weight

@@ -29,10 +29,9 @@ class NonFiniteError(RuntimeError):
 
 
 class Outcome(NamedTuple):
-    """What the device returns of an update: ``flags``, then a row per micro-batch and rank."""
+    """What the device returns of an update: a row per rank and micro-batch, then flags."""
 
     values: AsyncHostCopy
-    flags: int
     names: tuple[str, ...]
     known: Sequence[Known]
     rate: float | Tensor
@@ -71,6 +70,7 @@ class Update:
         self.optimizer, self.evaluate, self._config = optimizer, evaluate, config
         self._modules, self._ranks = modules, ranks
         self._records, self._applied = records, applied
+        self._owned = [p for module in modules for p in module.parameters()]
         # What GradScaler asks of an optimizer that takes ``found_inf``.
         fused = getattr(optimizer, "_step_supports_amp_scaling", False)
         self.skips_on_device = evaluate.device.type == "cuda" and fused
@@ -119,20 +119,20 @@ class Update:
             received = [heard]
         flags = self._judge(self._normalise(), judged, received)
         table = self._ranks.all_gather(torch.stack(rows))
-        values = AsyncHostCopy(torch.cat([flags, table.flatten()]))
+        values = AsyncHostCopy(torch.cat([table.flatten(), flags]))
         self.settle()
         rate = current_rate(self.optimizer)
         if self.skips_on_device:
             self.optimizer.found_inf = (1.0 - flags[0]).float()  # type: ignore[attr-defined]
             self.optimizer.step()
             del self.optimizer.found_inf  # type: ignore[attr-defined]
-        elif values.read()[0]:
+        elif values.read()[-len(flags)]:
             if not self._needs_closure:
                 self.optimizer.step()
             elif not self._search(window, losses):
                 flags[0] = 0.0
-                values = AsyncHostCopy(torch.cat([flags, table.flatten()]))
-        return Outcome(values, len(flags), names, known, rate)
+                values = AsyncHostCopy(torch.cat([table.flatten(), flags]))
+        return Outcome(values, names, known, rate)
 
     def _judge(
         self, norms: Sequence[Tensor], losses: Sequence[Tensor], received: Sequence[Tensor] = ()
@@ -243,9 +243,10 @@ class Update:
         """
         if self._outcome is None:
             return
-        (copied, flags, names, known, rate), self._outcome = self._outcome, None
-        values = copied.read()
-        applied, *rest = values[:flags]
+        (copied, names, known, rate), self._outcome = self._outcome, None
+        values, parts = copied.read(), len(known)
+        end = len(names) * parts * self._ranks.size
+        applied, *rest = values[end:]
         fell = self.scale is not None and bool(rest.pop(0))
         self.signal = int(rest[0]) if rest else 0
         self.global_step += bool(applied)
@@ -254,8 +255,7 @@ class Update:
         if applied:
             self._applied()
         progress = {"global_step": self.global_step, "skipped": self.skipped, "lr": float(rate)}
-        rows = _rows(names, values[flags:])
-        parts = len(known)
+        rows = _rows(names, values[:end])
         for index, own in enumerate(known):
             self._records.add({**own, **progress}, rows[index::parts])
         if self.skipped_in_row >= self._config.max_nonfinite_steps:
@@ -283,8 +283,8 @@ class Update:
     def clear_gradients(self) -> None:
         """Clear the gradients of optimizer, model and loss."""
         self.optimizer.zero_grad(set_to_none=True)
-        for module in self._modules:
-            module.zero_grad(set_to_none=True)
+        for parameter in self._owned:
+            parameter.grad = None
 
 
 def _rows(names: Sequence[str], values: Sequence[float]) -> list[dict[str, float]]:
