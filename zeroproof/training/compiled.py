@@ -61,14 +61,14 @@ class CompiledUpdate(Update):
         rate = current_rate(self.optimizer)
         for parameter, gradient in self._gradients_of.items():
             parameter.grad = gradient
-        rows, size, states = list[Tensor](), self._nothing, self._states()
+        rows, size = list[Tensor](), self._nothing
         names, last = tuple[str, ...](), len(window) - 1
         with self._rates_as_tensors():
             for index, weight in enumerate(self._weights(window)):
                 self._check_shape(window[index])
                 packed = pack(window[index], weight, self.evaluate.device)
                 edges = index == 0, index == last
-                row, names, size = self._compiled(*packed, size, states, *edges)
+                row, names, size = self._compiled(*packed, size, *edges)
                 rows.append(row)
         return Outcome(AsyncHostCopy(torch.cat(rows) if last else row), names, known, rate)
 
@@ -77,7 +77,6 @@ class CompiledUpdate(Update):
         batch: MicroBatch,
         numbers: Tensor,
         size: Tensor,
-        states: Sequence[Tensor],
         first: bool,
         last: bool,
     ) -> tuple[Tensor, tuple[str, ...], Tensor]:
@@ -94,6 +93,7 @@ class CompiledUpdate(Update):
         if not last:
             return row, names, size
         flags = self._judge(self._normalise(), [size])
+        states = self._states()
         before = [state.clone() for state in states]
         with torch.no_grad():
             self._step(self.optimizer)
@@ -141,6 +141,11 @@ class CompiledUpdate(Update):
             loss, _, _ = self.evaluate(unpack(*pack(batch, 1.0, self.evaluate.device))[0])
         found = torch.autograd.grad(loss, parameters, allow_unused=True)
         return [p for p, gradient in zip(parameters, found, strict=True) if gradient is not None]
+
+    def clear_gradients(self) -> None:
+        """Clear the gradients, all of which model and loss own."""
+        for parameter in self._owned:
+            parameter.grad = None
 
     def _states(self) -> list[Tensor]:
         states = [x for state in self.optimizer.state.values() for x in state.values()]
@@ -213,7 +218,7 @@ def compile_options(device: torch.device) -> dict[str, Any]:
     """
     if device.type == "cuda":
         return {"realize_opcount_threshold": 1000, "realize_reads_threshold": 100}
-    return {"cpp_wrapper": True, "cpp.enable_tiling_heuristics": False} if device.type == "cpu" and sys.platform == "linux" else {}
+    return {"cpp_wrapper": True} if device.type == "cpu" and sys.platform == "linux" else {}
 
 
 def pack(
