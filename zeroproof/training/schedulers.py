@@ -19,7 +19,7 @@ class SchedulerStepper:
         config: ``scheduler_step`` and ``scheduler_metric``.
 
     Raises:
-        ValueError: a ``ReduceLROnPlateau`` that has no metric, or whose mode is not that of the metric.
+        ValueError: a ``ReduceLROnPlateau`` without a metric, or whose mode is not its metric's.
 
     Meets: STEP-2, STEP-7, STEP-12.
     """
