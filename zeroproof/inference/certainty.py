@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zeroproof.losses.likelihood import LONGEST, Ends, arc
+from zeroproof.scm.arcs import LONGEST, Ends, arc
 from zeroproof.scm.outputs import widen
 from zeroproof.utils.checks import check_same_shape
 

@@ -18,9 +18,12 @@ from zeroproof.losses.arithmetic import (
     widen_alike,
 )
 from zeroproof.losses.coverage import rejection_term
+from zeroproof.losses.likelihood import check_resolution, likelihood_term
 from zeroproof.losses.terms import implicit_term, margin_term
 from zeroproof.scm.outputs import Outputs, as_tuple
 from zeroproof.utils.checks import check_mask, check_thresholds, explains
+
+FITS = "chordal", "implicit", "likelihood"
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,9 @@ class LossConfig:
     """Which fit, and the weights of the other terms.
 
     Args:
-        fit: ``"chordal"`` or ``"implicit"``.
+        fit: ``"chordal"``, ``"implicit"`` or ``"likelihood"``.
         gamma: γ of the implicit fit; > 0.
+        resolution: of the likelihood, an angle in radians; ≥ 0 (LIK-8).
         lambda_margin, lambda_sign, lambda_rej: weights ≥ 0; a term of weight 0 is still
             logged.
         target_coverage: coverage wanted of the finite-target samples, in [0, 1].
@@ -43,6 +47,7 @@ class LossConfig:
 
     fit: str = "chordal"
     gamma: float = 1e-9
+    resolution: float = 3e-3
     lambda_margin: float = 0.1
     lambda_sign: float = 1.0
     lambda_rej: float = 0.01
@@ -50,8 +55,9 @@ class LossConfig:
     tau_train: float = 1e-4
 
     def __post_init__(self) -> None:
-        if self.fit not in ("chordal", "implicit"):
-            raise ValueError(f"fit must be 'chordal' or 'implicit', got {self.fit!r}")
+        if self.fit not in FITS:
+            raise ValueError(f"fit must be one of {', '.join(FITS)}, got {self.fit!r}")
+        check_resolution(self.resolution)
         if not self.gamma > 0:
             raise ValueError(f"gamma must be > 0, got {self.gamma!r}")
         for name in ("lambda_margin", "lambda_sign", "lambda_rej"):
@@ -164,6 +170,8 @@ class SCMTrainingLoss:
             _, cosine = angle(*prepare_tuples(oriented, P, Q, Y_n, Y_d))
         if config.fit == "chordal":
             fit = mean(sine * sine)
+        elif config.fit == "likelihood":
+            fit = mean(likelihood_term(P, Q, Y_n, Y_d, config.resolution)).to(P.dtype)
         else:
             fit = mean(implicit_term(P, Q, Y_n, Y_d, config.gamma))
         return {
