@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -38,7 +39,7 @@ def test_the_loss_is_that_of_the_wrapped_cauchy_distribution() -> None:
 def test_the_probabilities_of_arcs_that_fill_the_line_add_up_to_one() -> None:
     P, Q = tuples(50)
     ends = [-INF, -2.0, -0.1, 0.3, 5.0, INF]
-    arcs = [(lift(a, P), lift(b, P)) for a, b in zip(ends, ends[1:], strict=False)]
+    arcs = [(lift(a, P), lift(b, P)) for a, b in pairwise(ends)]
     shares = torch.stack([probability(P, Q, *arc) for arc in arcs])
     assert (shares > 0).all()
     torch.testing.assert_close(shares.sum(0), torch.ones(50, dtype=F64))
