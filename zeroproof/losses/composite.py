@@ -121,8 +121,8 @@ class SCMTrainingLoss:
             targets: the raw targets, which alone tell NaN (unoriented) from +∞; without them
                 every ``Y_d = 0`` counts as oriented.
             loss_weights: weights by name (fit, margin, sign, rejection) in the place of the
-                configured ones, floats or tensors. With a float 0 a term is only logged, whatever
-                it is; a tensor multiplies.
+                configured ones, floats or tensors; also the likelihood's ``resolution``. With a
+                float 0 a term is only logged, whatever it is; a tensor multiplies.
 
         The total can be differentiated twice, in the outputs only.
 
@@ -130,19 +130,22 @@ class SCMTrainingLoss:
             ValueError: an unknown name in ``loss_weights``, shapes that differ, or targets, ``tau``
                 or weights that require a gradient.
         """
-        weights: dict[str, float | Tensor] = {**self.config.weights}
+        config = self.config
+        weights: dict[str, float | Tensor] = {**config.weights, "resolution": config.resolution}
         unknown = set(loss_weights or ()) - set(weights)
         if unknown:
             raise ValueError(
                 f"loss_weights names unknown terms {sorted(unknown)}; known are {sorted(weights)}"
             )
         weights.update(loss_weights or {})
-        tau = self.config.tau_train if tau is None else tau
+        tau = config.tau_train if tau is None else tau
         check_constant(tau, *weights.values())
+        resolution = weights.pop("resolution")
         P, Q, Y_n, Y_d = widen_alike(*as_tuple(outputs), *lifted)
         oriented = Y_d == 0 if targets is None else targets.isinf()
         check_mask(oriented, P)
-        terms = self._terms(P, Q, Y_n, Y_d, oriented, tau, weighs_fit=not _is_zero(weights["fit"]))
+        weighs_fit = not _is_zero(weights["fit"])
+        terms = self._terms((P, Q, Y_n, Y_d), oriented, tau, resolution, weighs_fit)
         parts = [
             weights[name] * term for name, term in terms.items() if not _is_zero(weights[name])
         ]
@@ -155,15 +158,14 @@ class SCMTrainingLoss:
 
     def _terms(
         self,
-        P: Tensor,
-        Q: Tensor,
-        Y_n: Tensor,
-        Y_d: Tensor,
+        tuples: tuple[Tensor, Tensor, Tensor, Tensor],
         oriented: Tensor,
         tau: float | Tensor,
+        resolution: float | Tensor,
         weighs_fit: bool,
     ) -> dict[str, Tensor]:
-        config, finite = self.config, Y_d != 0
+        config, (P, Q, Y_n, Y_d) = self.config, tuples
+        finite = Y_d != 0
         n = at_least_one(finite)
         sine, cosine = angle(P, Q, Y_n, Y_d)
         if not weighs_fit:  # then a NaN counts among the oriented at most
@@ -171,7 +173,7 @@ class SCMTrainingLoss:
         if config.fit == "chordal":
             fit = mean(sine * sine)
         elif config.fit == "likelihood":
-            fit = mean(likelihood_term(P, Q, Y_n, Y_d, config.resolution)).to(P.dtype)
+            fit = mean(likelihood_term(P, Q, Y_n, Y_d, resolution)).to(P.dtype)
         else:
             fit = mean(implicit_term(P, Q, Y_n, Y_d, config.gamma))
         return {
