@@ -245,8 +245,8 @@ class Update:
             return
         (copied, names, known, rate), self._outcome = self._outcome, None
         values, parts = copied.read(), len(known)
-        end = len(names) * parts * self._ranks.size
-        applied, *rest = values[end:]
+        flags = 1 + (self.scale is not None) + (self._ranks.size > 1)
+        applied, *rest = values[-flags:]
         fell = self.scale is not None and bool(rest.pop(0))
         self.signal = int(rest[0]) if rest else 0
         self.global_step += bool(applied)
@@ -255,7 +255,7 @@ class Update:
         if applied:
             self._applied()
         progress = {"global_step": self.global_step, "skipped": self.skipped, "lr": float(rate)}
-        rows = _rows(names, values[:end])
+        rows = _rows(names, values[:-flags])
         for index, own in enumerate(known):
             self._records.add({**own, **progress}, rows[index::parts])
         if self.skipped_in_row >= self._config.max_nonfinite_steps:
