@@ -22,7 +22,7 @@ from tests.helpers import (
 )
 from zeroproof.losses import SCMTrainingLoss
 from zeroproof.scm import SCMTensor
-from zeroproof.training.records import MEASURES, EpochTotals, measure, merge
+from zeroproof.training.records import COUNTS, MEASURES, EpochTotals, measure, merge
 
 
 @pytest.mark.parametrize("form", ["nan", "mask"])
@@ -36,7 +36,7 @@ def test_nine_good_batches_and_a_bad_last_one_do_not_stop_a_run(form: str) -> No
 
 
 def measured(P: Tensor, Q: Tensor, Y_d: Tensor, tau: float | Tensor) -> dict[str, float]:
-    return dict(zip(MEASURES, measure((P, Q), Y_d, tau).tolist(), strict=True))
+    return dict(zip(MEASURES, measure((P, Q), Y_d != 0, Y_d == 0, tau).tolist(), strict=True))
 
 
 def test_a_micro_batch_measured_by_hand() -> None:
@@ -51,6 +51,8 @@ def test_a_micro_batch_measured_by_hand() -> None:
         "covered": 2,
         "finite": 4,
         "covered_finite": 1,
+        "singular": 2,
+        "covered_singular": 1,
         "sound": 2,
         "known": 4,
         "denom_sum": pytest.approx(0.76),
@@ -84,7 +86,7 @@ def test_a_threshold_may_be_a_tensor_and_equality_reaches_it() -> None:
 
 
 def test_a_value_has_no_denominator_that_a_threshold_meets() -> None:
-    row = measure(torch.tensor([1e-9, -3.0, 2.0]), torch.ones(3), 5.0)
+    row = measure(torch.tensor([1e-9, -3.0, 2.0]), torch.ones(3) > 0, torch.ones(3) < 0, 5.0)
     values = dict(zip(MEASURES, row.tolist(), strict=True))
     assert (values["covered"], values["sound"], values["denom_abs_min"]) == (3, 3, 1.0)
 
@@ -102,7 +104,7 @@ def test_a_sample_is_finite_if_all_of_its_targets_are() -> None:
 
 
 def test_an_epochs_least_denominator_passes_over_batches_without_one() -> None:
-    counts = dict.fromkeys(("covered", "finite", "covered_finite"), 1.0)
+    counts = dict.fromkeys(COUNTS, 1.0)
     totals, empty = EpochTotals(), EpochTotals()
     for least in (math.nan, 0.5, 0.25, math.nan):
         totals.add({"samples": 1.0, "denom_abs_min": least, **counts})

@@ -10,11 +10,12 @@ from zeroproof.inference import InferenceConfig, SCMInferenceWrapper, strict_inf
 from zeroproof.layers import ProjectiveMLP, ProjectiveRationalHead, SCMRationalLayer
 from zeroproof.losses import LossConfig, SCMTrainingLoss, coverage
 from zeroproof.scm import SCMTensor
-from zeroproof.training import SCMTrainer, TensorBatches, TrainingConfig, lift_targets
+from zeroproof.training import Interval, SCMTrainer, TensorBatches, TrainingConfig, lift_targets
 
 __all__ = [
     "GradientPolicy",
     "InferenceConfig",
+    "Interval",
     "LossConfig",
     "ProjectiveMLP",
     "ProjectiveRationalHead",

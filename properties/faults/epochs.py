@@ -30,7 +30,7 @@ automaton_fault("TAU-7.2", "Micro-batches are measured at threshold 0.",
       measure=lambda measure, batch, tau, factor: measure(batch, 0.0, factor))
 zeroproof_fault("TAU-7.2", "Micro-batches are measured at threshold 0.",
       "zeroproof.training.evaluation.measure",
-      lambda measure, outputs, Y_d, tau: measure(outputs, Y_d, 0.0))
+      lambda measure, *given: measure(*given[:3], 0.0))
 automaton_fault("TAU-7.3", "``last_thresholds`` grows over the whole run.",
       trace=lambda trace, events: replace(trace(events), thresholds=tuple(e.values["tau"] for e in
           events if e.kind == "draw")))

@@ -18,8 +18,9 @@ from zeroproof.losses.arithmetic import (
     widen_alike,
 )
 from zeroproof.losses.coverage import rejection_term
-from zeroproof.losses.likelihood import check_resolution, likelihood_term
+from zeroproof.losses.likelihood import check_resolution, interval_term, likelihood_term
 from zeroproof.losses.terms import implicit_term, margin_term
+from zeroproof.scm.arcs import Lifted, is_interval, kinds, pair_of_ends
 from zeroproof.scm.outputs import Outputs, as_tuple
 from zeroproof.utils.checks import check_mask, check_thresholds, explains
 
@@ -106,17 +107,18 @@ class SCMTrainingLoss:
     def __call__(
         self,
         outputs: Outputs,
-        lifted: tuple[Tensor, Tensor],
+        lifted: Lifted,
         *,
         tau: float | Tensor | None = None,
-        targets: Shaped[Tensor, "..."] | None = None,
+        targets: Shaped[Tensor, "..."] | tuple[Tensor, Tensor] | None = None,
         loss_weights: Mapping[str, float | Tensor] | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the total and its unweighted terms.
 
         Args:
             outputs: a model's outputs in any form; a value ``v`` counts as ``(v, 1)``.
-            lifted: the lifted targets ``(Y_n, Y_d)``, of the outputs' shape.
+            lifted: the lifted targets ``(Y_n, Y_d)``, of the outputs' shape; or the pair of the
+                lifted ends of intervals, for the fit ``"likelihood"``.
             tau: threshold on ``|Q|``, a float or a tensor; None takes ``config.tau_train``.
             targets: the raw targets, which alone tell NaN (unoriented) from +∞; without them
                 every ``Y_d = 0`` counts as oriented.
@@ -130,52 +132,69 @@ class SCMTrainingLoss:
             ValueError: an unknown name in ``loss_weights``, shapes that differ, or targets, ``tau``
                 or weights that require a gradient.
         """
-        config = self.config
-        weights: dict[str, float | Tensor] = {**config.weights, "resolution": config.resolution}
-        unknown = set(loss_weights or ()) - set(weights)
-        if unknown:
+        weights, resolution = self._weights(loss_weights)
+        tau = self.config.tau_train if tau is None else tau
+        check_constant(tau, resolution, *weights.values())
+        if is_interval(lifted) and self.config.fit != "likelihood":
             raise ValueError(
-                f"loss_weights names unknown terms {sorted(unknown)}; known are {sorted(weights)}"
+                f"fit={self.config.fit!r} takes exact targets; intervals need fit='likelihood'"
             )
-        weights.update(loss_weights or {})
-        tau = config.tau_train if tau is None else tau
-        check_constant(tau, *weights.values())
-        resolution = weights.pop("resolution")
-        P, Q, Y_n, Y_d = widen_alike(*as_tuple(outputs), *lifted)
-        oriented = Y_d == 0 if targets is None else targets.isinf()
+        parts = [*lifted[0], *lifted[1]] if is_interval(lifted) else [*lifted]
+        P, Q, *parts = widen_alike(*as_tuple(outputs), *parts)
+        first, last = (parts[0], parts[1]), (parts[-2], parts[-1])
+        lifted = (first, last) if is_interval(lifted) else first
+        finite, oriented = kinds(lifted)
+        if isinstance(targets, Tensor):
+            oriented = targets.isinf()
         check_mask(oriented, P)
         weighs_fit = not _is_zero(weights["fit"])
-        terms = self._terms((P, Q, Y_n, Y_d), oriented, tau, resolution, weighs_fit)
-        parts = [
+        terms = self._terms((P, Q), lifted, (finite, oriented), tau, resolution, weighs_fit)
+        weighed = [
             weights[name] * term for name, term in terms.items() if not _is_zero(weights[name])
         ]
-        if _is_zero(weights["fit"]) and _is_zero(weights["sign"]):  # then, too, P has a gradient: 0
-            parts.append(torch.where(torch.ones_like(P, dtype=torch.bool), 0.0, P + Q).sum())
-        total = parts[0]
-        for part in parts[1:]:
+        if not weighs_fit and _is_zero(weights["sign"]):  # then, too, P has a gradient: 0
+            weighed.append(torch.where(torch.ones_like(P, dtype=torch.bool), 0.0, P + Q).sum())
+        total = weighed[0]
+        for part in weighed[1:]:
             total = total + part
         return total, {name: term.detach() for name, term in terms.items()}
 
+    def _weights(
+        self, given: Mapping[str, float | Tensor] | None
+    ) -> tuple[dict[str, float | Tensor], float | Tensor]:
+        """Return the weights by name, and the resolution."""
+        weights: dict[str, float | Tensor] = {**self.config.weights}
+        weights["resolution"] = self.config.resolution
+        if unknown := set(given or ()) - set(weights):
+            raise ValueError(
+                f"loss_weights names unknown terms {sorted(unknown)}; known are {sorted(weights)}"
+            )
+        weights.update(given or {})
+        return weights, weights.pop("resolution")
+
     def _terms(
         self,
-        tuples: tuple[Tensor, Tensor, Tensor, Tensor],
-        oriented: Tensor,
+        predicted: tuple[Tensor, Tensor],
+        lifted: Lifted,
+        masks: tuple[Tensor, Tensor],
         tau: float | Tensor,
         resolution: float | Tensor,
         weighs_fit: bool,
     ) -> dict[str, Tensor]:
-        config, (P, Q, Y_n, Y_d) = self.config, tuples
-        finite = Y_d != 0
+        config, (P, Q), (finite, oriented) = self.config, predicted, masks
+        lower, upper = pair_of_ends(lifted)
         n = at_least_one(finite)
-        sine, cosine = angle(P, Q, Y_n, Y_d)
+        sine, cosine = angle(P, Q, *lower)
         if not weighs_fit:  # then a NaN counts among the oriented at most
-            _, cosine = angle(*prepare_tuples(oriented, P, Q, Y_n, Y_d))
+            _, cosine = angle(*prepare_tuples(oriented, P, Q, *lower))
         if config.fit == "chordal":
             fit = mean(sine * sine)
-        elif config.fit == "likelihood":
-            fit = mean(likelihood_term(P, Q, Y_n, Y_d, resolution)).to(P.dtype)
+        elif config.fit == "implicit":
+            fit = mean(implicit_term(P, Q, *lower, config.gamma))
+        elif is_interval(lifted):
+            fit = mean(interval_term(P, Q, lower, upper, resolution)).to(P.dtype)
         else:
-            fit = mean(implicit_term(P, Q, Y_n, Y_d, config.gamma))
+            fit = mean(likelihood_term(P, Q, *lower, resolution)).to(P.dtype)
         return {
             "fit": fit,
             "margin": mean(margin_term(Q, tau), finite, n),

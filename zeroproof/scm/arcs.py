@@ -11,11 +11,36 @@ from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
+from typing_extensions import TypeIs
 
 Ends: TypeAlias = tuple[Tensor, Tensor]
 """The lifted ends ``(n, d)`` of intervals, with ``d ≥ 0``; ``−∞`` is ``(−1, 0)``."""
 
+Lifted: TypeAlias = Ends | tuple[Ends, Ends]
+"""Lifted targets: exact ones, or lower and upper ends."""
+
 LONGEST = 2.0**120  # longer tuples count as this long, so that float32 can hold their gradients
+
+
+def is_interval(lifted: Lifted) -> TypeIs[tuple[Ends, Ends]]:
+    """Tell whether lifted targets are intervals."""
+    return not isinstance(lifted[0], Tensor)
+
+
+def pair_of_ends(lifted: Lifted) -> tuple[Ends, Ends]:
+    """Return lower and upper ends; of exact targets the targets twice."""
+    return lifted if is_interval(lifted) else (lifted, lifted)
+
+
+def kinds(lifted: Lifted) -> tuple[Tensor, Tensor]:
+    """Return which lifted targets are finite, and which are singular.
+
+    An interval is finite if both ends are, and singular if they are one infinity.
+    """
+    if not is_interval(lifted):
+        return lifted[1] != 0, lifted[1] == 0
+    (l_n, l_d), (u_n, u_d) = lifted
+    return (l_d != 0) & (u_d != 0), (l_d == 0) & (u_d == 0) & (l_n == u_n)
 
 
 class Arc(NamedTuple):

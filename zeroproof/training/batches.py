@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zeroproof.training.distributed import rank_and_size
+from zeroproof.training.targets import Interval, Targets, check_interval, ends
 
 
 def _map(data: Any, function: Callable[[Any], Any]) -> Any:
@@ -26,33 +27,37 @@ def _map(data: Any, function: Callable[[Any], Any]) -> Any:
 
 def split_batch(
     batch: Any, device: torch.device, prepare: Callable[[Any], Any] | None = None
-) -> tuple[Any, Tensor]:
+) -> tuple[Any, Targets]:
     """Return a batch's inputs and targets, on the device.
 
     Args:
-        batch: a pair of inputs (a tensor, or a nest of them) and a tensor of targets, samples
-            along the first dimension; or what ``prepare`` makes such a pair of.
+        batch: a pair of inputs (a tensor, or a nest of them) and targets (a tensor, or an
+            Interval), samples along the first dimension; or what ``prepare`` makes such a pair of.
         device: where to move both.
         prepare: the user's ``prepare_batch``.
 
     Raises:
         TypeError: the batch is no such pair.
-        ValueError: the targets hold no samples.
+        ValueError: the targets hold no samples, or an interval on the CPU is empty.
 
     Meets: STEP-13.
     """
     if prepare is not None:
         batch = prepare(batch)
-    if not isinstance(batch, (list, tuple)) or len(batch) != 2 or not isinstance(batch[1], Tensor):
+    pair = isinstance(batch, (list, tuple)) and len(batch) == 2
+    if not pair or not isinstance(batch[1], (Tensor, Interval)):
         parts = [type(part).__name__ for part in batch] if isinstance(batch, (list, tuple)) else ""
         raise TypeError(
-            "the loader must yield pairs (inputs, targets) with a tensor of targets, "
+            "the loader must yield pairs (inputs, targets) with a tensor or Interval of targets, "
             f"got {type(batch).__name__} {parts}; give a prepare_batch that makes one of it"
         )
+    if isinstance(batch[1], Interval) and batch[1].lower.device.type == "cpu":
+        check_interval(batch[1])  # which on the device would be a sync
     inputs, targets = _map(batch, lambda x: x.to(device, non_blocking=True))
-    if targets.dim() == 0 or len(targets) == 0:
+    lower, _ = ends(targets)
+    if lower.dim() == 0 or len(lower) == 0:
         raise ValueError(
-            f"the loader yielded targets of shape {tuple(targets.shape)}; "
+            f"the loader yielded targets of shape {tuple(lower.shape)}; "
             "a micro-batch needs at least one sample along the first dimension"
         )
     return inputs, targets
@@ -67,7 +72,7 @@ class TensorBatches:
 
     Args:
         inputs: a tensor, or a nest of tensors; samples along the first dimension.
-        targets: the targets, as many samples.
+        targets: the targets, as many samples: a tensor, or an Interval.
         batch_size: samples of a micro-batch, over all ranks; ≥ 1.
         shuffle: shuffle in each epoch.
         seed: seed of the shuffling; ≥ 0.
@@ -88,7 +93,7 @@ class TensorBatches:
     def __init__(
         self,
         inputs: Any,
-        targets: Tensor,
+        targets: Targets,
         *,
         batch_size: int,
         shuffle: bool = True,
@@ -97,14 +102,17 @@ class TensorBatches:
     ) -> None:
         lengths = set[int]()
         _map(inputs, lambda x: lengths.add(len(x)))
-        if not len(targets) or lengths != {len(targets)}:
+        if isinstance(targets, Interval):
+            check_interval(targets)
+        samples = len(ends(targets)[0])
+        if not samples or lengths != {samples}:
             raise ValueError(
-                f"inputs have {sorted(lengths)} samples and targets {len(targets)}; there must be "
+                f"inputs have {sorted(lengths)} samples and targets {samples}; there must be "
                 "as many of both, and at least one"
             )
         if batch_size < 1 or seed < 0:
             raise ValueError(f"batch_size must be ≥ 1 and seed ≥ 0, got {batch_size}, {seed}")
-        self._data, self._samples, self._size = (inputs, targets), len(targets), batch_size
+        self._data, self._samples, self._size = (inputs, targets), samples, batch_size
         self._shuffle, self._seed, self._drop_last = shuffle, seed, drop_last
         self.set_epoch(0)
 
@@ -117,7 +125,7 @@ class TensorBatches:
         least = self._size if self._drop_last else rank_and_size()[1]
         return whole + (left >= least)
 
-    def __iter__(self) -> Iterator[tuple[Any, Tensor]]:
+    def __iter__(self) -> Iterator[tuple[Any, Targets]]:
         rank, ranks = rank_and_size()
         order = self._order()
         start, self._start = self._start, 0
@@ -125,8 +133,8 @@ class TensorBatches:
             self._next = index + 1
             yield self._batch(order[index * self._size : (index + 1) * self._size][rank::ranks])
 
-    def _batch(self, rows: Tensor) -> tuple[Any, Tensor]:
-        batch: tuple[Any, Tensor] = _map(self._data, lambda x: x[rows])
+    def _batch(self, rows: Tensor) -> tuple[Any, Targets]:
+        batch: tuple[Any, Targets] = _map(self._data, lambda x: x[rows])
         return batch
 
     def _order(self) -> Tensor:
@@ -134,7 +142,7 @@ class TensorBatches:
         if self._shuffle:
             seed = random.Random(self._seed << 64 | self._epoch).getrandbits(63)
             order = torch.randperm(self._samples, generator=torch.Generator().manual_seed(seed))
-        device = self._data[1].device
+        device = ends(self._data[1])[0].device
         if device.type == "cuda":
             order = order.pin_memory()
         return order.to(device, non_blocking=True)

@@ -15,6 +15,7 @@ from torch.func import grad_and_value
 
 from zeroproof.autodiff.policies import get_grad_scale, traced_setting
 from zeroproof.training.evaluation import Evaluation, MicroBatch, undone
+from zeroproof.training.targets import ends
 from zeroproof.training.transfer import AsyncHostCopy, from_host
 from zeroproof.training.update import Header, Outcome, Update, current_rate
 
@@ -160,7 +161,7 @@ class CompiledUpdate(Update):
             )
 
     def _check_shape(self, batch: MicroBatch) -> None:
-        self._shapes.add(batch.targets.shape)
+        self._shapes.add(ends(batch.targets)[0].shape)
         if len(self._shapes) > MAX_SHAPES:
             raise ValueError(
                 f"compile=True met targets of {len(self._shapes)} shapes, each a graph of its own; "

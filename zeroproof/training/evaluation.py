@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from zeroproof.autodiff.policies import GradientPolicy, gradient_policy
+from zeroproof.scm.arcs import kinds
 from zeroproof.scm.outputs import gate_outputs, widen_outputs
 from zeroproof.training.batches import split_batch
 from zeroproof.training.config import TrainingConfig
@@ -20,14 +21,14 @@ from zeroproof.training.distributed import Ranks
 from zeroproof.training.loss_adapter import LossAdapter
 from zeroproof.training.records import MEASURES, EpochTotals, measure, merge
 from zeroproof.training.state import random_state, restore_random_state
-from zeroproof.training.targets import lift_targets
+from zeroproof.training.targets import Targets, lift_targets
 
 
 class MicroBatch(NamedTuple):
     """What a loss is evaluated on; the numbers are tensors in compiled code (STEP-6)."""
 
     inputs: Any
-    targets: Tensor
+    targets: Targets
     tau: float | Tensor
     loss_kwargs: Mapping[str, Any]
 
@@ -102,7 +103,7 @@ class Evaluation:
         scalars = [self._scalar(x) for x in (loss, *terms.values())]
         row = torch.stack(scalars).double()
         names = (*MEASURES, "loss", *(f"loss_{name}" for name in terms))
-        return loss, names, torch.cat([measure(outputs, lifted[1], tau), row])
+        return loss, names, torch.cat([measure(outputs, *kinds(lifted), tau), row])
 
     def _scalar(self, x: float | Tensor) -> Tensor:
         if isinstance(x, Tensor):

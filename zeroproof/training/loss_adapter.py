@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from zeroproof.scm.arcs import Lifted
 from zeroproof.training.config import TrainingConfig
 
 OFFERED = ("loss_weights", "epoch", "global_step", "tau", "inputs", "targets")
@@ -83,7 +84,7 @@ class LossAdapter:
         self,
         loss_fn: Callable[..., Any],
         outputs: object,
-        lifted: tuple[Tensor, Tensor],
+        lifted: Lifted,
         kwargs: Mapping[str, Any],
     ) -> tuple[Tensor, dict[str, float | Tensor]]:
         """Return the loss and its terms.

@@ -19,37 +19,45 @@ MEASURES = (
     "covered",
     "finite",
     "covered_finite",
+    "singular",
+    "covered_singular",
     "sound",
     "known",
     "denom_sum",
     "denom_abs_min",
 )
-COUNTS = ("samples", "covered", "finite", "covered_finite")
+COUNTS = ("samples", "covered", "finite", "covered_finite", "singular", "covered_singular")
 
 
 def measure(
-    outputs: Outputs, Y_d: Float[Tensor, "batch *outputs"], tau: float | Tensor
+    outputs: Outputs,
+    finite: Bool[Tensor, "batch *outputs"],
+    singular: Bool[Tensor, "batch *outputs"],
+    tau: float | Tensor,
 ) -> Float[Tensor, " measures"]:
     """Count and measure a micro-batch's outputs, on their device.
 
     Args:
         outputs: a model's outputs in any form.
-        Y_d: lifted denominators of the targets; 0 marks a singular one.
+        finite, singular: which targets are; half-open intervals are neither.
         tau: threshold on ``|Q|`` of projective outputs.
 
     Returns:
         ``MEASURES`` in float64: numbers of samples and of elements; of covered samples, of those
-        whose targets are all finite, and of those that are both; of elements that are not ⊥, and of
-        finite ``|Q|``, with their sum and minimum, ∞ if there are none.
+        whose targets are all finite, and of those that are both; of those with a singular target,
+        and of the covered ones among them; of elements that are not ⊥, and of finite ``|Q|``, with
+        their sum and minimum, ∞ if there are none.
 
     Meets: COV-3, STOP-6.
     """
     P, Q = (x.detach() for x in as_tuple(outputs))
     sound = ~tuple_bottom(P, Q, tau if is_projective(outputs) else 0.0)
-    covered, finite = _per_sample(sound), _per_sample(Y_d != 0)
+    covered, finite = _per_sample(sound), _per_sample(finite)
+    singular = singular.flatten(1).any(1) if singular.dim() > 1 else singular
     size = Q.abs()
     known = size < torch.inf
-    samples = torch.stack([covered, finite, covered & finite]).sum(1)
+    counted = [covered, finite, covered & finite, singular, covered & singular]
+    samples = torch.stack(counted).sum(1)
     elements = torch.stack([sound, known]).flatten(1).sum(1)
     sizes = samples.new_full((1,), len(P)), samples.new_full((1,), P.numel())
     total = torch.where(known, size, 0.0).sum()
@@ -91,13 +99,13 @@ def _ratio(part: float, total: float) -> float:
 
 def as_record(values: Mapping[str, float]) -> dict[str, float]:
     """Replace the counts by coverage, finite-target coverage and recall of ⊥ (NaN for 0/0)."""
-    samples, covered, finite, both = (values[name] for name in COUNTS)
+    samples, covered, finite, both, singular, missed = (values[name] for name in COUNTS)
     record = {name: value for name, value in values.items() if name not in COUNTS}
     return record | {
         "samples": samples,
         "coverage": _ratio(covered, samples),
         "coverage_finite": _ratio(both, finite),
-        "bottom_recall": _ratio(samples - covered - finite + both, samples - finite),
+        "bottom_recall": _ratio(singular - missed, singular),
     }
 
 
@@ -109,8 +117,8 @@ class EpochTotals:
     Example:
         >>> totals = EpochTotals()
         >>> for n, covered in ((9, 9), (1, 0)):
-        ...     totals.add(dict(samples=n, covered=covered, finite=n, covered_finite=covered,
-        ...                     loss=1.0))
+        ...     counts = dict(samples=n, covered=covered, finite=n, covered_finite=covered)
+        ...     totals.add(counts | dict(singular=0, covered_singular=0, loss=1.0))
         >>> totals.record()["coverage"], totals.monitored_coverage
         (0.9, 0.9)
     """
@@ -136,8 +144,11 @@ class EpochTotals:
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Restore what :meth:`state_dict` returned."""
+        samples, covered, finite, both = (state[name] for name in COUNTS[:4])
+        # What 0.4.0 did not count, when every target was finite or singular.
+        added = {"singular": samples - finite, "covered_singular": covered - both}
         # Which checkpoints of version 2 hold.
-        self._values = {name: state[name] for name in state if name != "rejected_singular"}
+        self._values = added | {n: v for n, v in state.items() if n != "rejected_singular"}
 
     @property
     def monitored_coverage(self) -> float | None:

@@ -1,10 +1,46 @@
-"""Lift targets, singular ones included, to projective tuples."""
+"""Lift targets, singular ones and intervals included, to projective tuples."""
 
 from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias, overload
 
 import torch
 from jaxtyping import Float, Int8, Shaped
 from torch import Tensor
+
+from zeroproof.scm.arcs import Ends, Lifted
+from zeroproof.utils.checks import check_same_shape
+
+
+class Interval(NamedTuple):
+    """Targets of which the ends are known: "more than c" is ``[c, ∞]``, "less" ``[−∞, c]``.
+
+    Where the ends are equal the target is exact. A loader may yield them in the place of a tensor.
+
+    Meets: LIFT-9.
+    """
+
+    lower: Tensor
+    upper: Tensor
+
+
+Targets: TypeAlias = Tensor | Interval
+
+
+def ends(targets: Targets) -> tuple[Tensor, Tensor]:
+    """Return lower and upper ends; of exact targets the targets twice."""
+    return targets if isinstance(targets, Interval) else (targets, targets)
+
+
+def check_interval(interval: Interval) -> None:
+    """Raise ValueError for NaN, unequal shapes, or a lower end above the upper one."""
+    lower, upper = interval
+    check_same_shape(lower, upper)
+    if wrong := int((~(lower <= upper)).sum()):
+        raise ValueError(
+            f"{wrong} of {lower.numel()} intervals have a lower end above the upper one, or NaN; "
+            "an unoriented singular target has no interval"
+        )
 
 
 def _as_float(y: Tensor) -> Tensor:
@@ -32,30 +68,45 @@ def _to_odd(y: Tensor) -> Tensor:
     return y
 
 
+@overload
 def lift_targets(
     y: Shaped[Tensor, "*shape"],
-) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
+) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]: ...
+
+
+@overload
+def lift_targets(y: Interval) -> tuple[Ends, Ends]: ...
+
+
+def lift_targets(y: Targets) -> Lifted:
     """Lift targets to tuples ``(Y_n, Y_d)`` that stand for ``Y_n / Y_d``.
 
     A finite ``y`` becomes ``(y, 1)``, ``±∞`` becomes ``(±1, 0)``, and NaN, a singularity
     without orientation, becomes ``(1, 0)``; see :func:`orientation` to tell it from ``+∞``.
+    An :class:`Interval` becomes the pair of its lifted ends.
 
     Args:
         y: targets, any shape and unit; integers are rounded to the default float dtype, to ±∞
             beyond its range.
 
     Returns:
-        Two tensors of the shape, dtype and device of ``y``, outside any graph.
+        Two tensors of the shape, dtype and device of ``y``, outside any graph; of an interval two
+        pairs of them.
 
     Raises:
         TypeError: boolean or complex targets.
+        ValueError: an interval on the CPU with a NaN, or a lower end above the upper one.
 
-    Meets: LIFT-1, LIFT-2, LIFT-3, LIFT-4, LIFT-5, LIFT-6, LIFT-7, LIFT-8.
+    Meets: LIFT-1, LIFT-2, LIFT-3, LIFT-4, LIFT-5, LIFT-6, LIFT-7, LIFT-8, LIFT-9.
 
     Example:
         >>> lift_targets(torch.tensor([2.0, -torch.inf]))
         (tensor([ 2., -1.]), tensor([1., 0.]))
     """
+    if isinstance(y, Interval):
+        if y.lower.device.type == "cpu" and not torch.compiler.is_compiling():  # no sync
+            check_interval(y)
+        return lift_targets(y.lower), lift_targets(y.upper)
     values = _as_float(y)
     Y_n = values.nan_to_num(nan=1.0, posinf=1.0, neginf=-1.0)
     return Y_n, (values == Y_n).to(values.dtype)

@@ -18,6 +18,7 @@ from zeroproof.training.distributed import Ranks, full_tensor
 from zeroproof.training.evaluation import Evaluation, MicroBatch
 from zeroproof.training.records import RecordQueue
 from zeroproof.training.scaler import LossScale
+from zeroproof.training.targets import ends
 from zeroproof.training.transfer import AsyncHostCopy, from_host
 
 Header = dict[str, float]
@@ -171,7 +172,7 @@ class Update:
         return losses, names, rows
 
     def _weights(self, window: Sequence[MicroBatch]) -> list[float | Tensor]:
-        samples = [len(batch.targets) for batch in window]
+        samples = [len(ends(batch.targets)[0]) for batch in window]
         if self._ranks.size == 1:
             return [n / sum(samples) for n in samples]
         # The ranks' gradients are averaged, not added.

@@ -50,7 +50,7 @@ class ZeroProofCoverage:
         totals = EpochTotals()
         for batch, tau in epoch:
             _, Y_d = lift_targets(to_tensor(batch.targets))
-            row = measure(made(batch), Y_d, tau).tolist()
+            row = measure(made(batch), Y_d != 0, Y_d == 0, tau).tolist()
             totals.add(merge([dict(zip(MEASURES, row, strict=True))]))
         record, monitored = totals.record(), totals.monitored_coverage
         finite = math.nan if monitored is None else monitored
