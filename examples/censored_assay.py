@@ -48,7 +48,7 @@ def fit(x: Tensor, y: Tensor, epochs: int, seed: int) -> ProjectiveMLP:
     steps = epochs * len(loader)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     loss = SCMTrainingLoss(LossConfig(fit="likelihood"))
-    config = TrainingConfig(max_epochs=epochs, seed=seed, compile=True)
+    config = TrainingConfig(max_epochs=epochs, seed=seed, progress=True)
     SCMTrainer(model, optimizer, loss, loader, scheduler=schedule, config=config).fit()
     return model
 
