@@ -1,0 +1,140 @@
+"""LIK: intervals, and what the likelihoods owe to arithmetic."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+
+from .arrays import Array
+from .clause import clause, refused, require
+from .formats import FORMATS
+from .likelihood import Likelihoods, loss, near, probabilities, require_close
+from .likelihood_terms import MP, Arcs, central, judge, real
+from .losses import COARSE, Measured, cast, working
+
+
+@clause("LIK-6", source="Ours: an interval around a pole runs through infinity", since="0.5.0")
+def interval(subject: Likelihoods, P: Array, Q: Array, level: float) -> None:
+    """A central interval of level p runs from its first end up to its second.
+
+    1. Its ends are the tuple's line, turned by ``∓ atan(tan(πp/2) / (1 + 2ρ²))``, up to rounding.
+    2. Its probability is p, up to rounding, if its ends are finite and differ.
+    3. Its first end is the larger number iff it runs through infinity.
+    4. At level 0 both ends are ``P / Q``, ±∞ for ``Q = 0``.
+    5. For ``(0, 0)`` it is the whole line, from −∞ to ∞; for a tuple that is not finite, NaN.
+    6. A level outside [0, 1), or NaN, raises ValueError.
+    """
+    if not 0 <= level < 1:
+        right = refused(ValueError, lambda: subject.central_interval(P, Q, level), claim=6)
+        require(right, "level {} was taken", level, claim=6)
+        return
+    form, ends, kept = FORMATS[P.dtype], subject.central_interval(P, Q, level), []
+    rows = zip(P.values, Q.values, *(end.values for end in ends), strict=True)
+    for p, q, first, second in rows:
+        found, complaint = (p, q, level, first, second), "{}, {} at level {} gives {} to {}"
+        if not (math.isfinite(p) and math.isfinite(q) and (p or q)):
+            whole = (first, second) == (-math.inf, math.inf)
+            unknown = math.isnan(first) and math.isnan(second)
+            require(whole if p == q == 0 else unknown, complaint, *found, claim=5)
+            continue
+        exact = central(Fraction(p), Fraction(q), level, form)
+        for y, (n, d, off_n, off_d) in zip((first, second), exact, strict=True):
+            close = abs(d) <= off_d + abs(n) / real(form.largest)
+            if math.isfinite(y):
+                off = off_n + abs(y) * off_d + real(form.epsilon) * abs(n)
+                close = abs(y * d - n) <= off + real(form.smallest_normal) * abs(d)
+            require(bool(close) and y == y, complaint, *found, claim=1)
+        sure, sides = all(abs(d) > off for _, d, _, off in exact), [d > 0 for _, d, _, _ in exact]
+        right = not sure or (first > second) == (sides[0] != sides[1])
+        require(right, complaint, *found, claim=3)
+        require(level > 0 or first == second, complaint, *found, claim=4)
+        if math.isfinite(first) and math.isfinite(second) and first != second:
+            kept.append((p, q, first, second))
+    columns = zip(*kept, strict=True) if kept else [()] * 4
+    p, q, first, second = (Array.of(column, P.dtype) for column in columns)
+    one = Array.full(1.0, p)
+    for m, right, slack in probabilities(subject, Arcs(p, q, (first, one), (second, one)), 4):
+        close = near(m, right, slack) and near(level, right, slack)
+        complaint = "central interval of {}, {} from {} to {} has the probability {}, not {}"
+        require(close, complaint, p, q, first, second, m, level, claim=2)
+
+
+@clause("LIK-7", source="Ours: what careful IEEE arithmetic costs, by operations", since="0.5.0")
+def numerics(subject: Likelihoods, arcs: Arcs, resolution: float) -> None:
+    """Let rounding change ``P·d − Q·n``, of a unit tuple ``(n, d)``, by ``4ε(|P·d| + |Q·n|)``, the
+    sine of an arc likewise, and let parts of unit tuples underflow.
+
+    1. Of finite tuples and lines of any magnitude, losses, gradients and probabilities are finite.
+    2. The error of a loss of n terms is at most what these changes make of the exact one, plus
+       ``(8 + n/2)ε`` times the mean scale, plus the smallest normal number.
+    3. The error of a gradient is at most what they make of it, plus ``16ε/n`` times its scale, plus
+       the smallest normal number; a gradient beyond the largest number counts as that.
+    4. The error of a probability is at most what they make of it, plus 8ε of it, plus the smallest
+       normal number.
+    5. At ``(0, 0)`` losses and gradients are 0, and the probability of an arc is ``δ/π``.
+    6. A target ``(0, 0)`` is no line: its loss and its gradient are 0.
+    7. Numbers in half precision count as the same in float32; gradients are rounded.
+    8. If a part of a predicted tuple is NaN or ±∞, the loss is NaN.
+
+    A loss has the scale ``log(1 + 4(1 + ρ²)c²) + log(1 + 2ρ²)`` for a line, and
+    ``1 + |log δ| + |log πm|`` for an arc; a gradient that of the larger of its two parts, with all
+    terms positive. Where another clause says “up to rounding”, a formula has a thousand times that.
+    """
+    found, dtype = loss(subject, arcs, resolution), working(arcs.P.dtype)
+    parts, complaint = (arcs, resolution), "{} at resolution {} gives {}, not {}"
+    if not all(math.isfinite(v) for x in (arcs.P, arcs.Q) for v in x.values):
+        require(math.isnan(found.value), complaint, *parts, found, math.nan, claim=8)
+        return
+    if dtype != arcs.P.dtype:
+        wide = arcs.of([replace(x, dtype=dtype) for x in arcs.parts])
+        exact = loss(subject, wide, resolution)
+        rounded = (
+            arcs.P.with_values([cast(g, arcs.P.dtype) for g in x.values])
+            for x in (exact.in_P, exact.in_Q)
+        )
+        expected = Measured(exact.value, *rounded)
+        ms = [[m for m, *_ in probabilities(subject, x)] for x in (arcs, wide)]
+        right = found == expected and ms[0] == ms[1]
+        require(right, complaint, *parts, found, expected, claim=7)
+        return
+    ms = probabilities(subject, arcs) if arcs.upper else []
+    numbers = [found.value, *found.in_P.values, *found.in_Q.values, *(m for m, *_ in ms)]
+    require(all(map(math.isfinite, numbers)), complaint, *parts, numbers, "finite")
+    nothing = [not any(x.values + y.values) for x, y in (arcs.parts[:2], arcs.lower)]
+    special = 5 if nothing[0] else 6 if nothing[1] else 0
+    require_close(subject, arcs, resolution, claims=(special or 2, special or 3))
+    still = not special or not any(found.in_P.values + found.in_Q.values)
+    require(still, complaint, *parts, found, 0, claim=special or 3)
+    for m, right, slack in ms:
+        require(near(m, right, slack), complaint, *parts, m, float(right), claim=special or 4)
+
+
+@clause(
+    "LIK-8",
+    source="Ours: noiseless data drive ρ to infinity unless the loss is bounded below; "
+    "probabilities and intervals are those of ε = 0",
+    since="0.5.0",
+)
+def resolved(subject: Likelihoods, arcs: Arcs, resolution: float) -> None:
+    """A resolution ε ≥ 0 of a loss is the angle that no measurement is sharper than.
+
+    1. It replaces ``c²`` by ``c² + ρ²ε²``, and ``c_L·c_U`` by ``c_L·c_U + ρ²ε²cos²(δ/2)``, up to
+       rounding.
+    2. The gradient is the derivative of that loss, up to rounding.
+    3. A loss of lines is at least ``log(2ε√(1 − ε²))`` for ``ε² < 1/2``, and else at least 0.
+    4. A resolution that is negative or not finite raises ValueError.
+
+    Without ``cos²(δ/2)`` an arc of nearly the whole line, which says nothing, could cost much.
+    """
+    if not 0 <= resolution < math.inf:
+        right = refused(ValueError, lambda: loss(subject, arcs, resolution), claim=4)
+        require(right, "resolution {} was taken", resolution, claim=4)
+        return
+    found = require_close(subject, arcs, resolution, coarse=COARSE).value
+    if arcs.upper is None and resolution:
+        sharp = real(min(resolution, 0.5**0.5))
+        bound = MP.log(2 * sharp * MP.sqrt(1 - sharp * sharp))
+        slack = judge(arcs, resolution)["loss"][0][1]
+        complaint = "loss of {} at resolution {} is {}, less than {}"
+        require(found >= bound - slack, complaint, arcs, resolution, found, float(bound), claim=3)
