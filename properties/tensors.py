@@ -1,8 +1,9 @@
-"""Between the specification's arrays and tensors, and gradients at these."""
+"""Between the specification's arrays and tensors, and gradients at these, under its policies."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from spec import Array
 from spec.losses import Measured
+from spec.policies import POLICIES
 
 
 def to_tensor(x: Array) -> Tensor:
@@ -51,6 +53,31 @@ def measured(value: Tensor, P: Tensor, Q: Tensor, *, again: bool = False) -> Mea
     pairs = zip(gradients, (P, Q), strict=True)
     in_P, in_Q = (to_array(torch.zeros_like(x) if g is None else g) for g, x in pairs)
     return Measured(value.item(), in_P, in_Q)
+
+
+def gated(x: Tensor, rule: str, bottom: Tensor) -> Tensor:
+    """Return ``x`` with its gradient under a policy of the specification."""
+
+    x.register_hook(lambda g: gradients_under(rule, g, bottom))  # type: ignore[no-untyped-call]
+    return x
+
+
+def gradients_under(rule: str, g: Tensor, bottom: Tensor) -> Tensor:
+    """Return what a policy of the specification makes of gradients."""
+    pairs = zip(g.flatten().tolist(), bottom.flatten().tolist(), strict=True)
+    return torch.tensor([POLICIES[rule](*pair) for pair in pairs], dtype=g.dtype).view_as(g)
+
+
+def gradients(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[Tensor]:
+    """Return gradients, some of which CLAMP changes."""
+    incoming = [torch.linspace(-3, 2, x.numel(), dtype=x.dtype).view_as(x) for x in outputs]
+    return list(torch.autograd.grad(outputs, leaves, incoming))
+
+
+def assert_close(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> None:
+    slack = 64 * torch.finfo(found[0].dtype).eps
+    for a, b in zip(found, wanted, strict=True):
+        torch.testing.assert_close(a.double(), b.double(), rtol=slack, atol=slack, equal_nan=True)
 
 
 def within(chosen: Tensor, mask: Tensor | None) -> Tensor:

@@ -19,7 +19,7 @@ from torch.func import functional_call, grad, jacrev, vmap
 
 from properties.assertions import HELD
 from properties.strategies import dtypes, shapes
-from properties.tensors import to_tensor
+from properties.tensors import assert_close, gated, gradients, gradients_under, to_tensor
 from spec import Array
 from spec.formats import round_to
 from spec.policies import POLICIES
@@ -191,31 +191,6 @@ def tuple_of(kind: str, parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         return value * q + torch.tanh(orientation) * (1 - q), q
     size = torch.sqrt(1 + opening**2)
     return (value * opening + torch.tanh(orientation)) / size, opening / size
-
-
-def gated(x: Tensor, rule: str, bottom: Tensor) -> Tensor:
-    """Return ``x`` with its gradient under a policy of the specification."""
-
-    x.register_hook(lambda g: gradients_under(rule, g, bottom))  # type: ignore[no-untyped-call]
-    return x
-
-
-def gradients_under(rule: str, g: Tensor, bottom: Tensor) -> Tensor:
-    """Return what a policy of the specification makes of gradients."""
-    pairs = zip(g.flatten().tolist(), bottom.flatten().tolist(), strict=True)
-    return torch.tensor([POLICIES[rule](*pair) for pair in pairs], dtype=g.dtype).view_as(g)
-
-
-def gradients(outputs: Sequence[Tensor], leaves: Sequence[Tensor]) -> list[Tensor]:
-    """Return gradients, some of which CLAMP changes."""
-    incoming = [torch.linspace(-3, 2, x.numel(), dtype=x.dtype).view_as(x) for x in outputs]
-    return list(torch.autograd.grad(outputs, leaves, incoming))
-
-
-def assert_close(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> None:
-    slack = 64 * torch.finfo(found[0].dtype).eps
-    for a, b in zip(found, wanted, strict=True):
-        torch.testing.assert_close(a.double(), b.double(), rtol=slack, atol=slack, equal_nan=True)
 
 
 @pytest.mark.parametrize("kind", sorted(HEADS))

@@ -1,4 +1,8 @@
-from collections.abc import Iterator
+"""Fixtures; what they use is imported at need, after pytest has switched the type checks on."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import jaxtyping
 import pytest
@@ -18,3 +22,32 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """120 rows of 1/(a − b), with labels inf, −inf or nan where a is near b."""
+    from tests.command_helpers import write
+
+    generator = torch.Generator().manual_seed(0)
+    rows: list[list[Any]] = [["name", "a", "b", "constant", "y"]]
+    for i in range(120):
+        a, b = (torch.rand(2, generator=generator) * 2 - 1).tolist()
+        gap = a - b
+        label = f"{1 / gap:.6f}" if abs(gap) > 0.3 else ["nan", "inf" if gap > 0 else "-INF"][i % 2]
+        rows.append([f"row {i}", a, b, 7, label])
+    return write(tmp_path / "data.csv", rows)
+
+
+@pytest.fixture
+def run(tmp_path: Path, data: Path) -> Callable[..., Path]:
+    """Train a few epochs into a folder of the given name, and return it."""
+    from zeroproof.command.main import main
+
+    def train_into(name: str, *options: str, epochs: int = 3) -> Path:
+        out = tmp_path / name
+        common = ["--target", "y", "--out", str(out), "--epochs", str(epochs)]
+        assert main(["train", str(data), *common, *options]) == 0
+        return out
+
+    return train_into

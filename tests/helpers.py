@@ -1,4 +1,4 @@
-"""Small models, data and loops that the tests of the trainer share."""
+"""What tests share: tensors and numbers of carriers; small models, data and loops of trainers."""
 
 from __future__ import annotations
 
@@ -12,9 +12,19 @@ from torch import Tensor, nn
 
 from zeroproof.layers import ProjectiveMLP
 from zeroproof.losses import SCMTrainingLoss, chordal_loss
+from zeroproof.scm import SCMTensor
 from zeroproof.training.trainer import SCMTrainer, TrainingConfig
 
 Batch = tuple[Tensor, Tensor]
+
+
+def tensors(*values: list[float]) -> list[Tensor]:
+    return [torch.tensor(v) for v in values]
+
+
+def values(x: SCMTensor) -> list[Any]:
+    """Numbers, with None for ⊥."""
+    return [None if b else v for v, b in zip(x.payload.tolist(), x.bottom.tolist(), strict=True)]
 
 
 def pole_batches(sizes: Sequence[int], seed: int = 0, dtype: Any = torch.float32) -> list[Batch]:

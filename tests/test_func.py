@@ -18,6 +18,8 @@ from zeroproof.losses import (
     SCMTrainingLoss,
     chordal_loss,
     implicit_loss,
+    interval_loss,
+    likelihood_loss,
     margin_loss,
     rejection_loss,
     sign_consistency_loss,
@@ -36,11 +38,16 @@ def composite(fit: str) -> Loss:
 LOSSES: dict[str, Loss] = {
     "chordal": lambda P, Q, y: chordal_loss(P, Q, *lift_targets(y), mask=y.isfinite()),
     "implicit": lambda P, Q, y: implicit_loss(P, Q, *lift_targets(y)),
+    "likelihood": lambda P, Q, y: likelihood_loss(P, Q, *lift_targets(y)),
+    "interval": lambda P, Q, y: interval_loss(
+        P, Q, lift_targets(y), lift_targets(torch.full_like(y, math.inf))
+    ),
     "margin": lambda P, Q, y: margin_loss(Q, 0.5, mask=y.isfinite()) + 0 * P.sum(),
     "sign": lambda P, Q, y: sign_consistency_loss(P, Q, *lift_targets(y), oriented=y.isinf()),
     "rejection": lambda P, Q, y: rejection_loss(P, Q, 0.5, mask=y.isfinite()) + 0 * P.sum(),
     "chordal composite": composite("chordal"),
     "implicit composite": composite("implicit"),
+    "likelihood composite": composite("likelihood"),
 }
 
 

@@ -80,7 +80,6 @@ def test_loaders_that_are_unequal_or_unknown_are_refused_on_every_rank(
 ) -> None:
     def task(rank: int) -> str:
         ranks = Ranks(None)
-        ranks.check_equal_lengths(None, "val_loader")
         ranks.check_equal_lengths([1, 2, 3], "val_loader")
         with pytest.raises(ValueError, match="train_loader has") as caught:
             ranks.check_equal_lengths(loaders[rank], "train_loader")

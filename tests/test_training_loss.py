@@ -6,8 +6,8 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
 
+from tests.helpers import tensors
 from zeroproof.losses import (
     LossConfig,
     SCMTrainingLoss,
@@ -20,10 +20,6 @@ from zeroproof.losses import (
 from zeroproof.training.targets import lift_targets
 
 INF, NAN = math.inf, math.nan
-
-
-def tensors(*values: list[float]) -> list[Tensor]:
-    return [torch.tensor(v) for v in values]
 
 
 def test_the_composite_is_the_weighted_sum_of_its_terms() -> None:

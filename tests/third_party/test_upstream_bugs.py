@@ -28,9 +28,9 @@ from spec.decoding import Tuples
 from spec.losses import TAU, Case
 from spec.runs import MicroBatch, Plan
 from spec.scopes import Forward
-from tests.third_party.upstream_bugs import OF, functions, trainer
+from tests.third_party.upstream_bugs import OF, functions, trainer, trainer_checkpoints
 
-MODULES = functions, trainer  # which register what they find
+MODULES = functions, trainer, trainer_checkpoints  # which register what they find
 SUBJECTS = {"0.4.3": version_0_4_3, "0.6.1": version_0_6_1}
 
 

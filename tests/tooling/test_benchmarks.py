@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from benchmarks.cases import OURS, THEIRS, Peak, cases
+from benchmarks.cases import JAX, OURS, THEIRS, Peak, cases
 from benchmarks.packages import ROOT
 from benchmarks.report import rows
 from benchmarks.rounds import Outcome, Worker, middle
@@ -76,7 +76,7 @@ def test_the_full_cases_hold_the_targets() -> None:
     assert {peak.target for peak in peaks} == {None, 40.0}
     for case in full:
         assert {name for r in case.ratios for name in (r.of, r.to)} == case.contestants.keys()
-        assert {c.package for c in case.contestants.values()} <= {OURS, *THEIRS}
+        assert {c.package for c in case.contestants.values()} <= {OURS, *THEIRS, JAX}
 
 
 def test_a_ratio_is_the_median_of_the_rounds() -> None:

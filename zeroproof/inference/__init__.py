@@ -1,5 +1,6 @@
 """Strict decoding: smooth tuples in, values or ⊥ out."""
 
+from zeroproof.inference.certainty import central_interval, certainty, probability
 from zeroproof.inference.strict import (
     Decoded,
     InferenceConfig,
@@ -12,6 +13,9 @@ __all__ = [
     "Decoded",
     "InferenceConfig",
     "SCMInferenceWrapper",
+    "central_interval",
+    "certainty",
+    "probability",
     "strict_inference",
     "unit_denominator",
 ]

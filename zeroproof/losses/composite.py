@@ -18,9 +18,12 @@ from zeroproof.losses.arithmetic import (
     widen_alike,
 )
 from zeroproof.losses.coverage import rejection_term
+from zeroproof.losses.likelihood import check_resolution, likelihood_term
 from zeroproof.losses.terms import implicit_term, margin_term
 from zeroproof.scm.outputs import Outputs, as_tuple
 from zeroproof.utils.checks import check_mask, check_thresholds, explains
+
+FITS = "chordal", "implicit", "likelihood"
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,9 @@ class LossConfig:
     """Which fit, and the weights of the other terms.
 
     Args:
-        fit: ``"chordal"`` or ``"implicit"``.
+        fit: ``"chordal"``, ``"implicit"`` or ``"likelihood"``.
         gamma: γ of the implicit fit; > 0.
+        resolution: of the likelihood, an angle in radians; ≥ 0 (LIK-8).
         lambda_margin, lambda_sign, lambda_rej: weights ≥ 0; a term of weight 0 is still
             logged.
         target_coverage: coverage wanted of the finite-target samples, in [0, 1].
@@ -43,6 +47,7 @@ class LossConfig:
 
     fit: str = "chordal"
     gamma: float = 1e-9
+    resolution: float = 3e-3
     lambda_margin: float = 0.1
     lambda_sign: float = 1.0
     lambda_rej: float = 0.01
@@ -50,8 +55,9 @@ class LossConfig:
     tau_train: float = 1e-4
 
     def __post_init__(self) -> None:
-        if self.fit not in ("chordal", "implicit"):
-            raise ValueError(f"fit must be 'chordal' or 'implicit', got {self.fit!r}")
+        if self.fit not in FITS:
+            raise ValueError(f"fit must be one of {', '.join(FITS)}, got {self.fit!r}")
+        check_resolution(self.resolution)
         if not self.gamma > 0:
             raise ValueError(f"gamma must be > 0, got {self.gamma!r}")
         for name in ("lambda_margin", "lambda_sign", "lambda_rej"):
@@ -115,8 +121,8 @@ class SCMTrainingLoss:
             targets: the raw targets, which alone tell NaN (unoriented) from +∞; without them
                 every ``Y_d = 0`` counts as oriented.
             loss_weights: weights by name (fit, margin, sign, rejection) in the place of the
-                configured ones, floats or tensors. With a float 0 a term is only logged, whatever
-                it is; a tensor multiplies.
+                configured ones, floats or tensors; also the likelihood's ``resolution``. With a
+                float 0 a term is only logged, whatever it is; a tensor multiplies.
 
         The total can be differentiated twice, in the outputs only.
 
@@ -124,19 +130,22 @@ class SCMTrainingLoss:
             ValueError: an unknown name in ``loss_weights``, shapes that differ, or targets, ``tau``
                 or weights that require a gradient.
         """
-        weights: dict[str, float | Tensor] = {**self.config.weights}
+        config = self.config
+        weights: dict[str, float | Tensor] = {**config.weights, "resolution": config.resolution}
         unknown = set(loss_weights or ()) - set(weights)
         if unknown:
             raise ValueError(
                 f"loss_weights names unknown terms {sorted(unknown)}; known are {sorted(weights)}"
             )
         weights.update(loss_weights or {})
-        tau = self.config.tau_train if tau is None else tau
+        tau = config.tau_train if tau is None else tau
         check_constant(tau, *weights.values())
+        resolution = weights.pop("resolution")
         P, Q, Y_n, Y_d = widen_alike(*as_tuple(outputs), *lifted)
         oriented = Y_d == 0 if targets is None else targets.isinf()
         check_mask(oriented, P)
-        terms = self._terms(P, Q, Y_n, Y_d, oriented, tau, weighs_fit=not _is_zero(weights["fit"]))
+        weighs_fit = not _is_zero(weights["fit"])
+        terms = self._terms((P, Q, Y_n, Y_d), oriented, tau, resolution, weighs_fit)
         parts = [
             weights[name] * term for name, term in terms.items() if not _is_zero(weights[name])
         ]
@@ -149,21 +158,22 @@ class SCMTrainingLoss:
 
     def _terms(
         self,
-        P: Tensor,
-        Q: Tensor,
-        Y_n: Tensor,
-        Y_d: Tensor,
+        tuples: tuple[Tensor, Tensor, Tensor, Tensor],
         oriented: Tensor,
         tau: float | Tensor,
+        resolution: float | Tensor,
         weighs_fit: bool,
     ) -> dict[str, Tensor]:
-        config, finite = self.config, Y_d != 0
+        config, (P, Q, Y_n, Y_d) = self.config, tuples
+        finite = Y_d != 0
         n = at_least_one(finite)
         sine, cosine = angle(P, Q, Y_n, Y_d)
         if not weighs_fit:  # then a NaN counts among the oriented at most
             _, cosine = angle(*prepare_tuples(oriented, P, Q, Y_n, Y_d))
         if config.fit == "chordal":
             fit = mean(sine * sine)
+        elif config.fit == "likelihood":
+            fit = mean(likelihood_term(P, Q, Y_n, Y_d, resolution)).to(P.dtype)
         else:
             fit = mean(implicit_term(P, Q, Y_n, Y_d, config.gamma))
         return {

@@ -2,13 +2,14 @@
 
 from zeroproof.training.batches import TensorBatches
 from zeroproof.training.checkpoint import CheckpointError, read_checkpoint
-from zeroproof.training.curriculum import LinearRamp, LossWeightsCurriculum
+from zeroproof.training.curriculum import GeometricRamp, LinearRamp, LossWeightsCurriculum
 from zeroproof.training.targets import lift_targets, orientation
 from zeroproof.training.thresholds import perturbed_threshold
 from zeroproof.training.trainer import NonFiniteError, SCMTrainer, TrainingConfig
 
 __all__ = [
     "CheckpointError",
+    "GeometricRamp",
     "LinearRamp",
     "LossWeightsCurriculum",
     "NonFiniteError",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -42,6 +43,35 @@ class LinearRamp:
         progress = (epoch - self.start_epoch) / (self.end_epoch - self.start_epoch)
         progress = min(max(progress, 0.0), 1.0)
         return self.start_value * (1.0 - progress) + self.end_value * progress
+
+
+@dataclass(frozen=True)
+class GeometricRamp(LinearRamp):
+    """A ramp whose logarithm changes linearly, from one positive value to another.
+
+    Raises:
+        ValueError: as for :class:`LinearRamp`, or a value that is not positive.
+
+    Example:
+        >>> ramp = GeometricRamp(0.3, 0.003, end_epoch=2)
+        >>> [round(ramp(epoch), 6) for epoch in range(3)]
+        [0.3, 0.03, 0.003]
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (self.start_value > 0 and self.end_value > 0):
+            raise ValueError(
+                "start_value and end_value must be > 0, got "
+                f"{self.start_value!r} and {self.end_value!r}"
+            )
+
+    def __call__(self, epoch: int) -> float:
+        """Return the value in an epoch (counted from 0)."""
+        logs = LinearRamp(
+            math.log(self.start_value), math.log(self.end_value), self.start_epoch, self.end_epoch
+        )
+        return math.exp(logs(epoch))
 
 
 @dataclass(frozen=True)

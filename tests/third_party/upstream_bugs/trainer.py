@@ -4,55 +4,20 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from tests.third_party.upstream_bugs import of
-
-
-class Scale(nn.Module):
-    """``w·x``."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.w = nn.Parameter(torch.ones(()))
-
-    def forward(self, x: Tensor) -> Any:
-        return self.w * x
-
-
-class Tuples(Scale):
-    """``(w·x, 1)``, and the second part 0 where x is 0."""
-
-    def forward(self, x: Tensor) -> Any:
-        return self.w * x, (x != 0).to(x.dtype)
-
-
-def mean(outputs: Any, lifted: Any) -> Tensor:
-    return (outputs[0] if isinstance(outputs, tuple) else outputs).mean()
-
-
-def batch(*x: float) -> tuple[Tensor, Tensor]:
-    """Inputs of as many samples, and targets that nobody looks at."""
-    return torch.tensor(x)[:, None], torch.zeros(len(x), 1)
-
-
-def trainer_of(
-    model: nn.Module,
-    loader: Any,
-    loss: Any = mean,
-    more: Any = (),
-    schedule: Any = None,
-    **options: Any,
-) -> Any:
-    training = import_module("zeroproof.training")
-    optimizer = torch.optim.SGD([*model.parameters(), *more], lr=0.5)
-    scheduler = schedule(optimizer) if schedule else None
-    config = training.TrainingConfig(**options)
-    return training.SCMTrainer(model, optimizer, loss, loader, scheduler=scheduler, config=config)
+from tests.third_party.upstream_bugs.models import (
+    Numerator,
+    Reads,
+    Scale,
+    Tuples,
+    Watched,
+    batch,
+    trainer_of,
+)
 
 
 @of("0.4.3")
@@ -105,17 +70,6 @@ def validation_unweighted() -> bool:
 @of("0.4.3")
 def infinite_output_covered() -> bool:
     return trainer_of(Scale(), [], val_loader=[batch(torch.inf)]).validate()["coverage"] == 1
-
-
-class Numerator(nn.Module):
-    """A tuple of the input and 1."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.w = nn.Parameter(torch.ones(()))
-
-    def forward(self, x: Tensor) -> Any:
-        return x, self.w.expand_as(x)
 
 
 @of("0.4.3", "0.6.1")
@@ -230,19 +184,6 @@ def thresholds_of_all_epochs() -> bool:
     return len(trainer.last_thresholds) == 2
 
 
-class Watched(nn.Linear):
-    """Notes dtypes and modes of its forwards."""
-
-    def __init__(self) -> None:
-        super().__init__(1, 1)
-        self.seen: list[tuple[torch.dtype, bool]] = []
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = super().forward(x)
-        self.seen.append((y.dtype, self.training))
-        return y
-
-
 @of("0.4.3", "0.6.1")
 def half_precision_swapped() -> bool:
     model = Watched()
@@ -279,16 +220,6 @@ def trained_in_eval_mode() -> bool:
     return model.seen[0][1] is False
 
 
-class Reads(TorchFunctionMode):
-    """Counts ``Tensor.item``."""
-
-    count = 0
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += getattr(func, "__name__", "") == "item"
-        return func(*args, **(kwargs or {}))
-
-
 @of("0.4.3", "0.6.1")
 def host_waits_at_every_step() -> bool:
     with Reads() as reads:
@@ -320,50 +251,3 @@ def nan_loss_logged_as_none() -> bool:
 def weights_ignored() -> bool:
     logs = trainer_of(Scale(), [batch(1.0)], loss_weights={"misspelt": 2.0}).fit()
     return len(logs) == 1
-
-
-@of("0.4.3", "0.6.1")
-def checkpoint_written_in_place() -> bool:
-    with tempfile.TemporaryDirectory() as folder, patch("torch.save") as save:
-        path = str(Path(folder) / "run.pt")
-        trainer_of(Scale(), []).save_checkpoint(path)
-        return save.call_args.args[1] == path  # a kill within leaves half a file
-
-
-@of("0.4.3", "0.6.1")
-def other_model_changes_weights() -> bool:
-    one, other = nn.Linear(1, 1), nn.Linear(1, 1, bias=False)
-    nn.init.constant_(one.weight, 1.0)
-    nn.init.constant_(other.weight, 2.0)
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "run.pt")
-        trainer_of(other, []).save_checkpoint(path)
-        try:
-            trainer_of(one, []).load_checkpoint(path)
-        except RuntimeError:
-            return one.weight.item() == 2.0
-    return False
-
-
-@of("0.4.3", "0.6.1")
-def keys_with_prefix() -> bool:
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "run.pt")
-        trainer_of(nn.DataParallel(Scale()), []).save_checkpoint(path)
-        return list(torch.load(path)["model"]) == ["module.w"]
-
-
-@of("0.6.1")
-def validations_not_resumed() -> bool:
-    loader = [batch(1.0)]
-    whole, first, second = (
-        trainer_of(Scale(), loader, max_epochs=n, val_loader=loader) for n in (2, 1, 2)
-    )
-    whole.fit()
-    with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "run.pt")
-        first.fit()
-        first.save_checkpoint(path)
-        second.load_checkpoint(path)
-        second.fit()
-    return (len(whole.val_history), len(second.val_history)) == (2, 1)

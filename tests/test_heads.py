@@ -1,0 +1,61 @@
+"""Heads of ready models: the tuples that they make of features, and their shapes."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from zeroproof.layers import ProjectiveMLP
+from zeroproof.layers.projective import HEADS, FreeHead, GatedHead, PoleHead
+
+
+def test_heads_stay_defined_at_extreme_features() -> None:
+    for head, parts in ((FreeHead, 2), (GatedHead, 3), (PoleHead, 3)):
+        features = torch.tensor([[0.0] * parts, [1e30] * parts, [-1e30] * parts])
+        module = head(parts, 1)
+        with torch.no_grad():
+            module.linear.weight.copy_(torch.eye(parts))
+            module.linear.bias.zero_()
+        P, Q = module(features)
+        assert torch.isfinite(P).all()
+        assert torch.isfinite(Q).all()
+        assert Q[1].item() > 0
+    assert PoleHead(3, 1)(torch.zeros(1, 3, dtype=torch.float32))[0].shape == (1, 1)
+
+
+def test_the_pole_head_is_a_value_plus_a_pole() -> None:
+    head = PoleHead(3, 1)
+    v, h, s = torch.tensor([0.7]), torch.tensor([-2.0]), torch.tensor([0.3])
+    P, Q = head.combine(v, h, s)
+    assert (P / Q).item() == pytest.approx(0.7 + torch.tanh(s).item() / -2.0)
+    assert Q.item() == pytest.approx(-2.0 / 5**0.5)
+
+
+def test_the_gated_head_is_a_value_behind_a_gate() -> None:
+    head = GatedHead(3, 1)
+    v, gate, s = torch.tensor([0.7]), torch.tensor([-2.0]), torch.tensor([0.3])
+    P, Q = head.combine(v, gate, s)
+    q = 1 / (1 + math.exp(2.0))
+    assert Q.item() == pytest.approx(q)
+    assert P.item() == pytest.approx(0.7 * q + math.tanh(0.3) * (1 - q))
+
+
+def test_a_ready_model_has_the_shape_asked_for() -> None:
+    x = torch.rand(5, 3)
+    for head in ("free", "gated", "pole"):
+        assert ProjectiveMLP(3, head=head)(x)[0].shape == (5,)
+        assert ProjectiveMLP(3, 2, hidden=(), head=head)(x)[1].shape == (5, 2)
+        assert ProjectiveMLP(3, 1, head=head)(x)[0].shape == (5, 1)
+        P, Q = HEADS[head](3, 2)(torch.rand(2, 5, 3))
+        assert P.shape == Q.shape == (2, 5, 2)
+    widths = [layer.out_features for layer in ProjectiveMLP(3).body[::2]]
+    assert widths == [64, 64]
+    with pytest.raises(ValueError, match="head must be one of free, gated, pole, got 'best'"):
+        ProjectiveMLP(3, head="best")
+
+
+def test_a_half_precision_model_gives_float32_tuples() -> None:
+    P, Q = ProjectiveMLP(3).to(torch.bfloat16)(torch.rand(5, 3, dtype=torch.bfloat16))
+    assert P.dtype == Q.dtype == torch.float32

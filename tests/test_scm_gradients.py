@@ -1,0 +1,81 @@
+"""Gradients of carriers, layers and decodes: beside ⊥, compiled, and of ``torch.func``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import torch
+from torch import Tensor
+from torch.func import grad, jacrev, vmap
+
+from zeroproof import scm
+from zeroproof.inference import strict_inference
+from zeroproof.scm import SCMTensor
+
+NAN = torch.nan
+
+
+def test_a_bottom_element_has_zero_gradient_and_leaves_the_others_alone() -> None:
+    x = torch.tensor([0.0, 2.0, 1e-30], requires_grad=True)
+    y = torch.tensor([0.0, 4.0, 1e-38], requires_grad=True)
+    result = scm.log(SCMTensor(x)) / SCMTensor(y)
+    result.payload.sum().backward()
+    assert result.bottom.tolist() == [True, False, True]
+    assert x.grad is not None
+    assert y.grad is not None
+    assert x.grad.tolist() == [0.0, 0.125, 0.0]
+    assert y.grad[0] == y.grad[2] == 0.0
+
+
+# In a process of its own: the tests' checks of shapes and dtypes are no code to compile.
+GRAPHS = """
+import torch
+from zeroproof import scm
+from zeroproof.autodiff.policies import GradientPolicy, traced_setting
+from zeroproof.inference import InferenceConfig, strict_inference
+from zeroproof.layers import ProjectiveMLP, SCMRationalLayer
+
+x = torch.tensor([0.5, -1.0, 2.0, torch.inf, 0.1, torch.nan], requires_grad=True)
+config = InferenceConfig(0.1, 0.5, gauge="unit")
+rational, network = SCMRationalLayer(3, 2, tau=0.3), ProjectiveMLP(1, hidden=(3,), head="pole")
+
+def carrier(x):
+    found = 1.0 / scm.SCMTensor(x) - scm.log(x) ** 2.0
+    return found.payload, found.bottom
+
+for policy in (None, GradientPolicy.REJECT, GradientPolicy.PASSTHROUGH):
+    with traced_setting(policy, 1.0):
+        for f in (rational, carrier, lambda x: strict_inference(*network(x[:, None]), config)):
+            torch.compiler.reset()
+            found = []
+            for g in (f, torch.compile(f, fullgraph=True, backend="aot_eager")):
+                value, *flags = g(x)
+                leaves = [x, *rational.parameters(), *network.parameters()]
+                total = 3 * value.nan_to_num().sum()
+                slopes = torch.autograd.grad(total, leaves, materialize_grads=True)
+                found.append([value, *flags, *slopes])
+            for eager, compiled in zip(*found, strict=True):
+                torch.testing.assert_close(compiled, eager, equal_nan=True)
+"""
+
+
+def test_layers_carriers_and_decodes_compile_into_one_graph_with_the_eager_gradients() -> None:
+    command = [sys.executable, "-W", "ignore", "-c", GRAPHS]
+    done = subprocess.run(command, timeout=300, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_carriers_and_decodes_have_functional_gradients() -> None:
+    x, y = torch.tensor([[1.0, 2.0, 0.5, NAN], [4.0, 0.0, -2.0, 1.0]])
+
+    def total(x: Tensor, y: Tensor) -> Tensor:
+        quotient = SCMTensor(x) / SCMTensor(y)
+        return quotient.payload.sum() + strict_inference(x, y).value.nan_to_num().sum()
+
+    wanted = torch.tensor([0.5, 0.0, -1.0, 0.0])
+    assert torch.equal(grad(total)(x, y), wanted)
+    assert torch.equal(vmap(grad(total))(x, y), wanted)
+    assert torch.equal(jacrev(total)(x, y), wanted)
+    second = jacrev(jacrev(total, argnums=1), argnums=1)(x, y).diagonal()
+    torch.testing.assert_close(second, torch.tensor([4.0 / 64, 0.0, 2.0 / -8, 0.0]))

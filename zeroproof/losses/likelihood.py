@@ -1,0 +1,119 @@
+"""The projective likelihood, a fit that learns from the certainty of tuples (LIK)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from zeroproof.losses.arithmetic import mean, widen_alike
+from zeroproof.scm.arcs import Ends, arc, shortened, unit
+from zeroproof.utils.checks import check_mask
+
+
+def likelihood_term(
+    P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, resolution: float | Tensor
+) -> Tensor:
+    """Return ``−log f`` of exact targets, elementwise."""
+    P, Q, *line = shortened(P, Q, Y_n, Y_d)
+    n, d = unit(*line)
+    cross, square = P * d - Q * n, P * P + Q * Q
+    blurred = cross * cross + square * resolution**2
+    return torch.log1p(4.0 * (1.0 + square) * blurred) - torch.log1p(2.0 * square)
+
+
+def interval_term(
+    P: Tensor, Q: Tensor, lower: Ends, upper: Ends, resolution: float | Tensor
+) -> Tensor:
+    """Return ``−log(m·π/δ)`` of arcs, elementwise; of an arc of no width what it tends to."""
+    found = arc(P, Q, lower, upper)
+    turned = found.sine > 0
+    safe = found._replace(sine=torch.where(turned, found.sine, 1.0))
+    wide = torch.log(safe.turn()) - torch.log(safe.weighed(found.square * resolution**2))
+    point = likelihood_term(P, Q, *lower, resolution)
+    whole = found.cosine < 0
+    return torch.where(turned, wide, torch.where(whole, 0.0, point))
+
+
+def likelihood_loss(
+    P: Float[Tensor, "*shape"],
+    Q: Float[Tensor, "*shape"],
+    Y_n: Float[Tensor, "*shape"],
+    Y_d: Float[Tensor, "*shape"],
+    *,
+    resolution: float | Tensor = 0.0,
+    mask: Bool[Tensor, "*shape"] | None = None,
+) -> Float[Tensor, ""]:
+    """Mean of the negative log density of the target lines, relative to the uniform density.
+
+    Args:
+        P, Q: predicted tuples; ``(0, 0)`` is ignorance, at which the loss is 0.
+        Y_n, Y_d: target tuples.
+        resolution: the angle, in radians, that no measurement is sharper than; ≥ 0. With 0 the
+            loss of noiseless targets has no lower bound.
+        mask: elements to count; None counts all.
+
+    Raises:
+        ValueError: shapes that differ, or a resolution that is negative or not finite.
+
+    Meets: LIK-1, LIK-4, LIK-5, LIK-7, LIK-8.
+
+    Example:
+        >>> one = torch.ones(1)
+        >>> likelihood_loss(one, one, one, one)
+        tensor(-1.6094)
+    """
+    check_resolution(resolution)
+    P, Q, Y_n, Y_d = widen_alike(P, Q, Y_n, Y_d)
+    if mask is not None:
+        check_mask(mask, P)
+        P, Q, Y_n = (torch.where(mask, x, 0.0) for x in (P, Q, Y_n))
+        Y_d = torch.where(mask, Y_d, 1.0)
+    return mean(likelihood_term(P, Q, Y_n, Y_d, resolution), mask).to(P.dtype)
+
+
+def interval_loss(
+    P: Float[Tensor, "*shape"],
+    Q: Float[Tensor, "*shape"],
+    lower: Ends,
+    upper: Ends,
+    *,
+    resolution: float | Tensor = 0.0,
+    mask: Bool[Tensor, "*shape"] | None = None,
+) -> Float[Tensor, ""]:
+    """Mean of the negative log probability of target intervals, relative to the uniform one.
+
+    "More than c" is the interval from c to ∞, "less than c" that from −∞ to c. An interval whose
+    ends are equal counts as in :func:`likelihood_loss`; the whole line has loss 0.
+
+    Args:
+        P, Q: predicted tuples.
+        lower, upper: lifted ends ``(n, d)``, each a pair of tensors.
+        resolution: as in :func:`likelihood_loss`.
+        mask: elements to count; None counts all.
+
+    Raises:
+        ValueError: shapes that differ, or a resolution that is negative or not finite.
+
+    Meets: LIK-2, LIK-4, LIK-7, LIK-8.
+
+    Example:
+        >>> one = torch.ones(1)
+        >>> interval_loss(one, one, (one, one), (one, 0 * one))  # between 1 and ∞
+        tensor(-0.5589)
+    """
+    check_resolution(resolution)
+    P, Q, l_n, l_d, u_n, u_d = widen_alike(P, Q, *lower, *upper)
+    if mask is not None:
+        check_mask(mask, P)
+        P, Q, l_n, u_n = (torch.where(mask, x, 0.0) for x in (P, Q, l_n, u_n))
+        l_d, u_d = (torch.where(mask, x, 1.0) for x in (l_d, u_d))
+    return mean(interval_term(P, Q, (l_n, l_d), (u_n, u_d), resolution), mask).to(P.dtype)
+
+
+def check_resolution(resolution: float | Tensor) -> None:
+    """Raise ValueError for a resolution that is negative or not finite."""
+    if not isinstance(resolution, Tensor) and not 0.0 <= resolution < math.inf:
+        raise ValueError(f"resolution must be a finite angle ≥ 0, got {resolution!r}")

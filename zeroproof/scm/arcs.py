@@ -1,0 +1,66 @@
+"""Arcs of the projective line, and the probability that a tuple gives them.
+
+With ``ρ² = P² + Q²``, a tuple stands for the wrapped Cauchy distribution on the projective line
+that is centred at its line and has concentration ``ρ²/(1 + ρ²)``: its length is its certainty.
+Computed in float64, where no square of a float32 overflows.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, TypeAlias
+
+import torch
+from torch import Tensor
+
+Ends: TypeAlias = tuple[Tensor, Tensor]
+"""The lifted ends ``(n, d)`` of intervals, with ``d ≥ 0``; ``−∞`` is ``(−1, 0)``."""
+
+LONGEST = 2.0**120  # longer tuples count as this long, so that float32 can hold their gradients
+
+
+class Arc(NamedTuple):
+    """The turn from one line up to another, and where a tuple lies to it."""
+
+    sine: Tensor
+    cosine: Tensor
+    product: Tensor  # of the tuple's cross products with the two lines
+    square: Tensor  # ρ² of the tuple
+
+    def turn(self) -> Tensor:
+        """Return the angle, in [0, π]."""
+        return torch.atan2(self.sine, self.cosine)
+
+    def weighed(self, blur: Tensor | float = 0.0) -> Tensor:
+        """Return ``π`` times the probability; ``blur`` widens the distribution (LIK-8)."""
+        more = 1.0 + self.square
+        height = (1.0 + 2.0 * self.square) / more * self.sine
+        return torch.atan2(height, self.cosine / more + 4.0 * (self.product + blur))
+
+
+def unit(n: Tensor, d: Tensor) -> Ends:
+    """Return tuples of the same lines, of length 1."""
+    larger = torch.maximum(n.abs(), d.abs())
+    n, d = n / larger, d / larger
+    norm = torch.hypot(n, d)
+    return n / norm, d / norm
+
+
+def shortened(*tensors: Tensor) -> list[Tensor]:
+    """Return tensors in float64, the first two of them tuples of at most :data:`LONGEST`."""
+    P, Q, *others = (t.double() for t in tensors)
+    larger = torch.maximum(P.abs(), Q.abs()).detach()
+    factor = (LONGEST / larger).clamp(max=1.0)
+    return [P * factor, Q * factor, *others]
+
+
+def arc(P: Tensor, Q: Tensor, lower: Ends, upper: Ends) -> Arc:
+    """Return the arcs from ``lower`` up to ``upper``; through infinity if ``lower`` is larger."""
+    P, Q, *ends = shortened(P, Q, *lower, *upper)
+    (l_n, l_d), (u_n, u_d) = unit(*ends[:2]), unit(*ends[2:])
+    # Not of the unit tuples, whose rounding could swap ends that are nearly equal.
+    rising = torch.sign(ends[1] * (ends[2] / 2) - (ends[0] / 2) * ends[3])
+    sine = rising * (l_d * u_n - l_n * u_d).abs()
+    side = torch.where(rising < 0, -1.0, 1.0)
+    product = (P * l_d - Q * l_n) * (P * u_d - Q * u_n)
+    cosine = l_d * u_d + l_n * u_n
+    return Arc(side * sine, side * cosine, side * product, P * P + Q * Q)
