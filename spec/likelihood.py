@@ -16,7 +16,7 @@ from typing import Protocol
 from .arrays import Array, identical
 from .clause import clause, refused, require
 from .lifting import lift
-from .likelihood_terms import MP, Arcs, Lines, Real, judge, real
+from .likelihood_terms import MP, Arcs, Lines, Real, judge, real, shortened
 from .losses import COARSE, Measured, cast
 
 
@@ -209,7 +209,8 @@ def extremes(subject: Likelihoods, lines: Arcs) -> None:
     2. At a right angle to it the loss is ``log(1 + 2ρ²)``.
     3. Every loss of a line lies between these two.
     """
-    logs = [MP.log1p(2 * real(row.P * row.P + row.Q * row.Q)) for row in lines.rows]
+    tuples = [shortened(row.P, row.Q) for row in lines.rows]
+    logs = [MP.log1p(2 * real(P * P + Q * Q)) for P, Q, _ in tuples]
     bound, minus = sum(logs) / max(len(logs), 1), [-Q for Q in lines.Q.values]
     own, across = (lines.P, lines.Q), (lines.Q.with_values(minus), lines.P)
     for line, expected, free, claim in (

@@ -10,7 +10,7 @@ from .arrays import Array
 from .clause import clause, refused, require
 from .formats import FORMATS
 from .likelihood import Likelihoods, loss, near, probabilities, require_close
-from .likelihood_terms import MP, Arcs, central, judge, real
+from .likelihood_terms import LONGEST, MP, Arcs, central, judge, real
 from .losses import COARSE, Measured, cast, working
 
 
@@ -69,13 +69,15 @@ def numerics(subject: Likelihoods, arcs: Arcs, resolution: float) -> None:
     2. The error of a loss of n terms is at most what these changes make of the exact one, plus
        ``(8 + n/2)ε`` times the mean scale, plus the smallest normal number.
     3. The error of a gradient is at most what they make of it, plus ``16ε/n`` times its scale, plus
-       the smallest normal number; a gradient beyond the largest number counts as that.
+       the smallest normal number.
     4. The error of a probability is at most what they make of it, plus 8ε of it, plus the smallest
        normal number.
     5. At ``(0, 0)`` losses and gradients are 0, and the probability of an arc is ``δ/π``.
     6. A target ``(0, 0)`` is no line: its loss and its gradient are 0.
     7. Numbers in half precision count as the same in float32; gradients are rounded.
     8. If a part of a predicted tuple is NaN or ±∞, the loss is NaN.
+    9. A tuple whose larger part exceeds 2¹²⁰ counts as shortened to that by a constant factor, so
+       that its gradient, which may grow like ρ, is finite.
 
     A loss has the scale ``log(1 + 4(1 + ρ²)c²) + log(1 + 2ρ²)`` for a line, and
     ``1 + |log δ| + |log πm|`` for an arc; a gradient that of the larger of its two parts, with all
@@ -102,9 +104,10 @@ def numerics(subject: Likelihoods, arcs: Arcs, resolution: float) -> None:
     numbers = [found.value, *found.in_P.values, *found.in_Q.values, *(m for m, *_ in ms)]
     require(all(map(math.isfinite, numbers)), complaint, *parts, numbers, "finite")
     nothing = [not any(x.values + y.values) for x, y in (arcs.parts[:2], arcs.lower)]
-    special = 5 if nothing[0] else 6 if nothing[1] else 0
+    long = max(map(abs, arcs.P.values + arcs.Q.values), default=0) > LONGEST
+    special = 5 if nothing[0] else 6 if nothing[1] else 9 if long else 0
     require_close(subject, arcs, resolution, claims=(special or 2, special or 3))
-    still = not special or not any(found.in_P.values + found.in_Q.values)
+    still = not any(nothing) or not any(found.in_P.values + found.in_Q.values)
     require(still, complaint, *parts, found, 0, claim=special or 3)
     for m, right, slack in ms:
         require(near(m, right, slack), complaint, *parts, m, float(right), claim=special or 4)

@@ -31,6 +31,7 @@ MP.prec = 256
 # How many ε rounding costs in a cross product, and in all that follows; LIK-7.
 CROSSED: Final = 4
 ROUNDINGS: Final = 8
+LONGEST: Final = Fraction(2) ** 120
 
 
 def real(x: Fraction | float) -> Real:
@@ -59,7 +60,8 @@ class Element(NamedTuple):
 class Place(NamedTuple):
     """An arc that turns by δ, with S = sin δ and C = cos δ, and where the tuple X lies to it.
 
-    L and U are unit tuples; one has changed its sign where δ would not lie in [0, π].
+    L and U are unit tuples; one has changed its sign where δ would not lie in [0, π]. X is
+    shortened by a factor.
     """
 
     X: tuple[Real, Real]
@@ -69,6 +71,7 @@ class Place(NamedTuple):
     C: Real
     c_L: Real
     c_U: Real
+    factor: Real
 
 
 class Outcome(NamedTuple):
@@ -116,9 +119,16 @@ class Arcs:
         return Arcs(P, Q, (n, d), (upper[0], upper[1]) if upper else None)
 
 
+def shortened(P: Fraction, Q: Fraction) -> tuple[Fraction, Fraction, Fraction]:
+    """LIK-7: return what a tuple counts as, and by which factor it is shortened."""
+    factor = LONGEST / max(abs(P), abs(Q), LONGEST)
+    return P * factor, Q * factor, factor
+
+
 def place(element: Element) -> Place:
     """Return the arc of an element, and where its tuple lies."""
-    P, Q, (l_n, l_d), (u_n, u_d) = element
+    P, Q, factor = shortened(element.P, element.Q)
+    (l_n, l_d), (u_n, u_d) = element.L, element.U
     S, C = u_n * l_d - l_n * u_d, l_n * u_n + l_d * u_d
     if S < 0 or (not S and C < 0 < l_n):  # From +∞ up to −∞ lies one line.
         u_n, u_d, S, C = -u_n, -u_d, -S, -C
@@ -131,6 +141,7 @@ def place(element: Element) -> Place:
         real(C) / (low * high) if S else MP.sign(real(C)),
         real(P * l_d - Q * l_n) / low,
         real(P * u_d - Q * u_n) / high,
+        real(factor),
     )
 
 
@@ -154,7 +165,9 @@ def outcome(at: Place, resolution: Real, sway: Real = 0) -> Outcome:
     """
     (P, Q), (l_n, l_d), (u_n, u_d) = at.X, at.L, at.U
     square = P * P + Q * Q
-    b, K, blur = 1 + 2 * square, 4 * (1 + square), resolution**2 * (1 + at.C) / 2
+    b, K = 1 + 2 * square, 4 * (1 + square)
+    doubled = at.S**2 / (1 - at.C) if at.C < 0 else 1 + at.C  # 2·cos²(δ/2)
+    blur = resolution**2 * doubled / 2
     w, crossed = at.c_L * at.c_U + square * blur, abs(at.c_L * at.c_U) + square * blur
     rest = K * w + sway * (1 + K * crossed)
     x, y = at.C + rest, b * at.S
@@ -166,11 +179,11 @@ def outcome(at: Place, resolution: Real, sway: Real = 0) -> Outcome:
     steep = sinc * max(abs(P), abs(Q)) * (8 * (crossed + (1 + square) * blur) / R + 4 / b)
     return Outcome(
         loss,
-        P * radial + turn * (at.c_L * u_d + at.c_U * l_d),
-        Q * radial - turn * (at.c_L * u_n + at.c_U * l_n),
+        at.factor * (P * radial + turn * (at.c_L * u_d + at.c_U * l_d)),
+        at.factor * (Q * radial - turn * (at.c_L * u_n + at.c_U * l_n)),
         A / MP.pi,
         scale,
-        steep + turn * (abs(at.c_L) + abs(at.c_U)),
+        at.factor * (steep + turn * (abs(at.c_L) + abs(at.c_U))),
     )
 
 
@@ -227,19 +240,19 @@ def judge(
     kept = mask.values if mask else (True,) * len(arcs.P.values)
     rows = [tolerances(row, resolution, form, coarse) if keep else none
             for row, keep in zip(arcs.rows, kept, strict=True)]  # fmt: skip
-    n, floor, largest = max(sum(kept), 1), real(form.smallest_normal), real(form.largest)
+    n, floor = max(sum(kept), 1), real(form.smallest_normal)
     right, slack = (sum(row[part].loss for row in rows) / n for part in (0, 1))
     slack += n / 2 * real(form.epsilon) * sum(row[0].scale for row in rows) / n + floor
     judged: Judged = {"loss": [(right, slack)], "m": [(row.m, off.m + floor) for row, off in rows]}
     for name in ("in_P", "in_Q"):
         slopes = ([getattr(part, name) / n for part in row] for row in rows)
-        judged[name] = [(max(-largest, min(largest, g)), off + floor) for g, off in slopes]
+        judged[name] = [(g, off + floor) for g, off in slopes]
     return judged
 
 
 def central(P: Fraction, Q: Fraction, level: float, form: Format) -> list[tuple[Real, ...]]:
     """LIK-6: return both ends of a central interval as lines ``(n, d)``, and their tolerances."""
-    p, q, angle = real(P), real(Q), MP.pi * real(level)
+    p, q, angle = *map(real, shortened(P, Q)[:2]), MP.pi * real(level)
     tangent = MP.tan(angle / 2) / (1 + 2 * (p * p + q * q))
     condition = angle / MP.sin(angle) if level else MP.one  # of the tangent
     cost, leaning = ROUNDINGS * real(form.epsilon), tangent * condition
