@@ -18,7 +18,6 @@ from properties.strategies import (
     numbers,
     rounded,
     several,
-    singular_numbers,
     wide_dtypes,
     with_drawn,
 )
@@ -31,13 +30,17 @@ INF = math.inf
 Row = tuple[float, float, float, float]
 
 
-def arcs_of(rows: Sequence[Row], dtype: str = "float32", *, line: bool = False) -> Arcs:
+def arcs_of(rows: Sequence[Row], dtype: str = "float32") -> Arcs:
     """Return arcs of rows ``P, Q, lower, upper``, of which the last two are numbers or ±∞."""
     lifted = [(P, Q, *lift(lower), *lift(upper)) for P, Q, lower, upper in rows]
     columns = zip(*lifted, strict=True) if rows else [()] * 6
-    parts = [Array.of([rounded(v, dtype) for v in column], dtype) for column in columns]
-    P, Q, l_n, l_d, u_n, u_d = parts
-    return Arcs(P, Q, (l_n, l_d), None if line else (u_n, u_d))
+    P, Q, l_n, l_d, u_n, u_d = (Array.of([rounded(v, dtype) for v in x], dtype) for x in columns)
+    return Arcs(P, Q, (l_n, l_d), (u_n, u_d))
+
+
+def lines_of(case: Arcs) -> Arcs:
+    """Return the same tuples with the arcs' lower ends."""
+    return replace(case, upper=None)
 
 
 @st.composite
@@ -45,9 +48,7 @@ def _row(draw: st.DrawFn, dtype: str, extreme: bool) -> Row:
     number = st.floats(-8.0, 8.0, width=16) | (magnitudes(dtype) if extreme else st.nothing())
     lower = draw(number | st.sampled_from([INF, -INF]))
     nearby = st.sampled_from([0.0, 1e-7, 1e-6, 1e-2]).map(lambda step: lower + step * abs(lower))
-    upper = draw(nearby | number | st.sampled_from([INF, -INF]))
-    if not extreme and math.isinf(lower) and math.isinf(upper):
-        upper = lower
+    upper = draw(nearby | number | st.sampled_from([INF, -INF] if extreme else [lower]))
     turn = draw(st.sampled_from([0.0, 1e-7, -1e-4, 0.01, math.pi / 2]) | st.floats(-2.0, 2.0))
     size = draw(st.floats(-3.0, 3.0).map(lambda exponent: 10.0**exponent))
     if extreme and draw(st.booleans()):
@@ -58,18 +59,21 @@ def _row(draw: st.DrawFn, dtype: str, extreme: bool) -> Row:
 
 @st.composite
 def arcs(
-    draw: st.DrawFn, dtypes: st.SearchStrategy[str] = wide_dtypes, *, line: bool | None = None,
-    extreme: bool = True,
-) -> Arcs:  # fmt: skip
-    """Draw tuples of any certainty, often near the arc's lower end, with lines or arcs."""
+    draw: st.DrawFn, dtypes: st.SearchStrategy[str] = wide_dtypes, *, extreme: bool = True
+) -> Arcs:
+    """Draw tuples of any certainty, often near the lower end of their arc."""
     dtype = draw(dtypes, label="dtype")
     rows = draw(st.lists(_row(dtype, extreme), min_size=1, max_size=3), label="rows")
-    drawn = arcs_of(rows, dtype, line=draw(st.booleans()) if line is None else line)
-    shape = draw(st.sampled_from([(len(rows),), (1, len(rows))]))
+    drawn, shape = arcs_of(rows, dtype), draw(st.sampled_from([(len(rows),), (1, len(rows))]))
     return drawn.of([replace(x, shape=shape) for x in drawn.parts])
 
 
-def _flags(case: Arcs) -> st.SearchStrategy[Array]:
+lines = arcs().map(lines_of)
+either = arcs() | lines
+
+
+def flags(case: Arcs) -> st.SearchStrategy[Array]:
+    """Masks for the elements."""
     return masks(case.P.shape).map(lambda values: Array(values, case.P.shape, "bool"))
 
 
@@ -79,140 +83,119 @@ FAR = arcs_of([(1e20, 1.0, 1.0, INF), (1e-30, -1e-30, 2.0, 2.0), (3e30, 3e30, -1
 THIN = arcs_of([(1.0, 1.0, 1.0, 1.0 + 2.0**-23), (1e4, 1.0, 0.0, 1e-40), (9.0, 9.0, 1.0, 1.0)])
 BROAD = arcs_of([(1.0, 5.0, -INF, INF), (100.0, 0.0, -1e6, INF), (100.0, 1e-3, -1e30, 1e30)])
 ROUND = arcs_of([(1.0, 0.5, 1.0, -1.0), (0.0, 3.0, INF, -INF), (30.0, -0.1, INF, -2.0)])
-TINY = arcs_of([(1e30, 1.0, 1e-300, 2e-300), (5e-324, 0.0, 0.0, 5e-324), (1.0, 2.0, 0.0, 1.0)],
-               "float64")  # fmt: skip
-ONES = Array.of([True, False, True], "bool")
+TINY = arcs_of(
+    [(1e30, 1.0, 1e-300, 2e-300), (5e-324, 0.0, 0.0, 5e-324), (1.0, 2.0, 0.0, 1.0)], "float64"
+)
+NONE = arcs_of([(0.0, -0.0, 1.0, 2.0), (-0.0, 0.0, INF, 1.0)])
+LONG = arcs_of([(1e300, 1.0, 1.0, 2.0), (2.0**121, 2.0**120, 2.0, 3.0)], "float64")
+HARD = [EASY, FAR, THIN, BROAD, ROUND, TINY, NONE, LONG]
+HARD += [lines_of(case) for case in HARD]
 POISONS = st.sampled_from([math.nan, INF, 1e38, 0.0])
 
 
-@given(with_drawn(arcs(), _flags), POISONS)
-@example((replace(EASY, upper=None), ONES), math.nan)
-@example((EASY, ONES), math.nan)
-@example((FAR, ONES.with_values([False] * 3)), INF)
-@example((arcs_of([], line=True), Array.of([], "bool")), 0.0)
+@given(with_drawn(either, flags), POISONS)
+@example((EASY, Array.of([True, False, True], "bool")), math.nan)
+@example((FAR, Array.of([False] * 3, "bool")), INF)
+@example((arcs_of([]), Array.of([], "bool")), 0.0)
 def test_LIK_1_lines(subject: Likelihoods, drawn: tuple[Arcs, Array], poison: float) -> None:
     assert_clause("LIK-1", subject, *drawn, poison)
 
 
-@given(arcs(line=False))
-@example(EASY)
-@example(FAR)
-@example(THIN)
-@example(BROAD)
-@example(ROUND)
+@given(arcs())
 def test_LIK_2_arcs(subject: Likelihoods, case: Arcs) -> None:
     assert_clause("LIK-2", subject, case)
 
 
+@pytest.mark.parametrize("case", HARD[:8])
+def test_LIK_2_hard_arcs(subject: Likelihoods, case: Arcs) -> None:
+    assert_clause("LIK-2", subject, case)
+
+
 @settings(max_examples=25)
-@given(arcs(line=True), st.lists(st.floats(-8.0, 8.0, width=16), min_size=1, max_size=3))
+@given(lines, st.lists(st.floats(-8.0, 8.0, width=16), min_size=1, max_size=3))
 @example(EASY, [-1.0, 0.0, 0.5])
 @example(FAR, [1.0])
 def test_LIK_3_partitions(subject: Likelihoods, case: Arcs, cuts: list[float]) -> None:
     assert_clause("LIK-3", subject, case.P, case.Q, sorted({cut + 0.0 for cut in cuts}))
 
 
+moderate = arcs(extreme=False)
 turns = st.tuples(st.integers(-9, 9), st.integers(1, 9))
 
 
 @settings(max_examples=50)
-@given(arcs(extreme=False), turns, st.booleans())
+@given(moderate | moderate.map(lines_of), turns, st.booleans())
 @example(arcs_of([(1.0, 2.0, 0.5, 3.0), (30.0, 0.0, 1.0, INF)]), (1, 1), False)
-@example(arcs_of([(1.0, 2.0, 0.5, 0.5)], line=True), (0, 1), True)
+@example(lines_of(EASY), (0, 1), True)
 def test_LIK_4_turns(
     subject: Likelihoods, case: Arcs, turn: tuple[int, int], mirrored: bool
 ) -> None:
     assert_clause("LIK-4", subject, case, turn, mirrored)
 
 
-@given(arcs(line=True))
-@example(replace(EASY, upper=None))
-@example(replace(FAR, upper=None))
+@given(lines)
+@example(lines_of(EASY))
+@example(lines_of(FAR))
 def test_LIK_5_extremes(subject: Likelihoods, case: Arcs) -> None:
     assert_clause("LIK-5", subject, case)
 
 
-levels = st.sampled_from([0.0, 0.5, 0.9, 0.95, 1 - 2.0**-53]) | st.floats(0.0, 0.999)
+LEVELS = [0.0, 0.5, 0.9, 1 - 2.0**-53]
+POLES = arcs_of([(1e20, 1e-21, 0, 0), (1.0, 0.125, 0, 0), (-1.0, -1.0, 0, 0), (-2.0, 0.0, 0, 0)])
+LOST = arcs_of([(INF, 1.0, 0, 0), (1.0, -INF, 0, 0), (math.nan, 1.0, 0, 0)])
 
 
-@given(arcs(line=True), levels)
-@example(EASY, 0.5)
-@example(EASY, 0.0)
-@example(FAR, 0.9)
-@example(replace(TINY, upper=None), 0.5)
-@example(arcs_of([(1e20, 1e-21, 0.0, 0.0)]), 0.5)
-@example(arcs_of([(INF, 1.0, 0.0, 0.0), (1.0, math.nan, 0.0, 0.0)]), 0.5)
-@example(arcs_of([(1.0, 0.125, 0.0, 0.0), (-1.0, -1.0, 0.0, 0.0)]), 0.5)
+@given(lines, st.sampled_from(LEVELS) | st.floats(0.0, 0.999))
 def test_LIK_6_intervals(subject: Likelihoods, case: Arcs, level: float) -> None:
     assert_clause("LIK-6", subject, case.P, case.Q, level)
 
 
-@pytest.mark.parametrize("level", [1.0, -(2.0**-1074), 1.5, math.nan, INF])
-def test_LIK_6_levels(subject: Likelihoods, level: float) -> None:
-    assert_clause("LIK-6", subject, EASY.P, EASY.Q, level)
+@pytest.mark.parametrize("level", [*LEVELS, 1.0, -(2.0**-1074), 1.5, math.nan])
+@pytest.mark.parametrize("case", [*HARD[:8], POLES, LOST])
+def test_LIK_6_hard_intervals(subject: Likelihoods, case: Arcs, level: float) -> None:
+    assert_clause("LIK-6", subject, case.P, case.Q, level)
 
 
-resolutions = st.sampled_from([0.0, 0.0, 3e-3, 0.3, 1.0]) | st.floats(0.0, 2.0)
+RESOLUTIONS = [0.0, 3e-3, 0.7071, 1.0]
+resolutions = st.sampled_from(RESOLUTIONS) | st.floats(0.0, 2.0)
 
 
-@given(arcs(), resolutions)
-@example(EASY, 0.0)
-@example(FAR, 0.0)
-@example(replace(FAR, upper=None), 3e-3)
-@example(THIN, 0.0)
-@example(THIN, 3e-3)
-@example(BROAD, 3e-3)
-@example(ROUND, 0.1)
-@example(TINY, 0.0)
-@example(replace(TINY, upper=None), 0.0)
-@example(arcs_of([(0.0, -0.0, 1.0, 2.0)]), 0.0)
-@example(arcs_of([(0.0, -0.0, 1.0, 1.0)], line=True), 0.1)
-@example(arcs_of([(3e38, -3e38, 1.0, 1.0), (1.0, 3e38, 0.0, 0.0)], line=True), 0.0)
-@example(arcs_of([(1e300, 1.0, 1.0, 2.0)], "float64"), 0.0)
+@given(either, st.just(0.0) | resolutions)
 def test_LIK_7_precise(subject: Likelihoods, case: Arcs, resolution: float) -> None:
     assert_clause("LIK-7", subject, case, resolution)
 
 
+@pytest.mark.parametrize("resolution", RESOLUTIONS)
+@pytest.mark.parametrize("case", HARD)
+def test_LIK_7_precise_where_it_is_hard(
+    subject: Likelihoods, case: Arcs, resolution: float
+) -> None:
+    assert_clause("LIK-7", subject, case, resolution)
+
+
 @settings(max_examples=50)
-@given(several(4, wide_dtypes, st.sampled_from([(1,), (2,)]), singular=False), st.booleans())
-def test_LIK_7_any_numbers(subject: Likelihoods, parts: list[Array], line: bool) -> None:
+@given(several(4, wide_dtypes, st.sampled_from([(1,), (2,)]), singular=False))
+def test_LIK_7_any_numbers(subject: Likelihoods, parts: list[Array]) -> None:
     P, Q, n, d = parts
-    one = Array.full(1.0, P)
-    case = Arcs(P, Q, (n, d)) if line else Arcs(P, Q, (n, one), (d, one))
-    assert_clause("LIK-7", subject, case, 0.0)
+    one, zero = (Array.full(value, P) for value in (1.0, 0.0))
+    for case in (Arcs(P, Q, (n, d)), Arcs(P, Q, (n, one), (d, one)), Arcs(P, Q, (zero, zero))):
+        assert_clause("LIK-7", subject, case, 0.0)
 
 
 @settings(max_examples=25)
-@given(several(2, wide_dtypes, st.just((2,)), singular=False))
-def test_LIK_7_no_line(subject: Likelihoods, parts: list[Array]) -> None:
-    assert_clause("LIK-7", subject, Arcs(*parts, (Array.full(0.0, parts[0]),) * 2), 0.0)
+@given(arcs(dtypes), st.sampled_from([math.nan, INF, 1.0]))
+def test_LIK_7_half_or_lost(subject: Likelihoods, case: Arcs, factor: float) -> None:
+    P = case.P.with_values([v * factor for v in case.P.values])
+    assert_clause("LIK-7", subject, replace(case, P=P), 0.0)
 
 
-@settings(max_examples=25)
-@given(arcs(dtypes))
-def test_LIK_7_half(subject: Likelihoods, case: Arcs) -> None:
-    assert_clause("LIK-7", subject, case, 0.0)
-
-
-@settings(max_examples=25)
-@given(arcs(), singular_numbers, st.booleans())
-def test_LIK_7_not_finite(subject: Likelihoods, case: Arcs, lost: float, first: bool) -> None:
-    part = Array.full(lost, case.P)
-    case = replace(case, P=part) if first else replace(case, Q=part)
-    assert_clause("LIK-7", subject, case, 0.0)
-
-
-@given(arcs(), resolutions)
-@example(replace(EASY, upper=None), 0.5)
-@example(replace(EASY, upper=None), 0.7071)
-@example(arcs_of([(22.36, 0.0, INF, INF)], line=True), 1e-3)
-@example(BROAD, 0.01)
-@example(THIN, 0.01)
+@given(either, resolutions)
+@example(lines_of(arcs_of([(22.36, 0.0, INF, INF)])), 1e-3)
 def test_LIK_8_resolution(subject: Likelihoods, case: Arcs, resolution: float) -> None:
     assert_clause("LIK-8", subject, case, resolution)
 
 
-@pytest.mark.parametrize("resolution", [-1e-3, math.nan, INF, -INF])
-@pytest.mark.parametrize("case", [EASY, replace(EASY, upper=None)], ids=["arcs", "lines"])
-def test_LIK_8_refusals(subject: Likelihoods, case: Arcs, resolution: float) -> None:
+@pytest.mark.parametrize("resolution", [*RESOLUTIONS, -1e-3, math.nan, INF, -INF])
+@pytest.mark.parametrize("case", HARD)
+def test_LIK_8_hard_cases(subject: Likelihoods, case: Arcs, resolution: float) -> None:
     assert_clause("LIK-8", subject, case, resolution)

@@ -105,19 +105,16 @@ def density(subject: Likelihoods, arcs: Arcs, mask: Array, poison: float) -> Non
     if arcs.upper is None:
         require_close(subject, arcs, coarse=COARSE)
     require_close(subject, arcs, mask=mask, coarse=COARSE, claims=(3, 3))
-    kept = mask.values
-    dirty = arcs.of([
-        x.with_values([v if keep else poison for v, keep in zip(x.values, kept, strict=True)])
-        for x in arcs.parts
-    ])  # fmt: skip
+    columns = ([v if m else poison for v, m in zip(x.values, mask.values, strict=True)]
+               for x in arcs.parts)  # fmt: skip
+    dirty = arcs.of([arcs.P.with_values(column) for column in columns])
     before, after = (loss(subject, x, mask=mask) for x in (arcs, dirty))
-    gradients = zip(kept * 2, before.in_P.values + before.in_Q.values, strict=True)
+    gradients = zip(mask.values * 2, before.in_P.values + before.in_Q.values, strict=True)
     right = before == after and not any(g for keep, g in gradients if not keep)
-    complaint = "{} under {} gives {}, and {} with {} elsewhere"
-    require(right, complaint, arcs, mask, before, after, poison, claim=4)
-    longer = [replace(x, shape=(1, *x.shape)) for x in (*arcs.parts, mask)]
-    for i, other in enumerate(longer):
-        parts = [other if i == k else x for k, x in enumerate((*arcs.parts, mask))]
+    require(right, "{} and {} under {} give {} and {}", arcs, dirty, mask, before, after, claim=4)
+    for i in range(len(arcs.parts) + 1):
+        parts = [*arcs.parts, mask]
+        parts[i] = replace(parts[i], shape=(1, *mask.shape))
         call = lambda of=parts: loss(subject, arcs.of(of[:-1]), mask=of[-1])  # noqa: E731
         require(refused(ValueError, call, claim=5), "{} were taken", parts, claim=5)
 
@@ -150,28 +147,26 @@ def partition(subject: Likelihoods, P: Array, Q: Array, cuts: Sequence[float]) -
     pieces = zip(*(probabilities(subject, Arcs(P, Q, *arc)) for arc in pairwise(ends)), strict=True)
     growing = zip(*(probabilities(subject, Arcs(P, Q, ends[0], U)) for U in ends), strict=True)
     for apart, nested in zip(pieces, growing, strict=True):
-        parts, total = [m for m, *_ in (*apart, *nested)], math.fsum(m for m, *_ in apart)
-        found, complaint = (P, Q, cuts, parts), "{} {} cut at {} have the probabilities {}"
+        ms, total = [m for m, *_ in (*apart, *nested)], math.fsum(m for m, *_ in apart)
+        found, complaint = (P, Q, cuts, ms), "{} {} cut at {} have the probabilities {}"
         require(near(total, 1, sum(slack for *_, slack in apart)), complaint, *found)
         grows = all(a <= b + s + t for (a, _, s), (b, _, t) in pairwise(nested))
         require(grows, complaint, *found, claim=2)
-        right = all(0 <= m <= 1 for m in parts) and (nested[0][0], nested[-1][0]) == (0, 1)
+        right = all(0 <= m <= 1 for m in ms) and (nested[0][0], nested[-1][0]) == (0, 1)
         require(right, complaint, *found, claim=3)
 
 
 def turned(arcs: Arcs, turn: tuple[int, int], mirrored: bool) -> Arcs:
     """Return arcs, reflected or not, turned by twice the angle of an integer pair, and rounded."""
-    (a, b), side = turn, -1 if mirrored else 1
+    (a, b), side, found = turn, -1 if mirrored else 1, list[Array]()
     cos, sin = Fraction(a * a - b * b, a * a + b * b), Fraction(2 * a * b, a * a + b * b)
-    found = []
     for n, d in ((arcs.P, arcs.Q), arcs.lower, arcs.upper or arcs.lower):
         rows = [(side * Fraction(x), Fraction(y)) for x, y in zip(n.values, d.values, strict=True)]
         rows = [(x * cos + y * sin, y * cos - x * sin) for x, y in rows]
         rows = [(-x, -y) if found and y < 0 else (x, y) for x, y in rows]
         found += [n.with_values([cast(row[part], n.dtype) for row in rows]) for part in (0, 1)]
-    P, Q, *ends = found
-    ends = ends[2:] + ends[:2] if mirrored else ends
-    return arcs.of([P, Q, *ends[: len(arcs.parts) - 2]])
+    order = [0, 1, 4, 5, 2, 3] if mirrored else range(6)
+    return arcs.of([found[i] for i in order][: len(arcs.parts)])
 
 
 @clause("LIK-4", source="Ours: no line is special, infinity included", since="0.5.0")
@@ -182,23 +177,23 @@ def invariant(subject: Likelihoods, arcs: Arcs, turn: tuple[int, int], mirrored:
     2. To rotate or reflect them changes a probability by no more than rounding.
     3. ``X → −X`` changes no bit of a loss or probability, and reverses the gradient.
     """
-    cases = arcs, turned(arcs, turn, mirrored)
-    before, after = (loss(subject, case) for case in cases)
-    slack = sum(judge(case, coarse=2)["loss"][0][1] for case in cases)
-    complaint = "{} and {} have the {} {} and {}"
-    right = near(after.value, MP.mpf(before.value), slack)
-    require(right, complaint, *cases, "losses", before.value, after.value)
-    sides = [probabilities(subject, case, 2) for case in cases]
-    for (one, _, slack), (other, _, more) in zip(*sides, strict=True):
-        right = near(other, MP.mpf(one), slack + more)
-        require(right, complaint, *cases, "probabilities", one, other, claim=2)
     minus = [x.with_values([-v for v in x.values]) for x in (arcs.P, arcs.Q)]
-    opposite = arcs.of([*minus, *arcs.parts[2:]])
-    after, ms = loss(subject, opposite), [m for m, *_ in probabilities(subject, opposite)]
-    gradients = [[-g for g in x.values] for x in (after.in_P, after.in_Q)]
-    right = identical(before.value, after.value) and ms == [m for m, *_ in sides[0]]
-    right = right and gradients == [list(x.values) for x in (before.in_P, before.in_Q)]
-    require(right, complaint, arcs, opposite, "losses", before, after, claim=3)
+    cases = arcs, turned(arcs, turn, mirrored), arcs.of([*minus, *arcs.parts[2:]])
+    one, other, opposite = (loss(subject, case) for case in cases)
+    ms = [probabilities(subject, case, 2) for case in cases]
+    slack = sum(judge(case, coarse=2)["loss"][0][1] for case in cases[:2])
+    complaint = "{}, turned to {}, has {} and {}"
+    right = near(other.value, MP.mpf(one.value), slack)
+    require(right, complaint, *cases[:2], one.value, other.value)
+    for (m, _, slack), (n, _, more) in zip(*ms[:2], strict=True):
+        right = near(n, MP.mpf(m), slack + more)
+        require(right, complaint, *cases[:2], m, n, claim=2)
+    right = identical(one.value, opposite.value) and all(
+        [-g for g in x.values] == [*y.values]
+        for x, y in ((one.in_P, opposite.in_P), (one.in_Q, opposite.in_Q))
+    )
+    right = right and [m for m, *_ in ms[0]] == [m for m, *_ in ms[2]]
+    require(right, complaint, arcs, cases[2], one, opposite, claim=3)
 
 
 @clause("LIK-5", source="Ours: the decoded value is the likeliest one", since="0.5.0")
@@ -211,10 +206,10 @@ def extremes(subject: Likelihoods, lines: Arcs) -> None:
     """
     tuples = [shortened(row.P, row.Q) for row in lines.rows]
     logs = [MP.log1p(2 * real(P * P + Q * Q)) for P, Q, _ in tuples]
-    bound, minus = sum(logs) / max(len(logs), 1), [-Q for Q in lines.Q.values]
-    own, across = (lines.P, lines.Q), (lines.Q.with_values(minus), lines.P)
+    bound = sum(logs) / max(len(logs), 1)
+    across = lines.Q.with_values([-Q for Q in lines.Q.values]), lines.P
     for line, expected, free, claim in (
-        (own, -bound, 0, 1), (across, bound, 0, 2), (lines.lower, 0 * bound, bound, 3),
+        ((lines.P, lines.Q), -bound, 0, 1), (across, bound, 0, 2), (lines.lower, 0, bound, 3),
     ):  # fmt: skip
         case = replace(lines, lower=line)
         value, slack = loss(subject, case).value, judge(case)["loss"][0][1]

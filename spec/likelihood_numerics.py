@@ -6,12 +6,20 @@ import math
 from dataclasses import replace
 from fractions import Fraction
 
-from .arrays import Array
+from .arrays import Array, identical
 from .clause import clause, refused, require
-from .formats import FORMATS
+from .formats import FORMATS, Format
 from .likelihood import Likelihoods, loss, near, probabilities, require_close
-from .likelihood_terms import LONGEST, MP, Arcs, central, judge, real
+from .likelihood_terms import LONGEST, MP, Arcs, Real, central, judge, real
 from .losses import COARSE, Measured, cast, working
+
+
+def _is_near(y: float, n: Real, d: Real, off_n: Real, off_d: Real, form: Format) -> bool:
+    """Tell whether a number or ±∞ is that of a line, up to tolerances and one rounding."""
+    if math.isinf(y):
+        return bool(abs(d) <= off_d + abs(n) / real(form.largest))
+    rounding = real(form.epsilon) * abs(n) + real(form.smallest_normal) * abs(d)
+    return near(0.0, y * d - n, off_n + abs(y) * off_d + rounding)
 
 
 @clause("LIK-6", source="Ours: an interval around a pole runs through infinity", since="0.5.0")
@@ -34,30 +42,25 @@ def interval(subject: Likelihoods, P: Array, Q: Array, level: float) -> None:
     for p, q, first, second in rows:
         found, complaint = (p, q, level, first, second), "{}, {} at level {} gives {} to {}"
         if not (math.isfinite(p) and math.isfinite(q) and (p or q)):
-            whole = (first, second) == (-math.inf, math.inf)
-            unknown = math.isnan(first) and math.isnan(second)
-            require(whole if p == q == 0 else unknown, complaint, *found, claim=5)
+            expected = (-math.inf, math.inf) if p == q == 0 else (math.nan, math.nan)
+            right = identical(first, expected[0]) and identical(second, expected[1])
+            require(right, complaint, *found, claim=5)
             continue
         exact = central(Fraction(p), Fraction(q), level, form)
-        for y, (n, d, off_n, off_d) in zip((first, second), exact, strict=True):
-            close = abs(d) <= off_d + abs(n) / real(form.largest)
-            if math.isfinite(y):
-                off = off_n + abs(y) * off_d + real(form.epsilon) * abs(n)
-                close = abs(y * d - n) <= off + real(form.smallest_normal) * abs(d)
-            require(bool(close) and y == y, complaint, *found, claim=1)
-        sure, sides = all(abs(d) > off for _, d, _, off in exact), [d > 0 for _, d, _, _ in exact]
-        right = not sure or (first > second) == (sides[0] != sides[1])
-        require(right, complaint, *found, claim=3)
+        right = all(_is_near(y, *end, form) for y, end in zip((first, second), exact, strict=True))
+        require(right, complaint, *found)
+        through = exact[0][1] * exact[1][1] < 0
+        sure = all(abs(d) > off for _, d, _, off in exact)
+        require(not sure or through == (first > second), complaint, *found, claim=3)
         require(level > 0 or first == second, complaint, *found, claim=4)
         if math.isfinite(first) and math.isfinite(second) and first != second:
             kept.append((p, q, first, second))
     columns = zip(*kept, strict=True) if kept else [()] * 4
     p, q, first, second = (Array.of(column, P.dtype) for column in columns)
-    one = Array.full(1.0, p)
-    for m, right, slack in probabilities(subject, Arcs(p, q, (first, one), (second, one)), 4):
+    arcs = Arcs(p, q, (first, Array.full(1.0, p)), (second, Array.full(1.0, p)))
+    for m, right, slack in probabilities(subject, arcs, 4):
         close = near(m, right, slack) and near(level, right, slack)
-        complaint = "central interval of {}, {} from {} to {} has the probability {}, not {}"
-        require(close, complaint, p, q, first, second, m, level, claim=2)
+        require(close, "the level of {} is {}, not {}", arcs, m, level, claim=2)
 
 
 @clause("LIK-7", source="Ours: what careful IEEE arithmetic costs, by operations", since="0.5.0")

@@ -1,12 +1,12 @@
 """LIK, the rules: the likelihood of a line or an arc under a tuple, and what rounding may change.
 
-A line is a tuple ``(n, d)``; an arc runs from a line L up to a line U, and a single line is an arc
-of no width. What is rational is computed exactly, and roots, logarithms and angles with 256 bits.
+What is rational is computed exactly; roots, logarithms and angles have 256 bits.
 """
 
 from __future__ import annotations
 
 import math
+from collections import namedtuple
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -20,71 +20,39 @@ from .arrays import Array
 from .formats import FORMATS, Format
 from .losses import working
 
-Line: TypeAlias = tuple[Fraction, Fraction]
 Lines: TypeAlias = tuple[Array, Array]
 Real: TypeAlias = Any
 """A number of 256 bits; mpmath has no types."""
 
 MP: Final = MPContext()
 MP.prec = 256
+LONGEST: Final = Fraction(2) ** 120
 
 # How many ε rounding costs in a cross product, and in all that follows; LIK-7.
 CROSSED: Final = 4
 ROUNDINGS: Final = 8
-LONGEST: Final = Fraction(2) ** 120
-
-
-def real(x: Fraction | float) -> Real:
-    """Return a number with many bits."""
-    exact = Fraction(x)
-    return MP.mpf(exact.numerator) / exact.denominator
-
-
-def rational(x: Real) -> Fraction:
-    """Return the exact value of a finite number."""
-    return Fraction(*map(int, to_rational(MP.mpf(x)._mpf_)))
 
 
 class Element(NamedTuple):
-    """A tuple, and the arc from L up to U, through infinity where L is the larger number.
+    """A tuple, and the arc from a line L up to a line U, through infinity if L is the larger one.
 
     If L and U are the same number it is a line; from −∞ to ∞ it is the whole projective line.
     """
 
     P: Fraction
     Q: Fraction
-    L: Line
-    U: Line
+    l_n: Fraction
+    l_d: Fraction
+    u_n: Fraction
+    u_d: Fraction
 
 
-class Place(NamedTuple):
-    """An arc that turns by δ, with S = sin δ and C = cos δ, and where the tuple X lies to it.
+# An arc that turns by δ, with S = sin δ and C = cos δ, and where a tuple lies to it, which is
+# shortened by a factor. L and U are unit tuples; one changes its sign to have δ in [0, π].
+Place = namedtuple("Place", "P Q l_n l_d u_n u_d S C c_L c_U factor")
 
-    L and U are unit tuples; one has changed its sign where δ would not lie in [0, π]. X is
-    shortened by a factor.
-    """
-
-    X: tuple[Real, Real]
-    L: tuple[Real, Real]
-    U: tuple[Real, Real]
-    S: Real
-    C: Real
-    c_L: Real
-    c_U: Real
-    factor: Real
-
-
-class Outcome(NamedTuple):
-    """A loss with its gradient, a probability, and the scales of the loss and of the gradient."""
-
-    loss: Real
-    in_P: Real
-    in_Q: Real
-    m: Real
-    scale: Real
-    steep: Real
-
-
+# A loss with its gradient, a probability, and the scales of the errors of loss and gradient.
+Outcome = namedtuple("Outcome", "loss in_P in_Q m scale steep")
 NOTHING: Final = Outcome(*[MP.zero] * 6)
 
 
@@ -111,7 +79,7 @@ class Arcs:
         """The elements; what is not finite is 0."""
         parts = self.parts if self.upper else (*self.parts, *self.lower)
         exact = ([Fraction(v if math.isfinite(v) else 0) for v in x.values] for x in parts)
-        return [Element(*r[:2], (r[2], r[3]), (r[4], r[5])) for r in zip(*exact, strict=True)]
+        return [Element(*row) for row in zip(*exact, strict=True)]
 
     def of(self, parts: Sequence[Array]) -> Arcs:
         """Return arcs of other arrays."""
@@ -119,30 +87,34 @@ class Arcs:
         return Arcs(P, Q, (n, d), (upper[0], upper[1]) if upper else None)
 
 
+def real(x: Fraction | float) -> Real:
+    """Return a number with many bits."""
+    exact = Fraction(x)
+    return MP.mpf(exact.numerator) / exact.denominator
+
+
+def rational(x: Real) -> Fraction:
+    """Return the exact value of a finite number."""
+    return Fraction(*map(int, to_rational(MP.mpf(x)._mpf_)))
+
+
 def shortened(P: Fraction, Q: Fraction) -> tuple[Fraction, Fraction, Fraction]:
-    """LIK-7: return what a tuple counts as, and by which factor it is shortened."""
+    """LIK-7: return what a tuple counts as, and the factor that shortens it."""
     factor = LONGEST / max(abs(P), abs(Q), LONGEST)
     return P * factor, Q * factor, factor
 
 
-def place(element: Element) -> Place:
+def place(e: Element) -> Place:
     """Return the arc of an element, and where its tuple lies."""
-    P, Q, factor = shortened(element.P, element.Q)
-    (l_n, l_d), (u_n, u_d) = element.L, element.U
-    S, C = u_n * l_d - l_n * u_d, l_n * u_n + l_d * u_d
-    if S < 0 or (not S and C < 0 < l_n):  # From +∞ up to −∞ lies one line.
-        u_n, u_d, S, C = -u_n, -u_d, -S, -C
-    low, high = (MP.sqrt(real(n * n + d * d)) for n, d in ((l_n, l_d), (u_n, u_d)))
-    return Place(
-        (real(P), real(Q)),
-        (real(l_n) / low, real(l_d) / low),
-        (real(u_n) / high, real(u_d) / high),
-        real(S) / (low * high),
-        real(C) / (low * high) if S else MP.sign(real(C)),
-        real(P * l_d - Q * l_n) / low,
-        real(P * u_d - Q * u_n) / high,
-        real(factor),
-    )
+    P, Q, factor = shortened(e.P, e.Q)
+    S, C = e.u_n * e.l_d - e.l_n * e.u_d, e.l_n * e.u_n + e.l_d * e.u_d
+    side = -1 if S < 0 or (not S and C < 0 < e.l_n) else 1  # From +∞ up to −∞ lies one line.
+    low, high = (MP.sqrt(real(n * n + d * d)) for n, d in ((e.l_n, e.l_d), (e.u_n, e.u_d)))
+    crosses = real(P * e.l_d - Q * e.l_n) / low, side * real(P * e.u_d - Q * e.u_n) / high
+    L, U = (real(e.l_n) / low, real(e.l_d) / low), (real(e.u_n) / high, real(e.u_d) / high)
+    S, C = side * real(S), side * real(C)
+    turn = S / (low * high), C / (low * high) if S else MP.sign(C)
+    return Place(real(P), real(Q), *L, side * U[0], side * U[1], *turn, *crosses, real(factor))
 
 
 def _loss(at: Place, rest: Real, b: Real, A: Real) -> tuple[Real, Real]:
@@ -163,33 +135,28 @@ def outcome(at: Place, resolution: Real, sway: Real = 0) -> Outcome:
     The gradient of ``−log A``, with ``A = π·m``, is written with ``sin A / A``, which has a limit
     where A tends to 0. ``sway`` is a relative error of x.
     """
-    (P, Q), (l_n, l_d), (u_n, u_d) = at.X, at.L, at.U
-    square = P * P + Q * Q
-    b, K = 1 + 2 * square, 4 * (1 + square)
+    square, crossed = at.P**2 + at.Q**2, at.c_L * at.c_U
     doubled = at.S**2 / (1 - at.C) if at.C < 0 else 1 + at.C  # 2·cos²(δ/2)
-    blur = resolution**2 * doubled / 2
-    w, crossed = at.c_L * at.c_U + square * blur, abs(at.c_L * at.c_U) + square * blur
-    rest = K * w + sway * (1 + K * crossed)
+    b, K, blur = 1 + 2 * square, 4 * (1 + square), resolution**2 * doubled / 2
+    w, size = crossed + square * blur, abs(crossed) + square * blur
+    rest = K * w + sway * (1 + K * size)
     x, y = at.C + rest, b * at.S
     A, R = MP.atan2(y, x), MP.hypot(x, y)
     loss, scale = _loss(at, rest, b, A)
     sinc = y / (R * A) if A else MP.one
     radial = sinc * (8 * (w + (1 + square) * blur) / R - 4 * x / (R * b))
-    turn = sinc * K / R
-    steep = sinc * max(abs(P), abs(Q)) * (8 * (crossed + (1 + square) * blur) / R + 4 / b)
-    return Outcome(
-        loss,
-        at.factor * (P * radial + turn * (at.c_L * u_d + at.c_U * l_d)),
-        at.factor * (Q * radial - turn * (at.c_L * u_n + at.c_U * l_n)),
-        A / MP.pi,
-        scale,
-        at.factor * (steep + turn * (abs(at.c_L) + abs(at.c_U))),
-    )
+    turn, f = sinc * K / R, at.factor
+    in_P = at.P * radial + turn * (at.c_L * at.u_d + at.c_U * at.l_d)
+    in_Q = at.Q * radial - turn * (at.c_L * at.u_n + at.c_U * at.l_n)
+    steep = sinc * max(abs(at.P), abs(at.Q)) * (8 * (size + (1 + square) * blur) / R + 4 / b)
+    steep += turn * (abs(at.c_L) + abs(at.c_U))
+    return Outcome(loss, f * in_P, f * in_Q, A / MP.pi, scale, f * steep)
 
 
 def exact(element: Element, resolution: float = 0.0) -> Outcome:
-    """Return what is right of an element."""
-    return outcome(place(element), real(resolution)) if any(element.L) else NOTHING
+    """Return what is right of an element; LIK-7: (0, 0) is no line."""
+    is_line = element.l_n or element.l_d
+    return outcome(place(element), real(resolution)) if is_line else NOTHING
 
 
 def _swayed(at: Place, error: Real, tiny: Real, blurred: bool) -> Iterator[tuple[Place, Real]]:
@@ -199,12 +166,11 @@ def _swayed(at: Place, error: Real, tiny: Real, blurred: bool) -> Iterator[tuple
     underflow, which costs ``tiny`` times the tuple's size. The relative error of x is harmless
     (``x² + y² ≥ (1 + 4(1 + ρ²)|c_L·c_U|)²``) unless a resolution adds to it.
     """
-    (P, Q), (l_n, l_d), (u_n, u_d) = at.X, at.L, at.U
-    peak, spans = 1 / MP.sqrt(4 * (1 + P * P + Q * Q)), []
-    for c, n, d in ((at.c_L, l_n, l_d), (at.c_U, u_n, u_d)):
-        off = error * (abs(P * d) + abs(Q * n)) + tiny * (abs(P) + abs(Q) + 1)
+    peak, spans = 1 / MP.sqrt(4 * (1 + at.P**2 + at.Q**2)), []
+    for c, n, d in ((at.c_L, at.l_n, at.l_d), (at.c_U, at.u_n, at.u_d)):
+        off = error * (abs(at.P * d) + abs(at.Q * n)) + tiny * (abs(at.P) + abs(at.Q) + 1)
         spans.append([c - off, c + off, *(p for p in (0, peak, -peak) if abs(p - c) < off)])
-    off = error * (abs(u_n * l_d) + abs(l_n * u_d)) + tiny
+    off = error * (abs(at.u_n * at.l_d) + abs(at.l_n * at.u_d)) + tiny
     pairs = list(product(*spans) if at.S else zip(*spans, strict=True))
     sines = (max(at.S - off, MP.zero), at.S + off) if at.S else (at.S,)
     for (c_L, c_U), S, sway in product(pairs, sines, (-error, error) if blurred else (MP.zero,)):
@@ -216,7 +182,7 @@ def tolerances(
 ) -> tuple[Outcome, Outcome]:
     """Return what is right of an element, and how far rounding may take each part; LIK-7."""
     right = exact(element, resolution)
-    at = place(element) if any(element.L) else None
+    at = place(element) if right is not NOTHING else None
     if not at or (not at.S and at.C < 0):  # no line, or the whole one
         return right, NOTHING
     error, tiny = (real(CROSSED * coarse * form.epsilon * x) for x in (1, form.smallest_normal))
@@ -228,34 +194,28 @@ def tolerances(
     return right, Outcome(*(span + cost * x for span, x in zip(spans, scales, strict=True)))
 
 
-Judged: TypeAlias = dict[str, list[tuple[Real, Real]]]
-"""By the names of an outcome's parts: what is right, and its tolerance."""
-
-
 def judge(
     arcs: Arcs, resolution: float = 0.0, coarse: int = 1, mask: Array | None = None
-) -> Judged:
-    """Return the mean loss, and each element's gradients of it and probability."""
-    form, none = FORMATS[working(arcs.P.dtype)], (NOTHING, NOTHING)
-    kept = mask.values if mask else (True,) * len(arcs.P.values)
-    rows = [tolerances(row, resolution, form, coarse) if keep else none
+) -> dict[str, list[tuple[Real, Real]]]:
+    """Return the mean loss, and by element its gradients and the probability, with tolerances."""
+    form, kept = FORMATS[working(arcs.P.dtype)], mask.values if mask else [True] * len(arcs.rows)
+    rows = [tolerances(row, resolution, form, coarse) if keep else (NOTHING, NOTHING)
             for row, keep in zip(arcs.rows, kept, strict=True)]  # fmt: skip
     n, floor = max(sum(kept), 1), real(form.smallest_normal)
-    right, slack = (sum(row[part].loss for row in rows) / n for part in (0, 1))
-    slack += n / 2 * real(form.epsilon) * sum(row[0].scale for row in rows) / n + floor
-    judged: Judged = {"loss": [(right, slack)], "m": [(row.m, off.m + floor) for row, off in rows]}
+    right, off = (sum(row[part].loss for row in rows) / n for part in (0, 1))
+    off += real(form.epsilon) / 2 * sum(row.scale for row, _ in rows)
+    judged = {"loss": [(right, off + floor)], "m": [(row.m, off.m + floor) for row, off in rows]}
     for name in ("in_P", "in_Q"):
         slopes = ([getattr(part, name) / n for part in row] for row in rows)
-        judged[name] = [(g, off + floor) for g, off in slopes]
+        judged[name] = [(slope, off + floor) for slope, off in slopes]
     return judged
 
 
 def central(P: Fraction, Q: Fraction, level: float, form: Format) -> list[tuple[Real, ...]]:
     """LIK-6: return both ends of a central interval as lines ``(n, d)``, and their tolerances."""
     p, q, angle = *map(real, shortened(P, Q)[:2]), MP.pi * real(level)
-    tangent = MP.tan(angle / 2) / (1 + 2 * (p * p + q * q))
-    condition = angle / MP.sin(angle) if level else MP.one  # of the tangent
-    cost, leaning = ROUNDINGS * real(form.epsilon), tangent * condition
+    tangent, cost = MP.tan(angle / 2) / (1 + 2 * (p * p + q * q)), ROUNDINGS * real(form.epsilon)
+    leaning = tangent * (angle / MP.sin(angle) if level else 1)
     lost = cost * real(form.smallest_normal) * max(abs(p), abs(q))
-    off_n, off_d = (cost * (abs(x) + abs(y) * leaning) + lost for x, y in ((p, q), (q, p)))
-    return [(p + t * q, q - t * p, off_n, off_d) for t in (-tangent, tangent)]
+    offs = [cost * (abs(x) + abs(y) * leaning) + lost for x, y in ((p, q), (q, p))]
+    return [(p + t * q, q - t * p, *offs) for t in (-tangent, tangent)]

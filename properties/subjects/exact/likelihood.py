@@ -26,9 +26,7 @@ class ExactLikelihoods:
     def interval_likelihood(self, P: Array, Q: Array, *ends: Lines, **options: Any) -> Measured:
         return self.mean_loss(Arcs(P, Q, *ends), **options)
 
-    def mean_loss(
-        self, arcs: Arcs, resolution: float = 0.0, mask: Array | None = None
-    ) -> Measured:
+    def mean_loss(self, arcs: Arcs, resolution: float = 0.0, mask: Array | None = None) -> Measured:
         self.check_loss(arcs, resolution, mask)
         P, kept = arcs.P, mask.values if mask else (True,) * len(arcs.P.values)
         counted = zip(P.values, arcs.Q.values, kept, strict=True)
