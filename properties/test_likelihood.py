@@ -47,8 +47,9 @@ def lines_of(case: Arcs) -> Arcs:
 def _row(draw: st.DrawFn, dtype: str, extreme: bool) -> Row:
     number = st.floats(-8.0, 8.0, width=16) | (magnitudes(dtype) if extreme else st.nothing())
     lower = draw(number | st.sampled_from([INF, -INF]))
-    nearby = st.sampled_from([0.0, 1e-7, 1e-6, 1e-2]).map(lambda step: lower + step * abs(lower))
-    upper = draw(nearby | number | st.sampled_from([INF, -INF] if extreme else [lower]))
+    nearby = st.sampled_from([1e-7, 1e-6, 1e-2]).map(lambda step: lower + step * abs(lower))
+    beyond = st.sampled_from([INF, -INF] if extreme else [lower]) | st.just(lower)
+    upper = draw(number | beyond | (nearby if math.isfinite(lower) else beyond))
     turn = draw(st.sampled_from([0.0, 1e-7, -1e-4, 0.01, math.pi / 2]) | st.floats(-2.0, 2.0))
     size = draw(st.floats(-3.0, 3.0).map(lambda exponent: 10.0**exponent))
     if extreme and draw(st.booleans()):

@@ -37,7 +37,8 @@ def interval(subject: Likelihoods, P: Array, Q: Array, level: float) -> None:
         right = refused(ValueError, lambda: subject.central_interval(P, Q, level), claim=6)
         require(right, "level {} was taken", level, claim=6)
         return
-    form, ends, kept = FORMATS[P.dtype], subject.central_interval(P, Q, level), []
+    dtype, ends, kept = working(P.dtype), subject.central_interval(P, Q, level), []
+    form = FORMATS[dtype]
     rows = zip(P.values, Q.values, *(end.values for end in ends), strict=True)
     for p, q, first, second in rows:
         found, complaint = (p, q, level, first, second), "{}, {} at level {} gives {} to {}"
@@ -56,11 +57,23 @@ def interval(subject: Likelihoods, P: Array, Q: Array, level: float) -> None:
         if math.isfinite(first) and math.isfinite(second) and first != second:
             kept.append((p, q, first, second))
     columns = zip(*kept, strict=True) if kept else [()] * 4
-    p, q, first, second = (Array.of(column, P.dtype) for column in columns)
+    p, q, first, second = (Array.of(column, dtype) for column in columns)
     arcs = Arcs(p, q, (first, Array.full(1.0, p)), (second, Array.full(1.0, p)))
     for m, right, slack in probabilities(subject, arcs, 4):
         close = near(m, right, slack) and near(level, right, slack)
         require(close, "the level of {} is {}, not {}", arcs, m, level, claim=2)
+
+
+def _require_wide(subject: Likelihoods, arcs: Arcs, resolution: float) -> None:
+    """LIK-7.7: require that half precision counts as float32."""
+    P, wide = arcs.P, arcs.of([replace(x, dtype=working(x.dtype)) for x in arcs.parts])
+    found, exact = (loss(subject, x, resolution) for x in (arcs, wide))
+    in_P, in_Q = ([cast(g, P.dtype) for g in x.values] for x in (exact.in_P, exact.in_Q))
+    expected = Measured(exact.value, P.with_values(in_P), P.with_values(in_Q))
+    half, full = ([m for m, *_ in probabilities(subject, x)] for x in (arcs, wide))
+    complaint = "{} at resolution {} gives {}, not {}"
+    right = found == expected and half == full
+    require(right, complaint, arcs, resolution, found, expected, claim=7)
 
 
 @clause("LIK-7", source="Ours: what careful IEEE arithmetic costs, by operations", since="0.5.0")
@@ -86,22 +99,13 @@ def numerics(subject: Likelihoods, arcs: Arcs, resolution: float) -> None:
     ``1 + |log δ| + |log πm|`` for an arc; a gradient that of the larger of its two parts, with all
     terms positive. Where another clause says “up to rounding”, a formula has a thousand times that.
     """
-    found, dtype = loss(subject, arcs, resolution), working(arcs.P.dtype)
+    found = loss(subject, arcs, resolution)
     parts, complaint = (arcs, resolution), "{} at resolution {} gives {}, not {}"
     if not all(math.isfinite(v) for x in (arcs.P, arcs.Q) for v in x.values):
         require(math.isnan(found.value), complaint, *parts, found, math.nan, claim=8)
         return
-    if dtype != arcs.P.dtype:
-        wide = arcs.of([replace(x, dtype=dtype) for x in arcs.parts])
-        exact = loss(subject, wide, resolution)
-        rounded = (
-            arcs.P.with_values([cast(g, arcs.P.dtype) for g in x.values])
-            for x in (exact.in_P, exact.in_Q)
-        )
-        expected = Measured(exact.value, *rounded)
-        ms = [[m for m, *_ in probabilities(subject, x)] for x in (arcs, wide)]
-        right = found == expected and ms[0] == ms[1]
-        require(right, complaint, *parts, found, expected, claim=7)
+    if working(arcs.P.dtype) != arcs.P.dtype:
+        _require_wide(subject, arcs, resolution)
         return
     ms = probabilities(subject, arcs) if arcs.upper else []
     numbers = [found.value, *found.in_P.values, *found.in_Q.values, *(m for m, *_ in ms)]
@@ -112,8 +116,8 @@ def numerics(subject: Likelihoods, arcs: Arcs, resolution: float) -> None:
     require_close(subject, arcs, resolution, claims=(special or 2, special or 3))
     still = not any(nothing) or not any(found.in_P.values + found.in_Q.values)
     require(still, complaint, *parts, found, 0, claim=special or 3)
-    for m, right, slack in ms:
-        require(near(m, right, slack), complaint, *parts, m, float(right), claim=special or 4)
+    for m, exactly, slack in ms:
+        require(near(m, exactly, slack), complaint, *parts, m, float(exactly), claim=special or 4)
 
 
 @clause(
@@ -134,6 +138,7 @@ def resolved(subject: Likelihoods, arcs: Arcs, resolution: float) -> None:
     Without ``cos²(δ/2)`` an arc of nearly the whole line, which says nothing, could cost much.
     """
     if not 0 <= resolution < math.inf:
+        loss(subject, arcs)  # Who has no loss refuses nothing.
         right = refused(ValueError, lambda: loss(subject, arcs, resolution), claim=4)
         require(right, "resolution {} was taken", resolution, claim=4)
         return

@@ -6,7 +6,6 @@ What is rational is computed exactly; roots, logarithms and angles have 256 bits
 from __future__ import annotations
 
 import math
-from collections import namedtuple
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -47,12 +46,37 @@ class Element(NamedTuple):
     u_d: Fraction
 
 
-# An arc that turns by δ, with S = sin δ and C = cos δ, and where a tuple lies to it, which is
-# shortened by a factor. L and U are unit tuples; one changes its sign to have δ in [0, π].
-Place = namedtuple("Place", "P Q l_n l_d u_n u_d S C c_L c_U factor")
+class Place(NamedTuple):
+    """An arc that turns by δ, with S = sin δ and C = cos δ, and where the tuple lies to it.
 
-# A loss with its gradient, a probability, and the scales of the errors of loss and gradient.
-Outcome = namedtuple("Outcome", "loss in_P in_Q m scale steep")
+    The tuple is shortened by a factor. L and U are unit tuples; U changes its sign where δ would
+    not lie in [0, π].
+    """
+
+    P: Real
+    Q: Real
+    l_n: Real
+    l_d: Real
+    u_n: Real
+    u_d: Real
+    S: Real
+    C: Real
+    c_L: Real
+    c_U: Real
+    factor: Real
+
+
+class Outcome(NamedTuple):
+    """A loss with its gradient, a probability, and the scales of errors of loss and gradient."""
+
+    loss: Real
+    in_P: Real
+    in_Q: Real
+    m: Real
+    scale: Real
+    steep: Real
+
+
 NOTHING: Final = Outcome(*[MP.zero] * 6)
 
 
@@ -211,11 +235,13 @@ def judge(
     return judged
 
 
-def central(P: Fraction, Q: Fraction, level: float, form: Format) -> list[tuple[Real, ...]]:
+def central(
+    P: Fraction, Q: Fraction, level: float, form: Format
+) -> list[tuple[Real, Real, Real, Real]]:
     """LIK-6: return both ends of a central interval as lines ``(n, d)``, and their tolerances."""
     p, q, angle = *map(real, shortened(P, Q)[:2]), MP.pi * real(level)
     tangent, cost = MP.tan(angle / 2) / (1 + 2 * (p * p + q * q)), ROUNDINGS * real(form.epsilon)
     leaning = tangent * (angle / MP.sin(angle) if level else 1)
     lost = cost * real(form.smallest_normal) * max(abs(p), abs(q))
-    offs = [cost * (abs(x) + abs(y) * leaning) + lost for x, y in ((p, q), (q, p))]
-    return [(p + t * q, q - t * p, *offs) for t in (-tangent, tangent)]
+    off_n, off_d = (cost * (abs(x) + abs(y) * leaning) + lost for x, y in ((p, q), (q, p)))
+    return [(p + t * q, q - t * p, off_n, off_d) for t in (-tangent, tangent)]

@@ -17,7 +17,7 @@ HERE = "zeroproof.losses.likelihood."
 def of(**parts: Callable[[Outcome, Element], Any]) -> Any:
     """Return an override of what is right of an element, given this and the element."""
 
-    def override(exact: Any, e: Element, resolution: float = 0.0) -> Outcome:
+    def override(exact: Any, e: Element, resolution: float = 0.0) -> Any:
         right = exact(e, resolution)
         return right._replace(**{name: part(right, e) for name, part in parts.items()})
 

@@ -37,7 +37,8 @@ class ExactLikelihoods:
         n, dtype = max(sum(kept), 1), working(P.dtype)
         parts = (self.rounded((row[part] / n for row in rows), dtype) for part in (1, 2))
         in_P, in_Q = (P.with_values([cast(g, P.dtype) for g in slopes]) for slopes in parts)
-        return Measured(*self.rounded([sum(row.loss for row in rows) / n], dtype), in_P, in_Q)
+        (loss,) = self.rounded([sum(row.loss for row in rows) / n], dtype)
+        return Measured(loss, in_P, in_Q)
 
     def check_loss(self, arcs: Arcs, resolution: float, mask: Array | None) -> None:
         shapes = {x.shape for x in (*arcs.parts, mask or arcs.P)}
