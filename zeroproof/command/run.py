@@ -125,12 +125,16 @@ class Run:
             raise UserError(f"{folder}: checkpoint.pt does not fit config.json") from error
         return self.decode(model, table.matrix(self.features), self.tau_infer)
 
-    def decode(self, model: torch.nn.Module, x: Tensor, tau_infer: float) -> Predictions:
-        """Run a model on features in their own units, and decode strictly."""
+    def tuples(self, model: torch.nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Run a model on features in their own units; return tuples of standardised targets."""
         device = next(model.parameters()).device
         with torch.no_grad():
             P, Q = model.eval()(self.scale.features(x).to(device))
-        P, Q = P.double().cpu(), Q.double().cpu()
+        return P.double().cpu(), Q.double().cpu()
+
+    def decode(self, model: torch.nn.Module, x: Tensor, tau_infer: float) -> Predictions:
+        """Run a model on features in their own units, and decode strictly."""
+        P, Q = self.tuples(model, x)
         config = InferenceConfig(tau_infer=tau_infer, tau_train=tau_infer, gauge=self.gauge)
         # In the standardised unit, so that nothing depends on the one the target came in: an
         # offset μ would add μQ to P, and drown both the denominator and the sign of the pole.
@@ -187,37 +191,3 @@ class Quality:
             (value - y)[finite & ~bottom].abs().mean().item(),
             (predictions.sign == y.sign())[poles].double().mean().item(),
         )
-
-
-def choose_threshold(predictions: Predictions, y: Tensor, unit: float) -> float:
-    """Return the threshold on the unit denominator that serves measurements ``y`` best.
-
-    Below the threshold everything decodes to ⊥. The cost of a finite measurement is its absolute
-    error over ``unit``, or 1 where it is decoded to ⊥; of a singular one 1 where it is decoded to
-    a number. What is minimised is the sum of the two mean costs; of several best thresholds, the
-    middle of the widest interval is taken. Without singular measurements it lies below every
-    denominator.
-
-    Args:
-        predictions: decoded at threshold 0.
-        y: measurements.
-        unit: the error that is as bad as a ⊥, in the target's unit.
-    """
-    order = predictions.denominator.argsort()
-    finite = lift_targets(y)[1][order] != 0
-    if finite.all():
-        return predictions.denominator.min().item() / 2
-    error = ((predictions.decoded.value - y)[order].abs() / unit).nan_to_num(1.0, 1.0)
-    edges = torch.cat([torch.zeros(1), predictions.denominator[order], torch.ones(1)]).double()
-    width = edges[1:] - edges[:-1]
-
-    def cost_below(gain: Tensor, among: Tensor) -> Tensor:
-        """Return how the mean cost changes as one element after another decodes to ⊥."""
-        steps = torch.where(among, gain, 0.0) / among.sum().clamp(min=1)
-        return torch.cat([torch.zeros(1).double(), steps.cumsum(0)])
-
-    cost = cost_below(1.0 - error, finite) - cost_below(torch.ones_like(error), ~finite)
-    # Equal denominators cannot be told apart, so an interval without width is no choice.
-    cost = cost.masked_fill(width <= 0, torch.inf)
-    best = torch.where(cost <= cost.min() + 1e-12, width, -1.0).argmax()
-    return ((edges[best] + edges[best + 1]) / 2).item()

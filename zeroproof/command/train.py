@@ -13,8 +13,9 @@ from torch import Tensor
 
 import zeroproof
 from zeroproof.command.report import summary, write_plot, write_report
-from zeroproof.command.run import Options, Quality, Run, Scale, choose_threshold
+from zeroproof.command.run import Options, Quality, Run, Scale
 from zeroproof.command.table import Table, UserError, read_table
+from zeroproof.inference import choose_threshold
 from zeroproof.losses import SCMTrainingLoss
 from zeroproof.training.batches import TensorBatches
 from zeroproof.training.targets import lift_targets, orientation
@@ -57,8 +58,8 @@ def train(options: Options, folder: Path, *, resume: bool) -> str:
     seconds = time.monotonic() - started
 
     features, measured = features[validation], targets[validation]
-    everything = run.decode(trainer.model, features, 0.0)
-    tau = choose_threshold(everything, measured, run.scale.target_std)
+    P, Q = run.tuples(trainer.model, features)
+    tau = choose_threshold(P, Q, run.scale.targets(measured), unit=1.0)
     run = dataclasses.replace(run, tau_infer=tau)
     run.write(folder)
     predictions = run.decode(trainer.model, features, tau)

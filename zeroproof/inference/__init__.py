@@ -8,13 +8,17 @@ from zeroproof.inference.strict import (
     strict_inference,
     unit_denominator,
 )
+from zeroproof.inference.thresholds import Certificate, certify_threshold, choose_threshold
 
 __all__ = [
+    "Certificate",
     "Decoded",
     "InferenceConfig",
     "SCMInferenceWrapper",
     "central_interval",
     "certainty",
+    "certify_threshold",
+    "choose_threshold",
     "probability",
     "strict_inference",
     "unit_denominator",

@@ -16,7 +16,7 @@ from torch.func import grad_and_value
 from zeroproof.autodiff.policies import get_grad_scale, traced_setting
 from zeroproof.training.evaluation import Evaluation, MicroBatch, undone
 from zeroproof.training.transfer import AsyncHostCopy, from_host
-from zeroproof.training.update import Known, Outcome, Update, current_rate
+from zeroproof.training.update import Header, Outcome, Update, current_rate
 
 MAX_SHAPES = 8
 
@@ -45,23 +45,23 @@ class CompiledUpdate(Update):
         self._step = inspect.unwrap(type(self.optimizer).step)
         self._rates = [torch.zeros((), dtype=torch.float64) for _ in self.optimizer.param_groups]
         self._gradients_of: dict[nn.Parameter, Tensor] = {}
-        self._nothing = torch.zeros(())
+        self._zero = torch.zeros(())
         self._shapes: set[tuple[Any, ...]] = set()
         options = compile_options(self.evaluate.device)
         self._compiled = torch.compile(
             self._update_in_graph, fullgraph=True, dynamic=False, options=options
         )
 
-    def _run(self, window: Sequence[MicroBatch], known: Sequence[Known], signal: int) -> Outcome:
+    def _run(self, window: Sequence[MicroBatch], headers: list[Header], signal: int) -> Outcome:
         if not self.global_step:
-            return super()._run(window, known, signal)
+            return super()._run(window, headers, signal)
         if not self._gradients_of:
             self._gradients_of = {p: torch.zeros_like(p) for p in self._reached(window[0])}
             self._check_states()
         rate = current_rate(self.optimizer)
         for parameter, gradient in self._gradients_of.items():
             parameter.grad = gradient
-        rows, size = list[Tensor](), self._nothing
+        rows, size = list[Tensor](), self._zero
         names, last = tuple[str, ...](), len(window) - 1
         with self._rates_as_tensors():
             for index, weight in enumerate(self._weights(window)):
@@ -70,7 +70,7 @@ class CompiledUpdate(Update):
                 edges = index == 0, index == last
                 row, names, size = self._compiled(*packed, size, *edges)
                 rows.append(row)
-        return Outcome(AsyncHostCopy(torch.cat(rows) if last else row), names, known, rate)
+        return Outcome(AsyncHostCopy(torch.cat(rows) if last else row), names, headers, rate)
 
     def _update_in_graph(
         self,

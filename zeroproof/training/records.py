@@ -174,15 +174,15 @@ class RecordQueue:
         self.records: deque[dict[str, float]] = deque(maxlen=limit)
         self.totals = EpochTotals()
 
-    def add(self, known: Mapping[str, float], rows: Sequence[Mapping[str, float]]) -> None:
+    def add(self, header: Mapping[str, float], rows: Sequence[Mapping[str, float]]) -> None:
         """Take a micro-batch: what the host knows of it, and its rows on all ranks."""
         values = merge(rows)
         self.totals.add(values)
-        record = {n: float(v) for n, v in (dict(known) | as_record(values)).items()}
+        record = {n: float(v) for n, v in (dict(header) | as_record(values)).items()}
         self._ready.append(record)
 
     def deliver(self) -> None:
-        """Deliver what is ready; an exception of the hook passes through, and ends it."""
+        """Deliver what is ready; an exception of the hook ends it, and is raised."""
         while self._ready:
             record = self._ready.popleft()
             self.records.append(record)

@@ -163,16 +163,16 @@ class SCMTrainer:
 
     def _train_window(self, batches: list[Any]) -> None:
         """Draw thresholds, make the update, deliver the records that are ready."""
-        config, window, known = self.config, list[MicroBatch](), list[dict[str, float]]()
+        config, window, headers = self.config, list[MicroBatch](), list[dict[str, float]]()
         for batch in batches:
             tau = lerp(config.tau_train_min, config.tau_train_max, self.tau_generator.random())
             window.append(self.evaluate.prepare(batch, tau, self.epoch, lambda: self.global_step))
-            step = self.micro_step + len(known)
-            known.append({"epoch": self.epoch, "micro_step": step, "tau_train": tau})
-        self.last_thresholds += [own["tau_train"] for own in known]
+            step = self.micro_step + len(headers)
+            headers.append({"epoch": self.epoch, "micro_step": step, "tau_train": tau})
+        self.last_thresholds += [header["tau_train"] for header in headers]
         self.micro_step += len(window)
         self.loader.done += len(window)
-        self.update(window, known, self._signals.received)
+        self.update(window, headers, self._signals.received)
 
     def _save_if_due(self, signal: int, windows: int = 0) -> None:
         """Save, if it is time, and raise a signal that some rank has received (RES-4)."""

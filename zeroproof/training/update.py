@@ -20,8 +20,8 @@ from zeroproof.training.records import RecordQueue
 from zeroproof.training.scaler import LossScale
 from zeroproof.training.transfer import AsyncHostCopy, from_host
 
-Known = dict[str, float]
-"""What the host knows of a micro-batch without the device."""
+Header = dict[str, float]
+"""What a record takes from the host: epoch, micro_step and tau_train."""
 
 
 class NonFiniteError(RuntimeError):
@@ -33,7 +33,7 @@ class Outcome(NamedTuple):
 
     values: AsyncHostCopy
     names: tuple[str, ...]
-    known: Sequence[Known]
+    headers: list[Header]
     rate: float | Tensor
 
 
@@ -88,7 +88,7 @@ class Update:
         self._outcome: Outcome | None = None
         self.clear_gradients()
 
-    def __call__(self, window: Sequence[MicroBatch], known: Sequence[Known], signal: int) -> None:
+    def __call__(self, window: Sequence[MicroBatch], headers: list[Header], signal: int) -> None:
         """Make the update of a window; ``signal`` is the one that this rank has received.
 
         Raises:
@@ -96,7 +96,7 @@ class Update:
             NonFiniteError: too many updates in a row were skipped.
         """
         try:
-            self._outcome = self._run(window, known, signal)
+            self._outcome = self._run(window, headers, signal)
         finally:
             self.clear_gradients()
         if self.skips_on_device:
@@ -111,7 +111,7 @@ class Update:
         finally:
             self._records.deliver()
 
-    def _run(self, window: Sequence[MicroBatch], known: Sequence[Known], signal: int) -> Outcome:
+    def _run(self, window: Sequence[MicroBatch], headers: list[Header], signal: int) -> Outcome:
         losses, names, rows = self._gradients(window)
         judged, received = losses, []
         if self._ranks.size > 1:
@@ -132,7 +132,7 @@ class Update:
             elif not self._search(window, losses):
                 flags[0] = 0.0
                 values = AsyncHostCopy(torch.cat([table.flatten(), flags]))
-        return Outcome(values, names, known, rate)
+        return Outcome(values, names, headers, rate)
 
     def _judge(
         self, norms: Sequence[Tensor], losses: Sequence[Tensor], received: Sequence[Tensor] = ()
@@ -243,10 +243,10 @@ class Update:
         """
         if self._outcome is None:
             return
-        (copied, names, known, rate), self._outcome = self._outcome, None
-        values, parts = copied.read(), len(known)
-        end = len(names) * parts * self._ranks.size
-        applied, *rest = values[end:]
+        (copied, names, headers, rate), self._outcome = self._outcome, None
+        values, parts = copied.read(), len(headers)
+        flags = 1 + (self.scale is not None) + (self._ranks.size > 1)
+        applied, *rest = values[-flags:]
         fell = self.scale is not None and bool(rest.pop(0))
         self.signal = int(rest[0]) if rest else 0
         self.global_step += bool(applied)
@@ -255,9 +255,9 @@ class Update:
         if applied:
             self._applied()
         progress = {"global_step": self.global_step, "skipped": self.skipped, "lr": float(rate)}
-        rows = _rows(names, values[:end])
-        for index, own in enumerate(known):
-            self._records.add({**own, **progress}, rows[index::parts])
+        rows = _rows(names, values[:-flags])
+        for index, header in enumerate(headers):
+            self._records.add({**header, **progress}, rows[index::parts])
         if self.skipped_in_row >= self._config.max_nonfinite_steps:
             raise NonFiniteError(
                 f"{self.skipped_in_row} updates in a row were skipped at global step "

@@ -1,0 +1,159 @@
+"""Thresholds on the unit denominator, from held-out rows: the one that serves best, or a bound."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from zeroproof.inference.strict import unit_denominator
+from zeroproof.utils.checks import check_same_shape
+
+
+class Certificate(NamedTuple):
+    """A threshold, the bound that it keeps, and its price."""
+
+    tau: float
+    """The threshold ``tau_infer`` of the unit gauge."""
+    rate: float
+    """Of singular rows at most this share decodes to a number …"""
+    confidence: float
+    """… with this probability over the draw of the held-out rows."""
+    rows: int
+    """Singular rows that were held out."""
+    errors: int
+    """How many of them decode to a number."""
+    false_bottom: float
+    """Share of the finite held-out rows that decode to ⊥; NaN if there are none."""
+
+
+def choose_threshold(
+    P: Float[Tensor, " rows"],
+    Q: Float[Tensor, " rows"],
+    targets: Float[Tensor, " rows"],
+    *,
+    unit: float | None = None,
+) -> float:
+    """Return the threshold on the unit denominator that serves the targets best.
+
+    Below the threshold everything decodes to ⊥. The cost of a finite target is its absolute error
+    over ``unit``, or 1 where it decodes to ⊥; of a singular one 1 where it decodes to a number. The
+    sum of the two mean costs is minimised; of several best thresholds, the middle of the widest
+    interval is taken. Without singular targets it lies below every denominator.
+
+    Args:
+        P, Q: predicted tuples of held-out rows.
+        targets: what was measured there; ±∞ and NaN are singular.
+        unit: the error that is as bad as a ⊥; None takes the interquartile range of the finite
+            targets over 1.349, the standard deviation of a normal distribution with that range.
+
+    Raises:
+        ValueError: shapes that differ, or no rows.
+
+    Example:
+        >>> P, Q = torch.ones(4), torch.tensor([1.0, 0.5, 0.1, 0.0])
+        >>> choose_threshold(P, Q, torch.tensor([1.0, 2.0, torch.inf, torch.inf]))
+        0.2733...
+    """
+    denominator, finite = _checked(P, Q, targets)
+    if finite.all():
+        return denominator.min().item() / 2
+    order = denominator.argsort()
+    value = (P.double() / Q.double())[order]
+    error = (value - targets[order].double()).abs() / (unit or _deviation(targets[finite]))
+    error, finite = error.nan_to_num(1.0, 1.0), finite[order]
+    edges = torch.cat([denominator.new_zeros(1), denominator[order], denominator.new_ones(1)])
+    width = edges[1:] - edges[:-1]
+
+    def cost_below(gain: Tensor, among: Tensor) -> Tensor:
+        """Return how the mean cost changes as one element after another decodes to ⊥."""
+        steps = torch.where(among, gain, 0.0) / among.sum().clamp(min=1)
+        return torch.cat([steps.new_zeros(1), steps.cumsum(0)])
+
+    cost = cost_below(1.0 - error, finite) - cost_below(torch.ones_like(error), ~finite)
+    # Equal denominators cannot be told apart, so an interval without width is no choice.
+    cost = cost.masked_fill(width <= 0, torch.inf)
+    best = torch.where(cost <= cost.min() + 1e-12, width, -1.0).argmax()
+    return ((edges[best] + edges[best + 1]) / 2).item()
+
+
+def certify_threshold(
+    P: Float[Tensor, " rows"],
+    Q: Float[Tensor, " rows"],
+    targets: Float[Tensor, " rows"],
+    *,
+    rate: float,
+    confidence: float = 0.95,
+) -> Certificate:
+    """Return the least threshold that bounds how often a singular row decodes to a number.
+
+    The bound holds for rows drawn as the held-out ones were, which neither the fit nor another
+    choice has seen. It is that of Clopper and Pearson (Biometrika 26, 1934): as many of the n
+    held-out singular rows may decode to a number as a binomial count of n trials at ``rate``
+    stays below with probability ``1 − confidence`` at most.
+
+    Args:
+        P, Q: predicted tuples of held-out rows.
+        targets: what was measured there; ±∞ and NaN are singular.
+        rate: the largest share of singular rows that may decode to a number, in (0, 1).
+        confidence: the probability with which the bound holds, in (0, 1).
+
+    Raises:
+        ValueError: shapes that differ, numbers outside their range, or too few singular rows.
+
+    Example:
+        >>> P, Q = torch.ones(200), torch.arange(200.0) / 2000
+        >>> found = certify_threshold(P, Q, torch.full((200,), torch.inf), rate=0.05)
+        >>> found.errors, round(found.tau, 4)
+        (4, 0.097)
+    """
+    for name, share in (("rate", rate), ("confidence", confidence)):
+        if not 0.0 < share < 1.0:
+            raise ValueError(f"{name} must be in (0, 1), got {share!r}")
+    denominator, finite = _checked(P, Q, targets)
+    singular = denominator[~finite].sort().values
+    rows = len(singular)
+    allowed = _allowed(rows, rate, 1.0 - confidence)
+    if allowed < 0:
+        needed = math.ceil(math.log(1.0 - confidence) / math.log1p(-rate))
+        raise ValueError(
+            f"{rows} held-out singular rows cannot certify a rate of {rate:.3g} at confidence "
+            f"{confidence:.3g}, which takes at least {needed}; hold out more, or ask for less"
+        )
+    # Just above the largest denominator that has to decode to ⊥.
+    tau = math.nextafter(singular[rows - allowed - 1].item(), math.inf)
+    errors = int((singular >= tau).sum())
+    lost = (denominator[finite] < tau).double().mean().item()
+    return Certificate(tau, rate, confidence, rows, errors, lost)
+
+
+def _checked(P: Tensor, Q: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Return unit denominators, 0 for ``(0, 0)``, and which targets are finite."""
+    check_same_shape(P, Q, targets)
+    if not targets.numel():
+        raise ValueError("there are no rows to choose a threshold from")
+    return unit_denominator(P, Q).nan_to_num(0.0), targets.isfinite()
+
+
+def _deviation(finite: Tensor) -> float:
+    """Return a robust deviation; 1 where it would be 0."""
+    if not finite.numel():
+        return 1.0
+    low, high = torch.quantile(finite.double(), finite.new_tensor([0.25, 0.75]).double())
+    return (high - low).item() / 1.349 or 1.0
+
+
+def _allowed(rows: int, rate: float, risk: float) -> int:
+    """Return the largest k such that k of so many trials, or fewer, have at most that chance."""
+    total, k = 0.0, -1
+    while k + 1 < rows:
+        i = k + 1
+        choices = math.lgamma(rows + 1) - math.lgamma(i + 1) - math.lgamma(rows - i + 1)
+        total += math.exp(choices + i * math.log(rate) + (rows - i) * math.log1p(-rate))
+        if total > risk:
+            break
+        k = i
+    return k
