@@ -4,12 +4,12 @@ Chapters in reading order: ``algebra`` (numbers with ⊥), ``laws`` and ``meadow
 them), ``formats`` (IEEE formats), ``carriers``, ``bottom`` and ``derivatives`` (arrays with ⊥),
 ``lifting`` (targets to tuples), ``thresholds``, ``decoding`` (tuples to values), ``policies``
 and ``scopes`` (gradients at ⊥), ``loss_terms``, ``losses``, ``single_losses``, ``loss_numerics``,
-``training_loss``, ``coverage``, ``stopping``, ``accumulation``, ``update``, ``options``,
-``automaton``, ``epochs``, ``logs``, ``checkpoints``. Each states its rule as exact functions
-(``Fraction``), names what a *subject* must offer, and lists its clauses: a sentence, a source, and
-a predicate over a subject. Nothing here knows an implementation. ``python -m spec`` prints the
-clauses with their evidence, ``python -m spec show LIFT-2`` one; ``python -m spec vectors`` writes
-the test vectors.
+``training_loss``, ``likelihood_terms``, ``likelihood``, ``likelihood_numerics``, ``coverage``,
+``stopping``, ``accumulation``, ``update``, ``options``, ``automaton``, ``epochs``, ``logs``,
+``checkpoints``. Each states its rule as exact functions (``Fraction``), names what a *subject*
+must offer, and lists its clauses: a sentence, a source, and a predicate over a subject. Nothing
+here knows an implementation. ``python -m spec`` prints the clauses with their evidence,
+``python -m spec show LIFT-2`` one; ``python -m spec vectors`` writes the test vectors.
 """
 
 from importlib import import_module
@@ -23,18 +23,19 @@ from .clause import Clause, Violation, check
 __all__ = ["BOTTOM", "CHAPTERS", "CLAUSES", "SPEC_VERSION", "Array", "Clause", "Violation", "check",
            "identical", "same"]  # fmt: skip
 
-SPEC_VERSION: Final = "0.4.0"
+SPEC_VERSION: Final = "0.5.0"
 
 # The chapters of ids, in reading order.
 CHAPTERS: Final = (
-    "ALG", "BOT", "LIFT", "TAU", "DEC", "POL", "LOSS", "COV", "STOP", "ACC", "AMP", "STEP", "VAL",
-    "LOG", "CUR", "RES", "DDP",
+    "ALG", "BOT", "LIFT", "TAU", "DEC", "POL", "LOSS", "LIK", "COV", "STOP", "ACC", "AMP", "STEP",
+    "VAL", "LOG", "CUR", "RES", "DDP",
 )  # fmt: skip
 # Importing a module registers its clauses.
 for _module in (
     "meadows", "bottom", "derivatives", "lifting", "thresholds", "decoding", "policies", "scopes",
-    "losses", "single_losses", "loss_numerics", "training_loss", "coverage", "stopping",
-    "accumulation", "update", "options", "automaton", "epochs", "logs", "checkpoints",
+    "losses", "single_losses", "loss_numerics", "training_loss", "likelihood",
+    "likelihood_numerics", "coverage", "stopping", "accumulation", "update", "options", "automaton",
+    "epochs", "logs", "checkpoints",
 ):  # fmt: skip
     import_module(f"{__name__}.{_module}")
 CLAUSES: Final[dict[str, Clause]] = {

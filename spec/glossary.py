@@ -9,6 +9,7 @@ GLOSSARY: Final[dict[str, str]] = {
     "tuple": "A pair (N, D) ≠ (0, 0) of numbers that represents N/D; with D = 0 it is infinite.",
     "lift": "To turn a target into a tuple (Y_n, Y_d), before the loss compares it with (P, Q).",
     "singular": "A target is singular if it is ±∞ or NaN; every other target is finite.",
+    "arc": "The lines from one number up to another, through infinity if the first is larger.",
     "decode": "To turn a tuple (P, Q) into the value P/Q, or into ⊥ where |Q| is below τ.",
     "gauge": "What a threshold is compared with: |Q| (raw), or |Q| / ‖(P, Q)‖ (unit).",
     "τ": "A threshold for denominators; τ_train is drawn from [τ_min, τ_max] while training.",

@@ -17,6 +17,7 @@ from properties.subjects.zeroproof.bottom import ZeroProofBottom
 from properties.subjects.zeroproof.coverage import ZeroProofCoverage
 from properties.subjects.zeroproof.decoding import ZeroProofDecoding
 from properties.subjects.zeroproof.lifting import ZeroProofLifting
+from properties.subjects.zeroproof.likelihood import ZeroProofLikelihoods
 from properties.subjects.zeroproof.losses import ZeroProofLosses
 from properties.subjects.zeroproof.policies import ZeroProofPolicies
 from spec.runs import Plan, Trace
@@ -63,6 +64,7 @@ for part in (
     ZeroProofCoverage,
     ZeroProofDecoding,
     ZeroProofLifting,
+    ZeroProofLikelihoods,
     ZeroProofLosses,
     ZeroProofPolicies,
 ):

@@ -75,7 +75,10 @@ def central_interval(
     p, q = P / larger, Q / larger
     sharpness = 1.0 + 2.0 * (p * p + q * q) * larger.clamp(max=LONGEST).square()
     slope = math.tan(math.pi * level / 2) / sharpness  # of half the interval's angle
-    ends = [_ratio(p + side * q * slope, q - side * p * slope, side) for side in (-1.0, 1.0)]
+    ends = [
+        _ratio(p + side * q * slope, q - side * p * slope, torch.where(slope > 0, side, p))
+        for side in (-1.0, 1.0)
+    ]
     lower, upper = (
         torch.where(larger == 0, side * torch.inf, end)
         for side, end in zip((-1.0, 1.0), ends, strict=True)
@@ -83,8 +86,8 @@ def central_interval(
     return lower.to(working), upper.to(working)
 
 
-def _ratio(n: Tensor, d: Tensor, side: float) -> Tensor:
-    """Return n/d, and at a pole the infinity on the interval's own side."""
+def _ratio(n: Tensor, d: Tensor, side: Tensor) -> Tensor:
+    """Return n/d, and at a pole the infinity on a side, which is the sign of a number."""
     return torch.where(d == 0, side * torch.inf, n / d)
 
 

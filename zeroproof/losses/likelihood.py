@@ -19,6 +19,8 @@ def likelihood_term(
     """Return ``−log f`` of exact targets, elementwise."""
     P, Q, *line = shortened(P, Q, Y_n, Y_d)
     n, d = unit(*line)
+    nothing = (n == 0) & (d == 0)  # no line, which says nothing
+    P, Q = P.masked_fill(nothing, 0.0), Q.masked_fill(nothing, 0.0)
     cross, square = P * d - Q * n, P * P + Q * Q
     blurred = cross * cross + square * resolution**2
     return torch.log1p(4.0 * (1.0 + square) * blurred) - torch.log1p(2.0 * square)
@@ -29,9 +31,10 @@ def interval_term(
 ) -> Tensor:
     """Return ``−log(m·π/δ)`` of arcs, elementwise; of an arc of no width what it tends to."""
     found = arc(P, Q, lower, upper)
-    turned = found.sine > 0
+    # A thinner arc is a line, and its angle may underflow.
+    turned = found.sine > torch.where(found.cosine < 0, 0.0, 2.0**-300)
     safe = found._replace(sine=torch.where(turned, found.sine, 1.0))
-    wide = torch.log(safe.turn()) - torch.log(safe.weighed(found.square * resolution**2))
+    wide = torch.log(safe.turn()) - torch.log(safe.weighed(resolution))
     point = likelihood_term(P, Q, *lower, resolution)
     whole = found.cosine < 0
     return torch.where(turned, wide, torch.where(whole, 0.0, point))

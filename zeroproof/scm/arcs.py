@@ -55,18 +55,22 @@ class Arc(NamedTuple):
         """Return the angle, in [0, π]."""
         return torch.atan2(self.sine, self.cosine)
 
-    def weighed(self, blur: Tensor | float = 0.0) -> Tensor:
-        """Return ``π`` times the probability; ``blur`` widens the distribution (LIK-8)."""
-        more = 1.0 + self.square
-        height = (1.0 + 2.0 * self.square) / more * self.sine
-        return torch.atan2(height, self.cosine / more + 4.0 * (self.product + blur))
+    def weighed(self, resolution: Tensor | float = 0.0) -> Tensor:
+        """Return ``π`` times the probability; a resolution widens the distribution (LIK-8)."""
+        more, sine, cosine = 1.0 + self.square, self.sine, self.cosine
+        height = (1.0 + 2.0 * self.square) / more * sine
+        # The square of the half angle's cosine, which 1 + C would lose near the whole line.
+        half = torch.where(cosine < 0, sine * sine / (1.0 - cosine), 1.0 + cosine) / 2.0
+        product = self.product + self.square * resolution**2 * half
+        return torch.atan2(height, cosine / more + 4.0 * product)
 
 
 def unit(n: Tensor, d: Tensor) -> Ends:
-    """Return tuples of the same lines, of length 1."""
+    """Return tuples of the same lines, of length 1; ``(0, 0)`` stays."""
     larger = torch.maximum(n.abs(), d.abs())
-    n, d = n / larger, d / larger
-    norm = torch.hypot(n, d)
+    missing = larger == 0
+    n, d = n / (larger + missing), d / (larger + missing)
+    norm = torch.hypot(n, d) + missing
     return n / norm, d / norm
 
 
@@ -85,7 +89,8 @@ def arc(P: Tensor, Q: Tensor, lower: Ends, upper: Ends) -> Arc:
     # Not of the unit tuples, whose rounding could swap ends that are nearly equal.
     rising = torch.sign(ends[1] * (ends[2] / 2) - (ends[0] / 2) * ends[3])
     sine = rising * (l_d * u_n - l_n * u_d).abs()
-    side = torch.where(rising < 0, -1.0, 1.0)
-    product = (P * l_d - Q * l_n) * (P * u_d - Q * u_n)
     cosine = l_d * u_d + l_n * u_n
+    point = (rising == 0) & (cosine < 0) & (l_n > 0)  # from +∞ up to −∞
+    side = torch.where((rising < 0) | point, -1.0, 1.0)
+    product = (P * l_d - Q * l_n) * (P * u_d - Q * u_n)
     return Arc(side * sine, side * cosine, side * product, P * P + Q * Q)

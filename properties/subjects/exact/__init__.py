@@ -4,6 +4,7 @@ from properties.subjects.exact.bottom import ExactBottom
 from properties.subjects.exact.coverage import ExactCoverage
 from properties.subjects.exact.decoding import ExactDecoding
 from properties.subjects.exact.lifting import ExactLifting
+from properties.subjects.exact.likelihood import ExactLikelihoods
 from properties.subjects.exact.losses import ExactLosses
 from properties.subjects.exact.policies import ExactPolicies
 from properties.subjects.exact.training import ExactTraining
@@ -14,6 +15,7 @@ class Exact(
     ExactCoverage,
     ExactDecoding,
     ExactLifting,
+    ExactLikelihoods,
     ExactLosses,
     ExactPolicies,
     ExactTraining,

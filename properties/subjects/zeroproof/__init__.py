@@ -5,6 +5,7 @@ from properties.subjects.zeroproof.checkpoints import ZeroProofCheckpoints
 from properties.subjects.zeroproof.coverage import ZeroProofCoverage
 from properties.subjects.zeroproof.decoding import ZeroProofDecoding
 from properties.subjects.zeroproof.lifting import ZeroProofLifting
+from properties.subjects.zeroproof.likelihood import ZeroProofLikelihoods
 from properties.subjects.zeroproof.losses import ZeroProofLosses
 from properties.subjects.zeroproof.policies import ZeroProofPolicies
 from properties.subjects.zeroproof.training import ZeroProofTraining
@@ -16,6 +17,7 @@ class ZeroProof(
     ZeroProofCoverage,
     ZeroProofDecoding,
     ZeroProofLifting,
+    ZeroProofLikelihoods,
     ZeroProofLosses,
     ZeroProofPolicies,
     ZeroProofTraining,
