@@ -105,6 +105,21 @@ def labels(
     return Array(tuple(draw(lists(one, shape))), shape, dtype, draw(layouts))
 
 
+@st.composite
+def intervals(
+    draw: st.DrawFn,
+    dtypes: st.SearchStrategy[str] = dtypes,
+    shapes: st.SearchStrategy[tuple[int, ...]] = shapes,
+) -> tuple[Array, Array]:
+    """Draw lower and upper ends, a good part of them equal or infinite."""
+    y, pairs = draw(labels(dtypes, shapes)), list[list[float]]()
+    for value in y.values:
+        end = -math.inf if math.isnan(value) else value
+        other = st.one_of(numbers(y.dtype, singular=False), st.sampled_from([end, math.inf]))
+        pairs.append(sorted([end, draw(other)]))
+    return y.with_values([low for low, _ in pairs]), y.with_values([high for _, high in pairs])
+
+
 def masks(shape: Sequence[int]) -> st.SearchStrategy[tuple[bool, ...]]:
     """Flags for each element of a shape."""
     return lists(st.booleans(), shape).map(tuple)

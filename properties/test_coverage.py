@@ -16,10 +16,12 @@ from properties.strategies import (
     FLAGS,
     TELLING,
     batch_shapes,
+    intervals,
     labels,
     masks,
     several,
     taus,
+    with_drawn,
 )
 from spec import Array
 from spec.coverage import FORMS, Covers, Monitors, Predicted, Timed
@@ -107,6 +109,29 @@ def test_COV_2_by_sample(subject: Covers, batch: Predicted, tau: float) -> None:
 @example(epoch=[*UNEQUAL, (NO_OUTPUTS, 1e-4)])
 def test_COV_3_and_4_of_epochs(subject: Covers, id: str, epoch: list[Timed]) -> None:
     assert_clause(id, subject, epoch)
+
+
+LOWER = [-math.inf, -math.inf, -math.inf, 1.0, 2.0, math.inf]
+ALL = replace(tuples([0.0, 1.0, 1.0, 0.0, 1.0, 1.0]), targets=Array.of(LOWER, "float32"))
+ALL_UP = Array.of([-math.inf, 1.0, math.inf, math.inf, 2.0, math.inf], "float32")
+OPEN = (replace(tuples([1.0, 0.0]), targets=TARGETS.full(1.0, TARGETS)), TARGETS)
+
+
+@given(
+    with_drawn(
+        batches(own_shape=True),
+        lambda batch: intervals(*map(st.just, (batch.targets.dtype, batch.targets.shape))),
+    ),
+    taus(),
+)
+@example((ALL, (ALL.targets, ALL_UP)), 1e-4)
+@example((OPEN[0], (OPEN[0].targets, OPEN[1])), 1e-4)
+@example((NO_OUTPUTS, (NOTHING, NOTHING)), 1e-4)
+def test_COV_5_of_intervals(
+    subject: Covers, drawn: tuple[Predicted, tuple[Array, Array]], tau: float
+) -> None:
+    batch, (lower, upper) = drawn
+    assert_clause("COV-5", subject, replace(batch, targets=lower), upper, tau)
 
 
 @given(epochs)

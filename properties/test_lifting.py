@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
 from properties.formats import HALVES, every
-from properties.strategies import FLAGS, TELLING, dtypes, labels, picks, with_drawn
+from properties.strategies import (
+    FLAGS,
+    TELLING,
+    dtypes,
+    intervals,
+    labels,
+    picks,
+    several,
+    with_drawn,
+)
 from properties.test_coverage import batches
 from spec import Array
 from spec.coverage import Predicted
@@ -66,6 +78,24 @@ def test_LIFT_8_integers(subject: Lifts, y: Array, default: str) -> None:
 @given(st.sampled_from(UNLIFTABLE), st.integers(0, 3), dtypes)
 def test_LIFT_8_no_lift(subject: Lifts, dtype: str, size: int, default: str) -> None:
     assert_clause("LIFT-8", subject, Array.of([False] * size, dtype), default)
+
+
+ENDS = Array.of([-math.inf, -math.inf, 0.0, 1.0, 2.0, math.inf], "float32")
+ONE, TWO = Array.of([1.0], "float32"), Array.of([2.0, 2.0], "float32")
+
+
+@given(st.one_of(intervals(), several(2).map(tuple)))
+@example((ENDS, ENDS.with_values([-math.inf, math.inf, -0.0, math.inf, 3.0, math.inf])))
+@example((ENDS, ENDS))
+@example((TWO, TWO.with_values([2.0, 1.0])))
+@example((Array.of([2.0**53 + 2], "float64"), Array.of([2.0**53], "float64")))
+@example((ONE, ONE.with_values([math.nan])))
+@example((ONE.with_values([math.nan]), ONE))
+@example((ONE, TWO))
+@example((ONE, replace(ONE, shape=(1, 1))))
+@example((Array.of([1, -7], "int64"), Array.of([1, 2**53 + 1], "int64")))
+def test_LIFT_9_intervals(subject: Lifts, ends: tuple[Array, Array]) -> None:
+    assert_clause("LIFT-9", subject, *ends)
 
 
 @given(batches())

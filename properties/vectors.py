@@ -133,13 +133,20 @@ def _tuples(subject: Any) -> Table:
 
         return subject.epoch_coverage([timed(**batch) for batch in epoch])
 
+    def interval_coverage(tau: float, lower: Array, upper: Array, **outputs: Any) -> Any:
+        return subject.interval_coverage(_predicted(**outputs, targets=lower), upper, tau)
+
+    def lift_interval(**ends: Array) -> Any:
+        parts = [part for end in subject.lift_interval(**ends) for part in end]
+        return dict(zip(("lower_n", "lower_d", "upper_n", "upper_d"), parts, strict=True))
+
     def watch(**given: Any) -> Any:
         seen = subject.watch(**given)
         return {"counters": [count for count, _ in seen], "stops": [stops for _, stops in seen]}
 
-    own = as_tuples, decode_backward, training_loss, bottom_mask, coverage, epoch_coverage, watch
+    measures = bottom_mask, coverage, epoch_coverage, interval_coverage, watch
     return {
-        **_by_name(*own),
+        **_by_name(as_tuples, decode_backward, training_loss, lift_interval, *measures),
         "lift": lambda y: dict(zip(("Y_n", "Y_d"), subject.lift(y), strict=True)),
         "orientation": lambda y: {"orientation": subject.orientation(y)},
         "round_trip": lambda y: {"y": subject.unlift(y)},

@@ -98,6 +98,21 @@ class Predicted:
         return count(by_samples(self.bottoms(tau), samples), by_samples(finite, samples))
 
 
+def interval_counts(batch: Predicted, upper: Array, tau: float) -> tuple[Counts, Counts]:
+    """Count a micro-batch whose intervals run from its targets up to other ends; COV-5.
+
+    Finite targets are first those with finite ends, then all but the singular ones.
+    """
+    samples, ends = batch.first.shape[0], [*zip(batch.targets.values, upper.values, strict=True)]
+    finite = [all(map(math.isfinite, pair)) for pair in ends]
+    regular = [low != high or math.isfinite(low) for low, high in ends]
+    first, second = (
+        count(by_samples(batch.bottoms(tau), samples), by_samples(kind, samples))
+        for kind in (finite, regular)
+    )
+    return first, second
+
+
 Timed: TypeAlias = tuple[Predicted, float]
 """A micro-batch and its threshold."""
 
@@ -129,6 +144,9 @@ class Covers(Protocol):
         """Return the coverage of an epoch of micro-batches, each with its own threshold;
         ValueError without samples.
         """
+
+    def interval_coverage(self, batch: Predicted, upper: Array, tau: float) -> EpochCoverage:
+        """Return that of one micro-batch whose targets are intervals, from its own up to others."""
 
 
 class Monitors(Covers, Protocol):
@@ -223,6 +241,28 @@ def in_range(subject: Covers, epoch: Sequence[Timed]) -> None:
     empty = Predicted("value", *[Array((), (0, *epoch[0][0].first.shape[1:]))] * 3)
     raises = refused(ValueError, lambda: subject.batch_coverage(empty, 0.5), claim=3)
     require(raises, "a micro-batch without samples raised nothing", claim=3)
+
+
+@clause("COV-5", source="Ours: of “more than c” nobody knows whether it is ⊥", since="0.5.0")
+def of_intervals(subject: Covers, batch: Predicted, upper: Array, tau: float) -> None:
+    """Intervals (LIFT-9) with finite ends are finite targets, those with one infinity for both ends
+    are singular ones, and all others are neither.
+
+    1. The coverage of finite targets is that of the samples whose intervals all have finite ends.
+    2. The recall of ⊥ is that of the samples with an interval that is singular.
+    3. The coverage is that of all samples, whatever their targets.
+    """
+    found = subject.interval_coverage(batch, upper, tau)
+    finite, regular = interval_counts(batch, upper, tau)
+    for claim, name, expected in (
+        (1, "finite", monitored_coverage([finite])),
+        (2, "recall", bottom_recall([regular])),
+        (3, "coverage", epoch_coverage([finite])),
+    ):
+        value, parts = getattr(found, name), (name, batch, upper, tau)
+        right = value != value if expected is None else value == float(expected)
+        complaint = "{} of {} to {} at {} is {}, not {}"
+        require(right, complaint, *parts, value, expected, claim=claim)
 
 
 @clause(

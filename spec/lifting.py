@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from .algebra import Bottom
 from .arrays import Array, identical, same
@@ -17,6 +17,9 @@ from .formats import round_to
 
 INTEGERS = ("uint8", "int8", "int16", "int32", "int64")
 UNLIFTABLE = ("bool", "complex64", "complex128")
+
+Lifted: TypeAlias = tuple[Array, Array]
+"""``(Y_n, Y_d)``."""
 
 
 def lift(y: float) -> tuple[float, float]:
@@ -74,6 +77,9 @@ class Lifts(Protocol):
 
     def lift(self, y: Array) -> tuple[Array, Array]:
         """Return ``(Y_n, Y_d)``; TypeError for a dtype that has no lift."""
+
+    def lift_interval(self, lower: Array, upper: Array) -> tuple[Lifted, Lifted]:
+        """Return the lifts of the ends of intervals; ValueError for what is no interval."""
 
     def orientation(self, y: Array) -> Array:
         """Return −1, 0 or +1 for each target, in an integer dtype."""
@@ -214,6 +220,34 @@ def dtypes(subject: Lifts, y: Array, default: str) -> None:
         target = as_float(value, default)
         right = all(map(identical, found, lift(target))) and side == orientation(target)
         require(right, "{} lifted to {}, orientation {}", value, found, side, claim=2)
+
+
+def is_interval(lower: float, upper: float) -> bool:
+    """Tell whether there is an interval between two ends; LIFT-9."""
+    return lower <= upper  # which holds of no NaN
+
+
+@clause(
+    "LIFT-9",
+    source="Ours: “more than 99.5” is [99.5, ∞]; to call it 99.5, or ∞, is to say what nobody saw",
+    since="0.5.0",
+)
+def intervals(subject: Lifts, lower: Array, upper: Array) -> None:
+    """A target may be an interval, from a lower end up to an upper one; either may be ±∞.
+
+    1. It lifts to the lifts of its ends; with equal ends, twice to that of an exact target.
+    2. A lower end above the upper one, or an end that is NaN, raises ValueError.
+    3. Ends of different shapes raise ValueError.
+    """
+    alike = lower.shape == upper.shape
+    if not (alike and all(map(is_interval, lower.values, upper.values))):
+        claim = 2 if alike else 3
+        raises = refused(ValueError, lambda: subject.lift_interval(lower, upper), claim=claim)
+        require(raises, "{} to {} was accepted", lower, upper, claim=claim)
+        return
+    for end, found in zip((lower, upper), subject.lift_interval(lower, upper), strict=True):
+        right = all(map(same, found, subject.lift(end)))  # of which LIFT-1 to LIFT-8 speak
+        require(right, "{} to {}: {} lifted to {}", lower, upper, end, found)
 
 
 def _close(x: float, y: float) -> bool:

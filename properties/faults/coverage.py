@@ -59,6 +59,16 @@ fault("COV-4.2", "An epoch without samples has coverage 1.",
     epoch_coverage=lambda real, epoch: (real(epoch) if epoch else EpochCoverage(1.0, 1.0, 1.0)))
 fault("COV-4.3", "A micro-batch without samples has coverage 1.",
     batch_coverage=lambda real, batch, tau: (real(batch, tau) if batch.first.shape[0] else 1.0))
+fault("COV-5.1", "An interval is finite if its lower end is.",
+    interval_coverage=lambda real, batch, upper, tau:
+        replace(real(batch, upper, tau), finite=real(batch, batch.targets, tau).finite))
+fault("COV-5.2", "An interval up to ∞ is singular.",
+    interval_coverage=lambda real, batch, upper, tau: replace(real(batch, upper, tau),
+        recall=real(replace(batch, targets=upper), upper, tau).recall))
+zeroproof_fault("COV-5.2", "An interval that is not finite is singular.",
+    "zeroproof.scm.arcs.kinds", lambda real, lifted: (real(lifted)[0], ~real(lifted)[0]))
+fault("COV-5.3", "Samples with an open interval are left out of coverage.",
+    interval_coverage=lambda real, *a: replace(real(*a), coverage=real(*a).finite))
 fault("STOP-6.1", "The stop watches all samples, also those that are meant to be ⊥.",
     epoch_coverage=lambda real, epoch: replace(real(epoch), finite=real(epoch).coverage))
 fault("STOP-6.1", "An epoch with singular targets alone counts as fully covered.",

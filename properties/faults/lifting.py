@@ -55,6 +55,16 @@ fault("LIFT-8.3", "Truth values have an orientation.",
     orientation=lambda orientation, y: orientation(_bool_as_uint8(y)))
 fault("LIFT-8.3", "Complex targets are refused with ValueError.",
     as_floats=lambda floats, y: int("") if y.dtype.startswith("complex") else floats(y))
+fault("LIFT-9.1", "An open interval is taken for its finite end.",
+    lift_interval=lambda real, low, high: (real(low, high)[0], real(low, high.with_values([a if
+        math.isinf(b) else b for a, b in zip(low.values, high.values, strict=True)]))[1]))
+fault("LIFT-9.2", "A lower end may lie above the upper one.",
+    check_interval=lambda real, low, high: low.shape == high.shape or real(low, high))
+zeroproof_fault("LIFT-9.2", "An end that is NaN lifts to an infinity.",
+    "zeroproof.training.targets.check_interval",
+    lambda real, interval: real(type(interval)(*(end.nan_to_num(0.0) for end in interval))))
+zeroproof_fault("LIFT-9.3", "Ends are broadcast.",
+    "zeroproof.training.targets.check_same_shape", lambda real, *tensors: None)
 fault("LIFT-11.1", "Values are clipped to ±1.",
       as_tuples=lambda tuples, outputs: [part.with_values([min(max(x, -1.0), 1.0) for x in
           part.values]) for part in tuples(outputs)])

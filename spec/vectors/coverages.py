@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import product
 from random import Random
@@ -13,17 +14,24 @@ from .. import stopping
 from ..arrays import Array
 from ..coverage import (
     FORMS,
+    Counts,
     Predicted,
     Timed,
     bottom_recall,
     counts_of,
     epoch_coverage,
+    interval_counts,
     monitored_coverage,
 )
 from ..formats import FORMATS
 from .cases import Case, Within
 from .numbers import SINGULAR, edges, neighbours, some, uniform
 
+ENDS: Final = (
+    *[(0.5, 2.0), (1.0, 1.0)] * 3, (1.0, math.inf), (-math.inf, 1.0), (-math.inf, math.inf),
+    (math.inf, math.inf), (-math.inf, -math.inf),
+)  # fmt: skip
+"""Intervals, half of them with finite ends."""
 MEAN: Final = Fraction(1, 10**6)
 """How far the coverage of a micro-batch, in single precision, may be off; COV-2."""
 
@@ -108,21 +116,38 @@ def _epochs(random: Random) -> Iterator[tuple[str, list[Timed]]]:
         yield "COV-3 STOP-6", [(_outputs(random, dtype, form, (n, *outputs)), 0.25) for n in sizes]
 
 
+def _reported(finite: list[Counts], regular: list[Counts]) -> dict[str, float]:
+    """Return the result for an epoch, its recall by counts of its own."""
+    result = {
+        "coverage": epoch_coverage(finite),
+        "finite": monitored_coverage(finite),
+        "recall": bottom_recall(regular),
+    }
+    return {name: math.nan if x is None else float(x) for name, x in result.items()}
+
+
 def epoch(name: str, random: Random) -> Iterator[Case]:
     """Return of an epoch's micro-batches ``epoch``, each as for ``bottom_mask`` with ``targets``
     and ``tau``, the ``coverage``, that over samples with ``finite`` targets only, and the
     ``recall``, the fraction of ⊥ among the others; NaN where there are no such samples.
     """
     for clauses, batches in _epochs(random):
-        counts = counts_of(batches)
-        result = {
-            "coverage": epoch_coverage(counts),
-            "finite": monitored_coverage(counts),
-            "recall": bottom_recall(counts),
-        }
-        floats = {name: math.nan if x is None else float(x) for name, x in result.items()}
+        floats = _reported(*[counts_of(batches)] * 2)
         yield Case(clauses, {"epoch": [vars(b) | {"tau": tau} for b, tau in batches]}, floats)
     yield Case("COV-4", {"epoch": []}, refusal="ValueError")
+
+
+def intervals(name: str, random: Random) -> Iterator[Case]:
+    """Return what ``epoch_coverage`` does, of one micro-batch whose targets are intervals from
+    ``lower`` to ``upper``.
+    """
+    for form, shape, _ in product(FORMS, ((6,), (5, 2)), range(2)):
+        batch = _outputs(random, "float32", form, shape)
+        pairs = [ENDS[uniform(random, 0, len(ENDS) - 1)] for _ in batch.targets.values]
+        lower, upper = (batch.targets.with_values(side) for side in zip(*pairs, strict=True))
+        kinds = interval_counts(replace(batch, targets=lower), upper, 0.25)
+        given = _written(batch, 0.25) | {"lower": lower, "upper": upper}
+        yield Case("COV-5", given, _reported(*([counts] for counts in kinds)))
 
 
 def watch(name: str, random: Random) -> Iterator[Case]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import product
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from ..algebra import Bottom
 from ..arrays import Array
@@ -66,6 +66,28 @@ def lifting(name: str, random: Random) -> Iterator[Case]:
         yield _lifted("LIFT-8", Array.of(values, dtype))
     for dtype in UNLIFTABLE:
         yield Case("LIFT-8", {"y": Array.of([1, 0], dtype)}, refusal="TypeError")
+
+
+def interval_lifting(name: str, random: Random) -> Iterator[Case]:
+    """Return the tuples that the ends of intervals from ``lower`` to ``upper`` lift to, as
+    ``lower_n``, ``lower_d``, ``upper_n`` and ``upper_d``.
+    """
+    for dtype in FORMATS:
+        bounds = -math.inf, *edges(dtype)[-2:], 0.5, 2.0, math.inf
+        pairs = [(a, b) for a, b in product(bounds, bounds) if a <= b]
+        ends = [Array.of(side, dtype) for side in zip(*pairs, strict=True)]
+        parts = [zip(*map(lift, end.values), strict=True) for end in ends]
+        lifted = [filled(ends[0], list(values)) for part in parts for values in part]
+        names = "lower_n", "lower_d", "upper_n", "upper_d"
+        yield _interval(*ends, result=dict(zip(names, lifted, strict=True)))
+        for low, high in ((2.0, 1.0), (math.inf, 0.0), (math.nan, 1.0), (1.0, math.nan)):
+            yield _interval(Array.of([low], dtype), Array.of([high], dtype))
+    yield _interval(Array.of([1.0]), Array.of([2.0, 2.0]))
+
+
+def _interval(lower: Array, upper: Array, result: dict[str, Any] | None = None) -> Case:
+    refusal = "" if result else "ValueError"
+    return Case("LIFT-9", {"lower": lower, "upper": upper}, result, refusal)
 
 
 def orientations(name: str, random: Random) -> Iterator[Case]:

@@ -12,8 +12,10 @@ from spec.lifting import (
     UNLIFTABLE,
     Effects,
     Entered,
+    Lifted,
     as_float,
     as_tuples,
+    is_interval,
     lift,
     orientation,
     unlift,
@@ -41,6 +43,14 @@ class ExactLifting:
         pairs = [lift(value) for value in floats.values]
         n, d = ([pair[part] for pair in pairs] for part in (0, 1))
         return floats.with_values(n), floats.with_values(d)
+
+    def lift_interval(self, lower: Array, upper: Array) -> tuple[Lifted, Lifted]:
+        self.check_interval(lower, upper)
+        return self.lift(lower), self.lift(upper)
+
+    def check_interval(self, lower: Array, upper: Array) -> None:
+        if lower.shape != upper.shape or not all(map(is_interval, lower.values, upper.values)):
+            raise ValueError(f"no intervals from {lower} to {upper}")
 
     def orientation(self, y: Array) -> Array:
         sides = tuple(float(orientation(value)) for value in self.as_floats(y).values)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 
 from properties.subjects.zeroproof.unchecked import unchecked
 from properties.tensors import flags, to_tensor
+from spec import Array
 from spec.coverage import EpochCoverage, Predicted, Timed
 from zeroproof.losses import coverage
-from zeroproof.scm import SCMTensor, bottom_mask
+from zeroproof.scm import SCMTensor, arcs, bottom_mask
+from zeroproof.scm.arcs import Lifted
 from zeroproof.training.records import MEASURES, EpochTotals, measure, merge
-from zeroproof.training.targets import lift_targets
+from zeroproof.training.targets import Interval, lift_targets
 
 
 def made(batch: Predicted, first: torch.Tensor | None = None) -> Any:
@@ -46,11 +48,18 @@ class ZeroProofCoverage:
         return found
 
     def epoch_coverage(self, epoch: Sequence[Timed]) -> EpochCoverage:
+        return self._added((batch, lift_targets(to_tensor(batch.targets)), tau)
+                           for batch, tau in epoch)  # fmt: skip
+
+    def interval_coverage(self, batch: Predicted, upper: Array, tau: float) -> EpochCoverage:
+        interval = Interval(to_tensor(batch.targets), to_tensor(upper))
+        return self._added([(batch, lift_targets(interval), tau)])
+
+    def _added(self, epoch: Iterable[tuple[Predicted, Lifted, float]]) -> EpochCoverage:
         """Add up what the trainer measures."""
         totals = EpochTotals()
-        for batch, tau in epoch:
-            _, Y_d = lift_targets(to_tensor(batch.targets))
-            row = measure(made(batch), Y_d != 0, Y_d == 0, tau).tolist()
+        for batch, lifted, tau in epoch:
+            row = measure(made(batch), *arcs.kinds(lifted), tau).tolist()
             totals.add(merge([dict(zip(MEASURES, row, strict=True))]))
         record, monitored = totals.record(), totals.monitored_coverage
         finite = math.nan if monitored is None else monitored
