@@ -120,7 +120,7 @@ OPEN = (replace(tuples([1.0, 0.0]), targets=TARGETS.full(1.0, TARGETS)), TARGETS
 @given(
     with_drawn(
         batches(own_shape=True),
-        lambda batch: intervals(*map(st.just, (batch.targets.dtype, batch.targets.shape))),
+        lambda batch: intervals(st.just(batch.targets.dtype), st.just(batch.targets.shape)),
     ),
     taus(),
 )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import product
 from random import Random
-from typing import Any, Final
+from typing import Final
 
 from ..algebra import Bottom
 from ..arrays import Array
@@ -74,20 +74,16 @@ def interval_lifting(name: str, random: Random) -> Iterator[Case]:
     """
     for dtype in FORMATS:
         bounds = -math.inf, *edges(dtype)[-2:], 0.5, 2.0, math.inf
-        pairs = [(a, b) for a, b in product(bounds, bounds) if a <= b]
-        ends = [Array.of(side, dtype) for side in zip(*pairs, strict=True)]
-        parts = [zip(*map(lift, end.values), strict=True) for end in ends]
-        lifted = [filled(ends[0], list(values)) for part in parts for values in part]
-        names = "lower_n", "lower_d", "upper_n", "upper_d"
-        yield _interval(*ends, result=dict(zip(names, lifted, strict=True)))
-        for low, high in ((2.0, 1.0), (math.inf, 0.0), (math.nan, 1.0), (1.0, math.nan)):
-            yield _interval(Array.of([low], dtype), Array.of([high], dtype))
-    yield _interval(Array.of([1.0]), Array.of([2.0, 2.0]))
-
-
-def _interval(lower: Array, upper: Array, result: dict[str, Any] | None = None) -> Case:
-    refusal = "" if result else "ValueError"
-    return Case("LIFT-9", {"lower": lower, "upper": upper}, result, refusal)
+        pairs = [pair for pair in product(bounds, bounds) if pair[0] <= pair[1]]
+        lower, upper = (Array.of(side, dtype) for side in zip(*pairs, strict=True))
+        parts = (zip(*map(lift, end.values), strict=True) for end in (lower, upper))
+        lifted = [filled(lower, list(values)) for part in parts for values in part]
+        result = dict(zip(("lower_n", "lower_d", "upper_n", "upper_d"), lifted, strict=True))
+        yield Case("LIFT-9", {"lower": lower, "upper": upper}, result)
+    wrong = ([2.0], [1.0]), ([math.nan], [1.0]), ([1.0], [math.nan]), ([1.0], [2.0, 2.0])
+    for low, high in wrong:
+        given = {"lower": Array.of(low), "upper": Array.of(high)}
+        yield Case("LIFT-9", given, refusal="ValueError")
 
 
 def orientations(name: str, random: Random) -> Iterator[Case]:

@@ -35,7 +35,7 @@ def pair_of_ends(lifted: Lifted) -> tuple[Ends, Ends]:
 def kinds(lifted: Lifted) -> tuple[Tensor, Tensor]:
     """Return which lifted targets are finite, and which are singular.
 
-    An interval is finite if both ends are, and singular if they are one infinity.
+    An interval is finite if both ends are, and singular if they are one infinity. Meets: COV-5.
     """
     if not is_interval(lifted):
         return lifted[1] != 0, lifted[1] == 0
