@@ -73,7 +73,7 @@ def interval_lifting(name: str, random: Random) -> Iterator[Case]:
     ``lower_n``, ``lower_d``, ``upper_n`` and ``upper_d``.
     """
     for dtype in FORMATS:
-        bounds = -math.inf, *edges(dtype)[-2:], 0.5, 2.0, math.inf
+        bounds = -math.inf, edges(dtype)[-2], 0.5, math.inf
         pairs = [pair for pair in product(bounds, bounds) if pair[0] <= pair[1]]
         lower, upper = (Array.of(side, dtype) for side in zip(*pairs, strict=True))
         parts = (zip(*map(lift, end.values), strict=True) for end in (lower, upper))

@@ -16,8 +16,6 @@ class Interval(NamedTuple):
     """Targets of which the ends are known: "more than c" is ``[c, ∞]``, "less" ``[−∞, c]``.
 
     Where the ends are equal the target is exact. A loader may yield them in the place of a tensor.
-
-    Meets: LIFT-9.
     """
 
     lower: Tensor
