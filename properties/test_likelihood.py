@@ -185,6 +185,8 @@ def test_LIK_7_any_numbers(subject: Likelihoods, parts: list[Array]) -> None:
 
 @settings(max_examples=25)
 @given(arcs(dtypes), st.sampled_from([math.nan, INF, 1.0]))
+@example(arcs_of([(1.0, 2.0, 0.5, 3.0)], "float16"), 1.0)
+@example(arcs_of([(1.0, 2.0, 0.5, 3.0)], "bfloat16"), math.nan)
 def test_LIK_7_half_or_lost(subject: Likelihoods, case: Arcs, factor: float) -> None:
     P = case.P.with_values([v * factor for v in case.P.values])
     assert_clause("LIK-7", subject, replace(case, P=P), 0.0)

@@ -141,7 +141,7 @@ def place(e: Element) -> Place:
     return Place(real(P), real(Q), *L, side * U[0], side * U[1], *turn, *crosses, real(factor))
 
 
-def _loss(at: Place, rest: Real, b: Real, A: Real) -> tuple[Real, Real]:
+def _loss(at: Place, rest: Real, twice: Real, A: Real) -> tuple[Real, Real]:
     """Return ``−log(A/δ)``, or what it tends to for an arc of no width, and its scale."""
     x = at.C + rest
     if at.S:
@@ -149,7 +149,7 @@ def _loss(at: Place, rest: Real, b: Real, A: Real) -> tuple[Real, Real]:
         return logs[0] - logs[1], 1 + abs(logs[0]) + abs(logs[1])
     if at.C < 0 or x <= 0:
         return (MP.zero if x < 0 else MP.inf) if at.C < 0 else -MP.inf, MP.zero
-    logs = MP.log1p(rest / at.C), MP.log1p(b - 1)
+    logs = MP.log1p(rest / at.C), MP.log1p(twice)
     return logs[0] - logs[1], logs[0] + logs[1]
 
 
@@ -166,7 +166,7 @@ def outcome(at: Place, resolution: Real, sway: Real = 0) -> Outcome:
     rest = K * w + sway * (1 + K * size)
     x, y = at.C + rest, b * at.S
     A, R = MP.atan2(y, x), MP.hypot(x, y)
-    loss, scale = _loss(at, rest, b, A)
+    loss, scale = _loss(at, rest, 2 * square, A)
     sinc = y / (R * A) if A else MP.one
     radial = sinc * (8 * (w + (1 + square) * blur) / R - 4 * x / (R * b))
     turn, f = sinc * K / R, at.factor

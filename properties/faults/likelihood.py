@@ -73,8 +73,8 @@ fault("LIK-3.1", "The angle is the arc tangent's, which loses half of the line."
     outcome=of(m=lambda o, e: o.m - (0.5 < o.m < 1)))
 fault("LIK-3.2", "An arc beyond half of the line counts as what it leaves.",
     outcome=of(m=lambda o, e: min(o.m, 1 - o.m) if place(e).S else o.m))
-fault("LIK-3.3", "Ends that are equal are taken for the whole line.",
-    outcome=of(m=lambda o, e: o.m or MP.one))
+fault("LIK-3.3", "The probability of the whole line is rounded to more than 1.",
+    outcome=of(m=lambda o, e: o.m + (o.m == 1) * MP.mpf(2) ** -20))
 fault("LIK-4.1", "The density is that of numbers, to which lines near infinity are far apart.",
     outcome=of(loss=lambda o, e: o.loss + real(e.l_d**2 / (e.l_n**2 + e.l_d**2 or 1))))
 fault("LIK-4.2", "Infinity is half an end.",

@@ -32,7 +32,7 @@ def interval_term(
     """Return ``−log(m·π/δ)`` of arcs, elementwise; of an arc of no width what it tends to."""
     found = arc(P, Q, lower, upper)
     # A thinner arc is a line, and its angle may underflow.
-    turned = found.sine > torch.where(found.cosine < 0, 0.0, 2.0**-300)
+    turned = (found.sine > 2.0**-300) | ((found.sine > 0) & (found.cosine < 0))
     safe = found._replace(sine=torch.where(turned, found.sine, 1.0))
     wide = torch.log(safe.turn()) - torch.log(safe.weighed(resolution))
     point = likelihood_term(P, Q, *lower, resolution)
