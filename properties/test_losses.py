@@ -104,11 +104,14 @@ BATCH = Array.of([1.0, -1.0, 1.0]), Array.of([0.25, 0.0, 0.3]), Array.of([2.0, m
 LOST = Array.of([1.0, math.nan, 1.0]), Array.of([1.0, 1.0, 0.25]), Array.of([2.0, 1.0, math.inf])
 PLAIN: Options = {"fit": "chordal", "tau": 0.5, "goal": 0.5, "weights": None, "given": {}}
 HALF = Array((0.5,), (), "float32")
+BESIDE = Array.of([0.0, 0.0]), Array.of([0.0, math.nan]), Array.of([1.0, math.nan])  # no margin's
+ONLY_MARGIN: Options = {**PLAIN, "given": {"fit": 0.0, "sign": 0.0, "rejection": 0.0}}
 
 
 @settings(max_examples=25)
 @given(lost())
 @example((LOST, {**PLAIN, "given": {"fit": 0.0}}))
+@example((BESIDE, ONLY_MARGIN))
 def test_LOSS_6_dropped_terms(subject: TrainingLosses, drawn: tuple[Batch, Options]) -> None:
     assert_clause("LOSS-6", subject, *drawn)
 

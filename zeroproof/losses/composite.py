@@ -197,7 +197,7 @@ class SCMTrainingLoss:
             fit = mean(likelihood_term(P, Q, *lower, resolution)).to(P.dtype)
         return {
             "fit": fit,
-            "margin": mean(margin_term(Q, tau), finite, n),
+            "margin": mean(margin_term(torch.where(finite, Q, 0.0), tau), finite, n),
             "sign": mean(1.0 - cosine, oriented),
             "rejection": rejection_term(P, Q, tau, config.target_coverage, finite, n),
         }

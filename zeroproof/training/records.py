@@ -147,8 +147,9 @@ class EpochTotals:
         samples, covered, finite, both = (state[name] for name in COUNTS[:4])
         # What 0.4.0 did not count, when every target was finite or singular.
         added = {"singular": samples - finite, "covered_singular": covered - both}
-        # Which checkpoints of version 2 hold.
-        self._values = added | {n: v for n, v in state.items() if n != "rejected_singular"}
+        values = dict.fromkeys(COUNTS, 0.0) | added | dict(state)
+        values.pop("rejected_singular", None)  # which checkpoints of version 2 hold
+        self._values = values
 
     @property
     def monitored_coverage(self) -> float | None:
