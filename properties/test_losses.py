@@ -104,6 +104,8 @@ BATCH = Array.of([1.0, -1.0, 1.0]), Array.of([0.25, 0.0, 0.3]), Array.of([2.0, m
 LOST = Array.of([1.0, math.nan, 1.0]), Array.of([1.0, 1.0, 0.25]), Array.of([2.0, 1.0, math.inf])
 PLAIN: Options = {"fit": "chordal", "tau": 0.5, "goal": 0.5, "weights": None, "given": {}}
 HALF = Array((0.5,), (), "float32")
+STEEP = Array.of([0.0] * 3), Array.of([0.0, 1e15, 0.0]), Array.of([math.inf] * 3)
+WEIGHTY: Options = {**PLAIN, "fit": "implicit", "given": {"fit": 8.0}}  # overflows on the way back
 BESIDE = Array.of([0.0, 0.0]), Array.of([0.0, math.nan]), Array.of([1.0, math.nan])  # no margin's
 ONLY_MARGIN: Options = {**PLAIN, "given": {"fit": 0.0, "sign": 0.0, "rejection": 0.0}}
 
@@ -123,6 +125,7 @@ def test_LOSS_6_dropped_terms(subject: TrainingLosses, drawn: tuple[Batch, Optio
 @example(BATCH, {**PLAIN, "tau": HALF, "given": {"sign": HALF, "rejection": HALF}})
 @example(BATCH, {**PLAIN, "bare": True})
 @example(BATCH, {**PLAIN, "tau": 0.01, "bare": True})
+@example(STEEP, WEIGHTY)
 def test_LOSS_6_training_loss(subject: TrainingLosses, batch: Batch, made: Options) -> None:
     assert_clause("LOSS-6", subject, batch, made)
 

@@ -27,10 +27,14 @@ def implicit_term(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, gamma: float) 
     root, limits = gamma**0.5, torch.finfo(P.dtype)
     size = torch.maximum(P.abs(), Q.abs()).detach()
     size = torch.maximum(size, (root / target).clamp(max=limits.max))
-    p, q = P / size, Q / size
+    p, q = P.detach() / size, Q.detach() / size
     guard = (root / size / target).square()
-    weight = ((q * y_d).square() + (p * y_n).square() + guard).clamp(min=limits.tiny).detach()
-    return capped_square((p * y_d - q * y_n) / weight.sqrt())
+    weight = ((q * y_d).square() + (p * y_n).square() + guard).clamp(min=limits.tiny)
+    # A part of the size divides last, so that a gradient on its way back meets it first, and does
+    # not overflow before it; a power of two, which changes no bit.
+    part = torch.exp2(torch.floor(torch.log2(size) / 2)).clamp(min=1.0)
+    size = size / part
+    return capped_square((P / size * y_d - Q / size * y_n) / weight.sqrt() / part)
 
 
 def margin_term(Q: Tensor, tau: float | Tensor) -> Tensor:
