@@ -33,7 +33,8 @@ napoleon_use_rtype = False
 # Types of other libraries, which a build without network cannot link.
 nitpick_ignore_regex = [
     ("py:.*", r"(torch|nn|jaxtyping|tqdm|collections|contextlib|random|argparse|pathlib|os)\b.*"),
-    ("py:class", r"Tensor|Bool|Float|Int8|Shaped|zeroproof\.utils\.checks\.Call"),
+    ("py:.*", r"typing_extensions\b.*"),
+    ("py:class", r"Tensor|Bool|Float|Int8|Shaped|Targets|zeroproof\.utils\.checks\.Call"),
 ]
 
 # One dark red for what leads on, a warm ground for what is quoted, a colour a kind of evidence.

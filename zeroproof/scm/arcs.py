@@ -17,7 +17,7 @@ Ends: TypeAlias = tuple[Tensor, Tensor]
 """The lifted ends ``(n, d)`` of intervals, with ``d ≥ 0``; ``−∞`` is ``(−1, 0)``."""
 
 Lifted: TypeAlias = Ends | tuple[Ends, Ends]
-"""Lifted targets: exact ones, or lower and upper ends."""
+"""Lifted targets, exact ones or lower and upper ends."""
 
 LONGEST = 2.0**120  # longer tuples count as this long, so that float32 can hold their gradients
 
@@ -75,7 +75,7 @@ def unit(n: Tensor, d: Tensor) -> Ends:
 
 
 def shortened(*tensors: Tensor) -> list[Tensor]:
-    """Return tensors in float64, the first two of them tuples of at most :data:`LONGEST`."""
+    """Return tensors in float64, the first two of them tuples of at most ``LONGEST``."""
     P, Q, *others = (t.double() for t in tensors)
     larger = torch.maximum(P.abs(), Q.abs()).detach()
     factor = (LONGEST / larger).clamp(max=1.0)

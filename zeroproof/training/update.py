@@ -22,7 +22,7 @@ from zeroproof.training.targets import ends
 from zeroproof.training.transfer import AsyncHostCopy, from_host
 
 Header = dict[str, float]
-"""What a record takes from the host: epoch, micro_step and tau_train."""
+"""What a record takes from the host, which is epoch, micro_step and tau_train."""
 
 
 class NonFiniteError(RuntimeError):
