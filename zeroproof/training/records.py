@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from zeroproof.losses.coverage import per_sample
 from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, tuple_bottom
 from zeroproof.training.config import LogHook
 
@@ -52,7 +53,7 @@ def measure(
     """
     P, Q = (x.detach() for x in as_tuple(outputs))
     sound = ~tuple_bottom(P, Q, tau if is_projective(outputs) else 0.0)
-    covered, finite = _per_sample(sound), _per_sample(finite)
+    covered, finite = per_sample(sound), per_sample(finite)
     singular = singular.flatten(1).any(1) if singular.dim() > 1 else singular
     size = Q.abs()
     known = size < torch.inf
@@ -65,10 +66,6 @@ def measure(
     least = least.amin() if least.numel() else least.new_full((), torch.inf)
     counts = torch.cat([*sizes, samples, elements])
     return torch.cat([counts.double(), torch.stack([total, least]).double()])
-
-
-def _per_sample(flags: Bool[Tensor, "batch *outputs"]) -> Bool[Tensor, " batch"]:
-    return flags.flatten(1).all(1) if flags.dim() > 1 else flags
 
 
 def merge(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -65,7 +65,7 @@ def mean(outputs: Any, lifted: Any) -> Tensor:
 
 
 def batch(*x: float) -> tuple[Tensor, Tensor]:
-    """Inputs of as many samples, and targets that nobody looks at."""
+    """Inputs of as many samples, and targets whose values do not matter."""
     return torch.tensor(x)[:, None], torch.zeros(len(x), 1)
 
 
