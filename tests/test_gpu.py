@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import re
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,27 +68,101 @@ def test_resume_on_the_device(tmp_path: Path) -> None:
     assert same(weights(rest.model), weights(whole.model))
 
 
-@pytest.mark.filterwarnings("ignore")  # of tracing itself
-@pytest.mark.parametrize("fused", [False, True])
-def test_compiled_steps_are_the_eager_ones(fused: bool, unchecked: None) -> None:
-    def run(compile: bool) -> list[dict[str, float]]:
-        model = small_model()
-        optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=fused)
-        return make_trainer(
-            model,
-            pole_batches((64,) * 8),
-            optimizer=optimizer,
-            device="cuda",
-            compile=compile,
-            loss_weights={"fit": 2.0, "rejection": 1.0},
-            coverage_threshold=0.99,
-        ).fit()
+OPTIMIZERS = {
+    "Adam": partial(torch.optim.Adam, lr=0.01),
+    "fused Adam": partial(torch.optim.Adam, lr=0.01, fused=True),
+    "AdamW": partial(torch.optim.AdamW, lr=0.01),
+    "SGD": partial(torch.optim.SGD, lr=0.01, momentum=0.9),
+    "RMSprop": partial(torch.optim.RMSprop, lr=0.01),
+    "NAdam": partial(torch.optim.NAdam, lr=0.01),
+    "RAdam": partial(torch.optim.RAdam, lr=0.01),
+    "Adagrad": partial(torch.optim.Adagrad, lr=0.01),
+}
 
-    compiled, eager = run(True), run(False)
-    assert [r["global_step"] for r in compiled] == [r["global_step"] for r in eager]
-    for name in ("loss", "coverage", "denom_abs_mean", "loss_sign"):
-        expected = pytest.approx([r[name] for r in eager], rel=1e-3, abs=1e-5)
-        assert [r[name] for r in compiled] == expected
+
+def run(
+    compile: bool,
+    batches: Any,
+    make: Any = OPTIMIZERS["Adam"],
+    schedule: Any = None,
+    **options: Any,
+) -> Any:
+    model = small_model().cuda()  # where Adagrad makes its state at once
+    optimizer = make(model.parameters())
+    scheduler = schedule and schedule(optimizer)
+    options = {"device": "cuda", "compile": compile} | options
+    return make_trainer(model, batches, optimizer=optimizer, scheduler=scheduler, **options)
+
+
+def state(trainer: Any) -> list[torch.Tensor]:
+    slots = trainer.update.optimizer.state_dict()["state"].values()
+    tensors = [torch.as_tensor(x).cpu() for slot in slots for x in slot.values()]
+    return [x.clone() for x in (*weights(trainer.model), *tensors)]
+
+
+@pytest.mark.filterwarnings("ignore")  # of tracing itself
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_captured_steps_are_the_eager_ones(name: str, unchecked: None) -> None:
+    options: dict[str, Any] = {
+        "loss_weights": {"fit": 2.0, "rejection": 1.0},
+        "coverage_threshold": 0.99,
+        "max_epochs": 2,
+    }
+    batches = pole_batches((64,) * 4)
+    compiled, eager = (run(on, batches, OPTIMIZERS[name], **options) for on in (True, False))
+    ours, theirs = compiled.fit(), eager.fit()
+    assert any(compiled.update._compiled._captures.values()), "nothing was captured"
+    assert [r["global_step"] for r in ours] == [r["global_step"] for r in theirs]
+    for name in ("loss", "coverage", "denom_abs_mean", "loss_sign", "tau_train", "lr"):
+        expected = pytest.approx([r[name] for r in theirs], rel=1e-3, abs=1e-5)
+        assert [r[name] for r in ours] == expected
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("amp", [None, "fp16"])
+def test_captured_windows_scales_and_rates(amp: str | None, unchecked: None) -> None:
+    options: dict[str, Any] = {"use_amp": True, "amp_dtype": amp} if amp else {}
+    options |= {"gradient_accumulation_steps": 3, "max_grad_norm": 0.5, "max_epochs": 3}
+    batches = pole_batches((64,) * 8)  # a window of two closes the epoch
+
+    schedule = partial(torch.optim.lr_scheduler.ExponentialLR, gamma=0.8)
+    compiled, eager = (run(on, batches, schedule=schedule, **options) for on in (True, False))
+    ours, theirs = compiled.fit(), eager.fit()
+    assert sum(c is not None for c in compiled.update._compiled._captures.values()) == 3
+    for name in ("global_step", "loss", "lr", "coverage"):
+        expected = pytest.approx([r[name] for r in theirs], rel=1e-2 if amp else 1e-3, abs=1e-5)
+        assert [r[name] for r in ours] == expected
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_captured_faults_resumes_and_short_batches(unchecked: None) -> None:
+    batches = pole_batches((64,) * 6)
+    saved: dict[str, Any] = {}
+
+    def save(record: dict[str, float]) -> None:
+        if record["micro_step"] == 8 and not saved:
+            saved.update(copy.deepcopy(whole.state_dict()))
+
+    whole = run(True, batches, max_epochs=3, log_hook=save)
+    resumed = run(True, batches, max_epochs=3)
+    whole.fit()
+    resumed.load_state_dict(saved)
+    resumed.fit()
+    assert same(state(resumed), state(whole)), "resumed, but not bitwise"
+    kept, (x, y) = state(whole), batches[0]
+    assert whole.train_step((x * torch.nan, y))["skipped"] == 1.0
+    assert same(state(whole), kept), "a skipped update leaves its mark"
+    eager = run(False, batches)
+    eager.load_state_dict(whole.state_dict())
+    for trainer in (whole, eager):
+        for size in (5, 5, 5, 64):
+            record = trainer.train_step((x[:size], y[:size]))
+    assert record["global_step"] == 22
+    for ours, theirs in zip(state(whole), state(eager), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+    whole.load_state_dict(saved)  # whose tensors lie elsewhere than those of the capture
+    whole.fit()
+    assert same(state(whole), state(resumed)), "the graph of an older state was replayed"
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -119,9 +195,12 @@ def test_half_precision_reaches_the_result_of_float32(
     assert max(error("bf16"), error("fp16")) <= 1.05 * single
 
 
-@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("compile", [False, True])
 @pytest.mark.parametrize("amp", [None, "bf16", "fp16"])
-def test_no_call_of_an_epoch_makes_the_host_wait(amp: str | None) -> None:
+def test_no_call_of_an_epoch_makes_the_host_wait(
+    amp: str | None, compile: bool, unchecked: None
+) -> None:
     options: dict[str, Any] = {"use_amp": True, "amp_dtype": amp} if amp else {}
     model = small_model().cuda()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.01, fused=True)
@@ -129,8 +208,10 @@ def test_no_call_of_an_epoch_makes_the_host_wait(amp: str | None) -> None:
 
     class Watched(list[Any]):
         def __iter__(self) -> Any:
-            torch.cuda.set_sync_debug_mode("error")
-            yield from super().__iter__()
+            for index, batch in enumerate(super().__iter__()):
+                if index == 8 * compile:  # compiling, and capturing, wait
+                    torch.cuda.set_sync_debug_mode("error")
+                yield batch
             torch.cuda.set_sync_debug_mode("default")
 
     seen: list[Any] = []
@@ -141,6 +222,7 @@ def test_no_call_of_an_epoch_makes_the_host_wait(amp: str | None) -> None:
         scheduler=torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 300),
         max_grad_norm=1.0,
         log_hook=seen.append,
+        compile=compile,
         **options,
     )
     try:

@@ -13,14 +13,14 @@ from zeroproof.training.distributed import rank_and_size
 from zeroproof.training.targets import Interval, Targets, check_interval, ends
 
 
-def _map(data: Any, function: Callable[[Any], Any]) -> Any:
+def map_tensors(data: Any, function: Callable[[Any], Any]) -> Any:
     """Apply a function to what can be moved: tensors, and objects such as a PackedSequence."""
     if hasattr(data, "to"):
         return function(data)
     if isinstance(data, Mapping):
-        return {key: _map(value, function) for key, value in data.items()}
+        return {key: map_tensors(value, function) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
-        mapped = [_map(value, function) for value in data]
+        mapped = [map_tensors(value, function) for value in data]
         return type(data)(*mapped) if hasattr(data, "_fields") else type(data)(mapped)
     return data
 
@@ -53,7 +53,7 @@ def split_batch(
         )
     if isinstance(batch[1], Interval) and batch[1].lower.device.type == "cpu":
         check_interval(batch[1])  # which on the device would be a sync
-    inputs, targets = _map(batch, lambda x: x.to(device, non_blocking=True))
+    inputs, targets = map_tensors(batch, lambda x: x.to(device, non_blocking=True))
     lower, _ = ends(targets)
     if lower.dim() == 0 or len(lower) == 0:
         raise ValueError(
@@ -101,7 +101,7 @@ class TensorBatches:
         drop_last: bool = False,
     ) -> None:
         lengths = set[int]()
-        _map(inputs, lambda x: lengths.add(len(x)))
+        map_tensors(inputs, lambda x: lengths.add(len(x)))
         if isinstance(targets, Interval):
             check_interval(targets)
         samples = len(ends(targets)[0])
@@ -134,7 +134,7 @@ class TensorBatches:
             yield self._batch(order[index * self._size : (index + 1) * self._size][rank::ranks])
 
     def _batch(self, rows: Tensor) -> tuple[Any, Targets]:
-        batch: tuple[Any, Targets] = _map(self._data, lambda x: x[rows])
+        batch: tuple[Any, Targets] = map_tensors(self._data, lambda x: x[rows])
         return batch
 
     def _order(self) -> Tensor:

@@ -1,12 +1,13 @@
-"""``compile=True``: the whole update as one graph on the CPU, the loss as a graph elsewhere."""
+"""``compile=True``: the whole update as one graph; on several ranks the loss alone."""
 
 from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -14,12 +15,17 @@ from torch import Tensor, nn
 from torch.func import grad_and_value
 
 from zeroproof.autodiff.policies import get_grad_scale, traced_setting
+from zeroproof.training.captured import Captured, Row
 from zeroproof.training.evaluation import Evaluation, MicroBatch, undone
 from zeroproof.training.targets import ends
-from zeroproof.training.transfer import AsyncHostCopy, from_host
+from zeroproof.training.transfer import AsyncHostCopy, from_host, on_host
 from zeroproof.training.update import Header, Outcome, Update, current_rate
 
 MAX_SHAPES = 8
+REPLAYED = ("cuda",)
+"""Types of devices on which a graph is captured, and replayed."""
+TRACED_OPTIONS = "lr", "capturable", "fused"
+"""What a graph takes from itself instead: it fuses a step, and a GPU's counts lie on the GPU."""
 
 
 class CompiledUpdate(Update):
@@ -44,63 +50,69 @@ class CompiledUpdate(Update):
             raise ValueError(f"compile=True cannot trace {name}, whose step takes a closure")
         # Without the hooks around a step, which cannot be traced.
         self._step = inspect.unwrap(type(self.optimizer).step)
-        self._rates = [torch.zeros((), dtype=torch.float64) for _ in self.optimizer.param_groups]
+        device = self.evaluate.device
         self._gradients_of: dict[nn.Parameter, Tensor] = {}
-        self._zero = torch.zeros(())
+        # The largest ``|loss|`` of the window so far; NaN if one is.
+        self._size = torch.zeros((), dtype=torch.float64, device=device)
+        self._numbers, self._prepared = torch.empty(0), object()
         self._shapes: set[tuple[Any, ...]] = set()
-        options = compile_options(self.evaluate.device)
-        self._compiled = torch.compile(
-            self._update_in_graph, fullgraph=True, dynamic=False, options=options
-        )
+        function, options = _of_own_code(self._update_in_graph), compile_options(device)
+        self._compiled: Callable[..., Row]
+        self._compiled = torch.compile(function, fullgraph=True, dynamic=False, options=options)
+        self._replays = device.type in REPLAYED
+        if self._replays:
+            self._compiled = Captured(self._compiled, self._fixed)
 
     def _run(self, window: Sequence[MicroBatch], headers: list[Header], signal: int) -> Outcome:
         if not self.global_step:
             return super()._run(window, headers, signal)
         if not self._gradients_of:
+            self.skips_on_device = self._replays
             self._gradients_of = {p: torch.zeros_like(p) for p in self._reached(window[0])}
-            self._check_states()
+        if self._prepared is not self.optimizer.state:  # which loading replaces
+            self._prepared = self.optimizer.state
+            self._prepare_states()
+        self.settle()  # after which a scheduler may change the rate
         rate = current_rate(self.optimizer)
         for parameter, gradient in self._gradients_of.items():
             parameter.grad = gradient
-        rows, size = list[Tensor](), self._zero
-        names, last = tuple[str, ...](), len(window) - 1
-        with self._rates_as_tensors():
-            for index, weight in enumerate(self._weights(window)):
-                self._check_shape(window[index])
-                packed = pack(window[index], weight, self.evaluate.device)
-                edges = index == 0, index == last
-                row, names, size = self._compiled(*packed, size, *edges)
-                rows.append(row)
-        return Outcome(AsyncHostCopy(torch.cat(rows) if last else row), names, headers, rate)
+        rows, last = list[Tensor](), len(window) - 1
+        for index, weight in enumerate(self._weights(window)):
+            self._check_shape(window[index])
+            batch, numbers = pack(window[index], weight)
+            with self._sent(numbers):
+                row, names = self._compiled(batch, self._numbers, index == 0, index == last)
+            rows.append(row.clone() if last else row)
+        values = AsyncHostCopy(torch.cat(rows) if last else row)
+        return Outcome(values, names, headers, rate)
 
-    def _update_in_graph(
-        self,
-        batch: MicroBatch,
-        numbers: Tensor,
-        size: Tensor,
-        first: bool,
-        last: bool,
-    ) -> tuple[Tensor, tuple[str, ...], Tensor]:
+    def _update_in_graph(self, batch: MicroBatch, numbers: Tensor, first: bool, last: bool) -> Row:
         """Add a micro-batch's gradient; at the last one of a window, make the step, too.
 
-        ``size`` is the largest ``|loss|`` of those before, NaN if one is. Returns the row, which
-        ends with the flags of the step, its names, and the largest ``|loss|`` so far.
+        Returns the row, which ends with the flags of the step, and its names.
         """
+        row, names = self._add_gradient(batch, numbers, first)
+        return self._finish(row) if last else row, names
+
+    def _add_gradient(self, batch: MicroBatch, numbers: Tensor, first: bool) -> Row:
         loss, names, row, gradients = self._differentiate(*unpack(batch, numbers))
         for parameter, gradient in gradients.items():
             assert parameter.grad is not None
             parameter.grad.copy_(gradient if first else parameter.grad + gradient)
-        size = torch.maximum(size, loss.detach().abs())
-        if not last:
-            return row, names, size
-        flags = self._judge(self._normalise(), [size])
+        size = loss.detach().abs().double()
+        self._size.copy_(size if first else torch.maximum(self._size, size))
+        return row, names
+
+    def _finish(self, row: Tensor) -> Tensor:
+        """Make the step, undo it if the gradient is not finite, and return row and flags."""
+        flags = self._judge(self._normalise(), [self._size])
         states = self._states()
         before = [state.clone() for state in states]
         with torch.no_grad():
             self._step(self.optimizer)
             for state, old in zip(states, before, strict=True):
                 state.copy_(torch.where(flags[0] > 0, state, old))
-        return torch.cat([row, flags]), names, size
+        return torch.cat([row, flags])
 
     def _differentiate(
         self, batch: MicroBatch, weight: Tensor
@@ -139,7 +151,7 @@ class CompiledUpdate(Update):
         """Return the parameters that the loss reaches; the optimizer leaves the others alone."""
         parameters = [p for p in self.parameters() if p.requires_grad]
         with undone(self._modules):
-            loss, _, _ = self.evaluate(unpack(*pack(batch, 1.0, self.evaluate.device))[0])
+            loss, _, _ = self.evaluate(batch)
         found = torch.autograd.grad(loss, parameters, allow_unused=True)
         return [p for p, gradient in zip(parameters, found, strict=True) if gradient is not None]
 
@@ -152,13 +164,32 @@ class CompiledUpdate(Update):
         states = [x for state in self.optimizer.state.values() for x in state.values()]
         return [*self._gradients_of, *(x for x in states if isinstance(x, Tensor))]
 
-    def _check_states(self) -> None:
-        """Refuse what torch.compile does not write back: 0-d float64 tensors (torch 2.13)."""
+    def _fixed(self) -> tuple[Hashable, ...]:
+        """Return what a captured graph depends on beside its arguments."""
+        groups = self.optimizer.param_groups
+        options = (str(v) for g in groups for k, v in g.items() if k not in ("params", "lr"))
+        modes = (module.training for module in self._submodules)
+        tensors = (self._numbers, *self._fixed_tensors)
+        return (*(x.data_ptr() for x in tensors), *options, *modes)
+
+    def _prepare_states(self) -> None:
+        """Move counts from the CPU to a GPU; refuse what torch.compile does not write back.
+
+        Which is 0-d float64 tensors (torch 2.13).
+        """
+        if self._replays:
+            for state in self.optimizer.state.values():
+                tensors = {k: x for k, x in state.items() if isinstance(x, Tensor)}
+                state.update({k: x.to(self.evaluate.device) for k, x in tensors.items()})
         if any(x.dim() == 0 and x.dtype == torch.float64 for x in self._states()):
             raise ValueError(
                 "compile=True cannot train float64 parameters without a dimension, nor step counts "
                 "in float64 (torch.set_default_dtype); give them a dimension, or use float32"
             )
+        self._submodules = [m for module in self._modules for m in module.modules()]
+        buffers = [x for module in self._modules for x in module.buffers()]
+        scale = [] if self.scale is None else [self.scale.value, self.scale.streak]
+        self._fixed_tensors = [*self._states(), *buffers, *scale]
 
     def _check_shape(self, batch: MicroBatch) -> None:
         self._shapes.add(ends(batch.targets)[0].shape)
@@ -169,37 +200,45 @@ class CompiledUpdate(Update):
             )
 
     @contextmanager
-    def _rates_as_tensors(self) -> Iterator[None]:
-        """Let the graph read learning rates that change without being compiled again."""
-        groups = self.optimizer.param_groups
+    def _sent(self, numbers: list[float]) -> Iterator[None]:
+        """Let the graph read numbers, and learning rates, which may change without a new graph."""
+        groups, device = self.optimizer.param_groups, self.evaluate.device
+        kept = [{name: g[name] for name in TRACED_OPTIONS if name in g} for g in groups]
         rates = [group["lr"] for group in groups]
-        for group, rate, own in zip(groups, rates, self._rates, strict=True):
-            group["lr"] = own.fill_(rate)
+        numbers = [*numbers, *(0.0 if isinstance(rate, Tensor) else rate for rate in rates)]
+        if len(self._numbers) != len(numbers):
+            self._numbers = torch.empty(len(numbers), dtype=torch.float64, device=device)
+        self._numbers.copy_(on_host(numbers, device), non_blocking=True)
+        for group, rate, own in zip(groups, rates, self._numbers[-len(groups) :], strict=True):
+            group["lr"] = own.copy_(rate) if isinstance(rate, Tensor) else own
+            traced = {"capturable": self._replays, "fused": False}
+            group.update({name: value for name, value in traced.items() if name in group})
         try:
             yield
         finally:
-            for group, rate in zip(groups, rates, strict=True):
-                group["lr"] = rate
+            for group, own_options in zip(groups, kept, strict=True):
+                group.update(own_options)
 
 
 class CompiledEvaluation(Evaluation):
     """An :class:`~zeroproof.training.evaluation.Evaluation` in one graph, for an eager update.
 
-    On CUDA, and on several ranks, whose gradients a wrapper reduces in the backward.
+    For several ranks, whose gradients a wrapper reduces in the backward.
     """
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._compiled = torch.compile(
-            self._in_graph, dynamic=False, options=compile_options(self.device)
-        )
+        function, options = _of_own_code(self._in_graph), compile_options(self.device)
+        self._compiled: Callable[..., Any]
+        self._compiled = torch.compile(function, dynamic=False, options=options)
 
     def __call__(
         self, batch: MicroBatch, replaced: Sequence[dict[str, Tensor]] = ()
     ) -> tuple[Tensor, tuple[str, ...], Tensor]:
         """Return the loss, and a row of measures and scalars with their names."""
         found: tuple[Tensor, tuple[str, ...], Tensor]
-        found = self._compiled(*pack(batch, get_grad_scale(), self.device))
+        batch, numbers = pack(batch, get_grad_scale())
+        found = self._compiled(batch, from_host(numbers, self.device))
         return found
 
     def _in_graph(
@@ -210,34 +249,44 @@ class CompiledEvaluation(Evaluation):
             return super().__call__(batch)
 
 
+def _of_own_code(method: Any) -> Any:
+    """Copy a method, since torch.compile limits the graphs of one code object to eight."""
+    function: FunctionType = method.__func__
+    parts = function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    return MethodType(FunctionType(function.__code__.replace(), *parts), method.__self__)
+
+
 def compile_options(device: torch.device) -> dict[str, Any]:
     """Return options of ``torch.compile`` for a loss, beside the default ones.
 
     Six sums of a loss share a long expression. On a GPU the compiler's defaults would keep it in
-    memory, where computing it again is cheaper. On a CPU, C++ calls small kernels at less cost;
-    it was tried on Linux only.
+    memory, where computing it again is cheaper, and would reorder loops of an optimizer's step,
+    which fails (torch 2.11). On a CPU, C++ calls small kernels at less cost; it was tried on Linux
+    only.
     """
     if device.type == "cuda":
-        return {"realize_opcount_threshold": 1000, "realize_reads_threshold": 100}
+        return {
+            "realize_opcount_threshold": 1000,
+            "realize_reads_threshold": 100,
+            "loop_ordering_after_fusion": False,
+        }
     return {"cpp_wrapper": True} if device.type == "cpu" and sys.platform == "linux" else {}
 
 
-def pack(
-    batch: MicroBatch, weight: float | Tensor, device: torch.device
-) -> tuple[MicroBatch, Tensor]:
-    """Return a micro-batch without its numbers, and a tensor of them, which is not compiled in."""
+def pack(batch: MicroBatch, weight: float | Tensor) -> tuple[MicroBatch, list[float]]:
+    """Return a micro-batch without its numbers, and the numbers, which are not compiled in."""
     numbers, names = [float(weight), float(batch.tau)], dict[str, tuple[str, ...] | None]()
     for name, value in batch.loss_kwargs.items():
         nested = isinstance(value, Mapping)
         names[name] = tuple(value) if nested else None
         numbers += map(float, value.values() if nested else [value])
-    return MicroBatch(batch.inputs, batch.targets, 0.0, names), from_host(numbers, device)
+    return MicroBatch(batch.inputs, batch.targets, 0.0, names), numbers
 
 
 def unpack(batch: MicroBatch, numbers: Tensor) -> tuple[MicroBatch, Tensor]:
     """Return the micro-batch and its weight, from what :func:`pack` returned."""
     weight, tau, *rest = numbers.unbind()
-    values = iter(rest)
+    values = iter(rest)  # and perhaps learning rates
     kwargs = {
         name: next(values) if nested is None else {key: next(values) for key in nested}
         for name, nested in batch.loss_kwargs.items()

@@ -56,8 +56,8 @@ class TrainingConfig:
             leaves parameters and optimizer state alone, not what the forward itself wrote, such
             as the running statistics of a batch norm.
         compile: compile with ``torch.compile``, for runs long enough to earn back the time that it
-            takes: on the CPU the whole update, on CUDA and on several ranks model and loss. In
-            compiled code losses get their numbers as tensors (STEP-6).
+            takes: the whole update, on CUDA replayed as a graph; on several ranks model and
+            loss. In compiled code losses get their numbers as tensors (STEP-6).
         scheduler_step: when the scheduler steps: after each applied ``"update"``, after each
             ``"epoch"``, or after each validation (``"val"``).
         scheduler_metric: the validation's value that a ``ReduceLROnPlateau`` gets.

@@ -27,11 +27,13 @@ class LossScale:
 
     def update(self, applied: Tensor, overflowed: Tensor) -> Tensor:
         """Take an update's outcome; return whether it made the scale fall."""
-        before, streak = self.value, torch.where(overflowed, 0.0, self.streak + applied)
-        grown = torch.where(streak >= INTERVAL, before * GROWTH, before)
-        self.value = torch.where(overflowed, before * BACKOFF, grown).clamp(1.0, LARGEST)
-        self.streak = streak % INTERVAL
-        return self.value < before
+        streak = torch.where(overflowed, 0.0, self.streak + applied)
+        grown = torch.where(streak >= INTERVAL, self.value * GROWTH, self.value)
+        value = torch.where(overflowed, self.value * BACKOFF, grown).clamp(1.0, LARGEST)
+        fell = value < self.value
+        self.value.copy_(value)  # in place: a CUDA graph knows addresses
+        self.streak.copy_(streak % INTERVAL)
+        return fell
 
     def state_dict(self) -> dict[str, float]:
         """Return scale and streak as numbers."""
@@ -39,5 +41,5 @@ class LossScale:
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         """Restore what :meth:`state_dict` returned."""
-        self.value = torch.full_like(self.value, state["scale"])
-        self.streak = torch.full_like(self.streak, state["streak"])
+        self.value.fill_(state["scale"])
+        self.streak.fill_(state["streak"])

@@ -63,7 +63,7 @@ def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     unwrap(trainer.model).load_state_dict(state["model"])
     for module, module_state in zip(trainer.modules[1:], state["loss"], strict=True):
         module.load_state_dict(module_state)
-    update.optimizer.load_state_dict(state["optimizer"])
+    update.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # it would share tensors
     with torch.no_grad():
         for parameter, value in zip(_free(trainer), state.get("free", ()), strict=True):
             parameter.copy_(value)

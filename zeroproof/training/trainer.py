@@ -93,7 +93,7 @@ class SCMTrainer:
         self.model = self.ranks.wrap(model.to(device), device)
         self.modules = [self.model, *(module.to(device) for module in loss.modules)]
         self.ranks.broadcast(p for module in self.modules[1:] for p in module.parameters())
-        whole_graph = config.compile and device.type == "cpu" and self.ranks.size == 1
+        whole_graph = config.compile and device.type in ("cpu", "cuda") and self.ranks.size == 1
         evaluation = CompiledEvaluation if config.compile and not whole_graph else Evaluation
         self.evaluate = evaluation(self.model, loss, config, device)
         hook = config.log_hook if self.ranks.rank == 0 else None

@@ -31,9 +31,12 @@ class AsyncHostCopy:
         return self._host.tolist()
 
 
+def on_host(values: Sequence[float], device: torch.device) -> Tensor:
+    """Return numbers as a float64 vector that can be copied to a device without a sync."""
+    vector = torch.tensor(values, dtype=torch.float64)
+    return vector.pin_memory() if device.type == "cuda" else vector
+
+
 def from_host(values: Sequence[float], device: torch.device) -> Tensor:
     """Return numbers as a float64 vector on a device."""
-    vector = torch.tensor(values, dtype=torch.float64)
-    if device.type == "cuda":
-        vector = vector.pin_memory()
-    return vector.to(device, non_blocking=True)
+    return on_host(values, device).to(device, non_blocking=True)

@@ -1,0 +1,67 @@
+"""On CUDA, a compiled update runs as the replay of a graph, which costs the host one call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from zeroproof.training.batches import map_tensors
+from zeroproof.training.evaluation import MicroBatch
+
+Row = tuple[Tensor, tuple[str, ...]]
+
+
+class Capture(NamedTuple):
+    """A graph, the tensors of a batch that it reads, and the row that each replay overwrites."""
+
+    graph: torch.cuda.CUDAGraph
+    read: list[Tensor]
+    row: Row
+
+
+class Captured:
+    """Calls a compiled update; from the third call with equal shapes on by the replay of a graph.
+
+    The first of these calls compiles, the second captures. A replay checks nothing, and uses the
+    memory of the capture, to which a batch is copied.
+
+    Args:
+        function: the compiled update, of a micro-batch, its numbers, which always lie in the same
+            place, and whether the micro-batch is the first and the last of its window.
+        fixed: returns what else the graph depends on; a graph is captured for each value.
+    """
+
+    def __init__(self, function: Callable[..., Row], fixed: Callable[[], Hashable]) -> None:
+        self._function, self._fixed = function, fixed
+        self._captures: dict[Hashable, Capture | None] = {}
+        self._pool: Any = None
+
+    def __call__(self, batch: MicroBatch, numbers: Tensor, first: bool, last: bool) -> Row:
+        """Make the update; what is returned is overwritten by the next call."""
+        given = list[Tensor]()
+        map_tensors(batch[:2], given.append)
+        shapes = tuple((x.shape, x.dtype) for x in given)
+        key = shapes, tuple(batch.loss_kwargs.items()), first, last, self._fixed()
+        if key not in self._captures:
+            self._captures[key] = None
+            return self._function(batch, numbers, first, last)
+        capture = self._captures[key]
+        if capture is None:
+            capture = self._captures[key] = self._capture(batch, numbers, first, last)
+        torch._foreach_copy_(capture.read, given)
+        capture.graph.replay()
+        return capture.row
+
+    def _capture(self, batch: MicroBatch, numbers: Tensor, first: bool, last: bool) -> Capture:
+        inputs, targets = map_tensors(batch[:2], torch.clone)
+        graph, read = torch.cuda.CUDAGraph(), list[Tensor]()
+        map_tensors((inputs, targets), read.append)
+        batch = batch._replace(inputs=inputs, targets=targets)
+        # Other threads, such as a loader's, may allocate meanwhile.
+        with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+            row = self._function(batch, numbers, first, last)
+        self._pool = self._pool or graph.pool()
+        return Capture(graph, read, row)
