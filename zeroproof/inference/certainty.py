@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zeroproof.scm.arcs import LONGEST, Ends, arc
-from zeroproof.scm.outputs import widen
+from zeroproof.scm.outputs import own_denominators, shares_denominator, widen
 from zeroproof.utils.checks import check_same_shape
 
 
@@ -35,13 +35,14 @@ def probability(
         >>> probability(zero, one, (zero, one), (one, zero))  # of more than 0, at 0 ± …
         tensor([0.5000])
     """
+    working = widen(P)[0].dtype
+    P, Q = marginals(P, Q)
     check_same_shape(P, Q, *lower, *upper)
-    P, Q = widen(P, Q)
     found = arc(P, Q, lower, upper)
     share = found.weighed() / math.pi
     # Of ends that are equal, one line; of −∞ and ∞, the whole line.
     flat = torch.where(found.cosine < 0, 1.0, 0.0)
-    return torch.where(found.sine > 0, share, flat.to(share.dtype)).to(P.dtype)
+    return torch.where(found.sine > 0, share, flat.to(share.dtype)).to(working)
 
 
 def central_interval(
@@ -68,9 +69,8 @@ def central_interval(
     """
     if not 0.0 <= level < 1.0:
         raise ValueError(f"level must be in [0, 1), got {level!r}")
-    check_same_shape(P, Q)
-    working = widen(P, Q)[0].dtype
-    P, Q = P.double(), Q.double()
+    working = widen(P)[0].dtype
+    P, Q = marginals(P, Q)
     larger = torch.maximum(P.abs(), Q.abs())
     p, q = P / larger, Q / larger
     sharpness = 1.0 + 2.0 * (p * p + q * q) * larger.clamp(max=LONGEST).square()
@@ -100,7 +100,23 @@ def certainty(P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"]) -> Float[T
         >>> certainty(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 1.0]))
         tensor([0.0000, 0.6667])
     """
-    check_same_shape(P, Q)
-    P, Q = widen(P, Q)
-    length = torch.hypot(P.double(), Q.double())
-    return (1.0 - 1.0 / (1.0 + length * length)).to(P.dtype)
+    working = widen(P)[0].dtype
+    length = torch.hypot(*marginals(P, Q))
+    return (1.0 - 1.0 / (1.0 + length * length)).to(working)
+
+
+def marginals(P: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
+    """Return tuples in float64; of a shared denominator those of each output alone.
+
+    They are lengthened, since all outputs tell of the denominator. Raises ValueError for shapes
+    that differ. Meets: LIK-10.
+    """
+    check_same_shape(P, own_denominators(P, Q))
+    P, Q = P.double(), Q.double()
+    if not shares_denominator(P, Q):
+        return P, Q
+    larger = torch.maximum(P.abs().amax(-1, keepdim=True), Q.abs())
+    P, Q = (x * (LONGEST / larger).clamp(max=1.0) for x in (P, Q))
+    own, more = P * P + Q * Q, 1.0 + P.square().sum(-1, keepdim=True) + Q * Q
+    factor = (2.0 * more / (1.0 + (1.0 + 4.0 * more * own).sqrt())).sqrt()
+    return P * factor, Q * factor

@@ -8,9 +8,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.arithmetic import mean, widen_alike
-from zeroproof.scm.arcs import Ends, arc, shortened, unit
-from zeroproof.utils.checks import check_mask
+from zeroproof.losses.arithmetic import check_constant, mean, widen_alike
+from zeroproof.scm.arcs import LONGEST, Ends, arc, shortened, unit
+from zeroproof.scm.outputs import widen
+from zeroproof.utils.checks import check_mask, check_same_shape
 
 
 def likelihood_term(
@@ -38,6 +39,33 @@ def interval_term(
     point = likelihood_term(P, Q, *lower, resolution)
     whole = found.cosine < 0
     return torch.where(turned, wide, torch.where(whole, 0.0, point))
+
+
+def joint_term(
+    P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, resolution: float | Tensor
+) -> Tensor:
+    """Return the joint loss of each sample, of outputs along the last dimension."""
+    P, Q, Y_n, Y_d = (t.double() for t in (P, Q, Y_n, Y_d))
+    larger = torch.maximum(P.abs().amax(-1, keepdim=True), Q.abs()).detach()
+    P, Q = (x * (LONGEST / larger).clamp(max=1.0) for x in (P, Q))
+    infinite = Y_d == 0
+    pole = infinite.any(-1, keepdim=True)
+    # The target is (sine · direction, cosine); along its direction lies LIK-1's cross product.
+    y = torch.where(pole, 0.0, Y_n / torch.where(infinite, 1.0, Y_d))
+    size = y.abs().amax(-1, keepdim=True)
+    direction = y / torch.where(size == 0, 1.0, size)
+    norm = direction.square().sum(-1, keepdim=True).sqrt().clamp(min=1.0)
+    sine, cosine = unit(size, 1.0 / norm)
+    direction = direction / norm
+    along = (P * direction).sum(-1, keepdim=True)
+    across = (P - along * direction).square().sum(-1, keepdim=True)
+    missed = torch.where(pole, Q * Q, (along * cosine - Q * sine).square() + across)
+    square, k = P.square().sum(-1, keepdim=True) + Q * Q, P.shape[-1]
+    # A sample with an infinite output only says that its pole is near.
+    powers = torch.where(pole, 1.0, (k + 1) / 2), torch.where(pole, 1.0, float(k))
+    blurred = missed + square * resolution**2
+    wide, sharp = torch.log1p(4.0 * (1.0 + square) * blurred), torch.log1p(2.0 * square)
+    return (powers[0] * wide - powers[1] * sharp).squeeze(-1)
 
 
 def likelihood_loss(
@@ -114,6 +142,54 @@ def interval_loss(
         P, Q, l_n, u_n = (torch.where(mask, x, 0.0) for x in (P, Q, l_n, u_n))
         l_d, u_d = (torch.where(mask, x, 1.0) for x in (l_d, u_d))
     return mean(interval_term(P, Q, (l_n, l_d), (u_n, u_d), resolution), mask).to(P.dtype)
+
+
+def joint_likelihood_loss(
+    P: Float[Tensor, "*batch outputs"],
+    Q: Float[Tensor, "*batch 1"],
+    Y_n: Float[Tensor, "*batch outputs"],
+    Y_d: Float[Tensor, "*batch outputs"],
+    *,
+    resolution: float | Tensor = 0.0,
+    mask: Bool[Tensor, "*batch"] | None = None,
+) -> Float[Tensor, ""]:
+    """Mean over samples of the negative log density of all outputs, which share a denominator.
+
+    Of one output it is :func:`likelihood_loss`. A sample with an infinite output only says that its
+    pole is near.
+
+    Args:
+        P: predicted numerators.
+        Q: the denominator of all outputs of a sample.
+        Y_n, Y_d: lifted targets.
+        resolution: as in :func:`likelihood_loss`.
+        mask: samples to count; None counts all.
+
+    Raises:
+        ValueError: shapes that do not fit, or a resolution that is negative or not finite.
+
+    Meets: LIK-9.
+
+    Example:
+        >>> P, Q = torch.ones(1, 2), torch.ones(1, 1)
+        >>> joint_likelihood_loss(P, Q, P, P)  # of 1 and 1
+        tensor(-3.8918)
+    """
+    check_resolution(resolution)
+    check_same_shape(P, Y_n, Y_d)
+    if Q.shape != (*P.shape[:-1], 1):
+        raise ValueError(
+            f"Q has shape {tuple(Q.shape)}; a shared denominator has {(*P.shape[:-1], 1)}, one "
+            "column for all outputs. Outputs with denominators of their own take likelihood_loss"
+        )
+    check_constant(Y_n, Y_d)
+    P, Q, Y_n, Y_d = widen(P, Q, Y_n, Y_d)
+    if mask is not None:
+        check_mask(mask, P[..., 0])
+        kept = mask.unsqueeze(-1)
+        P, Q, Y_n = (torch.where(kept, x, 0.0) for x in (P, Q, Y_n))
+        Y_d = torch.where(kept, Y_d, 1.0)
+    return mean(joint_term(P, Q, Y_n, Y_d, resolution), mask).to(P.dtype)
 
 
 def check_resolution(resolution: float | Tensor) -> None:
