@@ -14,7 +14,7 @@ from zeroproof.utils.checks import check_same_shape
 
 
 def probability(
-    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"], lower: Ends, upper: Ends
+    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"], lower: Ends, upper: Ends
 ) -> Float[Tensor, "*shape"]:
     """Return the probability that the value lies between two ends.
 
@@ -46,7 +46,7 @@ def probability(
 
 
 def central_interval(
-    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"], level: float
+    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"], level: float
 ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
     """Return the ends of the interval around the decoded value that has a probability.
 
@@ -91,7 +91,7 @@ def _ratio(n: Tensor, d: Tensor, side: Tensor) -> Tensor:
     return torch.where(d == 0, side * torch.inf, n / d)
 
 
-def certainty(P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def certainty(P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"]) -> Float[Tensor, "*shape"]:
     """Return the concentration ``ρ²/(1 + ρ²)`` of tuples: 0 knows nothing, 1 everything.
 
     Raises ValueError for shapes that differ.

@@ -61,7 +61,7 @@ class Decoded(NamedTuple):
 
 
 def unit_denominator(
-    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"]
+    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"]
 ) -> Float[Tensor, "*shape"]:
     """Return ``|Q| / ‖(P, Q)‖`` in float64: 1 at value 0, 0 at a pole, and NaN at ``(0, 0)``.
 
@@ -79,7 +79,7 @@ def unit_denominator(
 
 def strict_inference(
     P: Float[Tensor, "*shape"],
-    Q: Float[Tensor, "*shape"],
+    Q: Float[Tensor, "*#shape"],
     config: InferenceConfig | None = None,
 ) -> Decoded:
     """Decode ``(P, Q)`` to ``P / Q``, or to ⊥.

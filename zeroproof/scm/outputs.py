@@ -68,7 +68,7 @@ def _carrier(outputs: Outputs) -> SCMTensor:
 
 def tuple_bottom(
     P: Float[Tensor, "*shape"],
-    Q: Float[Tensor, "*shape"],
+    Q: Float[Tensor, "*#shape"],
     tau: float | Float[Tensor, "..."] = 0.0,
 ) -> Bool[Tensor, "*shape"]:
     """Mark the tuples that decode to ⊥ at threshold ``tau`` on ``|Q|``.
@@ -82,7 +82,7 @@ def tuple_bottom(
 
 
 def _has_finite_quotient(
-    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"], size: Float[Tensor, "*shape"]
+    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"], size: Float[Tensor, "*#shape"]
 ) -> Bool[Tensor, "*shape"]:
     """Tell where ``P``, ``Q`` and ``P / Q``, rounded to their dtype, are finite; ``size = |Q|``.
 
