@@ -44,7 +44,9 @@ def _row(draw: st.DrawFn, k: int, dtype: str, extreme: bool) -> Row:
     if extreme and draw(st.booleans()):
         return [draw(numbers(dtype, singular=False)) for _ in range(k + 1)], y
     # Near the targets, at any length.
-    length = draw(st.floats(-3.0, 3.0).map(lambda e: 10.0**e)) / max([1.0, *filter(math.isfinite, y)])
+    length = draw(st.floats(-3.0, 3.0).map(lambda e: 10.0**e)) / max(
+        [1.0, *filter(math.isfinite, y)]
+    )
     off = st.sampled_from([0.0, 1e-6, -1e-2]) | st.floats(-2.0, 2.0)
     X = [v if math.isfinite(v) else 1.0 for v in (*y, 1.0)]
     return [length * (x + draw(off)) for x in X], y
