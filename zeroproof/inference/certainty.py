@@ -21,14 +21,14 @@ def probability(
     An interval runs upwards from its first end, through infinity if the second is smaller.
 
     Args:
-        P, Q: predicted tuples.
+        P, Q: predicted tuples; a ``Q`` of one column is that of all columns of ``P``.
         lower, upper: lifted ends ``(n, d)``, each a pair of tensors; see
             :func:`~zeroproof.training.targets.lift_targets`.
 
     Raises:
         ValueError: shapes that differ.
 
-    Meets: LIK-2, LIK-3.
+    Meets: LIK-2, LIK-3, LIK-10.
 
     Example:
         >>> one, zero = torch.ones(1), torch.zeros(1)
@@ -54,13 +54,13 @@ def central_interval(
     the larger one. For ``(0, 0)``, which knows nothing, it is the whole line.
 
     Args:
-        P, Q: predicted tuples.
+        P, Q: predicted tuples; a ``Q`` of one column is that of all columns of ``P``.
         level: the probability, in [0, 1).
 
     Raises:
         ValueError: shapes that differ, or a level outside [0, 1).
 
-    Meets: LIK-6.
+    Meets: LIK-6, LIK-10.
 
     Example:
         >>> lower, upper = central_interval(torch.zeros(1), torch.ones(1), 0.5)

@@ -168,7 +168,7 @@ def joint_likelihood_loss(
     Raises:
         ValueError: shapes that do not fit, or a resolution that is negative or not finite.
 
-    Meets: LIK-9.
+    Meets: LIK-9, LIK-11.
 
     Example:
         >>> P, Q = torch.ones(1, 2), torch.ones(1, 1)
