@@ -1,14 +1,19 @@
 """Move an arm through full stretch: ``python examples/arm_at_full_stretch.py``.
 
 A planar arm of two links of length 1 moves its hand by ``dx`` if its joints turn by ``J⁻¹ dx``.
-At full stretch, where ``sin q₂ = 0``, J has no inverse, and both joint velocities have a pole at the
-same place: they share a denominator. The network is shown joint velocities alone, no Jacobian. It is
-compared with damped least squares, which knows J, by how far the hand ends up from ``dx``.
+At full stretch, where ``sin q₂ = 0``, J has no inverse, and both joint velocities have a pole at
+the same place: they share a denominator. The network sees joint velocities alone, no Jacobian.
+Damped least squares knows J, but near full stretch it gives most of a movement up.
+
+Five seeds take three minutes on one core. Measured: .11, .020, .0056 and .0025 of a movement in the
+four bands of ``|sin q₂|``, against .66, .35, .060 and .0036. In the last band, where J is harmless,
+two of the five seeds are worse than damped least squares.
 """
 
 from __future__ import annotations
 
 import argparse
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -65,12 +70,14 @@ def damped(J: Tensor, dx: Tensor) -> Tensor:
     """Return the velocities of damped least squares, ``Jᵀ(JJᵀ + λ²)⁻¹ dx``."""
     Jt = J.transpose(1, 2)
     inner = J @ Jt + DAMPING**2 * torch.eye(2, dtype=J.dtype)
-    return (Jt @ torch.linalg.solve(inner, dx.unsqueeze(2))).squeeze(2)
+    velocity: Tensor = Jt @ torch.linalg.solve(inner, dx.unsqueeze(2))
+    return velocity.squeeze(2)
 
 
 def missed(J: Tensor, velocity: Tensor, dx: Tensor) -> Tensor:
     """Return how far the hand ends up from where it should."""
-    return ((J @ velocity.double().unsqueeze(2)).squeeze(2) - dx).norm(dim=1)
+    moved: Tensor = J @ velocity.double().unsqueeze(2)
+    return torch.linalg.vector_norm(moved.squeeze(2) - dx, dim=1)
 
 
 def main() -> None:
@@ -88,12 +95,12 @@ def main() -> None:
         with torch.no_grad():
             P, Q = model(features(q, dx))
         columns.append(missed(J, P / Q, dx))
-    print("|sin q2|     damped least squares   likelihood")
+    print(f"median distance of the hand from dx, and its median over {options.seeds} seeds")
+    print("|sin q2|      damped least squares   likelihood")
     for low, high in BANDS:
         inside = (distance >= low) & (distance < high)
         known, *learned = (column[inside].median().item() for column in columns)
-        learned = torch.tensor(learned)
-        print(f"{low:4} to {high:4} {known:18.4f} {learned.median():18.4f}", learned.tolist())
+        print(f"{low:4} to {high:4} {known:18.4f} {median(learned):14.4f}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ them), ``formats`` (IEEE formats), ``carriers``, ``bottom`` and ``derivatives`` 
 ``lifting`` (targets to tuples), ``thresholds``, ``decoding`` and ``ranges`` (tuples to values),
 ``policies`` and ``scopes`` (gradients at ⊥), ``loss_terms``, ``losses``, ``single_losses``,
 ``loss_numerics``, ``training_loss``, ``likelihood_terms``, ``likelihood``,
-``likelihood_numerics``, ``joint_terms``, ``joint_likelihood``, ``coverage``, ``stopping``,
+``likelihood_numerics``, ``joint_likelihood``, ``coverage``, ``stopping``,
 ``accumulation``, ``update``, ``options``, ``automaton``, ``epochs``, ``logs``, ``checkpoints``.
 Each states its rule as exact functions (``Fraction``), names what a *subject* must offer, and
 lists its clauses: a sentence, a source, and a predicate over a subject. Nothing here knows an

@@ -1,21 +1,76 @@
-"""LIK: what several outputs with one denominator say together, and what each says alone."""
+"""LIK: what several outputs with one denominator say together, and what each says alone.
+
+What is rational is computed exactly; roots and logarithms have 256 bits.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Protocol
+from itertools import product
+from typing import Final, NamedTuple, Protocol
 
 from .arrays import Array
 from .clause import clause, refused, require
 from .formats import FORMATS
-from .joint_terms import Samples, alone, judge, rest
 from .lifting import lift
 from .likelihood import Likelihoods, near
-from .likelihood_numerics import is_near
-from .likelihood_terms import MP, Element, Lines, central, real, tolerances
-from .losses import COARSE, Measured, cast, working
+from .likelihood_terms import (
+    LONGEST,
+    MP,
+    NOTHING,
+    ROUNDINGS,
+    Element,
+    Lines,
+    Outcome,
+    Real,
+    rational,
+    real,
+    tolerances,
+)
+from .losses import COARSE, Measured, working
+
+# How many ε of the tuple's length rounding costs in r, for each part of the tuple; LIK-9.
+TURNED: Final = 4
+
+
+class Sample(NamedTuple):
+    """The tuple ``(P_1, …, P_k, Q)`` of a sample, and its targets; None if one is singular."""
+
+    X: tuple[Fraction, ...]
+    y: tuple[Fraction, ...] | None
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Tuples and lifted targets of samples: ``Q`` has the shape (n, 1), the others (n, k)."""
+
+    P: Array
+    Q: Array
+    Y_n: Array
+    Y_d: Array
+
+    @property
+    def parts(self) -> tuple[Array, ...]:
+        """The arrays."""
+        return self.P, self.Q, self.Y_n, self.Y_d
+
+    @property
+    def rows(self) -> list[Sample]:
+        """The samples; what is not finite is 0."""
+        found, k = list[Sample](), self.P.shape[-1]
+        for i, q in enumerate(self.Q.values):
+            P, y, finite = (x.values[i * k : (i + 1) * k] for x in (self.P, self.Y_n, self.Y_d))
+            X, Y = (tuple(Fraction(v if math.isfinite(v) else 0) for v in x) for x in ((*P, q), y))
+            found.append(Sample(X, Y if all(finite) else None))
+        return found
+
+    def of(self, parts: Sequence[Array]) -> Samples:
+        """Return samples of other arrays."""
+        P, Q, Y_n, Y_d = parts
+        return Samples(P, Q, Y_n, Y_d)
 
 
 class JointLikelihoods(Likelihoods, Protocol):
@@ -34,43 +89,73 @@ class JointLikelihoods(Likelihoods, Protocol):
     def joint_probability(self, P: Array, Q: Array, lower: Lines, upper: Lines) -> Array:
         """Return the probability of an arc for each output, in float32 or wider."""
 
-    def joint_interval(self, P: Array, Q: Array, level: float) -> tuple[Array, Array]:
-        """Return the ends of each output's central interval, in float32 or wider."""
+
+def outcome(sample: Sample, resolution: float = 0.0, longer: Real = 0, turned: Real = 0) -> Outcome:
+    """LIK-9: return loss and gradient of a sample; the gradients in its P are a list.
+
+    Rounding may have made r longer, and changed each of its parts, by multiples of ρ.
+    """
+    factor = LONGEST / max(*map(abs, sample.X), LONGEST)
+    X, k, y = [x * factor for x in sample.X], len(sample.X) - 1, sample.y
+    Y = [*(y or [Fraction(0)] * k), Fraction(1)]
+    along = sum((a * b for a, b in zip(X, Y, strict=True)), Fraction(0)) / sum(b * b for b in Y)
+    r = [*[Fraction(0)] * k, X[k]] if y is None else [
+        a - along * b for a, b in zip(X, Y, strict=True)
+    ]  # fmt: skip
+    square, missed = (real(sum((a * a for a in v), Fraction(0))) for v in (X, r))
+    rho, blur, f = MP.sqrt(square), real(resolution) ** 2, real(factor)
+    p, w = (real(k + 1) / 2, real(k)) if y is not None else (MP.one, MP.one)
+    blurred = max(MP.sqrt(missed) + longer * rho, MP.zero) ** 2 + square * blur
+    K, sharp = 4 * (1 + square), 1 + 2 * square
+    logs = p * MP.log1p(K * blurred), w * MP.log1p(2 * square)
+
+    def slope(x: Real, part: Real, sign: int) -> Real:
+        pull = p * (8 * x * blurred + 2 * K * (part + x * blur)) / (1 + K * blurred)
+        return f * (pull - sign * 4 * w * x / sharp)
+
+    *in_P, in_Q = (slope(real(x), real(a) + turned * rho, 1) for x, a in zip(X, r, strict=True))
+    steep = slope(real(max(map(abs, X))), real(max(map(abs, r))), -1)
+    return Outcome(logs[0] - logs[1], in_P, in_Q, MP.zero, sum(logs), steep)
 
 
-def loss(
-    subject: JointLikelihoods, samples: Samples, resolution: float = 0, mask: Array | None = None
-) -> Measured:
-    """Return the joint loss of samples."""
-    return subject.joint_likelihood(*samples.parts, resolution=resolution, mask=mask)
+def judge(
+    samples: Samples, resolution: float = 0.0, coarse: int = 1, mask: Array | None = None
+) -> dict[str, list[tuple[Real, Real]]]:
+    """Return the mean loss and the gradients, by element, with tolerances."""
+    form, k = FORMATS[working(samples.P.dtype)], samples.P.shape[-1]
+    kept = mask.values if mask else [True] * len(samples.Q.values)
+    n, floor, cost = max(sum(kept), 1), real(form.smallest_normal), coarse * real(form.epsilon)
+    loss, slack, slopes = MP.zero, floor, list[list[tuple[Real, Real]]]()
+    for sample, keep in zip(samples.rows, kept, strict=True):
+        right, off = NOTHING._replace(in_P=[MP.zero] * k), TURNED * (k + 1) * cost
+        around = [right]
+        if keep:
+            corners = product((-off, off), repeat=2)
+            right = outcome(sample, resolution)
+            around = [outcome(sample, resolution, *corner) for corner in corners]
+        loss += right.loss / n
+        slack += max(abs(x.loss - right.loss) for x in around) / n
+        slack += (ROUNDINGS * cost / n + real(form.epsilon) / 2) * right.scale
+        columns = zip(*([*x.in_P, x.in_Q] for x in (right, *around)), strict=True)
+        spans = [(own, max(abs(g - own) for g in others)) for own, *others in columns]
+        extra = 2 * ROUNDINGS * cost * right.steep
+        slopes.append([(g / n, (span + extra) / n + floor) for g, span in spans])
+    in_P, in_Q = [pair for row in slopes for pair in row[:-1]], [row[-1] for row in slopes]
+    return {"loss": [(loss, slack)], "in_P": in_P, "in_Q": in_Q}
 
 
-def require_close(
-    subject: JointLikelihoods, samples: Samples, resolution: float, mask: Array | None = None, *,
-    coarse: int = 1, claims: tuple[int, int],
-) -> Measured:  # fmt: skip
-    """Require loss and gradient within so many tolerances of the exact ones."""
-    found = loss(subject, samples, resolution, mask)
-    judged = judge(samples, resolution, coarse, mask)
+def _require_close(
+    subject: JointLikelihoods, samples: Samples, resolution: float, mask: Array | None,
+    claims: tuple[int, int],
+) -> None:  # fmt: skip
+    found = subject.joint_likelihood(*samples.parts, resolution=resolution, mask=mask)
+    judged = judge(samples, resolution, COARSE, mask)
     sides = ("loss", (found.value,)), ("in_P", found.in_P.values), ("in_Q", found.in_Q.values)
     for name, values in sides:
         for i, (value, (right, slack)) in enumerate(zip(values, judged[name], strict=True)):
             complaint = "{} {} of {} at resolution {} under {} is {}, not {}"
             parts, claim = (samples, resolution, mask, value, float(right)), claims[name != "loss"]
             require(near(value, right, slack), complaint, name, i, *parts, claim=claim)
-    return found
-
-
-def _require_wide(subject: JointLikelihoods, samples: Samples, resolution: float) -> None:
-    """LIK-9.6: require that half precision counts as float32."""
-    dtype, (p, q, n, d) = samples.P.dtype, (replace(x, dtype="float32") for x in samples.parts)
-    found, exact = (loss(subject, x, resolution) for x in (samples, Samples(p, q, n, d)))
-    in_P, in_Q = (
-        replace(x, values=tuple(cast(g, dtype) for g in x.values), dtype=dtype)
-        for x in (exact.in_P, exact.in_Q)
-    )
-    expected = Measured(exact.value, in_P, in_Q)
-    require(found == expected, "{} has {}, not {}", samples, found, expected, claim=6)
 
 
 @clause(
@@ -82,8 +167,8 @@ def _require_wide(subject: JointLikelihoods, samples: Samples, resolution: float
 def joint(
     subject: JointLikelihoods, samples: Samples, resolution: float, mask: Array, poison: float
 ) -> None:
-    """Let ``X = (P_1, …, P_k, Q)`` be the tuple of a sample whose outputs share a denominator, ρ
-    its length, Y the unit vector of the targets ``(y_1, …, y_k, 1)``, and ``r = X − (X·Y)Y``.
+    """Let ``X = (P_1, …, P_k, Q)`` be the tuple of a sample whose k > 1 outputs share a denominator
+    (DEC-9), ρ its length, Y the unit vector of ``(y_1, …, y_k, 1)``, and ``r = X − (X·Y)Y``.
 
     1. The loss is ``((k + 1)/2)·log(1 + 4(1 + ρ²)(‖r‖² + ρ²ε²)) − k·log(1 + 2ρ²)`` at a resolution
        ε, up to rounding.
@@ -92,130 +177,68 @@ def joint(
     3. The gradient is the derivative, up to rounding.
     4. The loss is a mean over the samples that count, 0 for none.
     5. Samples that do not count, whatever numbers they hold, change nothing and have gradient 0.
-    6. Numbers in half precision count as the same in float32; gradients are rounded.
-    7. If a part of a tuple is NaN or ±∞, the loss is NaN.
-    8. Shapes that do not fit raise ValueError, and so does a resolution that is negative or not
+    6. If a part of a tuple is NaN or ±∞, the loss is NaN.
+    7. Shapes that do not fit raise ValueError, and so does a resolution that is negative or not
        finite.
 
-    Rounding may change r by ``4(k + 1)ε‖X‖``, and costs otherwise what LIK-7 says of lines, that
-    long tuples count as shortened included. “Up to rounding” is a thousand times that.
+    For k = 1 the formula is LIK-1's. Rounding may change r by ``4(k + 1)ε‖X‖``, and costs otherwise
+    what LIK-7 says of lines; “up to rounding” is a thousand times that.
     """
+
+    def loss(*parts: Array, at: float = resolution, kept: Array | None = None) -> Measured:
+        return subject.joint_likelihood(*parts[:4], resolution=at, mask=kept)
+
+    parts, complaint = samples.parts, "{} under {} has {}, not {}"
     if not 0 <= resolution < math.inf:
-        loss(subject, samples)  # Who has no loss refuses nothing.
-        right = refused(ValueError, lambda: loss(subject, samples, resolution), claim=8)
-        require(right, "resolution {} was taken", resolution, claim=8)
+        loss(*parts, at=0.0)  # Who has no loss refuses nothing.
+        right = refused(ValueError, lambda: loss(*parts), claim=7)
+        require(right, "resolution {} was taken", resolution, claim=7)
         return
-    if not all(math.isfinite(v) for x in samples.parts[:2] for v in x.values):
-        value = loss(subject, samples, resolution).value
-        require(math.isnan(value), "{} has the loss {}", samples, value, claim=7)
-        return
-    if working(samples.P.dtype) != samples.P.dtype:
-        _require_wide(subject, samples, resolution)
+    if not all(math.isfinite(v) for x in parts[:2] for v in x.values):
+        value = loss(*parts).value
+        require(math.isnan(value), complaint, samples, None, value, math.nan, claim=6)
         return
     own = 1 if all(row.y is not None for row in samples.rows) else 2
-    require_close(subject, samples, resolution, coarse=COARSE, claims=(own, 3))
-    require_close(subject, samples, resolution, mask, coarse=COARSE, claims=(4, 4))
-    k, kept = samples.P.shape[-1], mask.values
-    p, q, n, d = (
-        x.with_values([v if kept[i * len(kept) // len(x.values)] else poison
-                       for i, v in enumerate(x.values)]) for x in samples.parts
-    )  # fmt: skip
-    dirty = Samples(p, q, n, d)
-    before, after = (loss(subject, x, resolution, mask) for x in (samples, dirty))
-    slopes = [
-        *zip([i for i in range(len(kept)) for _ in range(k)], before.in_P.values, strict=True)
-    ]
-    still = not any(g for i, g in (*slopes, *enumerate(before.in_Q.values)) if not kept[i])
-    complaint = "{} and {} under {} give {} and {}"
-    require(before == after and still, complaint, samples, dirty, mask, before, after, claim=5)
+    _require_close(subject, samples, resolution, None, (own, 3))
+    _require_close(subject, samples, resolution, mask, (4, 4))
+    flags = [[keep for keep in mask.values for _ in range(x.shape[-1])] for x in parts]
+    dirty = [x.with_values([v if keep else poison for v, keep in zip(x.values, kept, strict=True)])
+             for x, kept in zip(parts, flags, strict=True)]  # fmt: skip
+    before, after = (loss(*x, kept=mask) for x in (parts, dirty))
+    slopes = zip(before.in_P.values + before.in_Q.values, flags[0] + flags[1], strict=True)
+    right = before == after and not any(g for g, keep in slopes if not keep)
+    require(right, complaint, dirty, mask, after, before, claim=5)
     for i in range(5):
-        parts = [*samples.parts, mask]
-        parts[i] = replace(parts[i], shape=(1, *parts[i].shape))
-        call = lambda of=parts: loss(subject, Samples(*of[:4]), 0.0, of[4])  # noqa: E731
-        require(refused(ValueError, call, claim=8), "{} were taken", parts, claim=8)
+        bad = [*parts, mask]
+        bad[i] = replace(bad[i], shape=(1, *bad[i].shape))
+        call = lambda of=bad: loss(*of, kept=of[4])  # noqa: E731
+        require(refused(ValueError, call, claim=7), "{} were taken", bad, claim=7)
+
+
+def alone(sample: Sample) -> list[tuple[Fraction, Fraction]]:
+    """LIK-10: return the tuple of each output that says what the sample's tuple says of it."""
+    *P, Q = (x * LONGEST / max(*map(abs, sample.X), LONGEST) for x in sample.X)
+    more, found = real(1 + Q * Q + sum(p * p for p in P)), list[tuple[Fraction, Fraction]]()
+    for p in P:
+        root = MP.sqrt(1 + 4 * more * real(p * p + Q * Q))
+        factor = rational(MP.sqrt(2 * more / (1 + root)))
+        found.append((p * factor, Q * factor))
+    return found
 
 
 @clause("LIK-10", source="Ours: its marginal; other outputs tell of Q, too", since="0.6.0")
-def each(
-    subject: JointLikelihoods, P: Array, Q: Array, ends: tuple[float, float], level: float
-) -> None:
+def each(subject: JointLikelihoods, samples: Samples, ends: tuple[float, float]) -> None:
     """Let X be the tuple of a sample whose outputs share a denominator, and ρ its length. Of the
-    output i its tuple says what ``(P_i, Q)`` says once it is lengthened to a length ρ_i, where
-    ``ρ_i²(1 + ρ_i²) = (P_i² + Q²)(1 + ρ²)``.
-
-    1. The probability of an arc is LIK-2's, up to rounding.
-    2. The ends of a central interval are LIK-6's, up to rounding.
+    output i it says what ``(P_i, Q)`` would say (LIK-2, LIK-6) if that had the length ρ_i, with
+    ``ρ_i²(1 + ρ_i²) = (P_i² + Q²)(1 + ρ²)``; arcs have these probabilities, up to rounding.
     """
+    P, Q, form = samples.P, samples.Q, FORMATS[working(samples.P.dtype)]
     lower, upper = ((Array.full(n, P), Array.full(d, P)) for n, d in map(lift, ends))
-    found, form = subject.joint_probability(P, Q, lower, upper), FORMATS[working(P.dtype)]
-    tuples = [row for sample in Samples(P, Q, *lower).rows for row in alone(sample)]
+    found = subject.joint_probability(P, Q, lower, upper)
+    tuples = [row for sample in samples.rows for row in alone(sample)]
     edges = [Fraction(x) for y in ends for x in lift(y)]
     for m, row in zip(found.values, tuples, strict=True):
         right, off = tolerances(Element(*row, *edges), 0.0, form, COARSE)
-        complaint, slack = (
-            "probability of {} {} from {} to {} is {}, not {}",
-            off.m + real(form.smallest_normal),
-        )
-        require(near(m, right.m, slack), complaint, P, Q, *ends, m, float(right.m))
-    intervals = zip(*(x.values for x in subject.joint_interval(P, Q, level)), strict=True)
-    for pair, row in zip(intervals, tuples, strict=True):
-        exact = [(n, d, COARSE * off_n, COARSE * off_d)
-                 for n, d, off_n, off_d in central(*row, level, form)]  # fmt: skip
-        close = all(is_near(y, *end, form) for y, end in zip(pair, exact, strict=True))
-        parts = P, Q, level, pair, [float(n / d) if d else math.inf for n, d, *_ in exact]
-        require(close, "the interval of {} {} at {} is {}, not {}", *parts, claim=2)
-
-
-def rotated(samples: Samples, turn: tuple[int, int], axis: int) -> Samples:
-    """Return samples whose tuples and targets are turned, in the plane of an axis and the last, by
-    twice the angle of an integer pair, and rounded; those that a target would leave are not.
-    """
-    (a, b), dtype, k = turn, samples.P.dtype, samples.P.shape[-1]
-    cos, sin = Fraction(a * a - b * b, a * a + b * b), Fraction(2 * a * b, a * a + b * b)
-    P, Q, y = list[Fraction](), list[Fraction](), list[Fraction]()
-    for X, targets in samples.rows:
-        pair = [*X], [*(targets or ()), Fraction(1)]
-        if targets is not None and cos - sin * targets[axis % k]:
-            for v in pair:
-                v[axis % k], v[k] = v[axis % k] * cos + v[k] * sin, v[k] * cos - v[axis % k] * sin
-        P, Q, y = P + pair[0][:k], Q + pair[0][k:], y + [n / pair[1][-1] for n in pair[1][:-1]]
-    p, q, n = ([cast(v, dtype) for v in part] for part in (P, Q, y))
-    parts = samples.P.with_values(p), samples.Q.with_values(q), samples.Y_n.with_values(n)
-    return Samples(*parts, samples.Y_d)
-
-
-@clause("LIK-11", source="Ours: no direction is special, a pole's included", since="0.6.0")
-def even(subject: JointLikelihoods, samples: Samples, turn: tuple[int, int], axis: int) -> None:
-    """Let all targets of the joint likelihood of k outputs be finite, and its resolution 0.
-
-    1. To rotate tuple and targets together in their k + 1 dimensions changes a loss by no more than
-       rounding.
-    2. ``X → −X`` changes no bit of a loss, and reverses the gradient.
-    3. At the tuple's own values a loss is ``−k·log(1 + 2ρ²)``, up to rounding.
-    4. Every loss is at most ``log(1 + 2ρ²)``, and at least the loss at the tuple's own values.
-    """
-    minus = [x.with_values([-v for v in x.values]) for x in samples.parts[:2]]
-    opposed = replace(samples, P=minus[0], Q=minus[1])
-    cases = samples, rotated(samples, turn, axis), opposed
-    one, other, opposite = (loss(subject, case) for case in cases)
-    slack = sum(judge(case, coarse=2)["loss"][0][1] for case in cases[:2])
-    parts, complaint = (*cases[:2], one.value, other.value), "{}, turned to {}, has {} and {}"
-    require(near(other.value, MP.mpf(one.value), slack), complaint, *parts)
-    reversed_ = [[-g for g in x.values] for x in (one.in_P, one.in_Q)]
-    right = reversed_ == [[*x.values] for x in (opposite.in_P, opposite.in_Q)]
-    right = right and one.value == opposite.value
-    require(right, complaint, samples, cases[2], one, opposite, claim=2)
-    k, rows = samples.P.shape[-1], samples.rows
-    logs = [MP.log1p(2 * real(sum(x * x for x in rest(row)[0]))) for row in rows]
-    most, dtype = sum(logs) / len(logs), samples.P.dtype
-    sure = all(row.X[-1] for row in rows)
-    if sure:
-        ratios = [cast(x / row.X[-1], dtype) for row in rows for x in row.X[:-1]]
-        own = replace(samples, Y_n=samples.P.with_values(ratios))
-        value, off = loss(subject, own).value, judge(own)["loss"][0]
-        require(near(value, -k * most, off[1] + abs(off[0] + k * most)), complaint, own, own, value,
-                float(-k * most), claim=3)  # fmt: skip
-    slack = judge(samples)["loss"][0][1]
-    right = -k * most - slack <= one.value <= most + slack
-    bounds = float(-k * most), float(most)
-    require(right, "loss of {} is {}, beyond {} or {}", samples, one.value, *bounds, claim=4)
+        complaint, slack = "probability of {} from {} to {} is {}, not {}", off.m
+        slack += real(form.smallest_normal)
+        require(near(m, right.m, slack), complaint, samples, *ends, m, float(right.m))

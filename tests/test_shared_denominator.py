@@ -19,7 +19,7 @@ from zeroproof.inference import (
     probability,
     strict_inference,
 )
-from zeroproof.losses import coverage, joint_likelihood_loss, likelihood_loss
+from zeroproof.losses import coverage, likelihood_loss
 from zeroproof.scm import gate_outputs
 from zeroproof.training import lift_targets
 from zeroproof.training.records import measure
@@ -42,7 +42,7 @@ def test_the_loss_is_that_of_the_angular_central_gaussian_distribution() -> None
     spread = spread + torch.eye(4, dtype=torch.float64)
     form = (Y[:, None] @ torch.linalg.solve(spread, Y[:, :, None])).squeeze()
     density = torch.linalg.det(spread) ** -0.5 * form**-2
-    found = joint_likelihood_loss(P, Q, *lift_targets(y))
+    found = likelihood_loss(P, Q, *lift_targets(y))
     torch.testing.assert_close(found, -density.log().mean())
 
 
@@ -51,7 +51,7 @@ def test_of_one_output_it_is_the_likelihood_of_a_line() -> None:
     y[0], y[1], y[2] = INF, -INF, 0.0
     lifted = lift_targets(y)
     for resolution in (0.0, 0.1):
-        found = joint_likelihood_loss(P, Q, *lifted, resolution=resolution)
+        found = likelihood_loss(P, Q, *lifted, resolution=resolution)
         assert found == likelihood_loss(P, Q, *lifted, resolution=resolution)
 
 
@@ -77,7 +77,7 @@ def test_gradients_can_be_taken_twice() -> None:
     y[0, 1] = INF
     P, Q = P.requires_grad_(), Q.requires_grad_()
     for check in (gradcheck, gradgradcheck):
-        assert check(lambda P, Q: joint_likelihood_loss(P, Q, *lift_targets(y)), (P, Q))
+        assert check(lambda P, Q: likelihood_loss(P, Q, *lift_targets(y)), (P, Q))
 
 
 @pytest.mark.parametrize("head", ["free", "gated", "pole"])
@@ -102,7 +102,7 @@ def test_what_reads_tuples_takes_a_shared_denominator() -> None:
         loss = SCMTrainingLoss(LossConfig(fit=fit))
         assert torch.equal(loss((P, Q), lifted)[0], loss(whole, lifted)[0])
     terms, other = (LIKELIHOOD(outputs, lifted)[1] for outputs in ((P, Q), whole))
-    assert terms.pop("fit") == joint_likelihood_loss(P, Q, *lifted, resolution=0.01)
+    assert terms.pop("fit") == likelihood_loss(P, Q, *lifted, resolution=0.01)
     assert terms == {name: other[name] for name in terms}
 
 
@@ -144,7 +144,7 @@ def test_what_does_not_fit_is_refused(unchecked: None) -> None:
     with pytest.raises(
         ValueError, match=r"Q has shape \(6, 3\); a shared denominator has \(6, 1\)"
     ):
-        joint_likelihood_loss(P, Q.expand_as(P), *lifted)
+        likelihood_loss(P, Q.expand_as(P), *lifted)
     with pytest.raises(ValueError, match="or Q one column for all outputs of a sample"):
         coverage((P, Q[:, 0]))
     with pytest.raises(ValueError, match="must all be equal"):

@@ -97,8 +97,6 @@ fault("DEC-9.1", "A shared denominator serves the first output alone.",
     decode_shared=lambda real, case: real(replace(
         case, P=case.P.with_values([x if i % case.P.shape[-1] == 0 else 0.0
                                     for i, x in enumerate(case.P.values)]))))
-fault("DEC-9.2", "The gradient in a shared denominator is the mean over the outputs.",
-    total=lambda real, slopes, dtype: real(slopes, dtype) / len(slopes))
 zeroproof_fault("DEC-8.1", "The wrapper decodes in train mode, too.", FORWARD,
     lambda real, self, *a: (_decoded(self.model(*a), self.config)[:2] if self.training
         else real(self, *a)))

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zeroproof.scm.arcs import LONGEST, Ends, arc
+from zeroproof.scm.arcs import LONGEST, Ends, arc, shortened
 from zeroproof.scm.outputs import own_denominators, shares_denominator, widen
 from zeroproof.utils.checks import check_same_shape
 
@@ -112,11 +112,9 @@ def marginals(P: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
     that differ. Meets: LIK-10.
     """
     check_same_shape(P, own_denominators(P, Q))
-    P, Q = P.double(), Q.double()
     if not shares_denominator(P, Q):
-        return P, Q
-    larger = torch.maximum(P.abs().amax(-1, keepdim=True), Q.abs())
-    P, Q = (x * (LONGEST / larger).clamp(max=1.0) for x in (P, Q))
+        return P.double(), Q.double()
+    P, Q = shortened(P, Q)
     own, more = P * P + Q * Q, 1.0 + P.square().sum(-1, keepdim=True) + Q * Q
     factor = (2.0 * more / (1.0 + (1.0 + 4.0 * more * own).sqrt())).sqrt()
     return P * factor, Q * factor

@@ -2,11 +2,7 @@
 
 from zeroproof.losses.composite import LossConfig, SCMTrainingLoss
 from zeroproof.losses.coverage import coverage, rejection_loss
-from zeroproof.losses.likelihood import (
-    interval_loss,
-    joint_likelihood_loss,
-    likelihood_loss,
-)
+from zeroproof.losses.likelihood import interval_loss, likelihood_loss
 from zeroproof.losses.terms import (
     chordal_loss,
     implicit_loss,
@@ -21,7 +17,6 @@ __all__ = [
     "coverage",
     "implicit_loss",
     "interval_loss",
-    "joint_likelihood_loss",
     "likelihood_loss",
     "margin_loss",
     "rejection_loss",

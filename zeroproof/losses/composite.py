@@ -18,12 +18,7 @@ from zeroproof.losses.arithmetic import (
     widen_alike,
 )
 from zeroproof.losses.coverage import rejection_term
-from zeroproof.losses.likelihood import (
-    check_resolution,
-    interval_term,
-    joint_term,
-    likelihood_term,
-)
+from zeroproof.losses.likelihood import check_resolution, interval_term, likelihood_term
 from zeroproof.losses.terms import implicit_term, margin_term
 from zeroproof.scm.arcs import Lifted, is_interval, kinds, pair_of_ends
 from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, shares_denominator
@@ -205,12 +200,11 @@ class SCMTrainingLoss:
             fit = mean(sine * sine)
         elif config.fit == "implicit":
             fit = mean(implicit_term(P, Q, *lower, config.gamma))
-        elif shared:
-            fit = mean(joint_term(P, Q[..., :1], *lower, resolution)).to(P.dtype)
         elif is_interval(lifted):
             fit = mean(interval_term(P, Q, lower, upper, resolution)).to(P.dtype)
         else:
-            fit = mean(likelihood_term(P, Q, *lower, resolution)).to(P.dtype)
+            denominators = Q[..., :1] if shared else Q
+            fit = mean(likelihood_term(P, denominators, *lower, resolution)).to(P.dtype)
         return {
             "fit": fit,
             "margin": mean(margin_term(torch.where(finite, Q, 0.0), tau), finite, n),

@@ -8,16 +8,18 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.arithmetic import check_constant, mean, widen_alike
-from zeroproof.scm.arcs import LONGEST, Ends, arc, shortened, unit
-from zeroproof.scm.outputs import widen
-from zeroproof.utils.checks import check_mask, check_same_shape
+from zeroproof.losses.arithmetic import mean, widen_alike
+from zeroproof.scm.arcs import Ends, arc, shortened, unit
+from zeroproof.scm.outputs import own_denominators, shares_denominator
+from zeroproof.utils.checks import check_mask
 
 
 def likelihood_term(
     P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, resolution: float | Tensor
 ) -> Tensor:
-    """Return ``−log f`` of exact targets, elementwise."""
+    """Return ``−log f`` of exact targets, elementwise, or by samples that share ``Q``."""
+    if shares_denominator(P, Q):
+        return _joint_term(P, Q, Y_n, Y_d, resolution)
     P, Q, *line = shortened(P, Q, Y_n, Y_d)
     n, d = unit(*line)
     nothing = (n == 0) & (d == 0)  # no line, which says nothing
@@ -41,13 +43,10 @@ def interval_term(
     return torch.where(turned, wide, torch.where(whole, 0.0, point))
 
 
-def joint_term(
+def _joint_term(
     P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, resolution: float | Tensor
 ) -> Tensor:
-    """Return the joint loss of each sample, of outputs along the last dimension."""
-    P, Q, Y_n, Y_d = (t.double() for t in (P, Q, Y_n, Y_d))
-    larger = torch.maximum(P.abs().amax(-1, keepdim=True), Q.abs()).detach()
-    P, Q = (x * (LONGEST / larger).clamp(max=1.0) for x in (P, Q))
+    P, Q, Y_n, Y_d = shortened(P, Q, Y_n, Y_d)
     infinite = Y_d == 0
     pole = infinite.any(-1, keepdim=True)
     # The target is (sine · direction, cosine); along its direction lies LIK-1's cross product.
@@ -70,26 +69,28 @@ def joint_term(
 
 def likelihood_loss(
     P: Float[Tensor, "*shape"],
-    Q: Float[Tensor, "*shape"],
+    Q: Float[Tensor, "*#shape"],
     Y_n: Float[Tensor, "*shape"],
     Y_d: Float[Tensor, "*shape"],
     *,
     resolution: float | Tensor = 0.0,
-    mask: Bool[Tensor, "*shape"] | None = None,
+    mask: Bool[Tensor, "..."] | None = None,
 ) -> Float[Tensor, ""]:
     """Mean of the negative log density of the target lines, relative to the uniform density.
+
+    If ``Q`` is one column for several outputs, it is the mean over samples of their joint one.
 
     Args:
         P, Q: predicted tuples; ``(0, 0)`` is ignorance, at which the loss is 0.
         Y_n, Y_d: target tuples.
         resolution: the angle, in radians, that no measurement is sharper than; ≥ 0. With 0 the
             loss of noiseless targets has no lower bound.
-        mask: elements to count; None counts all.
+        mask: elements to count, samples of a joint loss; None counts all.
 
     Raises:
         ValueError: shapes that differ, or a resolution that is negative or not finite.
 
-    Meets: LIK-1, LIK-4, LIK-5, LIK-7, LIK-8.
+    Meets: LIK-1, LIK-4, LIK-5, LIK-7, LIK-8, LIK-9.
 
     Example:
         >>> one = torch.ones(1)
@@ -97,11 +98,14 @@ def likelihood_loss(
         tensor(-1.6094)
     """
     check_resolution(resolution)
-    P, Q, Y_n, Y_d = widen_alike(P, Q, Y_n, Y_d)
+    shared = shares_denominator(P, Q)
+    P, repeated, Y_n, Y_d = widen_alike(P, own_denominators(P, Q), Y_n, Y_d)
+    Q = repeated[..., :1] if shared else repeated
     if mask is not None:
-        check_mask(mask, P)
-        P, Q, Y_n = (torch.where(mask, x, 0.0) for x in (P, Q, Y_n))
-        Y_d = torch.where(mask, Y_d, 1.0)
+        check_mask(mask, P[..., 0] if shared else P)
+        kept = mask.unsqueeze(-1) if shared else mask
+        P, Q, Y_n = (torch.where(kept, x, 0.0) for x in (P, Q, Y_n))
+        Y_d = torch.where(kept, Y_d, 1.0)
     return mean(likelihood_term(P, Q, Y_n, Y_d, resolution), mask).to(P.dtype)
 
 
@@ -142,54 +146,6 @@ def interval_loss(
         P, Q, l_n, u_n = (torch.where(mask, x, 0.0) for x in (P, Q, l_n, u_n))
         l_d, u_d = (torch.where(mask, x, 1.0) for x in (l_d, u_d))
     return mean(interval_term(P, Q, (l_n, l_d), (u_n, u_d), resolution), mask).to(P.dtype)
-
-
-def joint_likelihood_loss(
-    P: Float[Tensor, "*batch outputs"],
-    Q: Float[Tensor, "*batch 1"],
-    Y_n: Float[Tensor, "*batch outputs"],
-    Y_d: Float[Tensor, "*batch outputs"],
-    *,
-    resolution: float | Tensor = 0.0,
-    mask: Bool[Tensor, "*batch"] | None = None,
-) -> Float[Tensor, ""]:
-    """Mean over samples of the negative log density of all outputs, which share a denominator.
-
-    Of one output it is :func:`likelihood_loss`. A sample with an infinite output only says that its
-    pole is near.
-
-    Args:
-        P: predicted numerators.
-        Q: the denominator of all outputs of a sample.
-        Y_n, Y_d: lifted targets.
-        resolution: as in :func:`likelihood_loss`.
-        mask: samples to count; None counts all.
-
-    Raises:
-        ValueError: shapes that do not fit, or a resolution that is negative or not finite.
-
-    Meets: LIK-9, LIK-11.
-
-    Example:
-        >>> P, Q = torch.ones(1, 2), torch.ones(1, 1)
-        >>> joint_likelihood_loss(P, Q, P, P)  # of 1 and 1
-        tensor(-3.8918)
-    """
-    check_resolution(resolution)
-    check_same_shape(P, Y_n, Y_d)
-    if Q.shape != (*P.shape[:-1], 1):
-        raise ValueError(
-            f"Q has shape {tuple(Q.shape)}; a shared denominator has {(*P.shape[:-1], 1)}, one "
-            "column for all outputs. Outputs with denominators of their own take likelihood_loss"
-        )
-    check_constant(Y_n, Y_d)
-    P, Q, Y_n, Y_d = widen(P, Q, Y_n, Y_d)
-    if mask is not None:
-        check_mask(mask, P[..., 0])
-        kept = mask.unsqueeze(-1)
-        P, Q, Y_n = (torch.where(kept, x, 0.0) for x in (P, Q, Y_n))
-        Y_d = torch.where(kept, Y_d, 1.0)
-    return mean(joint_term(P, Q, Y_n, Y_d, resolution), mask).to(P.dtype)
 
 
 def check_resolution(resolution: float | Tensor) -> None:

@@ -170,7 +170,6 @@ def gate_tuple(P: Tensor, Q: Tensor, policy: GradientPolicy) -> tuple[Tensor, Te
         return P, Q
     lost, nothing = ~(torch.isfinite(P) & torch.isfinite(Q)), (P == 0) & (Q == 0)
     if shares_denominator(P, Q):
-        bottom = lost.any(-1, keepdim=True) | nothing.all(-1, keepdim=True)
-        return apply_policy(P, bottom.expand_as(P), policy), apply_policy(Q, bottom, policy)
+        lost, nothing = lost.any(-1, keepdim=True), nothing.all(-1, keepdim=True)
     bottom = lost | nothing
-    return apply_policy(P, bottom, policy), apply_policy(Q, bottom, policy)
+    return apply_policy(P, bottom.expand_as(P), policy), apply_policy(Q, bottom, policy)

@@ -82,15 +82,5 @@ class ExactDecoding:
     def only(self, x: Array, inside: Sequence[bool]) -> Array:
         return x.with_values([v if i else 0.0 for v, i in zip(x.values, inside, strict=True)])
 
-    def decode_shared(self, case: Tuples) -> Graded:
-        whole, k = repeated(case), case.P.shape[-1]
-        in_P, each = self.decode_gradients(whole)
-        rows = [each.values[i * k : (i + 1) * k] for i in range(len(case.Q.values))]
-        sums = [self.total(row, case.P.dtype) for row in rows]
-        return Graded(self.decode(whole), in_P, case.Q.with_values(sums))
-
-    def total(self, slopes: Sequence[float], dtype: str) -> float:
-        if not all(map(math.isfinite, slopes)):
-            return math.nan
-        exact = sum(map(Fraction, slopes), Fraction(0))
-        return nearest(exact, dtype, -1.0 if exact < 0 else 1.0)
+    def decode_shared(self, case: Tuples) -> Strict:
+        return self.decode(repeated(case))

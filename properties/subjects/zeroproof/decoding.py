@@ -54,15 +54,11 @@ class ZeroProofDecoding(OnTensors):
         return Wrapped((to_array(tuples[0]), to_array(tuples[1])), tracked, strict)
 
     def decode_within(self, case: Tuples, lower: float, upper: float) -> Graded:
-        return self._graded(case, replace(config_of(case), lower=lower, upper=upper))
-
-    def decode_shared(self, case: Tuples) -> Graded:
-        return self._graded(case, config_of(case))
-
-    def _graded(self, case: Tuples, config: InferenceConfig) -> Graded:
         P, Q = (to_tensor(part).detach().requires_grad_() for part in (case.P, case.Q))
-        with unchecked():
-            found = strict_inference(P, Q, config)
-        slopes = torch.autograd.grad(found.value, (P, Q), torch.ones_like(found.value))
+        found = strict_inference(P, Q, replace(config_of(case), lower=lower, upper=upper))
+        in_P, in_Q = torch.autograd.grad(found.value, (P, Q), torch.ones_like(found.value))
         strict = Strict(to_array(found.value), flags(found.bottom), flags(found.gap))
-        return Graded(strict, *map(to_array, slopes))
+        return Graded(strict, to_array(in_P), to_array(in_Q))
+
+    def decode_shared(self, case: Tuples) -> Strict:
+        return self.decode(case)

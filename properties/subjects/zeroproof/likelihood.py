@@ -13,7 +13,7 @@ from spec import Array
 from spec.likelihood_terms import Lines
 from spec.losses import Measured
 from zeroproof.inference import central_interval, probability
-from zeroproof.losses import interval_loss, joint_likelihood_loss, likelihood_loss
+from zeroproof.losses import interval_loss, likelihood_loss
 
 
 def _tensors(*lines: Lines) -> list[tuple[Tensor, Tensor]]:
@@ -42,13 +42,10 @@ class ZeroProofLikelihoods:
         return measured(value, p, q, again=self._again)
 
     def joint_likelihood(self, P: Array, Q: Array, *line: Array, **options: Any) -> Measured:
-        return self._mean(joint_likelihood_loss, P, Q, *map(to_tensor, line), **options)
+        return self.likelihood(P, Q, *line, **options)
 
     def joint_probability(self, P: Array, Q: Array, *ends: Lines) -> Array:
         return self.probability(P, Q, *ends)
-
-    def joint_interval(self, P: Array, Q: Array, level: float) -> tuple[Array, Array]:
-        return self.central_interval(P, Q, level)
 
     def probability(self, P: Array, Q: Array, *ends: Lines) -> Array:
         return to_array(probability(to_tensor(P), to_tensor(Q), *_tensors(*ends)))
