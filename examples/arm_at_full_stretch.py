@@ -76,8 +76,9 @@ def damped(J: Tensor, dx: Tensor) -> Tensor:
 
 def missed(J: Tensor, velocity: Tensor, dx: Tensor) -> Tensor:
     """Return how far the hand ends up from where it should."""
-    moved: Tensor = J @ velocity.double().unsqueeze(2)
-    return torch.linalg.vector_norm(moved.squeeze(2) - dx, dim=1)
+    moved = (J @ velocity.double().unsqueeze(2)).squeeze(2)
+    distance: Tensor = torch.linalg.vector_norm(moved - dx, dim=1)
+    return distance
 
 
 def main() -> None:
