@@ -60,7 +60,7 @@ def central_interval(
     Raises:
         ValueError: shapes that differ, or a level outside [0, 1).
 
-    Meets: LIK-6, LIK-10.
+    Meets: LIK-6.
 
     Example:
         >>> lower, upper = central_interval(torch.zeros(1), torch.ones(1), 0.5)
