@@ -228,9 +228,9 @@ def alone(sample: Sample) -> list[tuple[Fraction, Fraction]]:
 
 @clause("LIK-10", source="Ours: its marginal; other outputs tell of Q, too", since="0.6.0")
 def each(subject: JointLikelihoods, samples: Samples, ends: tuple[float, float]) -> None:
-    """Let X be the tuple of a sample whose outputs share a denominator, and ρ its length. Of the
-    output i it says what ``(P_i, Q)`` would say (LIK-2, LIK-6) if that had the length ρ_i, with
-    ``ρ_i²(1 + ρ_i²) = (P_i² + Q²)(1 + ρ²)``; arcs have these probabilities, up to rounding.
+    """Let X be the tuple of a sample whose outputs share a denominator, and ρ its length. The
+    probability of an arc for the output i is LIK-2's of ``(P_i, Q)``, lengthened to the length ρ_i
+    for which ``ρ_i²(1 + ρ_i²) = (P_i² + Q²)(1 + ρ²)``, up to rounding.
     """
     P, Q, form = samples.P, samples.Q, FORMATS[working(samples.P.dtype)]
     lower, upper = ((Array.full(n, P), Array.full(d, P)) for n, d in map(lift, ends))

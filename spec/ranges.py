@@ -78,8 +78,8 @@ def repeated(case: Tuples) -> Tuples:
 
 @clause("DEC-9", source="Ours: the parts of J⁻¹dx have their poles together", since="0.6.0")
 def shared(subject: SharedDecodes, case: Tuples) -> None:
-    """The k outputs of a sample may share one denominator, with Q of shape (…, 1) and P of shape
-    (…, k): they decode as if it were repeated for each output, bit for bit.
+    """The k outputs of a sample may share one denominator, with P of shape (…, k) and Q of shape
+    (…, 1): they decode as if Q were repeated for each output, bit for bit.
     """
     found, expected = subject.decode_shared(case), subject.decode(repeated(case))
     right = (found.bottom, found.gap) == (expected.bottom, expected.gap)
