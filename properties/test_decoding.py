@@ -18,7 +18,8 @@ from properties.subjects.exact import Exact
 from spec import Array
 from spec.decoding import Decodes, Tuples
 from spec.formats import FORMATS, nearest
-from spec.quotients import Gauge
+from spec.quotients import Gauge, rounded_quotient
+from spec.ranges import RangedDecodes, SharedDecodes
 
 CLAUSES = ("DEC-1", "DEC-2", "DEC-3")
 TINY = 2.0**-24
@@ -139,6 +140,58 @@ def test_DEC_6_refuses(subject: Decodes, case: Tuples, low: float, high: float, 
 
 
 modes = st.lists(st.booleans(), max_size=2).map(lambda first: [*first, True, False, True])
+
+
+limits = st.sampled_from([0.0, 0.5, -1.0, 2.0**126, math.inf, -math.inf, 0.1]) | st.floats(-9, 9)
+
+
+@st.composite
+def within(draw: st.DrawFn) -> tuple[Tuples, float, float]:
+    """Draw tuples and a range, whose ends may be values of theirs."""
+    case = draw(cases(), label="case")
+    own = [rounded_quotient(*row, case.P.dtype) for row in case.rows]
+    own = [y for y in own if math.isfinite(y)] or [0.0]
+    lower, upper = sorted(draw(limits | st.sampled_from(own)) for _ in range(2))
+    return case, lower, upper
+
+
+# 0.1 is no float16: an end that is rounded first lies elsewhere.
+TENTH = half([0.1, 0.2, -1.0], [1.0] * 3, 0.0, 2.0)
+STEEP = Tuples(Array.of([1e30], "float32"), Array.of([1e-5], "float32"), 0.0, 0.0)
+FOUR = half([1.0, 2.0, 3.0, -1.0], [1.0, 1.0, -1.0, 0.0], 0.5, 2.0)
+
+
+@given(within())
+@example((TENTH, -0.5, 0.1))
+@example((FOUR, -2.0, 1.0))
+@example((FOUR, 1.0, 1.0))
+@example((FOUR, 1.0, 0.5))
+@example((FOUR, math.nan, 0.5))
+@example((STEEP, -1.0, 1.0))
+def test_DEC_7_within(subject: RangedDecodes, drawn: tuple[Tuples, float, float]) -> None:
+    assert_clause("DEC-7", subject, *drawn)
+
+
+@st.composite
+def with_shared(draw: st.DrawFn) -> Tuples:
+    """Draw tuples of several outputs a sample, which share denominators."""
+    shape = draw(st.sampled_from([(3, 2), (1, 4), (2, 1, 3)]))
+    P, Q = draw(several(2, shapes=st.just(shape)), label="P, Q")
+    rows = math.prod(shape[:-1])
+    low, high = sorted((draw(taus(Q.dtype)), draw(taus(Q.dtype))))
+    shared = Array(Q.values[:rows], (*shape[:-1], 1), Q.dtype)
+    return Tuples(P, shared, low, high, draw(st.sampled_from(get_args(Gauge))))
+
+
+PAIR = Tuples(Array((1.0, 2.0, 3.0, 4.0), (2, 2), "float32"), Array((2.0, -0.5), (2, 1), "float32"),
+              0.25, 0.75)  # fmt: skip
+
+
+@given(with_shared())
+@example(PAIR)
+@example(replace(PAIR, gauge="unit"))
+def test_DEC_9_shared(subject: SharedDecodes, case: Tuples) -> None:
+    assert_clause("DEC-9", subject, case)
 
 
 @given(cases(), modes)

@@ -49,6 +49,7 @@ def plain(x: Any) -> Any:
 def operations(subject: Any) -> Table:
     """Return what a subject offers, under the names of the vectors and with their arguments."""
     table = {**_elementwise(subject), **_tuples(subject), **_trainer(subject)}
+    table |= _likelihoods(subject)
     return {name: _between(call) for name, call in table.items()}
 
 
@@ -154,6 +155,36 @@ def _tuples(subject: Any) -> Table:
         "decode": lambda **case: subject.decode(Tuples(**case)),
         **{f"{name}_loss": partial(subject.loss, name) for name in LOSSES},
     }
+
+
+def _likelihoods(subject: Any) -> Table:
+    def of_lines(loss: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda P, Q, Y_n, Y_d, resolution: loss(P, Q, Y_n, Y_d, resolution=resolution)
+
+    def of_arcs(P: Array, Q: Array, resolution: float, **ends: Array) -> Any:
+        return subject.interval_likelihood(P, Q, *_pair(**ends), resolution=resolution)
+
+    def central_interval(P: Array, Q: Array, level: float) -> Any:
+        return dict(zip(("lower", "upper"), subject.central_interval(P, Q, level), strict=True))
+
+    def decode_within(lower: float, upper: float, **case: Any) -> Any:
+        return subject.decode_within(Tuples(**case), lower, upper).strict
+
+    return {
+        **_by_name(central_interval, decode_within),
+        "likelihood": of_lines(subject.likelihood),
+        "joint_likelihood": of_lines(subject.joint_likelihood),
+        "interval_likelihood": of_arcs,
+        "probability": lambda P, Q, **ends: {"m": subject.probability(P, Q, *_pair(**ends))},
+        "joint_probability": lambda P, Q, **ends: {
+            "m": subject.joint_probability(P, Q, *_pair(**ends))
+        },
+        "decode_shared": lambda **case: subject.decode_shared(Tuples(**case)),
+    }
+
+
+def _pair(lower_n: Array, lower_d: Array, upper_n: Array, upper_d: Array) -> Any:
+    return (lower_n, lower_d), (upper_n, upper_d)
 
 
 def _window(sizes: Sequence[int], values: Sequence[float]) -> tuple[MicroBatch, ...]:

@@ -2,14 +2,15 @@
 
 Chapters in reading order: ``algebra`` (numbers with ⊥), ``laws`` and ``meadows`` (what holds of
 them), ``formats`` (IEEE formats), ``carriers``, ``bottom`` and ``derivatives`` (arrays with ⊥),
-``lifting`` (targets to tuples), ``thresholds``, ``decoding`` (tuples to values), ``policies``
-and ``scopes`` (gradients at ⊥), ``loss_terms``, ``losses``, ``single_losses``, ``loss_numerics``,
-``training_loss``, ``likelihood_terms``, ``likelihood``, ``likelihood_numerics``, ``coverage``,
-``stopping``, ``accumulation``, ``update``, ``options``, ``automaton``, ``epochs``, ``logs``,
-``checkpoints``. Each states its rule as exact functions (``Fraction``), names what a *subject*
-must offer, and lists its clauses: a sentence, a source, and a predicate over a subject. Nothing
-here knows an implementation. ``python -m spec`` prints the clauses with their evidence,
-``python -m spec show LIFT-2`` one; ``python -m spec vectors`` writes the test vectors.
+``lifting`` (targets to tuples), ``thresholds``, ``decoding`` and ``ranges`` (tuples to values),
+``policies`` and ``scopes`` (gradients at ⊥), ``loss_terms``, ``losses``, ``single_losses``,
+``loss_numerics``, ``training_loss``, ``likelihood_terms``, ``likelihood``,
+``likelihood_numerics``, ``joint_likelihood``, ``coverage``, ``stopping``,
+``accumulation``, ``update``, ``options``, ``automaton``, ``epochs``, ``logs``, ``checkpoints``.
+Each states its rule as exact functions (``Fraction``), names what a *subject* must offer, and
+lists its clauses: a sentence, a source, and a predicate over a subject. Nothing here knows an
+implementation. ``python -m spec`` prints the clauses with their evidence, ``python -m spec show
+LIFT-2`` one; ``python -m spec vectors`` writes the test vectors.
 """
 
 from importlib import import_module
@@ -32,10 +33,10 @@ CHAPTERS: Final = (
 )  # fmt: skip
 # Importing a module registers its clauses.
 for _module in (
-    "meadows", "bottom", "derivatives", "lifting", "thresholds", "decoding", "policies", "scopes",
-    "losses", "single_losses", "loss_numerics", "training_loss", "likelihood",
-    "likelihood_numerics", "coverage", "stopping", "accumulation", "update", "options", "automaton",
-    "epochs", "logs", "checkpoints",
+    "meadows", "bottom", "derivatives", "lifting", "thresholds", "decoding", "ranges", "policies",
+    "scopes", "losses", "single_losses", "loss_numerics", "training_loss", "likelihood",
+    "likelihood_numerics", "joint_likelihood", "coverage", "stopping", "accumulation", "update",
+    "options", "automaton", "epochs", "logs", "checkpoints",
 ):  # fmt: skip
     import_module(f"{__name__}.{_module}")
 CLAUSES: Final[dict[str, Clause]] = {

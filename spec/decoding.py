@@ -212,7 +212,8 @@ def monotone(subject: Decodes, case: Tuples, higher: float) -> None:
 def refuses(subject: Decodes, case: Tuples, tau_infer: float, tau_train: float, gauge: str) -> None:
     """A decode raises ValueError where its arguments do not fit.
 
-    1. Parts that differ in shape raise ValueError; they are never broadcast.
+    1. Parts that differ in shape raise ValueError, a shared denominator (DEC-9) apart; they are
+       never broadcast.
     2. Thresholds raise ValueError unless ``0 ≤ τ_infer ≤ τ_train < ∞``.
     3. A gauge other than raw and unit raises ValueError.
     """

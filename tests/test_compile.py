@@ -26,9 +26,13 @@ for seed in range(6):
     BATCHES.append((x, torch.where(x[:, 0].abs() < 0.1, torch.inf, 1 / x[:, 0])))
 
 
-def trainer(compile, optimizer=optim.Adam, batches=BATCHES, **options):
+def pair():
+    return Pair(nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 2)))
+
+
+def trainer(compile, optimizer=optim.Adam, batches=BATCHES, made=pair, **options):
     torch.manual_seed(0)
-    model = Pair(nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 2))).double()
+    model = made().double()
     return make_trainer(
         model, batches, optimizer=optimizer(model.parameters()), compile=compile, **options
     )
@@ -55,13 +59,15 @@ def graphs():
 # Only traced, which takes a quarter of the time; the other script compiles.
 TRACED = """
 from functools import partial
-from zeroproof import Interval, LossConfig, SCMTrainingLoss
+from zeroproof import Interval, LossConfig, ProjectiveMLP, SCMTrainingLoss
 
 compile = torch.compile
 torch.compile = lambda f, options=None, **given: compile(f, backend="eager", **given)
 ends = [(x, y.clamp(-9, 4), y.clamp(min=-9).masked_fill(y > 4, torch.inf)) for x, y in BATCHES]
 censored = [(x, Interval(lower, upper)) for x, lower, upper in ends]
 likelihood = SCMTrainingLoss(LossConfig(fit="likelihood"))
+several = [(x, torch.stack([y, -y], 1)) for x, y in BATCHES]
+shared = partial(ProjectiveMLP, 1, 2, hidden=(8,), shared_denominator=True)
 accumulated = {"gradient_accumulation_steps": 4, "max_epochs": 3, "max_grad_norm": 0.1}
 for optimizer, options, count in (
     (optim.Adam, {}, 1),
@@ -72,6 +78,7 @@ for optimizer, options, count in (
     (optim.RAdam, {}, 1),
     (optim.Adagrad, {}, 1),
     (optim.Adam, {"batches": censored, "loss_fn": likelihood}, 1),
+    (optim.Adam, {"batches": several, "loss_fn": likelihood, "made": shared}, 1),
     (optim.SGD, accumulated, 3),  # a window's first, last and other micro-batches
 ):
     before = graphs()

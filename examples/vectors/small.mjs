@@ -63,7 +63,22 @@ export function watch({ coverages, threshold, patience }) {
   return { counters, stops };
 }
 
-export const TABLE = { lift, decode, bottom_mask, watch };
+export function probability({ P, Q, lower_n, lower_d, upper_n, upper_d }) {
+  const values = P.values.map((p, i) => {
+    const q = Q.values[i], a = lower_n.values[i], b = lower_d.values[i];
+    const c = upper_n.values[i], d = upper_d.values[i];
+    const size = Math.hypot(a, b) * Math.hypot(c, d);
+    const sine = (c * b - a * d) / size, cosine = (a * c + b * d) / size;
+    if (sine === 0) return cosine < 0 ? 1 : 0; // the whole of lines, or one
+    const square = p * p + q * q;
+    const x = cosine + (4 * (1 + square) * (p * b - q * a) * (p * d - q * c)) / size;
+    // Where the sine is negative the arc runs through infinity.
+    return Math.atan2((1 + 2 * square) * Math.abs(sine), Math.sign(sine) * x) / Math.PI;
+  });
+  return { m: { ...P, values } };
+}
+
+export const TABLE = { lift, decode, bottom_mask, probability, watch };
 
 if (process.argv[1] === fileURLToPath(import.meta.url))
   process.exitCode = report(check(process.argv[2], TABLE)) ? 0 : 1;

@@ -68,7 +68,28 @@ def watch(coverages, threshold, patience):
     return {"counters": counters, "stops": stops}
 
 
-TABLE = {"lift": lift, "decode": decode, "bottom_mask": bottom_mask, "watch": watch}
+def probability(P, Q, lower_n, lower_d, upper_n, upper_d):
+    """Return the probabilities of arcs under tuples."""
+    found, parts = [], (P, Q, lower_n, lower_d, upper_n, upper_d)
+    for p, q, a, b, c, d in zip(*(part["values"] for part in parts), strict=True):
+        size = math.hypot(a, b) * math.hypot(c, d)
+        sine, cosine = (c * b - a * d) / size, (a * c + b * d) / size
+        if sine == 0:  # a line, or the whole of them
+            found.append(float(cosine < 0))
+            continue
+        side, square = math.copysign(1.0, sine), p * p + q * q  # below 0 it runs through infinity
+        x = cosine + 4 * (1 + square) * (p * b - q * a) * (p * d - q * c) / size
+        found.append(math.atan2((1 + 2 * square) * abs(sine), side * x) / math.pi)
+    return {"m": {**P, "values": found}}
+
+
+TABLE = {
+    "lift": lift,
+    "decode": decode,
+    "bottom_mask": bottom_mask,
+    "probability": probability,
+    "watch": watch,
+}
 
 if __name__ == "__main__":
     sys.exit(not report(check(sys.argv[1], TABLE)))

@@ -11,6 +11,7 @@ from spec import Array
 from spec.decoding import Strict, Tuples
 from spec.formats import nearest
 from spec.quotients import Decoded
+from spec.ranges import Graded
 from zeroproof.inference import Decoded as Decode
 from zeroproof.inference import InferenceConfig, strict_inference
 
@@ -21,6 +22,12 @@ def _with_gap(strict: Strict, case: Tuples, gaps: Callable[[float, bool], bool])
     """Return a decode whose gap holds more: what a denominator, and whether it is ⊥, decide."""
     rows = zip((Q for _, Q in case.rows), strict.bottom, strict.gap, strict=True)
     return replace(strict, gap=tuple(gap or gaps(Q, bottom) for Q, bottom, gap in rows))
+
+
+def _without_sides(graded: Graded) -> Graded:
+    value = graded.strict.value
+    lost = value.with_values([y if math.isfinite(y) else math.nan for y in value.values])
+    return replace(graded, strict=replace(graded.strict, value=lost))
 
 
 def _decoded(tuples: Any, config: InferenceConfig | None = None) -> Decode:
@@ -75,6 +82,21 @@ zeroproof_fault("DEC-6.2", "Thresholds are not checked.",
     "zeroproof.inference.strict.check_thresholds", lambda real, *a: None)
 fault("DEC-6.3", "An unknown gauge is taken for the raw one.",
     decode=lambda real, case: real(replace(case, gauge="unit" if case.gauge == "unit" else "raw")))
+fault("DEC-7.1", "Ends are rounded to the tensors' dtype before they are compared.",
+    decode_within=lambda real, case, *ends: real(case, *(nearest(case.P.dtype, y) for y in ends)))
+fault("DEC-7.1", "The ends lie outside.",
+    side=lambda real, y, lower, upper: (y >= upper) - (y <= lower))
+fault("DEC-7.2", "A value outside the range becomes NaN, and its side is lost.",
+    decode_within=lambda real, *a: _without_sides(real(*a)))
+fault("DEC-7.3", "What has no value is taken to lie above the range.",
+    side=lambda real, y, *ends: 1 if math.isnan(y) else real(y, *ends))
+fault("DEC-7.4", "Values outside are clamped after the decode, and keep their gradients.",
+    only=lambda real, x, inside: x)
+fault("DEC-7.5", "Ends that cross are taken.", check_range=lambda real, *ends: None)
+fault("DEC-9.1", "A shared denominator serves the first output alone.",
+    decode_shared=lambda real, case: real(replace(
+        case, P=case.P.with_values([x if i % case.P.shape[-1] == 0 else 0.0
+                                    for i, x in enumerate(case.P.values)]))))
 zeroproof_fault("DEC-8.1", "The wrapper decodes in train mode, too.", FORWARD,
     lambda real, self, *a: (_decoded(self.model(*a), self.config)[:2] if self.training
         else real(self, *a)))

@@ -15,7 +15,17 @@ from typing import Any, Final
 from .. import SPEC_VERSION
 from ..carriers import ARITY
 from ..losses import LOSSES
-from . import arithmetic, composites, coverages, gradients, measures, trainings, tuples, updates
+from . import (
+    arithmetic,
+    composites,
+    coverages,
+    gradients,
+    likelihoods,
+    measures,
+    trainings,
+    tuples,
+    updates,
+)
 from .cases import Case, Maker, written
 
 FORMAT: Final = 1
@@ -34,7 +44,6 @@ WITHOUT: Final = {
     "TAU-6": "it is about the distribution of many draws",
     "TAU-9": "it is about the distribution of many draws, and compares runs with each other",
     "DEC-8": "it is about the modes of a model, which is the host library's own",
-    **dict.fromkeys((f"LIK-{n}" for n in range(1, 9)), "its cases are still to be made"),
     "AMP-4": "it leaves open which dtypes there are",
     "STEP-4": "it is about when the host waits",
     "STEP-6": "it compares two ways to run one implementation",
@@ -66,6 +75,8 @@ OPERATIONS: Final[dict[str, Maker]] = {
     "train": trainings.train,
     "midpoint": tuples.midpoints,
     "decode": tuples.decoding,
+    "decode_within": likelihoods.decoding_within,
+    "decode_shared": likelihoods.decoding_shared,
     "policy": gradients.policy,
     "scoped_policy": gradients.scoped_policy,
     "output_gradient": gradients.output_gradient,
@@ -73,6 +84,12 @@ OPERATIONS: Final[dict[str, Maker]] = {
     "policy_value": gradients.policy_value,
     **{f"{loss}_loss": measures.loss for loss in LOSSES},
     "training_loss": composites.training_loss,
+    "likelihood": likelihoods.likelihood,
+    "interval_likelihood": likelihoods.interval_likelihood,
+    "probability": likelihoods.probability,
+    "central_interval": likelihoods.central_interval,
+    "joint_likelihood": likelihoods.joint_likelihood,
+    "joint_probability": likelihoods.joint_probability,
     "bottom_mask": coverages.bottom_mask,
     "coverage": coverages.coverage,
     "epoch_coverage": coverages.epoch,

@@ -147,7 +147,7 @@ def near_midpoint(tau_min: float, tau_max: float) -> Within:
     return around(tau, tau / 2**52 + Fraction(1, 2**1074))
 
 
-def _decoded(clauses: str, case: Tuples) -> Iterator[Case]:
+def decoded(clauses: str, case: Tuples) -> Iterator[Case]:
     """Walk a case, unless rounding decides on a flag of the unit gauge."""
     taus, dtype, rows = (case.tau_infer, case.tau_train), case.P.dtype, case.rows
     near = any(near_unit_threshold(*row, tau) for row, tau in product(rows, taus))
@@ -197,7 +197,7 @@ def decoding(name: str, random: Random) -> Iterator[Case]:
     """
     for dtype in FORMATS:
         for clauses, tuples in _cases(random, dtype):
-            yield from _decoded(clauses, tuples)
+            yield from decoded(clauses, tuples)
     for ours, theirs in (((2,), (1, 2)), ((2, 1), (2,)), ((), (1,)), ((2,), (3,)), ((0,), ())):
         P, Q = (Array((1.0,) * math.prod(shape), shape) for shape in (ours, theirs))
         yield Case("DEC-6", vars(Tuples(P, Q, 1e-6, 1e-4)), refusal="ValueError")

@@ -61,7 +61,7 @@ def test_the_example_in_javascript_passes_what_it_offers() -> None:
     assert status == 0
     assert {id for id, count in counts.items() if "failed" in count} == set()
     python = run(sys.executable, str(EXAMPLES / "small.py"), str(vectors.VECTORS))[1]
-    for id in ("LIFT-1", "LIFT-2", "LIFT-3", "STOP-1", "COV-1"):
+    for id in ("LIFT-1", "LIFT-2", "LIFT-3", "STOP-1", "COV-1", "LIK-3"):
         assert counts[id] == python[id]
     assert counts["DEC-1"]["passed"] > python["DEC-1"]["passed"]  # float32, too
 

@@ -8,44 +8,45 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zeroproof.scm.arcs import LONGEST, Ends, arc
-from zeroproof.scm.outputs import widen
+from zeroproof.scm.arcs import LONGEST, Ends, arc, shortened
+from zeroproof.scm.outputs import own_denominators, shares_denominator, widen
 from zeroproof.utils.checks import check_same_shape
 
 
 def probability(
-    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"], lower: Ends, upper: Ends
+    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"], lower: Ends, upper: Ends
 ) -> Float[Tensor, "*shape"]:
     """Return the probability that the value lies between two ends.
 
     An interval runs upwards from its first end, through infinity if the second is smaller.
 
     Args:
-        P, Q: predicted tuples.
+        P, Q: predicted tuples; a ``Q`` of one column is that of all columns of ``P``.
         lower, upper: lifted ends ``(n, d)``, each a pair of tensors; see
             :func:`~zeroproof.training.targets.lift_targets`.
 
     Raises:
         ValueError: shapes that differ.
 
-    Meets: LIK-2, LIK-3.
+    Meets: LIK-2, LIK-3, LIK-10.
 
     Example:
         >>> one, zero = torch.ones(1), torch.zeros(1)
         >>> probability(zero, one, (zero, one), (one, zero))  # of more than 0, at 0 ± …
         tensor([0.5000])
     """
+    working = widen(P)[0].dtype
+    P, Q = marginals(P, Q)
     check_same_shape(P, Q, *lower, *upper)
-    P, Q = widen(P, Q)
     found = arc(P, Q, lower, upper)
     share = found.weighed() / math.pi
     # Of ends that are equal, one line; of −∞ and ∞, the whole line.
     flat = torch.where(found.cosine < 0, 1.0, 0.0)
-    return torch.where(found.sine > 0, share, flat.to(share.dtype)).to(P.dtype)
+    return torch.where(found.sine > 0, share, flat.to(share.dtype)).to(working)
 
 
 def central_interval(
-    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"], level: float
+    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"], level: float
 ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
     """Return the ends of the interval around the decoded value that has a probability.
 
@@ -53,7 +54,7 @@ def central_interval(
     the larger one. For ``(0, 0)``, which knows nothing, it is the whole line.
 
     Args:
-        P, Q: predicted tuples.
+        P, Q: predicted tuples; a ``Q`` of one column is that of all columns of ``P``.
         level: the probability, in [0, 1).
 
     Raises:
@@ -68,9 +69,8 @@ def central_interval(
     """
     if not 0.0 <= level < 1.0:
         raise ValueError(f"level must be in [0, 1), got {level!r}")
-    check_same_shape(P, Q)
-    working = widen(P, Q)[0].dtype
-    P, Q = P.double(), Q.double()
+    working = widen(P)[0].dtype
+    P, Q = marginals(P, Q)
     larger = torch.maximum(P.abs(), Q.abs())
     p, q = P / larger, Q / larger
     sharpness = 1.0 + 2.0 * (p * p + q * q) * larger.clamp(max=LONGEST).square()
@@ -91,7 +91,7 @@ def _ratio(n: Tensor, d: Tensor, side: Tensor) -> Tensor:
     return torch.where(d == 0, side * torch.inf, n / d)
 
 
-def certainty(P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def certainty(P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"]) -> Float[Tensor, "*shape"]:
     """Return the concentration ``ρ²/(1 + ρ²)`` of tuples: 0 knows nothing, 1 everything.
 
     Raises ValueError for shapes that differ.
@@ -100,7 +100,21 @@ def certainty(P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"]) -> Float[T
         >>> certainty(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 1.0]))
         tensor([0.0000, 0.6667])
     """
-    check_same_shape(P, Q)
-    P, Q = widen(P, Q)
-    length = torch.hypot(P.double(), Q.double())
-    return (1.0 - 1.0 / (1.0 + length * length)).to(P.dtype)
+    working = widen(P)[0].dtype
+    length = torch.hypot(*marginals(P, Q))
+    return (1.0 - 1.0 / (1.0 + length * length)).to(working)
+
+
+def marginals(P: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
+    """Return tuples in float64; of a shared denominator those of each output alone.
+
+    They are lengthened, since all outputs tell of the denominator. Raises ValueError for shapes
+    that differ. Meets: LIK-10.
+    """
+    check_same_shape(P, own_denominators(P, Q))
+    if not shares_denominator(P, Q):
+        return P.double(), Q.double()
+    P, Q = shortened(P, Q)
+    own, more = P * P + Q * Q, 1.0 + P.square().sum(-1, keepdim=True) + Q * Q
+    factor = (2.0 * more / (1.0 + (1.0 + 4.0 * more * own).sqrt())).sqrt()
+    return P * factor, Q * factor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from zeroproof.scm.carrier import SCMTensor
-from zeroproof.scm.outputs import Outputs, is_projective, tuple_bottom
+from zeroproof.scm.outputs import Outputs, is_projective, own_denominators, tuple_bottom
 from zeroproof.utils.checks import check_thresholds
 
 
@@ -23,25 +24,36 @@ class InferenceConfig:
         tau_train: the training threshold, ≥ ``tau_infer``; between the two lies the gap.
         gauge: ``"raw"`` compares ``|Q|``; ``"unit"`` compares ``|Q| / ‖(P, Q)‖``, which lies
             in [0, 1] and does not change when the tuple is scaled.
+        lower, upper: the range of an instrument, ends included; what decodes to a number outside
+            it becomes ⊥.
 
     Raises:
-        ValueError: a field outside its range.
+        ValueError: a field outside its range, ends that cross, or a NaN.
 
-    Meets: DEC-2, DEC-4, DEC-6.
+    Meets: DEC-2, DEC-4, DEC-6, DEC-7.
     """
 
     tau_infer: float = 1e-6
     tau_train: float = 1e-4
     gauge: str = "raw"
+    lower: float = -math.inf
+    upper: float = math.inf
 
     def __post_init__(self) -> None:
         check_thresholds(self.tau_infer, self.tau_train, ("tau_infer", "tau_train"))
         if self.gauge not in ("raw", "unit"):
             raise ValueError(f"gauge must be 'raw' or 'unit', got {self.gauge!r}")
+        if not self.lower <= self.upper:
+            raise ValueError(
+                f"lower ({self.lower!r}) must not exceed upper ({self.upper!r}), nor be NaN"
+            )
 
 
 class Decoded(NamedTuple):
-    """A strict decode: the value (NaN for ⊥), the mask of ⊥, and the mask of the gap."""
+    """A strict decode: the value, the mask of ⊥, and the mask of the gap.
+
+    For ⊥ the value is NaN, or ±∞ by the side on which it left the configured range.
+    """
 
     value: Float[Tensor, "..."]
     bottom: Bool[Tensor, "..."]
@@ -49,7 +61,7 @@ class Decoded(NamedTuple):
 
 
 def unit_denominator(
-    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"]
+    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"]
 ) -> Float[Tensor, "*shape"]:
     """Return ``|Q| / ‖(P, Q)‖`` in float64: 1 at value 0, 0 at a pole, and NaN at ``(0, 0)``.
 
@@ -67,29 +79,31 @@ def unit_denominator(
 
 def strict_inference(
     P: Float[Tensor, "*shape"],
-    Q: Float[Tensor, "*shape"],
+    Q: Float[Tensor, "*#shape"],
     config: InferenceConfig | None = None,
 ) -> Decoded:
     """Decode ``(P, Q)`` to ``P / Q``, or to ⊥.
 
     Args:
-        P, Q: tuples of any shape; NaN and ±∞ decode to ⊥.
+        P, Q: tuples of any shape; NaN and ±∞ decode to ⊥. A ``Q`` of one column counts for all
+            columns of ``P``.
         config: thresholds; None takes the defaults of :class:`InferenceConfig`.
 
     Returns:
-        Value (dtype of ``P / Q``, NaN for ⊥), ⊥ mask and gap mask. The gradient at a ⊥
+        Value (dtype of ``P / Q``), ⊥ mask and gap mask; see :class:`Decoded`. The gradient at a ⊥
         element is 0.
 
     Raises:
         ValueError: P and Q differ in shape.
 
-    Meets: DEC-1, DEC-2, DEC-3, DEC-4, DEC-5, DEC-6, POL-10.
+    Meets: DEC-1, DEC-2, DEC-3, DEC-4, DEC-5, DEC-6, DEC-7, DEC-9, POL-10.
 
     Example:
         >>> strict_inference(torch.tensor([1.0, 1.0]), torch.tensor([4.0, 0.0])).value
         tensor([0.2500,    nan])
     """
     config = config or InferenceConfig()
+    Q = own_denominators(P, Q)
     if P.shape != Q.shape:
         raise ValueError(
             f"P has shape {tuple(P.shape)}, Q {tuple(Q.shape)}; a tuple needs both alike"
@@ -100,9 +114,16 @@ def strict_inference(
     else:
         size = Q.double().abs()
         bottom = tuple_bottom(P, Q, config.tau_infer)
+    above = below = torch.zeros_like(bottom)
+    if (config.lower, config.upper) != (-math.inf, math.inf):
+        with torch.no_grad():  # so that no slope of what is outside meets its gradient, 0
+            value = (SCMTensor(P, bottom) / SCMTensor(Q, bottom)).to_ieee().double()
+        above, below = value > config.upper, value < config.lower
+        bottom = bottom | above | below
     quotient = SCMTensor(P, bottom) / SCMTensor(Q, bottom)
+    value = quotient.to_ieee().masked_fill(above, math.inf).masked_fill(below, -math.inf)
     gap = ~quotient.bottom & (size < config.tau_train)
-    return Decoded(quotient.to_ieee(), quotient.bottom, gap)
+    return Decoded(value, quotient.bottom, gap)
 
 
 class SCMInferenceWrapper(nn.Module):

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from zeroproof.autodiff.policies import GradientPolicy, get_policy, register_policy
-from zeroproof.scm.outputs import as_tuple, gate_outputs, widen
+from zeroproof.scm.outputs import gate_tuple, widen
 
 
 class ProjectiveHead(nn.Module):
@@ -20,27 +20,32 @@ class ProjectiveHead(nn.Module):
     Args:
         in_features: size of the last dimension of the features.
         out_features: number of tuples.
+        shared_denominator: whether all of them have one ``Q``, and so their poles together.
 
     Meets: POL-8.
     """
 
     parts: int
 
-    def __init__(self, in_features: int, out_features: int) -> None:
+    def __init__(
+        self, in_features: int, out_features: int, *, shared_denominator: bool = False
+    ) -> None:
         super().__init__()
-        self.out_features = out_features
-        self.linear = nn.Linear(in_features, self.parts * out_features)
+        self.sizes = [out_features] * self.parts
+        if shared_denominator:
+            self.sizes[1] = 1  # the part that makes Q
+        self.linear = nn.Linear(in_features, sum(self.sizes))
 
     def combine(self, *parts: Tensor) -> tuple[Tensor, Tensor]:
-        """Combine the linear parts, each of size ``out_features``, in float32 or wider."""
+        """Combine the linear parts, of which the second makes ``Q``, in float32 or wider."""
         raise NotImplementedError
 
     def forward(
         self, features: Float[Tensor, "*batch in_features"]
-    ) -> tuple[Float[Tensor, "*batch out_features"], Float[Tensor, "*batch out_features"]]:
-        """Return ``(P, Q)``."""
-        parts = self.linear(features).split(self.out_features, dim=-1)
-        return as_tuple(gate_outputs(self.combine(*widen(*parts)), get_policy(self)))
+    ) -> tuple[Float[Tensor, "*batch out_features"], Float[Tensor, "*batch denominators"]]:
+        """Return ``(P, Q)``; a shared ``Q`` has one column."""
+        parts = self.linear(features).split(self.sizes, dim=-1)
+        return gate_tuple(*self.combine(*widen(*parts)), get_policy(self))
 
 
 register_policy(ProjectiveHead, GradientPolicy.PASSTHROUGH)
@@ -120,6 +125,8 @@ class ProjectiveMLP(nn.Module):
             own: ``(batch,)``.
         hidden: widths of the hidden layers.
         head: ``"free"``, ``"gated"`` or ``"pole"``.
+        shared_denominator: whether ``Q`` is one column for all outputs of a sample. They then have
+            their poles together, and the fit ``"likelihood"`` is their joint one (LIK-9).
 
     Raises:
         ValueError: an unknown head.
@@ -137,6 +144,7 @@ class ProjectiveMLP(nn.Module):
         *,
         hidden: Sequence[int] = (64, 64),
         head: str = "free",
+        shared_denominator: bool = False,
     ) -> None:
         super().__init__()
         if head not in HEADS:
@@ -147,12 +155,12 @@ class ProjectiveMLP(nn.Module):
             layers += [nn.Linear(width, size), nn.SiLU()]
             width = size
         self.body = nn.Sequential(*layers)
-        self.head = HEADS[head](width, out_features or 1)
+        self.head = HEADS[head](width, out_features or 1, shared_denominator=shared_denominator)
         self.scalar = out_features is None
 
     def forward(
         self, x: Float[Tensor, "batch in_features"]
-    ) -> tuple[Float[Tensor, "batch *outputs"], Float[Tensor, "batch *outputs"]]:
+    ) -> tuple[Float[Tensor, "batch *outputs"], Float[Tensor, "batch *denominators"]]:
         """Return ``(P, Q)``."""
         P, Q = self.head(self.body(x))
         return (P.squeeze(-1), Q.squeeze(-1)) if self.scalar else (P, Q)

@@ -21,7 +21,7 @@ from zeroproof.losses.coverage import rejection_term
 from zeroproof.losses.likelihood import check_resolution, interval_term, likelihood_term
 from zeroproof.losses.terms import implicit_term, margin_term
 from zeroproof.scm.arcs import Lifted, is_interval, kinds, pair_of_ends
-from zeroproof.scm.outputs import Outputs, as_tuple
+from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, shares_denominator
 from zeroproof.utils.checks import check_mask, check_thresholds, explains
 
 FITS = "chordal", "implicit", "likelihood"
@@ -116,7 +116,8 @@ class SCMTrainingLoss:
         """Return the total and its unweighted terms.
 
         Args:
-            outputs: a model's outputs in any form; a value ``v`` counts as ``(v, 1)``.
+            outputs: a model's outputs in any form; a value ``v`` counts as ``(v, 1)``. Where ``Q``
+                is one column for several outputs, the likelihood is their joint one (LIK-9).
             lifted: the lifted targets ``(Y_n, Y_d)``, of the outputs' shape; or the pair of the
                 lifted ends of intervals, for the fit ``"likelihood"``.
             tau: threshold on ``|Q|``, a float or a tensor; None takes ``config.tau_train``.
@@ -139,6 +140,12 @@ class SCMTrainingLoss:
             raise ValueError(
                 f"fit={self.config.fit!r} takes exact targets; intervals need fit='likelihood'"
             )
+        shared = is_projective(outputs) and shares_denominator(*outputs)
+        if shared and is_interval(lifted):
+            raise ValueError(
+                "intervals have no joint likelihood; train on exact targets, or give each output "
+                "a denominator of its own with shared_denominator=False"
+            )
         parts = [*lifted[0], *lifted[1]] if is_interval(lifted) else [*lifted]
         P, Q, *parts = widen_alike(*as_tuple(outputs), *parts)
         first, last = (parts[0], parts[1]), (parts[-2], parts[-1])
@@ -148,7 +155,8 @@ class SCMTrainingLoss:
             oriented = targets.isinf()
         check_mask(oriented, P)
         weighs_fit = not _is_zero(weights["fit"])
-        terms = self._terms((P, Q), lifted, (finite, oriented), tau, resolution, weighs_fit)
+        masks = finite, oriented
+        terms = self._terms((P, Q), lifted, masks, tau, resolution, weighs_fit, shared)
         weighed = [
             weights[name] * term for name, term in terms.items() if not _is_zero(weights[name])
         ]
@@ -180,6 +188,7 @@ class SCMTrainingLoss:
         tau: float | Tensor,
         resolution: float | Tensor,
         weighs_fit: bool,
+        shared: bool,
     ) -> dict[str, Tensor]:
         config, (P, Q), (finite, oriented) = self.config, predicted, masks
         lower, upper = pair_of_ends(lifted)
@@ -194,7 +203,8 @@ class SCMTrainingLoss:
         elif is_interval(lifted):
             fit = mean(interval_term(P, Q, lower, upper, resolution)).to(P.dtype)
         else:
-            fit = mean(likelihood_term(P, Q, *lower, resolution)).to(P.dtype)
+            denominators = Q[..., :1] if shared else Q
+            fit = mean(likelihood_term(P, denominators, *lower, resolution)).to(P.dtype)
         return {
             "fit": fit,
             "margin": mean(margin_term(torch.where(finite, Q, 0.0), tau), finite, n),

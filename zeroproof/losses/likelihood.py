@@ -10,13 +10,16 @@ from torch import Tensor
 
 from zeroproof.losses.arithmetic import mean, widen_alike
 from zeroproof.scm.arcs import Ends, arc, shortened, unit
+from zeroproof.scm.outputs import own_denominators, shares_denominator
 from zeroproof.utils.checks import check_mask
 
 
 def likelihood_term(
     P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, resolution: float | Tensor
 ) -> Tensor:
-    """Return ``−log f`` of exact targets, elementwise."""
+    """Return ``−log f`` of exact targets, elementwise, or by samples that share ``Q``."""
+    if shares_denominator(P, Q):
+        return _joint_term(P, Q, Y_n, Y_d, resolution)
     P, Q, *line = shortened(P, Q, Y_n, Y_d)
     n, d = unit(*line)
     nothing = (n == 0) & (d == 0)  # no line, which says nothing
@@ -40,28 +43,54 @@ def interval_term(
     return torch.where(turned, wide, torch.where(whole, 0.0, point))
 
 
+def _joint_term(
+    P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, resolution: float | Tensor
+) -> Tensor:
+    P, Q, Y_n, Y_d = shortened(P, Q, Y_n, Y_d)
+    infinite = Y_d == 0
+    pole = infinite.any(-1, keepdim=True)
+    # The target is (sine · direction, cosine); along its direction lies LIK-1's cross product.
+    y = torch.where(pole, 0.0, Y_n / torch.where(infinite, 1.0, Y_d))
+    size = y.abs().amax(-1, keepdim=True)
+    direction = y / torch.where(size == 0, 1.0, size)
+    norm = direction.square().sum(-1, keepdim=True).sqrt().clamp(min=1.0)
+    sine, cosine = unit(size, 1.0 / norm)
+    direction = direction / norm
+    along = (P * direction).sum(-1, keepdim=True)
+    across = (P - along * direction).square().sum(-1, keepdim=True)
+    missed = torch.where(pole, Q * Q, (along * cosine - Q * sine).square() + across)
+    square, k = P.square().sum(-1, keepdim=True) + Q * Q, P.shape[-1]
+    # A sample with an infinite output only says that its pole is near.
+    powers = torch.where(pole, 1.0, (k + 1) / 2), torch.where(pole, 1.0, float(k))
+    blurred = missed + square * resolution**2
+    wide, sharp = torch.log1p(4.0 * (1.0 + square) * blurred), torch.log1p(2.0 * square)
+    return (powers[0] * wide - powers[1] * sharp).squeeze(-1)
+
+
 def likelihood_loss(
     P: Float[Tensor, "*shape"],
-    Q: Float[Tensor, "*shape"],
+    Q: Float[Tensor, "*#shape"],
     Y_n: Float[Tensor, "*shape"],
     Y_d: Float[Tensor, "*shape"],
     *,
     resolution: float | Tensor = 0.0,
-    mask: Bool[Tensor, "*shape"] | None = None,
+    mask: Bool[Tensor, "..."] | None = None,
 ) -> Float[Tensor, ""]:
     """Mean of the negative log density of the target lines, relative to the uniform density.
+
+    If ``Q`` is one column for several outputs, it is the mean over samples of their joint one.
 
     Args:
         P, Q: predicted tuples; ``(0, 0)`` is ignorance, at which the loss is 0.
         Y_n, Y_d: target tuples.
         resolution: the angle, in radians, that no measurement is sharper than; ≥ 0. With 0 the
             loss of noiseless targets has no lower bound.
-        mask: elements to count; None counts all.
+        mask: elements to count, samples of a joint loss; None counts all.
 
     Raises:
         ValueError: shapes that differ, or a resolution that is negative or not finite.
 
-    Meets: LIK-1, LIK-4, LIK-5, LIK-7, LIK-8.
+    Meets: LIK-1, LIK-4, LIK-5, LIK-7, LIK-8, LIK-9.
 
     Example:
         >>> one = torch.ones(1)
@@ -69,11 +98,14 @@ def likelihood_loss(
         tensor(-1.6094)
     """
     check_resolution(resolution)
-    P, Q, Y_n, Y_d = widen_alike(P, Q, Y_n, Y_d)
+    shared = shares_denominator(P, Q)
+    P, repeated, Y_n, Y_d = widen_alike(P, own_denominators(P, Q), Y_n, Y_d)
+    Q = repeated[..., :1] if shared else repeated
     if mask is not None:
-        check_mask(mask, P)
-        P, Q, Y_n = (torch.where(mask, x, 0.0) for x in (P, Q, Y_n))
-        Y_d = torch.where(mask, Y_d, 1.0)
+        check_mask(mask, P[..., 0] if shared else P)
+        kept = mask.unsqueeze(-1) if shared else mask
+        P, Q, Y_n = (torch.where(kept, x, 0.0) for x in (P, Q, Y_n))
+        Y_d = torch.where(kept, Y_d, 1.0)
     return mean(likelihood_term(P, Q, Y_n, Y_d, resolution), mask).to(P.dtype)
 
 

@@ -78,6 +78,8 @@ def shortened(*tensors: Tensor) -> list[Tensor]:
     """Return tensors in float64, the first two of them tuples of at most ``LONGEST``."""
     P, Q, *others = (t.double() for t in tensors)
     larger = torch.maximum(P.abs(), Q.abs()).detach()
+    if P.shape != Q.shape:  # outputs that share Q are one tuple
+        larger = larger.amax(-1, keepdim=True)
     factor = (LONGEST / larger).clamp(max=1.0)
     return [P * factor, Q * factor, *others]
 

@@ -2,7 +2,7 @@
 
 Four forms: a tensor with NaN for ⊥, a :class:`~zeroproof.scm.carrier.SCMTensor`, a pair of a value
 and a boolean mask of ⊥ (these three are *SCM mode*), and a pair ``(P, Q)`` of floating-point
-tensors (*projective mode*).
+tensors (*projective mode*). There a ``Q`` of one column is the denominator of all columns of ``P``.
 """
 
 from __future__ import annotations
@@ -32,12 +32,24 @@ def _pair(outputs: object) -> tuple[Tensor, Tensor] | None:
     first, second = outputs
     if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
         return None
-    if first.shape != second.shape:
+    shared = second.is_floating_point() and shares_denominator(first, second)
+    if first.shape != second.shape and not shared:
         raise ValueError(
             f"the model returned a pair of shapes {tuple(first.shape)} and "
-            f"{tuple(second.shape)}; both parts must have the same shape"
+            f"{tuple(second.shape)}; both parts must have the same shape, or Q one column for all "
+            "outputs of a sample"
         )
     return first, second
+
+
+def shares_denominator(P: Tensor, Q: Tensor) -> bool:
+    """Tell whether ``Q`` is one column for several outputs of a sample. Meets: DEC-9."""
+    return P.dim() > 1 and P.shape != Q.shape and Q.shape == (*P.shape[:-1], 1)
+
+
+def own_denominators(P: Tensor, Q: Tensor) -> Tensor:
+    """Return ``Q``, a shared one repeated for each output. Meets: DEC-9."""
+    return Q.expand_as(P) if shares_denominator(P, Q) else Q
 
 
 def _carrier(outputs: Outputs) -> SCMTensor:
@@ -56,7 +68,7 @@ def _carrier(outputs: Outputs) -> SCMTensor:
 
 def tuple_bottom(
     P: Float[Tensor, "*shape"],
-    Q: Float[Tensor, "*shape"],
+    Q: Float[Tensor, "*#shape"],
     tau: float | Float[Tensor, "..."] = 0.0,
 ) -> Bool[Tensor, "*shape"]:
     """Mark the tuples that decode to ⊥ at threshold ``tau`` on ``|Q|``.
@@ -70,7 +82,7 @@ def tuple_bottom(
 
 
 def _has_finite_quotient(
-    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"], size: Float[Tensor, "*shape"]
+    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"], size: Float[Tensor, "*#shape"]
 ) -> Bool[Tensor, "*shape"]:
     """Tell where ``P``, ``Q`` and ``P / Q``, rounded to their dtype, are finite; ``size = |Q|``.
 
@@ -109,11 +121,11 @@ def bottom_mask(outputs: Outputs, tau: float | Tensor = 0.0) -> Bool[Tensor, "..
 def as_tuple(outputs: Outputs) -> tuple[Float[Tensor, "..."], Float[Tensor, "..."]]:
     """Return the projective tuple ``(P, Q)`` that stands for the outputs.
 
-    A value ``v`` is ``(v, 1)`` and ⊥ is ``(1, 0)``, as for targets (LIFT-1, LIFT-3).
-    Raises the errors of :func:`bottom_mask`. Meets: LIFT-11.
+    A value ``v`` is ``(v, 1)`` and ⊥ is ``(1, 0)``, as for targets (LIFT-1, LIFT-3); a shared
+    denominator is repeated. Raises the errors of :func:`bottom_mask`. Meets: LIFT-11.
     """
     if is_projective(outputs):
-        return outputs[0], outputs[1]
+        return outputs[0], own_denominators(*outputs)
     carrier = _carrier(outputs)
     payload, bottom = carrier.payload, carrier.bottom
     return payload.masked_fill(bottom, 1.0), (~bottom).to(payload.dtype)
@@ -143,12 +155,21 @@ def gate_outputs(outputs: Outputs, policy: GradientPolicy) -> Outputs:
     if policy is GradientPolicy.PASSTHROUGH:
         return outputs
     if is_projective(outputs):
-        P, Q = outputs
-        bottom = ~(torch.isfinite(P) & torch.isfinite(Q)) | ((P == 0) & (Q == 0))
-        return apply_policy(P, bottom, policy), apply_policy(Q, bottom, policy)
+        return gate_tuple(*outputs, policy)
     bottom = _carrier(outputs).bottom
     if isinstance(outputs, Tensor):
         return apply_policy(outputs, bottom, policy)
     if isinstance(outputs, SCMTensor):
         return SCMTensor(apply_policy(outputs.payload, bottom, policy), bottom)
     return apply_policy(outputs[0], bottom, policy), outputs[1]
+
+
+def gate_tuple(P: Tensor, Q: Tensor, policy: GradientPolicy) -> tuple[Tensor, Tensor]:
+    """Put the gradient of tuples under a policy; outputs that share ``Q`` are one tuple."""
+    if policy is GradientPolicy.PASSTHROUGH:
+        return P, Q
+    lost, nothing = ~(torch.isfinite(P) & torch.isfinite(Q)), (P == 0) & (Q == 0)
+    if shares_denominator(P, Q):
+        lost, nothing = lost.any(-1, keepdim=True), nothing.all(-1, keepdim=True)
+    bottom = lost | nothing
+    return apply_policy(P, bottom.expand_as(P), policy), apply_policy(Q, bottom, policy)

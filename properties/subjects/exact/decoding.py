@@ -12,6 +12,7 @@ from spec.algebra import Bottom
 from spec.decoding import Strict, Tuples, Wrapped
 from spec.formats import round_to
 from spec.quotients import Decoded, Gauge, decode, gradient
+from spec.ranges import Graded, repeated
 from spec.thresholds import check
 
 
@@ -58,3 +59,28 @@ class ExactDecoding:
             in_P, in_Q = (nearest(g, case.P.dtype, -1.0 if g < 0 else 1.0) for g in slopes)
             rows.append((in_P, in_Q))
         return case.P.with_values([r[0] for r in rows]), case.Q.with_values([r[1] for r in rows])
+
+    def decode_within(self, case: Tuples, lower: float, upper: float) -> Graded:
+        self.check_range(lower, upper)
+        strict, slopes = self.decode(case), self.decode_gradients(case)
+        sides = [self.side(y, lower, upper) for y in strict.value.values]
+        pairs = zip(sides, strict.value.values, strict=True)
+        value = strict.value.with_values([side * math.inf if side else y for side, y in pairs])
+        inside = [not side for side in sides]
+        bottom = tuple(b or not i for b, i in zip(strict.bottom, inside, strict=True))
+        gap = tuple(g and i for g, i in zip(strict.gap, inside, strict=True))
+        return Graded(Strict(value, bottom, gap), *(self.only(x, inside) for x in slopes))
+
+    def check_range(self, lower: float, upper: float) -> None:
+        if not lower <= upper:
+            raise ValueError("the ends make no range")
+
+    def side(self, y: float, lower: float, upper: float) -> int:
+        """Return -1 below the range, 1 above it, 0 inside, and for NaN."""
+        return (y > upper) - (y < lower)
+
+    def only(self, x: Array, inside: Sequence[bool]) -> Array:
+        return x.with_values([v if i else 0.0 for v, i in zip(x.values, inside, strict=True)])
+
+    def decode_shared(self, case: Tuples) -> Strict:
+        return self.decode(repeated(case))

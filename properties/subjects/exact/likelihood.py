@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from spec import Array, likelihood_terms
+from spec import Array, joint_likelihood, likelihood_terms
 from spec.formats import FORMATS
-from spec.likelihood_terms import NOTHING, Arcs, Lines, Real, rational
+from spec.joint_likelihood import Samples
+from spec.likelihood_terms import MP, NOTHING, Arcs, Element, Lines, Real, rational
 from spec.losses import Measured, cast, working
 
 
@@ -75,3 +76,38 @@ class ExactLikelihoods:
 
     def number(self, n: Real, d: Real, dtype: str) -> float:
         return cast(rational(n / d), dtype) if d else math.copysign(math.inf, n)
+
+    joint = staticmethod(joint_likelihood.outcome)
+    alone = staticmethod(joint_likelihood.alone)
+
+    def joint_likelihood(
+        self, P: Array, Q: Array, *line: Array, resolution: float = 0.0, mask: Array | None = None
+    ) -> Measured:
+        self.check_joint([P, Q, *line], resolution, mask)
+        kept, k = mask.values if mask else (True,) * len(Q.values), P.shape[-1]
+        counted = [
+            P.values[i * k : i * k + k] + Q.values[i : i + 1] for i, x in enumerate(kept) if x
+        ]
+        if not all(math.isfinite(v) for row in counted for v in row):
+            return Measured(math.nan, Array.full(math.nan, P), Array.full(math.nan, Q))
+        rows = zip(Samples(P, Q, line[0], line[1]).rows, kept, strict=True)
+        nothing, n = NOTHING._replace(in_P=[MP.zero] * k), max(sum(kept), 1)
+        found = [self.joint(row, resolution) if keep else nothing for row, keep in rows]
+        in_P = self.rounded((g / n for row in found for g in row.in_P), P.dtype)
+        in_Q = self.rounded((row.in_Q / n for row in found), P.dtype)
+        (loss,) = self.rounded([sum(row.loss for row in found) / n], P.dtype)
+        return Measured(loss, P.with_values(in_P), Q.with_values(in_Q))
+
+    def check_joint(self, parts: Sequence[Array], resolution: float, mask: Array | None) -> None:
+        (*batch, k), n = parts[0].shape, parts[0].shape[:-1]
+        wanted = [(*batch, k), (*batch, 1), (*batch, k), (*batch, k), n]
+        found = [x.shape for x in parts] + [mask.shape if mask else n]
+        if wanted != found or not 0 <= resolution < math.inf:
+            raise ValueError("shapes do not fit, or the resolution is outside its range")
+
+    def joint_probability(self, P: Array, Q: Array, lower: Lines, upper: Lines) -> Array:
+        rows = [row for sample in Samples(P, Q, *lower).rows for row in self.alone(sample)]
+        ends = zip(*(map(Fraction, x.values) for x in (*lower, *upper)), strict=True)
+        pairs = zip(rows, ends, strict=True)
+        ms = [self.outcome(Element(*row, *end)).m for row, end in pairs]
+        return P.with_values(self.rounded(ms, P.dtype))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from properties.subjects.tensors import OnTensors
 from properties.subjects.zeroproof.unchecked import unchecked
 from properties.tensors import flags, to_array, to_tensor
 from spec.decoding import Strict, Tuples, Wrapped
+from spec.ranges import Graded
 from zeroproof.inference import InferenceConfig, SCMInferenceWrapper, strict_inference
 
 
@@ -50,3 +52,13 @@ class ZeroProofDecoding(OnTensors):
         tracked = all(part.requires_grad for part in tuples)
         strict = Strict(to_array(decoded.value), flags(decoded.bottom), flags(decoded.gap))
         return Wrapped((to_array(tuples[0]), to_array(tuples[1])), tracked, strict)
+
+    def decode_within(self, case: Tuples, lower: float, upper: float) -> Graded:
+        P, Q = (to_tensor(part).detach().requires_grad_() for part in (case.P, case.Q))
+        found = strict_inference(P, Q, replace(config_of(case), lower=lower, upper=upper))
+        in_P, in_Q = torch.autograd.grad(found.value, (P, Q), torch.ones_like(found.value))
+        strict = Strict(to_array(found.value), flags(found.bottom), flags(found.gap))
+        return Graded(strict, to_array(in_P), to_array(in_Q))
+
+    def decode_shared(self, case: Tuples) -> Strict:
+        return self.decode(case)

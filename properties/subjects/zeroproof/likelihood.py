@@ -41,6 +41,12 @@ class ZeroProofLikelihoods:
             value = loss(p, q, *lines, mask=kept, **options)
         return measured(value, p, q, again=self._again)
 
+    def joint_likelihood(self, P: Array, Q: Array, *line: Array, **options: Any) -> Measured:
+        return self.likelihood(P, Q, *line, **options)
+
+    def joint_probability(self, P: Array, Q: Array, *ends: Lines) -> Array:
+        return self.probability(P, Q, *ends)
+
     def probability(self, P: Array, Q: Array, *ends: Lines) -> Array:
         return to_array(probability(to_tensor(P), to_tensor(Q), *_tensors(*ends)))
 
