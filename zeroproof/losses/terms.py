@@ -1,4 +1,4 @@
-"""The elementwise terms: implicit, chordal, margin and sign consistency."""
+"""The elementwise terms: implicit, chordal, squares, margin and sign consistency."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from zeroproof.losses.arithmetic import (
     prepare_tuples,
     widen_alike,
 )
-from zeroproof.scm.outputs import widen
+from zeroproof.scm.outputs import quotient, tuple_bottom, widen
 from zeroproof.utils.checks import check_mask, explains
+
+_LARGEST = torch.finfo(torch.float64).max
 
 
 def implicit_term(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, gamma: float) -> Tensor:
@@ -46,6 +48,21 @@ def margin_term(Q: Tensor, tau: float | Tensor) -> Tensor:
     if isinstance(tau, Tensor):
         return capped_square((tau.to(Q.dtype).clamp(max=limits.max) - size).relu())
     return capped_square((min(tau, limits.max) - size).relu())
+
+
+def squares_mean(
+    P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, tau: float | Tensor, mask: Tensor | None = None
+) -> Tensor:
+    """Return the squares loss of tuples in float32 or wider."""
+    counts = (Y_d != 0) & ~tuple_bottom(P, Q, tau)
+    if mask is not None:
+        counts = counts & mask
+    p, n = (torch.where(counts, x, 0.0).double() for x in (P, Y_n))
+    q, d = (torch.where(counts, x, 1.0).double() for x in (Q, Y_d))
+    # Halves, whose difference does not overflow.
+    half = quotient(p, q) / 2 - (n / d).clamp(-_LARGEST, _LARGEST) / 2
+    terms = 4.0 * capped_square(half, torch.finfo(P.dtype).max / 4)
+    return mean(terms, counts).to(P.dtype)
 
 
 def implicit_loss(
@@ -120,6 +137,44 @@ def chordal_loss(
     """
     sine, _ = angle(*prepare_tuples(mask, P, Q, Y_n, Y_d))
     return mean(sine * sine, mask)
+
+
+def squares_loss(
+    P: Float[Tensor, "*shape"],
+    Q: Float[Tensor, "*shape"],
+    Y_n: Float[Tensor, "*shape"],
+    Y_d: Float[Tensor, "*shape"],
+    *,
+    tau: float | Tensor = 0.0,
+    mask: Bool[Tensor, "*shape"] | None = None,
+) -> Float[Tensor, ""]:
+    """Mean of ``(P/Q − Y_n/Y_d)²``, over finite targets whose tuple does not decode to ⊥.
+
+    Args:
+        P, Q: predicted tuples.
+        Y_n, Y_d: target tuples.
+        tau: ``|Q| < tau`` decodes to ⊥.
+        mask: elements to count; None counts all.
+
+    Returns:
+        A scalar ≥ 0, in the square of the targets' unit; 0 if no element counts. Terms are capped
+        as in :func:`implicit_loss`.
+
+    Raises:
+        ValueError: shapes that differ.
+
+    Meets: LOSS-18.
+
+    Example:
+        >>> one = torch.ones(1)
+        >>> squares_loss(2 * one, one, 5 * one, one)
+        tensor(9.)
+    """
+    check_constant(tau)
+    P, Q, Y_n, Y_d = widen_alike(P, Q, Y_n, Y_d)
+    if mask is not None:
+        check_mask(mask, P)
+    return squares_mean(P, Q, Y_n, Y_d, tau, mask)
 
 
 @explains(tau_train="it is called tau", mask_finite="it is called mask")
