@@ -64,7 +64,7 @@ def angles(P: Tensor, Q: Tensor, y: Tensor) -> Tensor:
 def main() -> None:
     """Fit, and report on points that the fit has not seen."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--epochs", type=int, default=400)
+    parser.add_argument("--epochs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     generator = torch.Generator().manual_seed(options.seed)
