@@ -3,6 +3,8 @@
 Simulated: a lossless cavity whose three resonances move with a bias voltage. A network analyser
 measures the phase of its reflection, with noise of 2 degrees, and the reactance X = 1/tan(phase/2)
 is infinite at each resonance. The fit takes X, however large; no point is left out or clipped.
+The noise is Gaussian, whose tails are lighter than those of the fit's distribution, so that the
+intervals are wider than they need be.
 """
 
 from __future__ import annotations

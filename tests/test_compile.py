@@ -61,7 +61,7 @@ compile = torch.compile
 torch.compile = lambda f, options=None, **given: compile(f, backend="eager", **given)
 ends = [(x, y.clamp(-9, 4), y.clamp(min=-9).masked_fill(y > 4, torch.inf)) for x, y in BATCHES]
 censored = [(x, Interval(lower, upper)) for x, lower, upper in ends]
-likelihood = SCMTrainingLoss(LossConfig(fit="likelihood"))
+likelihood, squares = (SCMTrainingLoss(LossConfig(fit=f)) for f in ("likelihood", "squares"))
 accumulated = {"gradient_accumulation_steps": 4, "max_epochs": 3, "max_grad_norm": 0.1}
 for optimizer, options, count in (
     (optim.Adam, {}, 1),
@@ -72,6 +72,7 @@ for optimizer, options, count in (
     (optim.RAdam, {}, 1),
     (optim.Adagrad, {}, 1),
     (optim.Adam, {"batches": censored, "loss_fn": likelihood}, 1),
+    (optim.Adam, {"loss_fn": squares, "gradient_policy": "clamp"}, 1),
     (optim.SGD, accumulated, 3),  # a window's first, last and other micro-batches
 ):
     torch.compiler.reset()
