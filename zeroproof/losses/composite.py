@@ -19,7 +19,7 @@ from zeroproof.losses.arithmetic import (
 )
 from zeroproof.losses.coverage import rejection_term
 from zeroproof.losses.likelihood import check_resolution, interval_term, likelihood_term
-from zeroproof.losses.terms import implicit_term, margin_term, squares_mean
+from zeroproof.losses.terms import implicit_term, margin_term, squares_loss
 from zeroproof.scm.arcs import Lifted, is_interval, kinds, pair_of_ends
 from zeroproof.scm.outputs import Outputs, as_tuple
 from zeroproof.utils.checks import check_mask, check_thresholds, explains
@@ -186,16 +186,14 @@ class SCMTrainingLoss:
         lower, upper = pair_of_ends(lifted)
         n = at_least_one(finite)
         sine, cosine = angle(P, Q, *lower)
-        if (
-            not weighs_fit or config.fit == "squares"
-        ):  # then a NaN counts among the oriented at most
+        if not weighs_fit or config.fit == "squares":  # a NaN then counts only if oriented
             _, cosine = angle(*prepare_tuples(oriented, P, Q, *lower))
         if config.fit == "chordal":
             fit = mean(sine * sine)
         elif config.fit == "implicit":
             fit = mean(implicit_term(P, Q, *lower, config.gamma))
         elif config.fit == "squares":
-            fit = squares_mean(P, Q, *lower, tau)
+            fit = squares_loss(P, Q, *lower, tau=tau)
         elif is_interval(lifted):
             fit = mean(interval_term(P, Q, lower, upper, resolution)).to(P.dtype)
         else:

@@ -17,8 +17,6 @@ from zeroproof.losses.arithmetic import (
 from zeroproof.scm.outputs import quotient, tuple_bottom, widen
 from zeroproof.utils.checks import check_mask, explains
 
-_LARGEST = torch.finfo(torch.float64).max
-
 
 def implicit_term(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, gamma: float) -> Tensor:
     """Return the implicit loss, elementwise."""
@@ -48,21 +46,6 @@ def margin_term(Q: Tensor, tau: float | Tensor) -> Tensor:
     if isinstance(tau, Tensor):
         return capped_square((tau.to(Q.dtype).clamp(max=limits.max) - size).relu())
     return capped_square((min(tau, limits.max) - size).relu())
-
-
-def squares_mean(
-    P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, tau: float | Tensor, mask: Tensor | None = None
-) -> Tensor:
-    """Return the squares loss of tuples in float32 or wider."""
-    counts = (Y_d != 0) & ~tuple_bottom(P, Q, tau)
-    if mask is not None:
-        counts = counts & mask
-    p, n = (torch.where(counts, x, 0.0).double() for x in (P, Y_n))
-    q, d = (torch.where(counts, x, 1.0).double() for x in (Q, Y_d))
-    # Halves, whose difference does not overflow.
-    half = quotient(p, q) / 2 - (n / d).clamp(-_LARGEST, _LARGEST) / 2
-    terms = 4.0 * capped_square(half, torch.finfo(P.dtype).max / 4)
-    return mean(terms, counts).to(P.dtype)
 
 
 def implicit_loss(
@@ -172,9 +155,15 @@ def squares_loss(
     """
     check_constant(tau)
     P, Q, Y_n, Y_d = widen_alike(P, Q, Y_n, Y_d)
+    counts = (Y_d != 0) & ~tuple_bottom(P, Q, tau)
     if mask is not None:
         check_mask(mask, P)
-    return squares_mean(P, Q, Y_n, Y_d, tau, mask)
+        counts = counts & mask
+    p, n = (torch.where(counts, x, 0.0).double() for x in (P, Y_n))
+    q, d = (torch.where(counts, x, 1.0).double() for x in (Q, Y_d))
+    half = quotient(p, q) / 2 - (n / d).nan_to_num() / 2  # halves, which do not overflow
+    terms = 4.0 * capped_square(half, torch.finfo(P.dtype).max / 4)
+    return mean(terms, counts).to(P.dtype)
 
 
 @explains(tau_train="it is called tau", mask_finite="it is called mask")
