@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from properties.assertions import assert_clause
 from properties.problems import (
     batches,
+    extreme_problems,
     flags,
     goals,
     lost,
@@ -134,11 +135,18 @@ def test_LOSS_6_training_loss(subject: TrainingLosses, batch: Batch, made: Optio
 DECODED = problem([(1.0, 0.25, 2.0, 1.0), (1.0, 0.0, 1.0, 1.0), (-6.0, 2.0, -1.0, 0.0),
                    (3.0, -1.0, 0.5, 1.0)])  # fmt: skip
 MIXED = _tuples([math.nan, 1e38, 2.0, 1.0], [1.0, 1e-3, 2.0, 0.01], (4,))
+HUGE = (
+    problem([(2.0**-960, 2.0**-1000, 2.0**40, 1.0)], "float64"),
+    problem([(1.0, 1.0, 1e200, 1e-200), (1.0, 1.0, -1e308, 1.0)], "float64"),
+    problem([(1.0, 1e-30, 1.0, 1.0), (-3e38, 1.0, 3e38, 1.0)]),
+)
 MASK = Array.of([True, True, False, True], "bool")
 
 
 @given(
-    st.one_of(problems(dtypes, lifted=True), problems(dtypes), middling_problems()),
+    st.one_of(
+        problems(dtypes, lifted=True), problems(dtypes), middling_problems(), extreme_problems()
+    ),
     st.one_of(st.just(0.0), taus()), st.data(), st.sampled_from([math.nan, -math.inf, 1e38]),
 )  # fmt: skip
 def test_LOSS_18_squares(
@@ -150,7 +158,7 @@ def test_LOSS_18_squares(
 
 @pytest.mark.parametrize("mask", [None, MASK, Array.of([False] * 4, "bool")], ids=str)
 @pytest.mark.parametrize("tau", [0.0, 0.1, 2.0])
-@pytest.mark.parametrize("case", [DECODED, MIXED, FAR, BEYOND, problem([(1.0, 1e-30, 1.0, 1.0)])])
+@pytest.mark.parametrize("case", [DECODED, MIXED, FAR, BEYOND, *HUGE])
 def test_LOSS_18_mixed(subject: Squares, case: Case, tau: float, mask: Array | None) -> None:
     mask = mask if mask and mask.shape == case[0].shape else None
     assert_clause("LOSS-18", subject, case, tau, mask, math.nan)

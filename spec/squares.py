@@ -54,7 +54,7 @@ def _require_close(
     require(right, "squares {}" + complaint, found.value, *parts, expected, claim=claim)
     for i, scale, (term, slope) in zip(kept, scales, terms, strict=True):
         P, Q = (abs(Fraction(x.values[i])) for x in case[:2])
-        if 4 * (1 + scale) * (1 + 1 / Q) * (1 + P / Q) > own.largest:
+        if term and 4 * (1 + scale) * (1 + 1 / Q) * (1 + P / Q) > own.largest:
             continue  # a factor of the gradient may overflow
         sides = zip((found.in_P, found.in_Q), slope, (Fraction(1), P / Q), strict=True)
         for g, exact, factor in sides:
@@ -91,7 +91,8 @@ def squares_fit(
        whose tuple does not decode to ⊥ at τ. Its error is at most ``(8 + n/2)·ε`` times the mean of
        ``(|v| + |y|)²``, plus the smallest normal number.
     2. Each term is capped at ``largest/(4N)``, and keeps its gradient.
-    3. The gradient is the derivative, up to rounding, unless a factor of it overflows.
+    3. The gradient is the derivative, up to rounding, unless a factor of it overflows; where
+       ``v = y`` it is 0 even then.
     4. Elements that do not count change nothing and have gradient 0.
     5. If no element counts, loss and gradient are 0.
     6. Tuples, targets and a mask of different shapes raise ValueError.

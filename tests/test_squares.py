@@ -78,8 +78,10 @@ def test_squares_of_extreme_numbers_are_finite(dtype: torch.dtype) -> None:
     y = torch.tensor([-largest, largest, 0.0, 0.0, largest], dtype=dtype)
     loss = squares_loss(P, Q, *lift_targets(y))
     assert 0 < loss.item() < INF
-    P, Q = torch.zeros(1, dtype=dtype), torch.full((1,), tiny, dtype=dtype)
+    P, Q = torch.full((2, 1), tiny, dtype=dtype)
+    P *= 4.0 / tiny**0.25
+    y = P / Q
     for x in (P, Q):
         x.requires_grad_()
-    exact = squares_loss(P, Q, *lift_targets(torch.zeros(1, dtype=dtype)))
+    exact = squares_loss(P, Q, *lift_targets(y))
     assert [g.item() for g in torch.autograd.grad(exact, (P, Q))] == [0.0, 0.0], "no 0 · ∞"

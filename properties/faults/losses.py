@@ -271,12 +271,14 @@ fault("LOSS-18.1", "Errors count as such, not squared.",
     squared=lambda real, e: (abs(e[0] / e[1] - e[2] / e[3]), real(e)[1]))
 fault("LOSS-18.1", "⊥ at τ is compared, too, where there is a quotient.",
     compared=lambda real, case, tau, mask: real(case, 0.0, mask))
-zeroproof_fault("LOSS-18.1", "Values are subtracted in float32.", "zeroproof.losses.terms.quotient",
-    lambda real, P, Q: real(P, Q).float().double() * (1 + 2.0**-18))
+zeroproof_fault("LOSS-18.1", "Quotients are approximate.", "zeroproof.losses.terms.quotient",
+    lambda real, P, Q: real(P, Q) * (1 + 2.0**-18))
 fault("LOSS-18.2", "A term has no cap, and the sum overflows.", capped=lambda real, term, *_: term)
 zeroproof_fault("LOSS-18.2", "A capped term has no gradient to come down by.",
     "zeroproof.losses.terms.capped_square", lambda real, x, largest:
         (x * x).clamp(max=largest / 4 / max(x.numel(), 1)))
+zeroproof_fault("LOSS-18.3", "Autograd multiplies an error of 0 by a slope that overflows.",
+    "zeroproof.losses.terms.quotient", lambda real, P, Q: P / Q)
 fault("LOSS-18.3", "The gradient holds denominators constant.",
     squared=lambda real, e: (real(e)[0], (real(e)[1][0], Fraction(0))))
 fault("LOSS-18.4", "A mask selects terms after their arithmetic.", squares=lambda real, *case, **a:

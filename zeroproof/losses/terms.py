@@ -159,11 +159,10 @@ def squares_loss(
     if mask is not None:
         check_mask(mask, P)
         counts = counts & mask
-    p, n = (torch.where(counts, x, 0.0).double() for x in (P, Y_n))
-    q, d = (torch.where(counts, x, 1.0).double() for x in (Q, Y_d))
-    half = quotient(p, q) / 2 - (n / d).nan_to_num() / 2  # halves, which do not overflow
-    terms = 4.0 * capped_square(half, torch.finfo(P.dtype).max / 4)
-    return mean(terms, counts).to(P.dtype)
+    P, Y_n = (torch.where(counts, x, 0.0) for x in (P, Y_n))
+    Q, Y_d = (torch.where(counts, x, 1.0) for x in (Q, Y_d))
+    half = quotient(P, Q) / 2 - (Y_n / Y_d).nan_to_num() / 2  # whose difference does not overflow
+    return mean(4.0 * capped_square(half, torch.finfo(P.dtype).max / 4), counts)
 
 
 @explains(tau_train="it is called tau", mask_finite="it is called mask")
