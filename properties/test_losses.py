@@ -139,6 +139,7 @@ HUGE = (
     problem([(2.0**-960, 2.0**-1000, 2.0**40, 1.0)], "float64"),
     problem([(1.0, 1.0, 1e200, 1e-200), (1.0, 1.0, -1e308, 1.0)], "float64"),
     problem([(1.0, 1e-30, 1.0, 1.0), (-3e38, 1.0, 3e38, 1.0)]),
+    problem([(0.0, 3.0, 1.0, 1.2e-38)], "bfloat16"),
 )
 MASK = Array.of([True, True, False, True], "bool")
 
