@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from properties.assertions import assert_clause
 from properties.problems import (
     batches,
+    extreme_problems,
     flags,
     goals,
     lost,
@@ -21,9 +22,10 @@ from properties.problems import (
     problems,
     samples,
 )
-from properties.strategies import taus, with_drawn
+from properties.strategies import dtypes, taus, with_drawn
 from spec import Array
 from spec.losses import GAMMA, Case, Losses
+from spec.squares import Squares
 from spec.training_loss import TERMS, Batch, Options, TrainingLosses
 from spec.vectors import measures
 
@@ -128,6 +130,39 @@ def test_LOSS_6_dropped_terms(subject: TrainingLosses, drawn: tuple[Batch, Optio
 @example(STEEP, WEIGHTY)
 def test_LOSS_6_training_loss(subject: TrainingLosses, batch: Batch, made: Options) -> None:
     assert_clause("LOSS-6", subject, batch, made)
+
+
+DECODED = problem([(1.0, 0.25, 2.0, 1.0), (1.0, 0.0, 1.0, 1.0), (-6.0, 2.0, -1.0, 0.0),
+                   (3.0, -1.0, 0.5, 1.0)])  # fmt: skip
+MIXED = _tuples([math.nan, 1e38, 2.0, 1.0], [1.0, 1e-3, 2.0, 0.01], (4,))
+HUGE = (
+    problem([(2.0**-960, 2.0**-1000, 2.0**40, 1.0)], "float64"),
+    problem([(1.0, 1.0, 1e200, 1e-200), (1.0, 1.0, -1e308, 1.0)], "float64"),
+    problem([(1.0, 1e-30, 1.0, 1.0), (-3e38, 1.0, 3e38, 1.0)]),
+    problem([(0.0, 3.0, 1.0, 1.2e-38)], "bfloat16"),
+)
+MASK = Array.of([True, True, False, True], "bool")
+
+
+@given(
+    st.one_of(
+        problems(dtypes, lifted=True), problems(dtypes), middling_problems(), extreme_problems()
+    ),
+    st.one_of(st.just(0.0), taus()), st.data(), st.sampled_from([math.nan, -math.inf, 1e38]),
+)  # fmt: skip
+def test_LOSS_18_squares(
+    subject: Squares, case: Case, tau: float, data: st.DataObject, poison: float
+) -> None:
+    mask = data.draw(st.none() | flags(case), label="mask")
+    assert_clause("LOSS-18", subject, case, tau, mask, poison)
+
+
+@pytest.mark.parametrize("mask", [None, MASK, Array.of([False] * 4, "bool")], ids=str)
+@pytest.mark.parametrize("tau", [0.0, 0.1, 2.0])
+@pytest.mark.parametrize("case", [DECODED, MIXED, FAR, BEYOND, *HUGE])
+def test_LOSS_18_mixed(subject: Squares, case: Case, tau: float, mask: Array | None) -> None:
+    mask = mask if mask and mask.shape == case[0].shape else None
+    assert_clause("LOSS-18", subject, case, tau, mask, math.nan)
 
 
 factors = st.one_of(st.integers(-3, 3).map(lambda k: 2.0**k), st.floats(1e-6, 1e6))

@@ -4,9 +4,9 @@ Chapters in reading order: ``algebra`` (numbers with ⊥), ``laws`` and ``meadow
 them), ``formats`` (IEEE formats), ``carriers``, ``bottom`` and ``derivatives`` (arrays with ⊥),
 ``lifting`` (targets to tuples), ``thresholds``, ``decoding`` and ``ranges`` (tuples to values),
 ``policies`` and ``scopes`` (gradients at ⊥), ``loss_terms``, ``losses``, ``single_losses``,
-``loss_numerics``, ``training_loss``, ``likelihood_terms``, ``likelihood``,
-``likelihood_numerics``, ``joint_likelihood``, ``coverage``, ``stopping``,
-``accumulation``, ``update``, ``options``, ``automaton``, ``epochs``, ``logs``, ``checkpoints``.
+``loss_numerics``, ``training_loss``, ``squares``, ``likelihood_terms``, ``likelihood``,
+``likelihood_numerics``, ``joint_likelihood``, ``coverage``, ``stopping``, ``accumulation``,
+``update``, ``options``, ``automaton``, ``epochs``, ``logs``, ``checkpoints``.
 Each states its rule as exact functions (``Fraction``), names what a *subject* must offer, and
 lists its clauses: a sentence, a source, and a predicate over a subject. Nothing here knows an
 implementation. ``python -m spec`` prints the clauses with their evidence, ``python -m spec show
@@ -34,7 +34,7 @@ CHAPTERS: Final = (
 # Importing a module registers its clauses.
 for _module in (
     "meadows", "bottom", "derivatives", "lifting", "thresholds", "decoding", "ranges", "policies",
-    "scopes", "losses", "single_losses", "loss_numerics", "training_loss", "likelihood",
+    "scopes", "losses", "single_losses", "loss_numerics", "training_loss", "squares", "likelihood",
     "likelihood_numerics", "joint_likelihood", "coverage", "stopping", "accumulation", "update",
     "options", "automaton", "epochs", "logs", "checkpoints",
 ):  # fmt: skip

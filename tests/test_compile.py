@@ -65,9 +65,9 @@ compile = torch.compile
 torch.compile = lambda f, options=None, **given: compile(f, backend="eager", **given)
 ends = [(x, y.clamp(-9, 4), y.clamp(min=-9).masked_fill(y > 4, torch.inf)) for x, y in BATCHES]
 censored = [(x, Interval(lower, upper)) for x, lower, upper in ends]
-likelihood = SCMTrainingLoss(LossConfig(fit="likelihood"))
 several = [(x, torch.stack([y, -y], 1)) for x, y in BATCHES]
 shared = partial(ProjectiveMLP, 1, 2, hidden=(8,), shared_denominator=True)
+likelihood, squares = (SCMTrainingLoss(LossConfig(fit=f)) for f in ("likelihood", "squares"))
 accumulated = {"gradient_accumulation_steps": 4, "max_epochs": 3, "max_grad_norm": 0.1}
 for optimizer, options, count in (
     (optim.Adam, {}, 1),
@@ -79,6 +79,7 @@ for optimizer, options, count in (
     (optim.Adagrad, {}, 1),
     (optim.Adam, {"batches": censored, "loss_fn": likelihood}, 1),
     (optim.Adam, {"batches": several, "loss_fn": likelihood, "made": shared}, 1),
+    (optim.Adam, {"loss_fn": squares, "gradient_policy": "clamp"}, 1),
     (optim.SGD, accumulated, 3),  # a window's first, last and other micro-batches
 ):
     before = graphs()

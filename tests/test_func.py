@@ -23,6 +23,7 @@ from zeroproof.losses import (
     margin_loss,
     rejection_loss,
     sign_consistency_loss,
+    squares_loss,
 )
 from zeroproof.training.targets import lift_targets
 
@@ -42,12 +43,14 @@ LOSSES: dict[str, Loss] = {
     "interval": lambda P, Q, y: interval_loss(
         P, Q, lift_targets(y), lift_targets(torch.full_like(y, math.inf))
     ),
+    "squares": lambda P, Q, y: squares_loss(P, Q, *lift_targets(y), tau=0.5),
     "margin": lambda P, Q, y: margin_loss(Q, 0.5, mask=y.isfinite()) + 0 * P.sum(),
     "sign": lambda P, Q, y: sign_consistency_loss(P, Q, *lift_targets(y), oriented=y.isinf()),
     "rejection": lambda P, Q, y: rejection_loss(P, Q, 0.5, mask=y.isfinite()) + 0 * P.sum(),
     "chordal composite": composite("chordal"),
     "implicit composite": composite("implicit"),
     "likelihood composite": composite("likelihood"),
+    "squares composite": composite("squares"),
 }
 
 
@@ -101,6 +104,7 @@ MODELS: dict[str, Callable[[], Any]] = {
     },
     "rational head": lambda: ProjectiveRationalHead(2, 1),
     "rational layer": lambda: SCMRationalLayer(2, 1),
+    "rational layer of a domain": lambda: SCMRationalLayer(2, 1, domain=(-2.0, 6.0)),
 }
 
 

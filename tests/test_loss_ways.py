@@ -82,7 +82,7 @@ def test_thresholds_and_weights_may_be_tensors() -> None:
         assert torch.allclose(one, other, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("fit", ["chordal", "implicit"])
+@pytest.mark.parametrize("fit", ["chordal", "implicit", "squares"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(20,), (7, 3), (2, 2, 3), (1,), (0,)])
 @pytest.mark.parametrize("scale", [0.0, 1e-3, 1.0, 1e30])
@@ -134,7 +134,7 @@ from zeroproof.training.targets import lift_targets
 P, Q = (torch.randn(16, requires_grad=True) for _ in range(2))
 y = torch.randn(16)
 y[:3], y[3] = torch.inf, torch.nan
-for fit in ("chordal", "implicit"):
+for fit in ("chordal", "implicit", "squares"):
     loss_fn = SCMTrainingLoss(LossConfig(fit=fit))
     def call(tau, weight):
         given = {"margin": weight}

@@ -172,3 +172,54 @@ def test_a_rational_head_starts_as_the_identity() -> None:
         assert torch.equal(Q, torch.ones(3))
     with pytest.raises(ValueError, match=r"^numerator_degree must be ≥ 0, got -1"):
         ProjectiveRationalHead(-1, 1)
+
+
+DOMAIN = (14.0, 852.0)
+
+
+def test_a_domain_is_mapped_to_the_interval_of_one() -> None:
+    x = torch.tensor([14.0, 433.0, 852.0, 1271.0, INF, NAN])
+    P, _ = ProjectiveRationalHead(1, 2, domain=DOMAIN)(x)
+    assert P[:4].tolist() == [-1.0, 0.0, 1.0, 2.0]
+    assert P[4] == INF
+    assert P[5].isnan()
+    value, bottom = SCMRationalLayer(1, 0, domain=DOMAIN)(x.double())
+    assert value.dtype == torch.float64
+    assert value.tolist() == [-1.0, 0.0, 1.0, 2.0, 0.0, 0.0]
+    assert bottom.tolist() == [False] * 4 + [True] * 2
+    P, _ = ProjectiveRationalHead(1, 0, domain=(-3e38, 3e38))(torch.tensor([1.5e38, -3e38]))
+    assert P.tolist() == [0.5, -1.0]
+    P, _ = ProjectiveRationalHead(1, 0, domain=DOMAIN)(x[1])
+    assert (P.shape, P.dtype) == ((), torch.float32)
+
+
+def test_a_checkpoint_carries_the_domain() -> None:
+    head = ProjectiveRationalHead(2, 1, domain=DOMAIN)
+    other = ProjectiveRationalHead(2, 1, domain=(0.0, 1.0))
+    other.load_state_dict(head.state_dict())
+    assert other.domain is not None
+    assert other.domain.tolist() == list(DOMAIN)
+    plain = ProjectiveRationalHead(2, 1)
+    assert "domain" not in plain.state_dict()
+    with pytest.raises(RuntimeError, match=r'Unexpected key\(s\) in state_dict: "domain"'):
+        plain.load_state_dict(head.state_dict())
+    with pytest.raises(RuntimeError, match=r'Missing key\(s\) in state_dict: "domain"'):
+        head.load_state_dict(plain.state_dict())
+
+
+def test_the_gradient_of_a_domain_is_that_of_the_mapped_input() -> None:
+    layer = SCMRationalLayer(3, 2, domain=(-2.0, 6.0), gradient_policy="passthrough").double()
+    with torch.no_grad():
+        layer.head.denominator[1:] = torch.tensor([0.25, 0.25])
+    x = torch.tensor([-2.0, 0.5, 6.0], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: layer(x)[0], (x,))
+
+
+@pytest.mark.parametrize(
+    "domain", [(1.0,), (0.0, 1.0, 2.0), (2.0, 1.0), (1.0, 1.0), (1.0, 1.0 + 1e-12), (0.0, 1e-45),
+               (0.0, INF), (NAN, 1.0), ()],
+)  # fmt: skip
+def test_a_domain_needs_two_finite_ends_that_ascend(unchecked: None, domain: Any) -> None:
+    message = r"^domain must be two finite numbers .*also in torch.float32, got \("
+    with pytest.raises(ValueError, match=message):
+        ProjectiveRationalHead(1, 1, domain=domain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from zeroproof.autodiff.policies import GradientPolicy, apply_policy, get_policy, register_policy
-from zeroproof.scm.outputs import as_tuple, gate_outputs, tuple_bottom
+from zeroproof.scm.outputs import as_tuple, gate_outputs, quotient, tuple_bottom
 from zeroproof.utils.checks import check_thresholds
 
 
@@ -53,29 +54,6 @@ def _horner(x: Tensor, row: Tensor) -> Tensor:
     return value
 
 
-class _Quotient(torch.autograd.Function):
-    """``P / Q``, with a gradient of 0 where 0 arrives, however small ``Q`` is.
-
-    Autograd would multiply that 0 by the slope ``P / Q²``, which may overflow.
-    """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(P: Tensor, Q: Tensor) -> Tensor:
-        return P / Q
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[1], output)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        Q, value = ctx.saved_tensors
-        in_P = gradient / Q
-        return in_P, -in_P * value
-
-
 class ProjectiveRationalHead(nn.Module):
     """Two polynomials of the input: ``(P(x), Q(x))``, elementwise, smooth through poles.
 
@@ -85,20 +63,32 @@ class ProjectiveRationalHead(nn.Module):
     Args:
         numerator_degree: degree of P, ≥ 0.
         denominator_degree: degree of Q, ≥ 0.
+        domain: ends of an interval that is mapped to [−1, 1]: ``x`` above then means
+            ``(x − middle) / half the width``. High powers of other inputs are large, and their
+            coefficients hard to learn. A buffer of this name holds it; None maps nothing.
 
     Raises:
-        ValueError: a negative degree.
+        ValueError: a negative degree, or a domain without two finite ends, the lower one first.
 
     Meets: POL-8.
 
     Example:
-        >>> P, Q = ProjectiveRationalHead(3, 2)(torch.tensor([2.0]))
+        >>> P, Q = ProjectiveRationalHead(3, 2, domain=(0.0, 8.0))(torch.tensor([6.0]))
         >>> P.item(), Q.item()
-        (2.0, 1.0)
+        (0.5, 1.0)
     """
 
-    def __init__(self, numerator_degree: int, denominator_degree: int) -> None:
+    domain: Tensor | None
+
+    def __init__(
+        self,
+        numerator_degree: int,
+        denominator_degree: int,
+        *,
+        domain: tuple[float, float] | None = None,
+    ) -> None:
         super().__init__()
+        self.register_buffer("domain", None if domain is None else _checked_domain(domain))
         degrees = {"numerator_degree": numerator_degree, "denominator_degree": denominator_degree}
         for name, degree in degrees.items():
             if degree < 0:
@@ -116,8 +106,23 @@ class ProjectiveRationalHead(nn.Module):
         """Return ``(P(x), Q(x))``, under no policy."""
         dtype = torch.promote_types(self.numerator.dtype, x.dtype)
         rows = (self.numerator.to(dtype), self.denominator.to(dtype))
-        P, Q = (_Polynomial.apply(x.to(dtype), row) for row in rows)  # type: ignore[no-untyped-call]
+        x = x.to(dtype)
+        if self.domain is not None:
+            low, high = self.domain.to(dtype).unbind()
+            x = (x - (low / 2 + high / 2)) / (high / 2 - low / 2)  # halves, which do not overflow
+        P, Q = (_Polynomial.apply(x, row) for row in rows)  # type: ignore[no-untyped-call]
         return P, Q
+
+
+def _checked_domain(domain: Sequence[float]) -> Tensor:
+    """Return the ends of a domain; ValueError unless they are finite, and ascend as rounded."""
+    ends = torch.tensor([float(end) for end in domain])
+    if not (ends.shape == (2,) and ends.isfinite().all() and ends[0] / 2 < ends[1] / 2):
+        raise ValueError(
+            f"domain must be two finite numbers (low, high) with low < high, also in {ends.dtype}, "
+            f"got {domain!r}; take the least and the largest input"
+        )
+    return ends
 
 
 class SCMRationalLayer(nn.Module):
@@ -126,12 +131,13 @@ class SCMRationalLayer(nn.Module):
     Args:
         numerator_degree: degree of P, ≥ 0.
         denominator_degree: degree of Q, ≥ 0.
+        domain: as in :class:`ProjectiveRationalHead`.
         tau: ``|Q| < tau`` decodes to ⊥; ≥ 0.
         gradient_policy: the policy of this layer, also inside a scope; None takes that of the
             scope, else the default of the class: CLAMP.
 
     Raises:
-        ValueError: a negative degree or threshold, or an unknown policy.
+        ValueError: a negative degree or threshold, an empty domain, or an unknown policy.
 
     Meets: DEC-1, POL-8.
 
@@ -146,12 +152,13 @@ class SCMRationalLayer(nn.Module):
         numerator_degree: int,
         denominator_degree: int,
         *,
+        domain: tuple[float, float] | None = None,
         tau: float = 0.0,
         gradient_policy: GradientPolicy | str | None = None,
     ) -> None:
         super().__init__()
         check_thresholds(tau, tau, ("tau", "tau"))
-        self.head = ProjectiveRationalHead(numerator_degree, denominator_degree)
+        self.head = ProjectiveRationalHead(numerator_degree, denominator_degree, domain=domain)
         self.tau = tau
         self.gradient_policy = gradient_policy and GradientPolicy.parse(gradient_policy)
 
@@ -163,8 +170,7 @@ class SCMRationalLayer(nn.Module):
         bottom = tuple_bottom(P, Q, self.tau) | ~torch.isfinite(x)
         # The select comes before the quotient, so that ⊥ has a gradient of 0, not 0 · ∞.
         P, Q = P.masked_fill(bottom, 0.0), Q.masked_fill(bottom, 1.0)
-        value = _Quotient.apply(P, Q)  # type: ignore[no-untyped-call]
-        return apply_policy(value, bottom, self.gradient_policy, layer=self), bottom
+        return apply_policy(quotient(P, Q), bottom, self.gradient_policy, layer=self), bottom
 
 
 register_policy(ProjectiveRationalHead, GradientPolicy.PASSTHROUGH)

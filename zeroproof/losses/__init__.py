@@ -8,6 +8,7 @@ from zeroproof.losses.terms import (
     implicit_loss,
     margin_loss,
     sign_consistency_loss,
+    squares_loss,
 )
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "margin_loss",
     "rejection_loss",
     "sign_consistency_loss",
+    "squares_loss",
 ]

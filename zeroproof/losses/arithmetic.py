@@ -141,8 +141,8 @@ def at_least_one(mask: Tensor) -> Tensor:
     return mask.sum().clamp(min=1)
 
 
-def capped_square(x: Tensor) -> Tensor:
+def capped_square(x: Tensor, largest: float | None = None) -> Tensor:
     """Return ``x²``, at most largest/(4n) for n elements, with its gradient kept."""
-    bound = torch.finfo(x.dtype).max / 4 / max(x.numel(), 1)
+    bound = (largest or torch.finfo(x.dtype).max) / 4 / max(x.numel(), 1)
     square, step = x * x, x.detach() * (x - x.detach())
     return torch.where(square > bound, bound + step + step, square)

@@ -19,12 +19,12 @@ from zeroproof.losses.arithmetic import (
 )
 from zeroproof.losses.coverage import rejection_term
 from zeroproof.losses.likelihood import check_resolution, interval_term, likelihood_term
-from zeroproof.losses.terms import implicit_term, margin_term
+from zeroproof.losses.terms import implicit_term, margin_term, squares_loss
 from zeroproof.scm.arcs import Lifted, is_interval, kinds, pair_of_ends
 from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, shares_denominator
 from zeroproof.utils.checks import check_mask, check_thresholds, explains
 
-FITS = "chordal", "implicit", "likelihood"
+FITS = "chordal", "implicit", "likelihood", "squares"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class LossConfig:
     """Which fit, and the weights of the other terms.
 
     Args:
-        fit: ``"chordal"``, ``"implicit"`` or ``"likelihood"``.
+        fit: ``"chordal"``, ``"implicit"``, ``"likelihood"`` or ``"squares"``. Squares are those of
+            decoded values: ∞ has a sign term only, and ⊥ at ``tau`` no fit (LOSS-18).
         gamma: γ of the implicit fit; > 0.
         resolution: of the likelihood, an angle in radians; ≥ 0 (LIK-8).
         lambda_margin, lambda_sign, lambda_rej: weights ≥ 0; a term of weight 0 is still
@@ -194,12 +195,14 @@ class SCMTrainingLoss:
         lower, upper = pair_of_ends(lifted)
         n = at_least_one(finite)
         sine, cosine = angle(P, Q, *lower)
-        if not weighs_fit:  # then a NaN counts among the oriented at most
+        if not weighs_fit or config.fit == "squares":  # a NaN then counts only if oriented
             _, cosine = angle(*prepare_tuples(oriented, P, Q, *lower))
         if config.fit == "chordal":
             fit = mean(sine * sine)
         elif config.fit == "implicit":
             fit = mean(implicit_term(P, Q, *lower, config.gamma))
+        elif config.fit == "squares":
+            fit = squares_loss(P, Q, *lower, tau=tau)
         elif is_interval(lifted):
             fit = mean(interval_term(P, Q, lower, upper, resolution)).to(P.dtype)
         else:

@@ -1,4 +1,4 @@
-"""The elementwise terms: implicit, chordal, margin and sign consistency."""
+"""The elementwise terms: implicit, chordal, squares, margin and sign consistency."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zeroproof.losses.arithmetic import (
     prepare_tuples,
     widen_alike,
 )
-from zeroproof.scm.outputs import widen
+from zeroproof.scm.outputs import quotient, tuple_bottom, widen
 from zeroproof.utils.checks import check_mask, explains
 
 
@@ -120,6 +120,49 @@ def chordal_loss(
     """
     sine, _ = angle(*prepare_tuples(mask, P, Q, Y_n, Y_d))
     return mean(sine * sine, mask)
+
+
+def squares_loss(
+    P: Float[Tensor, "*shape"],
+    Q: Float[Tensor, "*shape"],
+    Y_n: Float[Tensor, "*shape"],
+    Y_d: Float[Tensor, "*shape"],
+    *,
+    tau: float | Tensor = 0.0,
+    mask: Bool[Tensor, "*shape"] | None = None,
+) -> Float[Tensor, ""]:
+    """Mean of ``(P/Q − Y_n/Y_d)²``, over finite targets whose tuple does not decode to ⊥.
+
+    Args:
+        P, Q: predicted tuples.
+        Y_n, Y_d: target tuples.
+        tau: ``|Q| < tau`` decodes to ⊥.
+        mask: elements to count; None counts all.
+
+    Returns:
+        A scalar ≥ 0, in the square of the targets' unit; 0 if no element counts. Terms are capped
+        as in :func:`implicit_loss`.
+
+    Raises:
+        ValueError: shapes that differ.
+
+    Meets: LOSS-18.
+
+    Example:
+        >>> one = torch.ones(1)
+        >>> squares_loss(2 * one, one, 5 * one, one)
+        tensor(9.)
+    """
+    check_constant(tau)
+    P, Q, Y_n, Y_d = widen_alike(P, Q, Y_n, Y_d)
+    counts = (Y_d != 0) & ~tuple_bottom(P, Q, tau)
+    if mask is not None:
+        check_mask(mask, P)
+        counts = counts & mask
+    P, Y_n = (torch.where(counts, x, 0.0) for x in (P, Y_n))
+    Q, Y_d = (torch.where(counts, x, 1.0) for x in (Q, Y_d))
+    half = quotient(P, Q) / 2 - (Y_n / Y_d).nan_to_num() / 2  # whose difference does not overflow
+    return mean(4.0 * capped_square(half, torch.finfo(P.dtype).max / 4), counts)
 
 
 @explains(tau_train="it is called tau", mask_finite="it is called mask")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from fractions import Fraction
 
-from spec import Array, loss_terms, losses, training_loss
+from spec import Array, loss_terms, losses, squares, training_loss
 from spec.formats import FORMATS
 from spec.loss_numerics import PARTS
 from spec.loss_terms import Row, Slope, composite, mean, rejection, saturate
@@ -23,15 +23,19 @@ class ExactLosses:
     rejection_slopes = staticmethod(losses.rejection_slopes)
     weights = staticmethod(training_loss.used_weights)
     dropped = staticmethod(training_loss.dropped)
+    squared = staticmethod(squares.squared_error)
+    compared = staticmethod(squares.counted)
+    capped = staticmethod(saturate)
 
     def loss(
         self, name: str, P: Array, Q: Array, Y_n: Array, Y_d: Array, *,
         mask: Array | None = None, tau: float = TAU, gamma: float = GAMMA, goal: float = GOAL,
     ) -> Measured:  # fmt: skip
+        if name == "squares":  # a fit of the training loss
+            return self.squares(P, Q, Y_n, Y_d, tau=tau, mask=mask)
         case = P, Q, Y_n, Y_d
         entering = [case[i] for i in PARTS[name]]
-        if len({x.shape for x in (*entering, mask or P)}) > 1:
-            raise ValueError("shapes differ")
+        self.check_shapes(*entering, mask or P)
         if not (gamma > 0 and 0 <= goal <= 1):
             raise ValueError("a setting is outside its range")
         if name == "rejection":
@@ -42,6 +46,22 @@ class ExactLosses:
         slopes = {i: self.slope(name, row(case, i), guard) for i in kept}
         terms = [self.term(name, row(case, i), guard, case) for i in kept]
         return self.measured(case, self.mean(terms, case), self.shared(slopes))
+
+    def squares(
+        self, P: Array, Q: Array, Y_n: Array, Y_d: Array, *, tau: float, mask: Array | None = None
+    ) -> Measured:
+        case = P, Q, Y_n, Y_d
+        self.check_shapes(*case, mask or P)
+        outcomes = {i: self.squared(row(case, i)) for i in self.compared(case, tau, mask)}
+        form, size = FORMATS[working(P.dtype)], len(P.values)
+        terms = [self.capped(term, form, size) for term, _ in outcomes.values()]
+        return self.measured(
+            case, mean(terms), self.shared({i: s for i, (_, s) in outcomes.items()})
+        )
+
+    def check_shapes(self, *parts: Array) -> None:
+        if len({x.shape for x in parts}) > 1:
+            raise ValueError("shapes differ")
 
     def lost(self, case: Case) -> Measured:
         """Return the loss where a number that counts is not finite."""
@@ -97,7 +117,7 @@ class ExactLosses:
 
     def check_options(self, P: Array, y: Array, options: Options) -> None:
         configured = (options["weights"] or {}).values()
-        if y.shape != P.shape or options["fit"] not in ("chordal", "implicit"):
+        if y.shape != P.shape or options["fit"] not in ("chordal", "implicit", "squares"):
             raise ValueError("the targets have another shape, or there is no such fit")
         if options.get("bare") and not 0 <= number(options["tau"]) < math.inf:
             raise ValueError("the threshold is outside its range")

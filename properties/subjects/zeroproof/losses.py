@@ -20,6 +20,7 @@ from zeroproof.losses import (
     margin_loss,
     rejection_loss,
     sign_consistency_loss,
+    squares_loss,
 )
 from zeroproof.training.targets import lift_targets
 
@@ -48,6 +49,15 @@ class ZeroProofLosses(OnTensors):
             if name == "implicit":
                 return implicit_loss(*case, gamma=gamma, mask=mask)
             return chordal_loss(*case, mask=mask)
+
+    def squares(self, *case: Array, tau: float, mask: Array | None = None) -> Measured:
+        P, Q, Y_n, Y_d = map(to_tensor, case)
+        kept = None if mask is None else to_tensor(mask)
+        with unchecked():  # of shapes that differ
+            value = squares_loss(
+                P.requires_grad_(), Q.requires_grad_(), Y_n, Y_d, tau=tau, mask=kept
+            )
+        return measured(value, P, Q, again=self._again)
 
     def training_loss(
         self, P: Array, Q: Array, y: Array, options: Options
