@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
 from properties.plans import FALLING, VARIED, plans
-from spec.options import OPTIONS, Configures
+from spec.options import OPTIONS, Configures, Outcome, Tensors
 from spec.runs import MicroBatch, Plan, Trains
 from spec.update import UNTRAINABLE, Updates
 
@@ -127,3 +127,64 @@ def test_STEP_13_batches(subject: Configures) -> None:
 @pytest.mark.parametrize("plan", [VARIED, replace(VARIED, accumulation=2, max_norm=0.25)])
 def test_STEP_6_compiled(subject: Updates, plan: Plan) -> None:
     assert_clause("STEP-6", subject, plan)
+
+
+LONG_RUN: list[tuple[Outcome, int]] = [
+    ("applied", 1500), ("fault", 1), ("applied", 499), ("applied", 1), ("overflow", 2),
+    ("applied", 1999), ("overflow", 1), ("applied", 4001), ("overflow", 20), ("applied", 2000),
+]  # fmt: skip
+outcomes = st.tuples(st.sampled_from(["applied", "overflow", "fault"]), st.integers(1, 30))
+
+
+@given(st.lists(outcomes, max_size=6))
+@example(LONG_RUN)
+@settings(max_examples=20)
+def test_AMP_6_loss_scale(subject: Configures, outcomes: list[tuple[Outcome, int]]) -> None:
+    assert_clause("AMP-6", subject, outcomes)
+
+
+SEARCHED = Plan(
+    ((MicroBatch("vvv"), MicroBatch("b", Fraction(2)), MicroBatch("vb", Fraction(-1))),) * 2,
+    accumulation=2, max_norm=0.125, own_parameter=True, momentum=0.5, weights=(0.5, 2.0),
+)  # fmt: skip
+
+
+@given(plans(clipped=True))
+@example(SEARCHED)
+@example(replace(SEARCHED, accumulation=1, max_norm=None))
+@settings(max_examples=20)
+def test_STEP_14_closures(subject: Configures, plan: Plan) -> None:
+    assert_clause("STEP-14", subject, replace(plan, max_nonfinite=100))
+
+
+@pytest.mark.parametrize("done", [0, 1, 3])
+@pytest.mark.parametrize(
+    "loader",
+    [
+        Tensors(23, 23, 5),
+        Tensors(24, 24, 8, seed=7),
+        Tensors(23, 23, 5, shuffle=False),
+        Tensors(23, 23, 5, drop_last=True),
+    ],
+)
+def test_STEP_15_tensor_batches(subject: Configures, loader: Tensors, done: int) -> None:
+    assert_clause("STEP-15", subject, loader, 3, done)
+
+
+values = st.floats(1e-3, 1e3)
+
+
+@given(
+    st.sampled_from(["linear", "geometric"]),
+    st.tuples(values, values),
+    st.just(()) | st.tuples(st.integers(0, 9), st.integers(1, 9)).map(lambda p: (p[0], sum(p))),
+    st.integers(0, 20),
+)
+@example("linear", (2.0, -1.0), (1, 5), 3)
+@example("linear", (2.0, -1.0), (1, 5), 10)
+@example("geometric", (0.25, 4.0), (2, 6), 3)
+@example("geometric", (0.25, 4.0), (), 1)
+def test_CUR_2_ramps(
+    subject: Configures, kind: str, ends: tuple[float, float], epochs: tuple[int, ...], epoch: int
+) -> None:
+    assert_clause("CUR-2", subject, kind, ends, epochs, epoch)

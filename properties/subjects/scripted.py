@@ -158,6 +158,7 @@ class Session:
     """
 
     _trainer_of: Callable[..., Any]
+    _optimizer: Any = torch.optim.SGD
 
     def __init__(
         self, plan: Plan, loader: Loader, *, projective: bool, loss: Any = None, **options: Any
@@ -168,7 +169,7 @@ class Session:
         self.loss, self.loader = Own(self._called, noisy=plan.random), loader
         groups = [*self.model.parameters(), *(self.loss.parameters() if plan.own_parameter else ())]
         rate = torch.tensor(1 / 8, dtype=torch.float64) if plan.tensor_rate else 1 / 8
-        self.optimizer = torch.optim.SGD(groups, lr=rate, momentum=plan.momentum)
+        self.optimizer = self._optimizer(groups, lr=rate, momentum=plan.momentum)
         self.optimizer.register_step_post_hook(lambda *_: self._updated())
         if plan.stale:
             for parameter in groups:

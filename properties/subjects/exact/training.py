@@ -7,12 +7,13 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
+from spec.accumulation import carried_out, sample_mean
 from spec.automaton import Automaton, run
 from spec.checkpoints import Interrupted, Killed, Loaded
 from spec.epochs import Call
 from spec.lifting import lift
 from spec.logs import Hooked
-from spec.options import OPTIONS
+from spec.options import OPTIONS, Parameters, Tensors, loss_scales, ramp
 from spec.runs import DONE, Epoch, Event, MicroBatch, Plan, Trace
 from spec.stopping import watch
 from spec.thresholds import check, midpoint, threshold
@@ -42,6 +43,7 @@ class ExactTraining:
     """Carries out plans by the automaton, or by a variant of it."""
 
     automaton: type[Automaton] = Automaton
+    loss_scales, ramp = staticmethod(loss_scales), staticmethod(ramp)
 
     def draw(self, tau_min: float, tau_max: float, seed: int | None, count: int) -> list[float]:
         check(tau_min, tau_max)
@@ -106,8 +108,34 @@ class ExactTraining:
         raise ValueError(case)
 
     def configure(self, option: str, value: object) -> None:
-        if value in OPTIONS[option][1]:
+        default, _, outside = OPTIONS[option]
+        if isinstance(default, int) and type(value) is not int:
+            raise TypeError(f"{option} cannot be {value}")
+        if value in outside:
             raise ValueError(f"{option} cannot be {value}")
+
+    def option_default(self, option: str) -> object:
+        return OPTIONS[option][0]
+
+    def search(self, plan: Plan, finite: bool) -> tuple[list[list[float]], Parameters, int]:
+        """Take the means of the losses that are logged."""
+        if plan.precision == "float16":
+            raise ValueError("a scaled loss cannot be searched")
+        trace, found = self.train(plan), list[list[float]]()
+        logged = iter([Fraction(event.values["loss"]) for event in trace.of("log")])
+        for window in carried_out(plan):
+            sizes = [len(batch.samples) for batch in window.batches]
+            found.append([float(sample_mean(sizes, [next(logged) for _ in sizes]))] * 3)
+        return found, trace.parameters if finite else (1, 0), 0 if finite else len(found)
+
+    def batches(self, loader: Tensors, epoch: int | None, done: int) -> list[list[int]]:
+        size, order = loader.size, list(range(loader.inputs))
+        if loader.targets != len(order) or min(len(order), size) < 1 or loader.seed < 0:
+            raise ValueError(f"{loader} has no micro-batches")
+        if loader.shuffle:
+            random.Random(f"{loader.seed}, {epoch or 0}").shuffle(order)
+        found = [order[i : i + size] for i in range(0, len(order), size)]
+        return [b for b in found if len(b) == size or not loader.drop_last][done:]
 
     def train_on(self, targets: str) -> bool:
         """Refuse targets without samples."""
