@@ -126,6 +126,7 @@ class Loader:
     ) -> None:
         self.epochs, self.left, self.shuffle = list(epochs), most, shuffle
         self.epochs_set: dict[int, None] = {}
+        self.generator = torch.Generator().manual_seed(torch.initial_seed())
 
     def __len__(self) -> int:
         return len(self.epochs[0]) if self.epochs else 0
@@ -138,7 +139,9 @@ class Loader:
             raise Pause
         batches = list(self.epochs.pop(0))
         if self.shuffle:
-            batches = [batches[i] for i in torch.randperm(len(batches)).tolist()]
+            for source in (None, self.generator):
+                order = torch.randperm(len(batches), generator=source).tolist()
+                batches = [batches[i] for i in order]
         for batch in batches:
             if not self.left:
                 raise Pause
@@ -149,6 +152,35 @@ class Loader:
 
     def made(self, batch: MicroBatch) -> Batch:
         return tensors(batch)
+
+
+class StatefulLoader(Loader):
+    """Shuffles by numbers of its own, and knows where in its epoch it is."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._random, self._order, self._done = random.Random(0), list[int](), 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        if not self._order and self.epochs:
+            self._order, self._done = list(range(len(self.epochs[0]))), 0
+            self._random.shuffle(self._order)
+        if self.epochs:
+            self.epochs[0] = [self.epochs[0][i] for i in self._order[self._done :]]
+        yield from super().__iter__()
+        self._order = []
+
+    def made(self, batch: MicroBatch) -> Batch:
+        self._done += 1
+        return super().made(batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"random": self._random.getstate(), "order": list(self._order), "done": self._done}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._random.setstate(state["random"])
+        self._order, self._done = state["order"], state["done"]
+        self.left -= self._done  # which are not yielded again
 
 
 class Session:
@@ -167,6 +199,7 @@ class Session:
         precision, _, switch = plan.precision.partition(" ")
         self.model = Scripted(projective=projective, noisy=plan.random, off=switch == "off")
         self.loss, self.loader = Own(self._called, noisy=plan.random), loader
+        self.loss.tells = plan.tells
         groups = [*self.model.parameters(), *(self.loss.parameters() if plan.own_parameter else ())]
         rate = torch.tensor(1 / 8, dtype=torch.float64) if plan.tensor_rate else 1 / 8
         self.optimizer = self._optimizer(groups, lr=rate, momentum=plan.momentum)
