@@ -71,20 +71,18 @@ class Configures(Updates, Protocol):
 
     def search(self, plan: Plan, finite: bool) -> tuple[list[list[float]], Parameters, int]:
         """Carry out a plan by an optimizer that calls the closure three times in each step, and
-        then makes the step of SGD, or one to NaN. Return the losses that each step's closure
+        then makes the step of SGD, or one to NaN. Return the losses that each step's calls
         returned, the parameters, and the skips counted.
         """
 
     def batches(self, loader: Tensors, epoch: int | None, done: int) -> list[list[int]]:
         """Return the numbers of the samples of each micro-batch of an epoch, the first if None.
-
         Once ``done`` are yielded, a new loader loads the state of this one, and yields the rest.
         """
 
     def loss_scales(self, outcomes: Sequence[tuple[Outcome, int]]) -> list[float]:
-        """Return float16's scale after each run of so many updates of one outcome.
-
-        Each run has a new scaler, which loads the state of the one before.
+        """Return float16's scale after each run of so many updates of one outcome, each with a new
+        scaler, which loads the state of the one before.
         """
 
     def ramp(self, kind: str, ends: Sequence[float], epochs: Sequence[int], epoch: int) -> float:
@@ -186,32 +184,27 @@ def tensor_batches(subject: Configures, loader: Tensors, epoch: int, done: int) 
     4. No samples, unequal numbers of inputs and targets, a size below 1 and a negative seed raise
        ValueError.
     """
-    found, size = subject.batches(loader, epoch, 0), loader.size
-    lengths = [min(size, loader.inputs - i) for i in range(0, loader.inputs, size)]
-    order, kept = list(chain(*found)), [n for n in lengths if n == size or not loader.drop_last]
+    found, again, unset, first, other = (
+        subject.batches(loader, e, 0) for e in (epoch, epoch, None, 0, epoch + 1)
+    )
+    order, (whole, rest) = list(chain(*found)), divmod(loader.inputs, loader.size)
+    kept = [loader.size] * whole + [rest] * (rest > 0 and not loader.drop_last)
     right = len({*order} & {*range(loader.inputs)}) == len(order) and [*map(len, found)] == kept
     require(right, "{}: an epoch of {}", loader, found)
-    same = [subject.batches(loader, e, 0) for e in (epoch, None, 0)]
-    reseeded = subject.batches(replace(loader, seed=loader.seed + 1), epoch, 0)
-    others = [subject.batches(loader, epoch + 1, 0), reseeded]
-    right = found not in others if loader.shuffle else order == list(range(len(order)))
-    right = right and found == same[0] and same[1] == same[2]
+    others = other, subject.batches(replace(loader, seed=loader.seed + 1), epoch, 0)
+    right = found not in others if loader.shuffle else order == sorted(order)
+    right = right and (found, first) == (again, unset)
     require(right, "{}: epoch {} is {}, others {}", loader, epoch, found, others, claim=2)
-    rest, expected = subject.batches(loader, epoch, done), found[done:]
-    require(rest == expected, "{}: after {}, {}, not {}", loader, done, rest, expected, claim=3)
+    late, expected = subject.batches(loader, epoch, done), found[done:]
+    require(late == expected, "{}: after {}, {}, not {}", loader, done, late, expected, claim=3)
     nothing, unequal = replace(loader, inputs=0, targets=0), replace(loader, targets=1)
     for wrong in nothing, unequal, replace(loader, size=0), replace(loader, seed=-1):
-        raised = refused(ValueError, partial(subject.batches, wrong, 0, 0), claim=4)
-        require(raised, "{} was made", wrong, claim=4)
+        made = partial(subject.batches, wrong, 0, 0)
+        require(refused(ValueError, made, claim=4), "{} was made", wrong, claim=4)
 
 
 def loss_scales(outcomes: Sequence[tuple[Outcome, int]]) -> list[float]:
-    """Return float16's scale after each run of updates that have one outcome; AMP-6.
-
-    Example:
-        >>> loss_scales([("overflow", 2), ("applied", 1999), ("fault", 9), ("applied", 1)])
-        [16384.0, 16384.0, 16384.0, 32768.0]
-    """
+    """Return float16's scale after each run of updates that have one outcome; AMP-6."""
     scale, streak, found = 2.0**16, 0, list[float]()
     for outcome, count in outcomes:
         if outcome == "overflow":

@@ -150,6 +150,7 @@ fault("STEP-6.1", "Compiled code keeps the first threshold that it saw.",
 fault("STEP-6.1", "Compiled code keeps the first epoch's weights.",
       train_compiled=lambda train, plan: train(replace(plan, weights=plan.weights[:1] *
           len(plan.epochs))))
+fault("STEP-6.2", "What cannot be compiled is trained eagerly.", uncompilable=lambda *_: None)
 fault("STEP-7.1", "The scheduler is shown the coverage.",
       watched=lambda watched, losses, *mode: watched([1.0] * len(losses), *mode))
 
@@ -187,13 +188,8 @@ zeroproof_fault("STEP-14.1", "The closure returns the mean over micro-batches.",
 zeroproof_fault("STEP-14.2", "The closure leaves a gradient that is not clipped.",
       "zeroproof.training.update.Update._normalise",
       lambda real, update: real(update) if not getattr(update.optimizer, "losses", None) else [])
-fault("STEP-14.2", "The step is made twice.",
-      search=lambda real, *a: (real(*a)[0], [2 * w for w in real(*a)[1]], 0))
 fault("STEP-14.3", "A step to NaN is undone, but not counted.",
       search=lambda real, *a: (*real(*a)[:2], 0))
-zeroproof_fault("STEP-14.3", "A step to NaN is kept.",
-      "zeroproof.training.update.Update._search",
-      lambda real, update, *a: real(update, *a) or True)
 fault("STEP-14.4", "float16 is ignored.",
       search=lambda real, plan, finite: real(replace(plan, precision=""), finite))
 fault("STEP-15.1", "A smaller last micro-batch is always left out.",

@@ -159,27 +159,25 @@ class StatefulLoader(Loader):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._random, self._order, self._done = random.Random(0), list[int](), 0
+        self._random, self._done = random.Random(3), 0
+        self._start = self._random.getstate()
 
     def __iter__(self) -> Iterator[Batch]:
-        if not self._order and self.epochs:
-            self._order, self._done = list(range(len(self.epochs[0]))), 0
-            self._random.shuffle(self._order)
-        if self.epochs:
-            self.epochs[0] = [self.epochs[0][i] for i in self._order[self._done :]]
+        for epoch in self.epochs[:1]:
+            self.epochs[0] = self._random.sample(epoch, len(epoch))[self._done :]
         yield from super().__iter__()
-        self._order = []
+        self._start, self._done = self._random.getstate(), 0
 
     def made(self, batch: MicroBatch) -> Batch:
         self._done += 1
         return super().made(batch)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"random": self._random.getstate(), "order": list(self._order), "done": self._done}
+        return {"start": self._start, "done": self._done}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._random.setstate(state["random"])
-        self._order, self._done = state["order"], state["done"]
+        self._start, self._done = state["start"], state["done"]
+        self._random.setstate(self._start)
         self.left -= self._done  # which are not yielded again
 
 

@@ -69,6 +69,9 @@ class ExactTraining:
         """Run the automaton, which nothing compiles."""
         return self.train(plan)
 
+    def uncompilable(self, case: str) -> None:
+        raise ValueError(f"{case} cannot be compiled")
+
     def train_unequal(self, ranks: int) -> None:
         raise ValueError(f"{ranks} ranks have loaders of unequal length")
 

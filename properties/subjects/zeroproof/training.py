@@ -19,7 +19,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from properties.subjects.scripted import Reporting
-from properties.subjects.tasks import Batch, Tasks, mean_square
+from properties.subjects.tasks import Batch, Tasks, mean_square, ones
 from properties.subjects.zeroproof.plays import played
 from properties.subjects.zeroproof.ranks import on_ranks, share
 from properties.subjects.zeroproof.reads import HostReads
@@ -49,20 +49,14 @@ class Looking(nn.Linear):
 class Searching(torch.optim.SGD):
     """Evaluates the window three times, and makes the step of SGD, or one to NaN."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.losses, self.finite = list[list[float]](), True
+    losses: list[list[float]]
+    finite: bool
 
     def step(self, closure: Callable[[], float]) -> None:  # type: ignore[override]
         self.losses.append([float(closure()) for _ in range(3)])
         super().step()
-        for group in () if self.finite else self.param_groups:
-            for parameter in group["params"]:
-                nn.init.constant_(parameter, math.nan)
-
-
-class Search(Session):
-    _optimizer = Searching
+        for parameter in () if self.finite else self.param_groups[0]["params"]:
+            nn.init.constant_(parameter, math.nan)
 
 
 COMPILED = """
@@ -151,11 +145,23 @@ class ZeroProofTraining(Tasks, Reporting):
 
     def search(self, plan: Plan, finite: bool) -> tuple[list[list[float]], Parameters, int]:
         with unchecked():
-            session = Search(plan, 0, len(plan.epochs))
-            session.optimizer.finite = finite
+            session = type("", (Session,), {"_optimizer": Searching})(plan, 0, len(plan.epochs))
+            session.optimizer.losses, session.optimizer.finite = [], finite
             session.fit()
         parameters = session.model.w.item(), session.loss.v.item()
         return session.optimizer.losses, parameters, session.trainer.skipped_steps
+
+    def uncompilable(self, case: str) -> None:
+        layer = nn.Linear(2, 1)
+        factor = nn.Parameter(torch.ones((), dtype=torch.float64))
+        if case == "a scalar in double precision":
+            layer.factor = factor
+        free = case == "a parameter of neither"
+        kind = Searching if case == "a closure" else torch.optim.SGD
+        optimizer = kind([*layer.parameters(), *([factor] if free else [])], lr=0.1)
+        trainer_of(
+            layer, optimizer, lambda y, lifted: (factor * y).mean(), ones(2), compile=True
+        ).fit()
 
     def batches(self, loader: Tensors, epoch: int | None, done: int) -> list[list[int]]:
         def made() -> TensorBatches:
