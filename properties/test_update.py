@@ -160,12 +160,9 @@ def test_STEP_15_tensor_batches(subject: Configures, options: dict[str, Any], do
     assert_clause("STEP-15", subject, Tensors(23, 23, 5, **options), 3, done)
 
 
-values = st.floats(1e-3, 1e3)
-
-
 @given(
     st.sampled_from(["linear", "geometric"]),
-    st.tuples(values, values),
+    st.tuples(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3)),
     st.just(()) | st.tuples(st.integers(0, 9), st.integers(1, 9)).map(lambda p: (p[0], sum(p))),
     st.integers(0, 20),
 )

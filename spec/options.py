@@ -12,7 +12,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 from .accumulation import carried_out, sample_mean
 from .clause import clause, refused, require
-from .runs import Plan, agree
+from .runs import Plan, Trace, agree
 from .update import Updates
 
 Outcome: TypeAlias = Literal["applied", "overflow", "fault"]
@@ -146,6 +146,13 @@ def batches(subject: Configures) -> None:
         require(raised, "{} targets were taken", targets, claim=claim)
 
 
+def window_losses(plan: Plan, trace: Trace) -> list[Fraction]:
+    """Return the mean losses of windows, of what is logged of their micro-batches."""
+    logged = iter([Fraction(event.values["loss"]) for event in trace.of("log")])
+    sizes = [[len(batch.samples) for batch in window.batches] for window in carried_out(plan)]
+    return [sample_mean(own, [next(logged) for _ in own]) for own in sizes]
+
+
 @clause("STEP-14", source="torch.optim.LBFGS; Ours: a search is judged as a step", since="0.6.0")
 def closures(subject: Configures, plan: Plan) -> None:
     """An optimizer whose step takes a closure may evaluate a window as often as it likes.
@@ -157,10 +164,7 @@ def closures(subject: Configures, plan: Plan) -> None:
     """
     trace, windows = subject.train(plan), carried_out(plan)
     found, parameters, skipped = subject.search(plan, True)
-    logged = iter([Fraction(event.values["loss"]) for event in trace.of("log")])
-    for window, losses in zip(windows, found, strict=True):
-        sizes = [len(batch.samples) for batch in window.batches]
-        mean = sample_mean(sizes, [next(logged) for _ in sizes])
+    for losses, mean in zip(found, window_losses(plan, trace), strict=True):
         right = len(losses) == 3 and all(agree(loss, mean) for loss in losses)
         require(right, "{}: the closure returned {}, not {}", plan, losses, mean)
     right = not skipped and all(map(agree, parameters, trace.parameters))
@@ -236,10 +240,9 @@ def ramp(kind: str, ends: Sequence[float], epochs: Sequence[int], epoch: int) ->
     if not 0 <= first < last or (kind == "geometric" and min(ends) <= 0):
         raise ValueError(f"there is no {kind} ramp of {ends} by {epochs}")
     part = min(max((epoch - first) / (last - first), 0.0), 1.0)
-    linear: float = low * (1 - part) + high * part
-    return (
-        linear if kind == "linear" else math.exp(math.log(low) * (1 - part) + math.log(high) * part)
-    )
+    if kind == "geometric":
+        return math.exp(ramp("linear", (math.log(low), math.log(high)), epochs, epoch))
+    return low * (1 - part) + high * part
 
 
 @clause("CUR-2", source="Guide: LinearRamp", since="0.6.0")

@@ -7,13 +7,12 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from spec.accumulation import carried_out, sample_mean
 from spec.automaton import Automaton, run
 from spec.checkpoints import Interrupted, Killed, Loaded
 from spec.epochs import Call
 from spec.lifting import lift
 from spec.logs import Hooked
-from spec.options import OPTIONS, Parameters, Tensors, loss_scales, ramp
+from spec.options import OPTIONS, Parameters, Tensors, loss_scales, ramp, window_losses
 from spec.runs import DONE, Epoch, Event, MicroBatch, Plan, Trace
 from spec.stopping import watch
 from spec.thresholds import check, midpoint, threshold
@@ -124,11 +123,8 @@ class ExactTraining:
         """Take the means of the losses that are logged."""
         if plan.precision == "float16":
             raise ValueError("a scaled loss cannot be searched")
-        trace, found = self.train(plan), list[list[float]]()
-        logged = iter([Fraction(event.values["loss"]) for event in trace.of("log")])
-        for window in carried_out(plan):
-            sizes = [len(batch.samples) for batch in window.batches]
-            found.append([float(sample_mean(sizes, [next(logged) for _ in sizes]))] * 3)
+        trace = self.train(plan)
+        found = [[float(loss)] * 3 for loss in window_losses(plan, trace)]
         return found, trace.parameters if finite else (1, 0), 0 if finite else len(found)
 
     def batches(self, loader: Tensors, epoch: int | None, done: int) -> list[list[int]]:
