@@ -120,8 +120,8 @@ class Campaign:
         chosen = sorted(covering, key=lambda t: (t not in near, t not in far, self.seconds[t]))
         total = itertools.accumulate(self.seconds[test] for test in chosen)
         fit = [test for test, sum_ in zip(chosen, total, strict=True) if sum_ <= self._most]
-        files = self._also.get(mutant.file, ())
-        also = [test for test in self.seconds if test.partition("::")[0] in files]
+        # Beginnings of names, such as a file's.
+        also = [t for t in self.seconds if t.startswith(tuple(self._also.get(mutant.file, ())))]
         return list(dict.fromkeys([*fit, *also]))
 
     def run(self, waiting: list[Mutant]) -> None:

@@ -25,6 +25,7 @@ RESUMED = replace(VARIED, random=True, validation=(MicroBatch("vb"),), interrupt
 @example(RESUMED)
 @example(replace(RESUMED, interrupts=(2, 3)))
 @example(replace(RESUMED, interrupts=(4, 6)))
+@example(replace(RESUMED, interrupts=(1, 4, 5), stateful=True, random=False))
 @example(replace(FALLING, interrupts=(5, 8)))
 @example(Plan(((MicroBatch("v", fault="loss"),),) * 2, max_nonfinite=2, interrupts=(1,)))
 @settings(max_examples=80)

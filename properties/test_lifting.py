@@ -61,7 +61,9 @@ def integers(draw: st.DrawFn) -> Array:
     return Array.of(draw(st.lists(one, min_size=1, max_size=5), label="values"), dtype)
 
 
-LARGE = Array.of([2**62 + 2**54 + 1, -(2**63), 2**53 + 1, 2**24 + 1, 65520, 65519], "int64")
+LARGE = Array.of(
+    [2**62 + 2**54 + 1, 2**52 + 2**44 + 1, -(2**63), 2**53 + 1, 2**24 + 1, 65520, 65519], "int64"
+)
 HIGH_BIT = Array.of([200, 255], "uint8")
 
 

@@ -31,3 +31,10 @@ def test_LOG_2_bounded(subject: Trains, plan: Plan) -> None:
 @example(replace(VARIED, accumulation=2, tensor_rate=True))
 def test_LOG_4_of_its_moment(subject: Trains, plan: Plan) -> None:
     assert_clause("LOG-4", subject, plan)
+
+
+@given(plans())
+@example(VARIED)
+@settings(max_examples=20)
+def test_LOG_5_terms(subject: Trains, plan: Plan) -> None:
+    assert_clause("LOG-5", subject, plan)

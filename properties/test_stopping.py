@@ -45,6 +45,7 @@ FULL = replace(VARIED, epochs=VARIED.epochs * 2, weights=(0.5, 2.0) * 2, accumul
 
 @given(plans(faulty=True, stops=True))
 @example(STOPPING)
+@example(replace(STOPPING, epochs=(BATCHES[1], (MicroBatch("BV"),), BATCHES[1], BATCHES[0])))
 @example(FULL)
 @example(replace(FULL, validation=BATCHES[0]))
 @example(Plan(((MicroBatch("vvv"), MicroBatch("b")),) * 2, threshold=0.5))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
 from properties.plans import FALLING, VARIED, plans
-from spec.options import OPTIONS, Configures
+from spec.options import OPTIONS, Configures, Outcome, Tensors
 from spec.runs import MicroBatch, Plan, Trains
 from spec.update import UNTRAINABLE, Updates
 
@@ -127,3 +128,48 @@ def test_STEP_13_batches(subject: Configures) -> None:
 @pytest.mark.parametrize("plan", [VARIED, replace(VARIED, accumulation=2, max_norm=0.25)])
 def test_STEP_6_compiled(subject: Updates, plan: Plan) -> None:
     assert_clause("STEP-6", subject, plan)
+
+
+LONG_RUN: list[tuple[Outcome, int]] = [("applied", 1500), ("fault", 1), ("applied", 499)]
+LONG_RUN += [("applied", 1), ("overflow", 2), ("applied", 1999), ("overflow", 1), ("applied", 4001)]
+outcomes = st.tuples(st.sampled_from(["applied", "overflow", "fault"]), st.integers(1, 30))
+
+
+@given(st.lists(outcomes, max_size=6))
+@example(LONG_RUN)
+@example([("overflow", 20), ("applied", 2000)])
+@settings(max_examples=20)
+def test_AMP_6_loss_scale(subject: Configures, outcomes: list[tuple[Outcome, int]]) -> None:
+    assert_clause("AMP-6", subject, outcomes)
+
+
+OWN = Plan((sized(3, 1, 2),) * 2, accumulation=2, own_parameter=True, weights=(0.5, 2.0))
+
+
+@given(plans(clipped=True))
+@example(replace(OWN, max_norm=0.125, momentum=0.5))
+@example(OWN)
+@settings(max_examples=20)
+def test_STEP_14_closures(subject: Configures, plan: Plan) -> None:
+    assert_clause("STEP-14", subject, replace(plan, max_nonfinite=100))
+
+
+@pytest.mark.parametrize("done", [0, 1, 3])
+@pytest.mark.parametrize("options", [{"seed": 7}, {"shuffle": False}, {"drop_last": True}, {}])
+def test_STEP_15_tensor_batches(subject: Configures, options: dict[str, Any], done: int) -> None:
+    assert_clause("STEP-15", subject, Tensors(23, 23, 5, **options), 3, done)
+
+
+@given(
+    st.sampled_from(["linear", "geometric"]),
+    st.tuples(st.floats(1e-3, 1e3), st.floats(1e-3, 1e3)),
+    st.just(()) | st.tuples(st.integers(0, 9), st.integers(1, 9)).map(lambda p: (p[0], sum(p))),
+    st.integers(0, 20),
+)
+@example("linear", (2.0, -1.0), (1, 5), 3)
+@example("geometric", (0.25, 4.0), (2, 6), 3)
+@example("geometric", (0.25, 4.0), (), 1)
+def test_CUR_2_ramps(
+    subject: Configures, kind: str, ends: tuple[float, float], epochs: tuple[int, ...], epoch: int
+) -> None:
+    assert_clause("CUR-2", subject, kind, ends, epochs, epoch)

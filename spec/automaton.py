@@ -74,7 +74,7 @@ class Automaton:
             return
         if not self.state.thresholds:
             order = list(range(len(batches)))
-            if self.plan.random:
+            if self.plan.random or self.plan.stateful:
                 self._generator().shuffle(order)
             self._set(order=tuple(order))
         batches = tuple(batches[i] for i in self.state.order)
@@ -128,8 +128,13 @@ class Automaton:
         for batch in batches:
             tau, factor = self.draw(), self.factor(self.state.epoch)
             slopes.append(batch.slope * factor)
-            place = {"epoch": self.state.epoch, "micro_step": self.state.micro_step}
-            rows.append(self.measure(batch, tau, factor) | {"tau_train": tau} | place)
+            place = {
+                "epoch": self.state.epoch,
+                "micro_step": self.state.micro_step,
+                "tau_train": tau,
+            }
+            told = {"loss_tau": tau} if self.plan.tells else {}
+            rows.append({**self.measure(batch, tau, factor), **place, **told})
             thresholds = (*self.state.thresholds, tau)
             self._set(micro_step=self.state.micro_step + 1, thresholds=thresholds)
         rate = self.rate

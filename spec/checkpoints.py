@@ -12,7 +12,7 @@ from .runs import Kind, Plan, Trace, Trains, require_same_run
 
 UNREADABLE: Final = (
     "truncated", "garbage", "foreign", "newer", "hostile", "missing", "of another model",
-    "of another optimizer",
+    "of another optimizer", "of more ranks",
 )  # fmt: skip
 STATEFUL: Final = (
     "parameter of the model", "parameter of the loss", "parameter of neither",
@@ -135,8 +135,8 @@ def safe(subject: Resumes, what: str) -> None:
     """A checkpoint is data.
 
     1. Loading runs no code from the file.
-    2. A damaged, foreign, newer or missing file, or one of another model or optimizer, raises an
-       error; any other is loaded. A folder without a checkpoint is a missing file.
+    2. A damaged, foreign, newer or missing file, or one of another model, optimizer or number of
+       ranks, raises an error; any other is loaded. A folder without a checkpoint is a missing file.
     3. A load that raises changes nothing, the optimizer included.
     4. Keys carry no prefix of a wrapper.
     """

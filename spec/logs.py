@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import count
 from typing import Final, Protocol
@@ -106,3 +106,13 @@ def of_its_moment(subject: Trains, plan: Plan) -> None:
     for event, (step, rate) in zip(logs, expected, strict=True):
         require(event.values["global_step"] == step, "{}: {}, not step {}", plan, event, step)
         require(agree(event.values["lr"], rate), "{}: {}, not rate {}", plan, event, rate, claim=2)
+
+
+@clause("LOG-5", source="Ours: what a loss is a sum of is read beside it", since="0.6.0")
+def terms(subject: Trains, plan: Plan) -> None:
+    """A term that a loss returns beside its value is in the record as ``loss_`` and its name, in
+    double precision.
+    """
+    for event in subject.train(replace(plan, tells=True)).of("log"):
+        found, tau = event.values.get("loss_tau"), event.values["tau_train"]
+        require(found == tau, "{}: the term {} was logged as {}", plan, tau, found)

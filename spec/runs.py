@@ -74,7 +74,9 @@ class Plan:
     autocast, empty for none. ``weights`` are the epochs' loss weights, a single one that of all,
     which is fixed; empty for none. With
     ``random`` the loader shuffles each epoch, and every loss is multiplied by draws from all
-    global generators; they start from the seed. With ``tensor_rate`` the rate is a tensor. The
+    global generators; they start from the seed. A ``stateful`` loader shuffles, too, by random
+    numbers that only its ``state_dict`` restores. With ``tensor_rate`` the rate is a tensor. If it
+    ``tells``, the loss returns its τ as a term to log. The
     scheduler steps by the ``cadence``: every ``update``, ``epoch`` or ``validation``.
     """
 
@@ -97,7 +99,9 @@ class Plan:
     momentum: float = 0.0
     weights: tuple[float, ...] = ()
     random: bool = False
+    stateful: bool = False
     tensor_rate: bool = False
+    tells: bool = False
     cadence: str = "update"
 
     def weight(self, epoch: int) -> Fraction:

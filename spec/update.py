@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import Final, Protocol
 
 from .accumulation import carried_out, require_updates
@@ -139,6 +140,9 @@ class Updates(Trains, Protocol):
     def train_compiled(self, plan: Plan) -> Trace:
         """Carry out a plan in compiled code."""
 
+    def uncompilable(self, case: str) -> None:
+        """Train in compiled code in one of :data:`UNCOMPILABLE` cases; ValueError."""
+
     def host_reads(self, updates: int, skips_on_device: bool) -> int:
         """Return how often the host waited for the device within an epoch of so many updates.
 
@@ -146,6 +150,7 @@ class Updates(Trains, Protocol):
         """
 
 
+UNCOMPILABLE: Final = ("a parameter of neither", "a closure", "a scalar in double precision")
 UNTRAINABLE: Final = ("empty loader", "exhausted loader", "loss without gradient", "nothing to do")
 
 
@@ -260,7 +265,15 @@ def trains(subject: Updates, case: str) -> None:
 
 @clause("STEP-6", source="Ours: compiling is about speed", since="0.2.0")
 def compiled(subject: Updates, plan: Plan) -> None:
-    """Compiled and eager runs agree, also where thresholds and loss weights change by the epoch."""
+    """Compiling changes no run.
+
+    1. Compiled and eager runs agree, also where thresholds and loss weights change by the epoch.
+    2. Parameters that neither model nor loss owns, an optimizer whose step takes a closure, and
+       scalar parameters in double precision raise ValueError.
+    """
+    for case in UNCOMPILABLE:
+        raised = refused(ValueError, partial(subject.uncompilable, case), claim=2)
+        require(raised, "{} was compiled", case, claim=2)
     require_same_run(subject.train_compiled(plan).events, subject.train(plan).events)
 
 

@@ -197,3 +197,7 @@ fault("CUR-1.7", "Fixed weights are taken for those of the first epoch.",
 zeroproof_fault("CUR-1.2", "Fixed weights count before the curriculum.",
       "zeroproof.training.loss_adapter.LossAdapter.weights",
       lambda weights, objective, epoch: objective._fixed)
+fault("LOG-5.1", "Terms are not logged.", train=lambda real, plan: real(replace(plan, tells=False)))
+zeroproof_fault("LOG-5.1", "Terms are logged in single precision.",
+      "zeroproof.training.evaluation.Evaluation._scalar",
+      lambda scalar, evaluation, x: scalar(evaluation, x).float())

@@ -70,6 +70,9 @@ zeroproof_fault("RES-1.1", "A checkpoint lacks the random states.",
 zeroproof_fault("RES-1.1", "Of a folder the last checkpoint but one is loaded.",
       "zeroproof.training.checkpoint.checkpoints",
       lambda real, folder: [*real(folder)[-1:], *real(folder)[:-1]])
+zeroproof_fault("RES-1.1", "A loader's own state is not saved.",
+      "zeroproof.training.state.LoaderState.state_dict", lambda save, state:
+          {"ranks": [{**own, "loader": None} for own in save(state)["ranks"]]})
 _restoring("RES-1.4", "A checkpoint lacks ``val_history``.", val_history=lambda history: [])
 
 fault("RES-2.1", "A checkpoint is written over the old one.",
@@ -83,6 +86,9 @@ fault("RES-3.1", "A checkpoint is unpickled, whoever wrote it.",
 zeroproof_fault("RES-3.1", "A checkpoint is unpickled, whoever wrote it.", "torch.load",
       lambda load, *a, **options: load(*a, **{**options, "weights_only": False}))
 fault("RES-3.2", "A load never raises.", load=lambda load, what: Loaded("", False, False))
+zeroproof_fault("RES-3.2", "The state of another number of ranks is loaded.",
+      "zeroproof.training.state.LoaderState.load_state_dict", lambda load, loader, state, done:
+          load(loader, {"ranks": state["ranks"][:1]}, done=done))
 fault("RES-3.3", "What fits is kept when the rest does not.",
       load=lambda load, what: replace(load(what), changed=True))
 

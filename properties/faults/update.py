@@ -150,6 +150,7 @@ fault("STEP-6.1", "Compiled code keeps the first threshold that it saw.",
 fault("STEP-6.1", "Compiled code keeps the first epoch's weights.",
       train_compiled=lambda train, plan: train(replace(plan, weights=plan.weights[:1] *
           len(plan.epochs))))
+fault("STEP-6.2", "What cannot be compiled is trained eagerly.", uncompilable=lambda *_: None)
 fault("STEP-7.1", "The scheduler is shown the coverage.",
       watched=lambda watched, losses, *mode: watched([1.0] * len(losses), *mode))
 
@@ -169,3 +170,49 @@ for claim, wrong, kind in (
     ("STEP-13.3", "A list of targets is trained on.", "list"),
 ):
     fault(claim, wrong, train_on=lambda real, targets, kind=kind: targets == kind or real(targets))
+
+fault("AMP-6.1", "A NaN loss resets the count of applied updates.",
+      loss_scales=lambda real, outcomes: real([("overflow", 0) if kind == "fault" else (kind, n)
+          for kind, n in outcomes]))
+zeroproof_fault("AMP-6.1", "A checkpoint lacks the count of applied updates.",
+      "zeroproof.training.scaler.LossScale.load_state_dict",
+      lambda load, scale, state: load(scale, {**state, "streak": 0}))
+fault("AMP-6.2", "The scale falls below 1.",
+      loss_scales=lambda real, outcomes: [x / 2 if x == 1 else x for x in real(outcomes)])
+fault("AMP-6.3", "A NaN loss halves the scale, as torch's scaler does.",
+      loss_scales=lambda real, outcomes: real([("overflow" if kind == "fault" else kind, n)
+          for kind, n in outcomes]))
+zeroproof_fault("STEP-14.1", "The closure returns the mean over micro-batches.",
+      "zeroproof.training.update.Update._mean_loss",
+      lambda real, update, window, losses: float(torch.stack(losses).mean()))
+zeroproof_fault("STEP-14.2", "The closure leaves a gradient that is not clipped.",
+      "zeroproof.training.update.Update._normalise",
+      lambda real, update: real(update) if not getattr(update.optimizer, "losses", None) else [])
+fault("STEP-14.3", "A step to NaN is undone, but not counted.",
+      search=lambda real, *a: (*real(*a)[:2], 0))
+fault("STEP-14.4", "float16 is ignored.",
+      search=lambda real, plan, finite: real(replace(plan, precision=""), finite))
+fault("STEP-15.1", "A smaller last micro-batch is always left out.",
+      batches=lambda real, loader, *a: real(replace(loader, drop_last=True), *a))
+fault("STEP-15.2", "The order is the same in every epoch.",
+      batches=lambda real, loader, epoch, done: real(loader, 0, done))
+fault("STEP-15.2", "The first epoch is 1.",
+      batches=lambda real, loader, epoch, done: real(loader, 1 if epoch is None else epoch, done))
+zeroproof_fault("STEP-15.3", "A loader that is resumed yields the latest micro-batch again.",
+      "zeroproof.training.batches.TensorBatches.load_state_dict",
+      lambda load, loader, state: load(loader, {**state, "next": state["next"] - 1}))
+fault("STEP-15.4", "A negative seed is taken.",
+      batches=lambda real, loader, *a: real(replace(loader, seed=abs(loader.seed)), *a))
+fault("CUR-2.1", "A ramp goes on after its end.",
+      ramp=lambda real, kind, ends, epochs, epoch: real(kind, ends, epochs, epoch) + (epoch > 9))
+fault("CUR-2.1", "By default a ramp takes two epochs.",
+      ramp=lambda real, kind, ends, epochs, epoch: real(kind, ends, epochs or (0, 2), epoch))
+fault("CUR-2.2", "Every ramp is linear.",
+      ramp=lambda real, kind, ends, *a: (real(kind, ends, *a), real("linear", ends, *a))[1])
+fault("CUR-2.3", "A ramp without a length is a step.",
+      ramp=lambda real, kind, ends, epochs, epoch: real(kind, ends, (epochs[0], epochs[1] + (
+          epochs[0] == epochs[1])) if epochs else epochs, epoch))
+fault("STEP-11.3", "True is the integer 1.",
+      configure=lambda real, option, value: real(option, 1 if value is True else value))
+fault("STEP-11.4", "By default a run has one epoch.",
+      option_default=lambda real, option: 1 if option == "max_epochs" else real(option))

@@ -110,6 +110,10 @@ class Checkpoints:
         """Write a file of the next version over one of this."""
         raise NotImplementedError
 
+    def _of_more_ranks(self, path: str) -> None:
+        """Write a file of another rank over one of this."""
+        raise NotImplementedError
+
     def _bad_file(self, what: str, path: str) -> None:
         self._filled(2.0, bias=what != "of another model").save_checkpoint(path)
         if what == "truncated":
@@ -122,6 +126,8 @@ class Checkpoints:
             torch.save({"state": 1}, path)
         elif what == "newer":
             self._newer(path)
+        elif what == "of more ranks":
+            self._of_more_ranks(path)
         elif what == "hostile":
             torch.save({**self._header, "model": Hostile(), "optimizer": {}}, path)
         elif what == "of another optimizer":

@@ -126,6 +126,7 @@ class Loader:
     ) -> None:
         self.epochs, self.left, self.shuffle = list(epochs), most, shuffle
         self.epochs_set: dict[int, None] = {}
+        self.generator = torch.Generator().manual_seed(torch.initial_seed())
 
     def __len__(self) -> int:
         return len(self.epochs[0]) if self.epochs else 0
@@ -138,7 +139,9 @@ class Loader:
             raise Pause
         batches = list(self.epochs.pop(0))
         if self.shuffle:
-            batches = [batches[i] for i in torch.randperm(len(batches)).tolist()]
+            for source in (None, self.generator):
+                order = torch.randperm(len(batches), generator=source).tolist()
+                batches = [batches[i] for i in order]
         for batch in batches:
             if not self.left:
                 raise Pause
@@ -151,6 +154,33 @@ class Loader:
         return tensors(batch)
 
 
+class StatefulLoader(Loader):
+    """Shuffles by numbers of its own, and knows where in its epoch it is."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._random, self._done = random.Random(3), 0
+        self._start = self._random.getstate()
+
+    def __iter__(self) -> Iterator[Batch]:
+        for epoch in self.epochs[:1]:
+            self.epochs[0] = self._random.sample(epoch, len(epoch))[self._done :]
+        yield from super().__iter__()
+        self._start, self._done = self._random.getstate(), 0
+
+    def made(self, batch: MicroBatch) -> Batch:
+        self._done += 1
+        return super().made(batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"start": self._start, "done": self._done}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._start, self._done = state["start"], state["done"]
+        self._random.setstate(self._start)
+        self.left -= self._done  # which are not yielded again
+
+
 class Session:
     """A trainer of a plan, and what it was seen to do.
 
@@ -158,6 +188,7 @@ class Session:
     """
 
     _trainer_of: Callable[..., Any]
+    _optimizer: Any = torch.optim.SGD
 
     def __init__(
         self, plan: Plan, loader: Loader, *, projective: bool, loss: Any = None, **options: Any
@@ -166,9 +197,10 @@ class Session:
         precision, _, switch = plan.precision.partition(" ")
         self.model = Scripted(projective=projective, noisy=plan.random, off=switch == "off")
         self.loss, self.loader = Own(self._called, noisy=plan.random), loader
+        self.loss.tells = plan.tells
         groups = [*self.model.parameters(), *(self.loss.parameters() if plan.own_parameter else ())]
         rate = torch.tensor(1 / 8, dtype=torch.float64) if plan.tensor_rate else 1 / 8
-        self.optimizer = torch.optim.SGD(groups, lr=rate, momentum=plan.momentum)
+        self.optimizer = self._optimizer(groups, lr=rate, momentum=plan.momentum)
         self.optimizer.register_step_post_hook(lambda *_: self._updated())
         if plan.stale:
             for parameter in groups:

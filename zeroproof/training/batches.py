@@ -82,7 +82,7 @@ class TensorBatches:
         ValueError: no samples, inputs and targets of unequal lengths, or a size or seed that is
             out of range.
 
-    Meets: RES-1.
+    Meets: RES-1, STEP-15.
 
     Example:
         >>> x = torch.arange(5.0)

@@ -19,6 +19,8 @@ class LinearRamp:
     Raises:
         ValueError: ``start_epoch < 0``, or ``end_epoch ≤ start_epoch``.
 
+    Meets: CUR-2.
+
     Example:
         >>> ramp = LinearRamp(0.0, 1.0, start_epoch=1, end_epoch=3)
         >>> [ramp(epoch) for epoch in range(5)]
@@ -51,6 +53,8 @@ class GeometricRamp(LinearRamp):
 
     Raises:
         ValueError: as for :class:`LinearRamp`, or a value that is not positive.
+
+    Meets: CUR-2.
 
     Example:
         >>> ramp = GeometricRamp(0.3, 0.003, end_epoch=2)

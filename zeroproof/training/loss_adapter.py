@@ -36,7 +36,7 @@ class LossAdapter:
     Raises:
         ValueError: weights are configured that the loss does not accept.
 
-    Meets: CUR-1.
+    Meets: CUR-1, LOG-5.
     """
 
     def __init__(self, loss_fn: Callable[..., Any], config: TrainingConfig) -> None:

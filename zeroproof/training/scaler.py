@@ -18,7 +18,7 @@ class LossScale:
     Args:
         device: where to keep it.
 
-    Meets: AMP-2, STEP-3.
+    Meets: AMP-2, AMP-6, STEP-3.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -55,7 +55,7 @@ class Update:
         records: the queue that gets a record per micro-batch.
         applied: called once per applied update.
 
-    Meets: ACC-1, ACC-2, AMP-2, STEP-1, STEP-2, STEP-3, STEP-4, DDP-1, LOG-4.
+    Meets: ACC-1, ACC-2, AMP-2, STEP-1, STEP-2, STEP-3, STEP-4, STEP-14, DDP-1, LOG-4.
     """
 
     def __init__(

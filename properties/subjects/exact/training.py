@@ -12,7 +12,7 @@ from spec.checkpoints import Interrupted, Killed, Loaded
 from spec.epochs import Call
 from spec.lifting import lift
 from spec.logs import Hooked
-from spec.options import OPTIONS
+from spec.options import OPTIONS, Parameters, Tensors, loss_scales, ramp, window_losses
 from spec.runs import DONE, Epoch, Event, MicroBatch, Plan, Trace
 from spec.stopping import watch
 from spec.thresholds import check, midpoint, threshold
@@ -42,6 +42,7 @@ class ExactTraining:
     """Carries out plans by the automaton, or by a variant of it."""
 
     automaton: type[Automaton] = Automaton
+    loss_scales, ramp = staticmethod(loss_scales), staticmethod(ramp)
 
     def draw(self, tau_min: float, tau_max: float, seed: int | None, count: int) -> list[float]:
         check(tau_min, tau_max)
@@ -66,6 +67,9 @@ class ExactTraining:
     def train_compiled(self, plan: Plan) -> Trace:
         """Run the automaton, which nothing compiles."""
         return self.train(plan)
+
+    def uncompilable(self, case: str) -> None:
+        raise ValueError(f"{case} cannot be compiled")
 
     def train_unequal(self, ranks: int) -> None:
         raise ValueError(f"{ranks} ranks have loaders of unequal length")
@@ -106,8 +110,31 @@ class ExactTraining:
         raise ValueError(case)
 
     def configure(self, option: str, value: object) -> None:
-        if value in OPTIONS[option][1]:
+        default, _, outside = OPTIONS[option]
+        if isinstance(default, int) and type(value) is not int:
+            raise TypeError(f"{option} cannot be {value}")
+        if value in outside:
             raise ValueError(f"{option} cannot be {value}")
+
+    def option_default(self, option: str) -> object:
+        return OPTIONS[option][0]
+
+    def search(self, plan: Plan, finite: bool) -> tuple[list[list[float]], Parameters, int]:
+        """Take the means of the losses that are logged."""
+        if plan.precision == "float16":
+            raise ValueError("a scaled loss cannot be searched")
+        trace = self.train(plan)
+        found = [[float(loss)] * 3 for loss in window_losses(plan, trace)]
+        return found, trace.parameters if finite else (1, 0), 0 if finite else len(found)
+
+    def batches(self, loader: Tensors, epoch: int | None, done: int) -> list[list[int]]:
+        size, order = loader.size, list(range(loader.inputs))
+        if loader.targets != len(order) or min(len(order), size) < 1 or loader.seed < 0:
+            raise ValueError(f"{loader} has no micro-batches")
+        if loader.shuffle:
+            random.Random(f"{loader.seed}, {epoch or 0}").shuffle(order)
+        found = [order[i : i + size] for i in range(0, len(order), size)]
+        return [b for b in found if len(b) == size or not loader.drop_last][done:]
 
     def train_on(self, targets: str) -> bool:
         """Refuse targets without samples."""

@@ -92,6 +92,11 @@ class ZeroProofCheckpoints(Checkpoints):
         state = checkpoint.read_checkpoint(path)
         torch.save(state | {"version": checkpoint.VERSION + 1}, path)
 
+    def _of_more_ranks(self, path: str) -> None:
+        state = checkpoint.read_checkpoint(path)
+        state["position"]["ranks"] *= 2
+        torch.save(state, path)
+
     def _holding(self, user: Counting) -> dict[str, Any]:
         return {"extra_state": {"user": user}}
 
@@ -124,13 +129,14 @@ class ZeroProofCheckpoints(Checkpoints):
 
         optimizer.register_step_post_hook(step)
         with tempfile.TemporaryDirectory() as folder:
-            trainer = trainer_of(layer, optimizer, mean_square, ones(9), checkpoint_dir=folder)
+            new = Path(folder, "of", "this run")
+            trainer = trainer_of(layer, optimizer, mean_square, ones(9), checkpoint_dir=new)
             try:
                 with _in_the_foreground():
                     trainer.fit()
                 raised = ""
             except BaseException as error:
                 raised = type(error).__name__
-            saved = [checkpoint.read_checkpoint(p) for p in checkpoint.checkpoints(folder)]
+            saved = [checkpoint.read_checkpoint(p) for p in checkpoint.checkpoints(new)]
         steps = [state["counters"]["global_step"] for state in saved]
         return Interrupted(raised, len(updates) - 3, saved=steps == [len(updates)])

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from properties.subjects import scripted
-from properties.subjects.scripted import Loader, Pause, seed_everything
+from properties.subjects.scripted import Loader, Pause, StatefulLoader, seed_everything
 from spec.runs import Epoch, Event, Plan
 from zeroproof.training.curriculum import LossWeightsCurriculum
 from zeroproof.training.trainer import NonFiniteError, SCMTrainer, TrainingConfig
@@ -55,7 +55,8 @@ class Session(scripted.Session):
             "loss_curriculum": weights if len(plan.weights) > 1 else None,
             "loss_weights": {"fit": plan.weights[0]} if plan.weights else None,
         }
-        loader = Loader(plan.epochs[first:], most, shuffle=plan.random)
+        kind = StatefulLoader if plan.stateful else Loader
+        loader = kind(plan.epochs[first:], most, shuffle=plan.random)
         projective = any({*batch.samples} & {*"ti"} for batch in batches)
         super().__init__(plan, loader, projective=projective, **own | options)
         self.skipped, self.skips = 0.0, list[Event]()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import subprocess
 import sys
 import tempfile
 from collections import namedtuple
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,18 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from properties.subjects.scripted import Reporting
-from properties.subjects.tasks import Batch, Tasks, mean_square
+from properties.subjects.tasks import Batch, Tasks, mean_square, ones
 from properties.subjects.zeroproof.plays import played
 from properties.subjects.zeroproof.ranks import on_ranks, share
 from properties.subjects.zeroproof.reads import HostReads
 from properties.subjects.zeroproof.scripted import Session, trainer_of
 from properties.subjects.zeroproof.unchecked import unchecked
+from spec.options import Outcome, Parameters, Tensors
 from spec.runs import MicroBatch, Plan, Trace
 from zeroproof.losses import SCMTrainingLoss
+from zeroproof.training.batches import TensorBatches
+from zeroproof.training.curriculum import GeometricRamp, LinearRamp
+from zeroproof.training.scaler import LossScale
 from zeroproof.training.stopping import CoverageStop
 from zeroproof.training.thresholds import perturbed_threshold
 from zeroproof.training.trainer import SCMTrainer, TrainingConfig
@@ -38,6 +44,19 @@ class Looking(nn.Linear):
     def forward(self, x: Any) -> torch.Tensor:
         self.seen = repr(x)
         return super().forward(torch.ones(3, 2))
+
+
+class Searching(torch.optim.SGD):
+    """Evaluates the window three times, and makes the step of SGD, or one to NaN."""
+
+    losses: list[list[float]]
+    finite: bool
+
+    def step(self, closure: Callable[[], float]) -> None:  # type: ignore[override]
+        self.losses.append([float(closure()) for _ in range(3)])
+        super().step()
+        for parameter in () if self.finite else self.param_groups[0]["params"]:
+            nn.init.constant_(parameter, math.nan)
 
 
 COMPILED = """
@@ -118,7 +137,60 @@ class ZeroProofTraining(Tasks, Reporting):
 
     def configure(self, option: str, value: object) -> None:
         ends: dict[str, Any] = {"tau_train_min": 0.0, "tau_train_max": 1.0}
-        TrainingConfig(**ends | {"mixed_precision": True, option: value})
+        with unchecked():
+            TrainingConfig(**ends | {"mixed_precision": True, option: value})
+
+    def option_default(self, option: str) -> object:
+        return getattr(TrainingConfig(), option)
+
+    def search(self, plan: Plan, finite: bool) -> tuple[list[list[float]], Parameters, int]:
+        with unchecked():
+            session = type("", (Session,), {"_optimizer": Searching})(plan, 0, len(plan.epochs))
+            session.optimizer.losses, session.optimizer.finite = [], finite
+            session.fit()
+        parameters = session.model.w.item(), session.loss.v.item()
+        return session.optimizer.losses, parameters, session.trainer.skipped_steps
+
+    def uncompilable(self, case: str) -> None:
+        layer = nn.Linear(2, 1)
+        factor = nn.Parameter(torch.ones((), dtype=torch.float64))
+        if case == "a scalar in double precision":
+            layer.factor = factor
+        free = case == "a parameter of neither"
+        kind = Searching if case == "a closure" else torch.optim.SGD
+        optimizer = kind([*layer.parameters(), *([factor] if free else [])], lr=0.1)
+        trainer_of(
+            layer, optimizer, lambda y, lifted: (factor * y).mean(), ones(2), compile=True
+        ).fit()
+
+    def batches(self, loader: Tensors, epoch: int | None, done: int) -> list[list[int]]:
+        def made() -> TensorBatches:
+            inputs, targets, size, seed, shuffle, drop_last = vars(loader).values()
+            given: Any = {"batch_size": size, "shuffle": shuffle, "drop_last": drop_last}
+            return TensorBatches(*map(torch.arange, (inputs, targets)), seed=seed, **given)
+
+        batches, rest = made(), made()
+        if epoch is not None:
+            batches.set_epoch(epoch)
+        if done:
+            list(islice(batches, done))
+            rest.load_state_dict(batches.state_dict())
+        return [inputs.tolist() for inputs, _ in (rest if done else batches)]
+
+    def loss_scales(self, outcomes: Sequence[tuple[Outcome, int]]) -> list[float]:
+        scale, found = LossScale(torch.device("cpu")), []
+        for outcome, count in outcomes:
+            flags = [torch.tensor(outcome == kind) for kind in ("applied", "overflow")]
+            for _ in range(count):
+                scale.update(*flags)
+            found.append(float(scale.value))
+            state, scale = scale.state_dict(), LossScale(torch.device("cpu"))
+            scale.load_state_dict(state)
+        return found
+
+    def ramp(self, kind: str, ends: Sequence[float], epochs: Sequence[int], epoch: int) -> float:
+        ramp: Any = {"linear": LinearRamp, "geometric": GeometricRamp}[kind]
+        return float(ramp(*ends, *epochs)(epoch))
 
     def train_on(self, targets: str) -> bool:
         model, tensor = Looking(2, 1), torch.ones(3)

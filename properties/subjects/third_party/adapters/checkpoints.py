@@ -27,6 +27,9 @@ class PublicCheckpoints(Checkpoints):
     def _newer(self, path: str) -> None:
         raise Unsupported("a version of the files")
 
+    def _of_more_ranks(self, path: str) -> None:
+        raise Unsupported("training on several ranks")
+
     def save_killed(self, at: int) -> Killed:
         """Save over an old checkpoint: killed before the file is written, within, or not."""
         save = torch.save

@@ -125,6 +125,8 @@ class Session(scripted.Session):
     loader: Loader
 
     def __init__(self, plan: Plan, first: int, last: int, **options: Any) -> None:
+        if plan.tells or plan.stateful:
+            raise Unsupported("terms of a loss, and loaders with a state")
         torch.manual_seed(plan.seed)
         own = {"max_epochs": len(plan.epochs) + 1, "loss_curriculum": curriculum(plan.weights)}
         loader = Loader(plan.epochs, first, last)
