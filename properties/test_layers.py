@@ -229,7 +229,7 @@ def test_POL_8_networks(kind: str, count: int | None, hidden: tuple[int, ...]) -
     """A network is SiLU layers of these widths, then a head; one output has no dimension."""
     HELD.add("POL-8")
     network = ProjectiveMLP(3, count, hidden=hidden, head=kind)
-    x = torch.randn(7, 2, 3)
+    x = torch.randn(7, 3)
     state, h = dict(network.state_dict()), x
     for i, width in enumerate(hidden):
         weight, bias = (state.pop(f"body.{2 * i}.{name}") for name in ("weight", "bias"))
@@ -240,7 +240,7 @@ def test_POL_8_networks(kind: str, count: int | None, hidden: tuple[int, ...]) -
         count or 1, dim=-1
     )
     assert not state
-    wanted = [t if count else t[..., 0] for t in tuple_of(kind, parts)]
+    wanted = [t if count else t[:, 0] for t in tuple_of(kind, parts)]
     assert [t.shape for t in network(x)] == [t.shape for t in wanted]
     assert_close(network(x), wanted)
 

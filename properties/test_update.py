@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
 from properties.plans import FALLING, VARIED, plans
-from spec.options import OPTIONS, Configures, Outcome, Tensors
+from spec.options import OPTIONS, Configures, Equips, Outcome, Tensors
 from spec.runs import MicroBatch, Plan, Trains
 from spec.update import UNTRAINABLE, Updates
 
@@ -86,6 +86,7 @@ def test_STEP_2_applied(subject: Trains, plan: Plan) -> None:
 @example(Plan((faulted("", "loss"), faulted("gradient", "")), max_nonfinite=2))
 @example(replace(VARIED, accumulation=2))
 @example(FALLING)
+@example(replace(FALLING, own_parameter=True))
 @example(Plan((faulted("loss"),), max_nonfinite=2))
 @example(Plan((faulted("gradient"),), max_nonfinite=2))
 def test_STEP_3_faults(subject: Trains, plan: Plan) -> None:
@@ -139,7 +140,7 @@ outcomes = st.tuples(st.sampled_from(["applied", "overflow", "fault"]), st.integ
 @example(LONG_RUN)
 @example([("overflow", 20), ("applied", 2000)])
 @settings(max_examples=20)
-def test_AMP_6_loss_scale(subject: Configures, outcomes: list[tuple[Outcome, int]]) -> None:
+def test_AMP_6_loss_scale(subject: Equips, outcomes: list[tuple[Outcome, int]]) -> None:
     assert_clause("AMP-6", subject, outcomes)
 
 
@@ -150,13 +151,13 @@ OWN = Plan((sized(3, 1, 2),) * 2, accumulation=2, own_parameter=True, weights=(0
 @example(replace(OWN, max_norm=0.125, momentum=0.5))
 @example(OWN)
 @settings(max_examples=20)
-def test_STEP_14_closures(subject: Configures, plan: Plan) -> None:
+def test_STEP_14_closures(subject: Equips, plan: Plan) -> None:
     assert_clause("STEP-14", subject, replace(plan, max_nonfinite=100))
 
 
 @pytest.mark.parametrize("done", [0, 1, 3])
 @pytest.mark.parametrize("options", [{"seed": 7}, {"shuffle": False}, {"drop_last": True}, {}])
-def test_STEP_15_tensor_batches(subject: Configures, options: dict[str, Any], done: int) -> None:
+def test_STEP_15_tensor_batches(subject: Equips, options: dict[str, Any], done: int) -> None:
     assert_clause("STEP-15", subject, Tensors(23, 23, 5, **options), 3, done)
 
 
@@ -170,6 +171,6 @@ def test_STEP_15_tensor_batches(subject: Configures, options: dict[str, Any], do
 @example("geometric", (0.25, 4.0), (2, 6), 3)
 @example("geometric", (0.25, 4.0), (), 1)
 def test_CUR_2_ramps(
-    subject: Configures, kind: str, ends: tuple[float, float], epochs: tuple[int, ...], epoch: int
+    subject: Equips, kind: str, ends: tuple[float, float], epochs: tuple[int, ...], epoch: int
 ) -> None:
     assert_clause("CUR-2", subject, kind, ends, epochs, epoch)

@@ -12,7 +12,7 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 from .accumulation import carried_out, sample_mean
 from .clause import clause, refused, require
-from .runs import Plan, Trace, agree
+from .runs import Plan, Trace, Trains, agree
 from .update import Updates
 
 Outcome: TypeAlias = Literal["applied", "overflow", "fault"]
@@ -68,6 +68,10 @@ class Configures(Updates, Protocol):
 
         The targets are ``good``, ``empty``, a ``scalar`` or a ``list``: ValueError or TypeError.
         """
+
+
+class Equips(Trains, Protocol):
+    """A subject that offers the parts of a trainer by themselves, and takes any optimizer."""
 
     def search(self, plan: Plan, finite: bool) -> tuple[list[list[float]], Parameters, int]:
         """Carry out a plan by an optimizer that calls the closure three times in each step, and
@@ -153,8 +157,10 @@ def window_losses(plan: Plan, trace: Trace) -> list[Fraction]:
     return [sample_mean(own, [next(logged) for _ in own]) for own in sizes]
 
 
-@clause("STEP-14", source="torch.optim.LBFGS; Ours: a search is judged as a step", since="0.6.0")
-def closures(subject: Configures, plan: Plan) -> None:
+@clause(
+    "STEP-14", source="Ours: LBFGS searches, and its step is judged as any other", since="0.6.0"
+)
+def closures(subject: Equips, plan: Plan) -> None:
     """An optimizer whose step takes a closure may evaluate a window as often as it likes.
 
     1. Each call of the closure returns the window's mean loss over its samples.
@@ -177,7 +183,7 @@ def closures(subject: Configures, plan: Plan) -> None:
 
 
 @clause("STEP-15", source="Ours: small tensors need no workers that collate", since="0.6.0")
-def tensor_batches(subject: Configures, loader: Tensors, epoch: int, done: int) -> None:
+def tensor_batches(subject: Equips, loader: Tensors, epoch: int, done: int) -> None:
     """A loader of tensors yields their samples in micro-batches.
 
     1. An epoch has every sample once, in micro-batches of the size asked for. The last one may be
@@ -220,8 +226,10 @@ def loss_scales(outcomes: Sequence[tuple[Outcome, int]]) -> list[float]:
     return found
 
 
-@clause("AMP-6", source="torch.amp.GradScaler; Ours: a NaN loss has no scale", since="0.6.0")
-def loss_scale(subject: Configures, outcomes: Sequence[tuple[Outcome, int]]) -> None:
+@clause(
+    "AMP-6", source="Ours: as torch.amp.GradScaler, but NaN says nothing of a scale", since="0.6.0"
+)
+def loss_scale(subject: Equips, outcomes: Sequence[tuple[Outcome, int]]) -> None:
     """The scale of float16 begins at 2¹⁶, follows the updates, and survives a resume.
 
     1. 2000 applied updates without an overflow between them double it.
@@ -247,7 +255,7 @@ def ramp(kind: str, ends: Sequence[float], epochs: Sequence[int], epoch: int) ->
 
 @clause("CUR-2", source="Guide: LinearRamp", since="0.6.0")
 def ramps(
-    subject: Configures, kind: str, ends: Sequence[float], epochs: Sequence[int], epoch: int
+    subject: Equips, kind: str, ends: Sequence[float], epochs: Sequence[int], epoch: int
 ) -> None:
     """A ramp is a weight that changes from one epoch to another, by default from 0 to 1.
 

@@ -41,7 +41,8 @@ class ZeroProofLosses(OnTensors):
             if name == "margin":
                 return margin_loss(Q, tau, mask=within(Y_d != 0, mask))
             if name == "rejection":
-                finite = within(Y_d != 0, mask) if mask is not None or (Y_d == 0).any() else None
+                whole = mask is None and same_shape and bool((Y_d != 0).all())
+                finite = None if whole else within(Y_d != 0, mask)
                 return rejection_loss(P, Q, tau, target_coverage=goal, mask=finite)
             if name == "sign":
                 oriented = None if mask is None else within(Y_d == 0, mask)
