@@ -31,7 +31,8 @@ class LossAdapter:
     Args:
         loss_fn: called as ``loss_fn(outputs, (Y_n, Y_d), **accepted)``; returns a scalar, or a
             scalar and a dict of terms to log.
-        config: its ``loss_weights`` and ``loss_curriculum``.
+        config: its ``loss_weights`` and ``loss_curriculum``, which replace the weights by name
+            that a loss's own ``default_curriculum(max_epochs)`` gives.
 
     Raises:
         ValueError: weights are configured that the loss does not accept.
@@ -42,6 +43,8 @@ class LossAdapter:
     def __init__(self, loss_fn: Callable[..., Any], config: TrainingConfig) -> None:
         self.loss_fn = loss_fn
         self._fixed, self._curriculum = config.loss_weights, config.loss_curriculum
+        default = getattr(loss_fn, "default_curriculum", None)
+        self._default = default and default(config.max_epochs)
         self._of_epoch: tuple[int, dict[str, float]] | None = None
         self.accepted = _accepted(loss_fn)
         weighted = self._fixed is not None or self._curriculum is not None
@@ -61,10 +64,12 @@ class LossAdapter:
 
         The curriculum is asked once an epoch.
         """
-        if self._curriculum is None:
+        if self._curriculum is None and self._default is None:
             return self._fixed
         if self._of_epoch is None or self._of_epoch[0] != epoch:
-            self._of_epoch = epoch, {**(self._fixed or {}), **self._curriculum(epoch)}
+            default = self._default(epoch) if self._default else {}
+            given = self._curriculum(epoch) if self._curriculum else {}
+            self._of_epoch = epoch, {**default, **(self._fixed or {}), **given}
         return self._of_epoch[1]
 
     def kwargs(self, tau: float, epoch: int, global_step: Callable[[], int]) -> dict[str, Any]:
