@@ -33,17 +33,18 @@ def draw_curve(path: Path, *, quick: bool) -> None:
     schedule = curves.QUICK if quick else curves.SCHEDULE
     model = network(1, 0)
     train_projective(model, (x, y), schedule, 0, curves.FITS["likelihood"])
+    grid = GRID[::8]
     with torch.no_grad():
-        P, Q = model(torch.tensor(GRID[:, None]).float())
+        P, Q = model(torch.tensor(grid[:, None]).float())
         low, high = (end.numpy() for end in central_interval(P, Q, 0.9))
     figure, axes = pyplot.subplots(figsize=(6.4, 3.6), layout="constrained")
     # Where an interval runs through infinity it covers all but the part between its ends.
     wraps = low > high
     top, bottom = np.full_like(low, 1e3), np.full_like(low, -1e3)
     for under, over, where in ((low, high, ~wraps), (low, top, wraps), (bottom, high, wraps)):
-        axes.fill_between(GRID, under, over, where=where, color=BAND, lw=0)
+        axes.fill_between(grid, under, over, where=where, color=BAND, lw=0)
     value = (P / Q).numpy()
-    axes.plot(GRID, np.where(np.abs(value) < 100, value, np.nan), color=INK, lw=1.2, label="fit")
+    axes.plot(grid, np.where(np.abs(value) < 100, value, np.nan), color=INK, lw=1.2, label="fit")
     axes.scatter(x[:, 0], y, s=6, color=LABEL, zorder=3, label="labels")
     axes.set(ylim=(-20, 20), xlabel="x", title="Three poles, and 90 % intervals")
     axes.legend(frameon=False)

@@ -183,7 +183,8 @@ def as_markdown(document: dict[str, Any]) -> str:
         ]
         names = ["claim", "measured", "95 % interval", "target", ""]
         lines += ["", *aligned([names, *shown]), ""]
-    return "\n".join(lines)
+    about = document["machine"]
+    return "\n".join([*lines, f"{about['seeds']} seeds, with torch {about['torch']}.", ""])
 
 
 def _spread(claim: Claim) -> str:

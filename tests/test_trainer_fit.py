@@ -71,10 +71,10 @@ def test_curriculum_weights_reach_the_loss_epoch_by_epoch() -> None:
 
 
 def test_a_loss_may_bring_a_curriculum_that_options_replace() -> None:
-    seen: list[dict[str, float]] = []
+    seen: list[dict[str, float] | None] = []
 
     class Narrowing(SCMTrainingLoss):
-        def __call__(self, outputs: Any, lifted: Any, *, loss_weights: Any) -> Any:
+        def __call__(self, outputs: Any, lifted: Any, *, loss_weights: Any = None) -> Any:
             seen.append(loss_weights)
             return super().__call__(outputs, lifted, loss_weights=loss_weights)
 
@@ -86,9 +86,15 @@ def test_a_loss_may_bring_a_curriculum_that_options_replace() -> None:
         "loss_curriculum": lambda epoch: {"margin": 2.0},
     }
     for given in ({}, options):
-        make_trainer(small_model(), finite_batches(1), Narrowing(), max_epochs=2, **given).fit()
-    assert seen[1] == {"resolution": 0.5, "sign": 9.0, "margin": 9.0}
-    assert seen[3] == {"resolution": 0.5, "sign": 1.0, "margin": 2.0}
+        batches = finite_batches(1)
+        given = {"max_epochs": 2, "val_loader": batches, **given}
+        make_trainer(small_model(), batches, Narrowing(), **given).fit()
+    _, _, trained, validated = seen[:4]
+    assert trained == {"resolution": 0.5, "sign": 9.0, "margin": 9.0}
+    assert validated is None, "a validation compares epochs by one measure"
+    _, _, trained, validated = seen[4:]
+    assert trained == {"resolution": 0.5, "sign": 1.0, "margin": 2.0}
+    assert validated == {"sign": 1.0, "margin": 2.0}
 
 
 def test_a_curriculum_is_asked_once_an_epoch() -> None:

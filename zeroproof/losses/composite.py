@@ -32,12 +32,13 @@ class LossConfig:
     """Which fit, and the weights of the other terms.
 
     Args:
-        fit: ``"chordal"``, ``"implicit"`` or ``"likelihood"``.
+        fit: ``"chordal"``, ``"implicit"`` or ``"likelihood"``, which needs tuples whose length
+            is free: a value ``v`` counts as ``(v, 1)``, and would be fitted some percent too large.
         gamma: γ of the implicit fit; > 0.
         resolution: of the likelihood, an angle in radians; ≥ 0 (LIK-8).
         first_resolution: where a training begins, ≥ 0; the trainer narrows it to ``resolution``
             over the first 70 % of its epochs. While it is wide the whole curve counts, and fewer
-            fits miss a narrow pole.
+            fits miss a narrow pole. A validation has the last one.
         lambda_margin, lambda_sign, lambda_rej: weights ≥ 0; a term of weight 0 is still
             logged. None is 1, and 0 with the likelihood: a tuple that runs through a simple pole
             keeps the sign of P, which +∞ on one side and −∞ on the other contradict.
@@ -178,7 +179,7 @@ class SCMTrainingLoss:
 
         def resolution(epoch: int) -> dict[str, float]:
             left = max(0.0, 1.0 - epoch / (0.7 * max_epochs))
-            return {"resolution": last + (first - last) * left**2}
+            return {"resolution": last + (first - last) * left**3}
 
         return resolution
 

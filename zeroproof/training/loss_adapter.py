@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from zeroproof.scm.arcs import Lifted
@@ -62,15 +63,15 @@ class LossAdapter:
     def weights(self, epoch: int) -> Mapping[str, float] | None:
         """Return an epoch's weights by name; the curriculum's override the fixed ones.
 
-        The curriculum is asked once an epoch.
+        The curriculum is asked once an epoch. The loss's own one is left out without gradients, so
+        that validations compare epochs by one measure.
         """
-        if self._curriculum is None and self._default is None:
-            return self._fixed
         if self._of_epoch is None or self._of_epoch[0] != epoch:
-            default = self._default(epoch) if self._default else {}
             given = self._curriculum(epoch) if self._curriculum else {}
-            self._of_epoch = epoch, {**default, **(self._fixed or {}), **given}
-        return self._of_epoch[1]
+            self._of_epoch = epoch, {**(self._fixed or {}), **given}
+        if self._default and torch.is_grad_enabled():
+            return {**self._default(epoch), **self._of_epoch[1]}
+        return None if self._fixed is None and self._curriculum is None else self._of_epoch[1]
 
     def kwargs(self, tau: float, epoch: int, global_step: Callable[[], int]) -> dict[str, Any]:
         """Return the numbers that the loss accepts; the global step is read if it is accepted."""
