@@ -146,8 +146,7 @@ class ProjectiveMLP(nn.Module):
         super().__init__()
         if head not in HEADS:
             raise ValueError(f"head must be one of {', '.join(HEADS)}, got {head!r}")
-        if input_scale is None:
-            input_scale = max(1.0, 5.0 / in_features)
+        input_scale = max(1.0, 5.0 / in_features) if input_scale is None else input_scale
         if not 0.0 < input_scale < float("inf"):
             raise ValueError(f"input_scale must be a finite number > 0, got {input_scale!r}")
         layers: list[nn.Module] = []

@@ -173,15 +173,13 @@ class SCMTrainingLoss:
 
         The trainer takes them unless its ``loss_weights`` or ``loss_curriculum`` replace them.
         """
-        if self.config.fit != "likelihood":
-            return None
         first, last = self.config.first_resolution, self.config.resolution
 
         def resolution(epoch: int) -> dict[str, float]:
             left = max(0.0, 1.0 - epoch / (0.7 * max_epochs))
             return {"resolution": last + (first - last) * left**3}
 
-        return resolution
+        return resolution if self.config.fit == "likelihood" else None
 
     def _weights(
         self, given: Mapping[str, float | Tensor] | None

@@ -44,8 +44,8 @@ class LossAdapter:
     def __init__(self, loss_fn: Callable[..., Any], config: TrainingConfig) -> None:
         self.loss_fn = loss_fn
         self._fixed, self._curriculum = config.loss_weights, config.loss_curriculum
-        default = getattr(loss_fn, "default_curriculum", None)
-        self._default = default and default(config.max_epochs)
+        default = getattr(loss_fn, "default_curriculum", lambda max_epochs: None)
+        self._default = default(config.max_epochs)
         self._of_epoch: tuple[int, dict[str, float]] | None = None
         self.accepted = _accepted(loss_fn)
         weighted = self._fixed is not None or self._curriculum is not None
