@@ -18,6 +18,8 @@ TITLES = {
     "assay": "Censored labels: COVID Moonshot",
     "diabetes": "Noisy labels: diabetes, censored below 60 and above 200",
     "thresholds": "Certified thresholds: how often the rate holds on the other half",
+    "arm": "Two outputs, one denominator: median error of an arm, by |sin q₂|",
+    "certified": "Certified fits: digits that agree with NIST's, from no start",
 }
 COLUMNS: dict[str, dict[str, str]] = {
     "assay": {
@@ -36,6 +38,13 @@ COLUMNS: dict[str, dict[str, str]] = {
         "seen_above": "seen",
     },
     "thresholds": {"kept": "kept in splits"},
+    "arm": {
+        "band_0": "below .02",
+        "band_1": ".02 to .1",
+        "band_2": ".1 to .3",
+        "band_3": "above .3",
+    },
+    "certified": {"sum": "LRE of the sum", "worst": "of the worst parameter", "seconds": "seconds"},
 }
 OURS = "likelihood"
 VERDICTS = {None: "", True: "met", False: "**not met**"}
@@ -79,7 +88,7 @@ class Results:
     def claims(self) -> list[Claim]:
         """Return what must be shown of the tables that were made."""
         makers = {"curves": _curves, "assay": _assay, "diabetes": _diabetes}
-        makers["thresholds"] = _thresholds
+        makers |= {"thresholds": _thresholds, "arm": _arm, "certified": _certified}
         return [claim for table in self.tables for claim in makers[table](self)]
 
 
@@ -157,6 +166,26 @@ def _thresholds(found: Results) -> Iterator[Claim]:
     for method in found.methods("thresholds"):
         kept = float(found.numbers("thresholds", "", method, "kept")[0])
         yield Claim("thresholds", f"kept: {method}", kept, kept, kept, "≥ 0.95", kept >= 0.95)
+
+
+def _arm(found: Results) -> Iterator[Claim]:
+    rival = found.methods("arm")[1]
+    for band, most in (("band_0", 0.35), ("band_1", 0.09), ("band_2", 0.025)):
+        pair = [found.numbers("arm", "", method, band) for method in (OURS, rival)]
+        value, low, high = bootstrap(lambda a: float(np.median(a)), pair[0])
+        met, text = value <= most and value < pair[1][0], f"error, {COLUMNS['arm'][band]}"
+        yield Claim("arm", text, value, low, high, f"≤ {most:g}, below {pair[1][0]:.2g}", met)
+
+
+def _certified(found: Results) -> Iterator[Claim]:
+    for file in found.methods("certified"):
+        for name, least in (("sum", 8.0), ("worst", 5.0)):
+            value = float(found.numbers("certified", "", file, name).min())
+            text, target = f"{file}: {COLUMNS['certified'][name]}, worst seed", f"≥ {least:g}"
+            yield Claim("certified", text, value, value, value, target, value >= least)
+        slowest = float(found.numbers("certified", "", file, "seconds").max())
+        text, met = f"{file}: seconds, slowest seed", slowest <= 20
+        yield Claim("certified", text, slowest, slowest, slowest, "≤ 20", met)
 
 
 def as_json(about: dict[str, Any], found: Results) -> dict[str, Any]:

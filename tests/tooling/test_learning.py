@@ -16,6 +16,7 @@ from learning.curves import FITS, NOISES, REGRESSIONS
 from learning.data import CURVES
 from learning.jobs import Row
 from learning.report import Results, as_markdown, bootstrap
+from learning.scripts import AVAILABLE
 
 SHOWN = ROOT / "docs" / "learning"
 
@@ -30,7 +31,7 @@ def test_every_table_is_made(tmp_path: Path) -> None:
     expected = {("curves", case, method) for case in cases for method in fits}
     expected |= {(table, "", method) for table in ("assay", "diabetes") for method in METHODS}
     assert found >= expected
-    assert {table for table, *_ in found - expected} == {"thresholds"}
+    assert {table for table, *_ in found - expected} == {"thresholds", *AVAILABLE}
     text = (tmp_path / "learning.md").read_text("utf-8")
     assert text == as_markdown(document)
     assert all(claim["text"] in text for claim in document["claims"])
