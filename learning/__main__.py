@@ -73,10 +73,8 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     about = machine({"gpu": None, "torch": torch.__version__}, threads=1)
     document = as_json(about | {"seeds": seeds}, Results(rows))
-    text = as_markdown(document)
-    (options.out / "learning.json").write_text(
-        json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    text = as_markdown(json.loads(document))
+    (options.out / "learning.json").write_text(document, encoding="utf-8")
     (options.out / "learning.md").write_text(text, encoding="utf-8")
     if {"curves", "diabetes"} & set(options.only):
         draw(options.out, quick=options.quick)

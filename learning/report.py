@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -188,13 +189,18 @@ def _certified(found: Results) -> Iterator[Claim]:
         yield Claim("certified", text, slowest, slowest, slowest, "≤ 20", met)
 
 
-def as_json(about: dict[str, Any], found: Results) -> dict[str, Any]:
-    """Return everything that was measured."""
-    return {
-        "machine": about,
-        "claims": [asdict(claim) for claim in found.claims()],
-        "rows": [asdict(row) for row in found.rows],
-    }
+def as_json(about: dict[str, Any], found: Results) -> str:
+    """Return everything that was measured, a claim or a row a line, in four digits."""
+    parts = {"claims": [asdict(claim) for claim in found.claims()]}
+    parts["rows"] = [asdict(row) for row in found.rows]
+    for row in parts["rows"]:
+        row["numbers"] = {name: float(f"{x:.4g}") for name, x in row["numbers"].items()}
+    lines = [f'{{"machine": {json.dumps(about)}']
+    for name, entries in parts.items():
+        lines.append(f', "{name}": [')
+        lines.append(",\n".join(json.dumps(entry, ensure_ascii=False) for entry in entries))
+        lines.append("]")
+    return "\n".join([*lines, "}\n"])
 
 
 def as_markdown(document: dict[str, Any]) -> str:
