@@ -131,6 +131,15 @@ def bench(session: nox.Session) -> None:
 
 
 @shared
+def learning(session: nox.Session) -> None:
+    """Measure what is learned, beside what others use, and write it to build/learning.
+
+    ``-- --out docs/learning`` writes what the book shows.
+    """
+    run(session, "python", "-m", "learning", *session.posargs)
+
+
+@shared
 def mutants(session: nox.Session) -> None:
     """Try the tests on mutants of the package; hours, and an interrupted run can be continued.
 

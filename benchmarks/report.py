@@ -126,14 +126,14 @@ def as_markdown(document: dict[str, Any]) -> str:
         if shown:
             cells = [[*map(str, (r.device, r.setting, r.what)), *_numbers(r)] for r in shown]
             names = ["device", "setting", "what", "median", "quartiles", "target", ""]
-            lines += ["", f"## {part}: {title}", "", *_table([names, *cells])]
+            lines += ["", f"## {part}: {title}", "", *aligned([names, *cells])]
     if document["times"]:
         cells = [
             [t["device"], t["setting"], t["contestant"], f"{t['seconds'] * 1e6:.1f}"]
             for t in document["times"]
         ]
         names = ["device", "setting", "contestant", "median µs a step"]
-        lines += ["", "## Times", "", *_table([names, *cells])]
+        lines += ["", "## Times", "", *aligned([names, *cells])]
     if document["left_out"]:
         lines += ["", "## Left out", ""]
         for entry in document["left_out"]:
@@ -148,7 +148,7 @@ def _numbers(row: Row) -> list[str]:
     return [value, spread if row.low < row.high else "", target, row.verdict]
 
 
-def _table(cells: list[list[str]]) -> list[str]:
+def aligned(cells: list[list[str]]) -> list[str]:
     """Return the lines of a Markdown table, its columns aligned, the first row being names."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [

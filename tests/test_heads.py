@@ -56,6 +56,23 @@ def test_a_ready_model_has_the_shape_asked_for() -> None:
         ProjectiveMLP(3, head="best")
 
 
+def test_the_first_layer_starts_in_the_scale_asked_for() -> None:
+    def first(features: int, **options: float) -> tuple[torch.Tensor, torch.Tensor]:
+        torch.manual_seed(0)
+        weight, bias = ProjectiveMLP(features, **options).body[0].parameters()
+        return weight, bias
+
+    plain, (weight, bias) = first(1, input_scale=1.0), first(1, input_scale=5.0)
+    assert torch.equal(weight, 5 * plain[0])
+    assert torch.equal(bias, 3 * plain[1])
+    for features, scale in ((1, 5.0), (2, 2.5), (5, 1.0), (300, 1.0)):
+        assert torch.equal(first(features)[0], first(features, input_scale=scale)[0])
+    assert len(ProjectiveMLP(3, hidden=()).body) == 0
+    for wrong in (0.0, -1.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="input_scale must be a finite number > 0, got"):
+            ProjectiveMLP(1, input_scale=wrong)
+
+
 def test_a_half_precision_model_gives_float32_tuples() -> None:
     P, Q = ProjectiveMLP(3).to(torch.bfloat16)(torch.rand(5, 3, dtype=torch.bfloat16))
     assert P.dtype == Q.dtype == torch.float32

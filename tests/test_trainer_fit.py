@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.helpers import (
     small_model,
     weights,
 )
+from zeroproof.losses import SCMTrainingLoss
 from zeroproof.training import trainer as trainers
 from zeroproof.training.compiled import CompiledUpdate
 from zeroproof.training.curriculum import LinearRamp, LossWeightsCurriculum
@@ -66,6 +68,33 @@ def test_curriculum_weights_reach_the_loss_epoch_by_epoch() -> None:
     assert [s[1:3] for s in seen[::2]] == [(0, 0), (1, 1), (2, 2)]
     assert seen[0][3] is batches[0][0]
     assert seen[0][4] is batches[0][1]
+
+
+def test_a_loss_may_bring_a_curriculum_that_options_replace() -> None:
+    seen: list[dict[str, float] | None] = []
+
+    class Narrowing(SCMTrainingLoss):
+        def __call__(self, outputs: Any, lifted: Any, *, loss_weights: Any = None) -> Any:
+            seen.append(loss_weights)
+            return super().__call__(outputs, lifted, loss_weights=loss_weights)
+
+        def default_curriculum(self, max_epochs: int) -> Callable[[int], dict[str, float]]:
+            return lambda epoch: {"resolution": epoch / max_epochs, "sign": 9.0, "margin": 9.0}
+
+    options: dict[str, Any] = {
+        "loss_weights": {"sign": 1.0, "margin": 1.0},
+        "loss_curriculum": lambda epoch: {"margin": 2.0},
+    }
+    for given in ({}, options):
+        batches = finite_batches(1)
+        given = {"max_epochs": 2, "val_loader": batches, **given}
+        make_trainer(small_model(), batches, Narrowing(), **given).fit()
+    _, _, trained, validated = seen[:4]
+    assert trained == {"resolution": 0.5, "sign": 9.0, "margin": 9.0}
+    assert validated is None, "a validation compares epochs by one measure"
+    _, _, trained, validated = seen[4:]
+    assert trained == {"resolution": 0.5, "sign": 1.0, "margin": 2.0}
+    assert validated == {"sign": 1.0, "margin": 2.0}
 
 
 def test_a_curriculum_is_asked_once_an_epoch() -> None:

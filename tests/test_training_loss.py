@@ -50,6 +50,30 @@ def test_the_composite_is_the_weighted_sum_of_its_terms() -> None:
     assert only.item() == pytest.approx(2 * margin_loss(Q, 0.9, mask=y.isfinite()).item())
 
 
+def test_the_likelihood_asks_for_no_orientation() -> None:
+    """+∞ on one side of a simple pole and −∞ on the other contradict each other in the sign."""
+    likelihood = LossConfig(fit="likelihood").weights
+    assert likelihood == {"fit": 1.0, "margin": 0.1, "sign": 0.0, "rejection": 0.01}
+    assert LossConfig(fit="likelihood", lambda_sign=0.5).weights["sign"] == 0.5
+    assert LossConfig(fit="chordal", lambda_sign=0.0).weights["sign"] == 0.0
+
+
+def test_the_resolution_narrows_over_most_of_the_epochs() -> None:
+    assert SCMTrainingLoss(LossConfig(fit="chordal")).default_curriculum(10) is None
+    narrowing = SCMTrainingLoss(LossConfig(fit="likelihood")).default_curriculum(10)
+    assert narrowing is not None
+    found = [narrowing(epoch)["resolution"] for epoch in range(10)]
+    assert found[0] == pytest.approx(0.7)
+    assert found[:8] == sorted(found[:8], reverse=True)
+    assert found[7:] == [0.003] * 3
+    fixed = LossConfig(fit="likelihood", resolution=0.1, first_resolution=0.1)
+    steady = SCMTrainingLoss(fixed).default_curriculum(3)
+    assert steady is not None
+    assert steady(0) == steady(2) == {"resolution": 0.1}
+    with pytest.raises(ValueError, match="first_resolution must be a finite angle"):
+        LossConfig(first_resolution=-1.0)
+
+
 @pytest.mark.parametrize("bad", [NAN, INF])
 def test_a_numerator_alone_can_lose_a_sample(bad: float) -> None:
     P, Q = tensors([bad, 1.0, 1.0, 1.0], [1.0] * 4)

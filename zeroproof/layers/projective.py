@@ -127,9 +127,13 @@ class ProjectiveMLP(nn.Module):
         head: ``"free"``, ``"gated"`` or ``"pole"``.
         shared_denominator: whether ``Q`` is one column for all outputs of a sample. They then have
             their poles together, and the fit ``"likelihood"`` is their joint one (LIK-9).
+        input_scale: factor of the first layer's initial weights, and with 1 on average that of its
+            biases; > 0. The larger it is, the more often the network bends over inputs of about
+            unit size. None takes 5 over the number of features, at least 1: a curve with narrow
+            poles needs many bends, a table of many columns suffers from them.
 
     Raises:
-        ValueError: an unknown head.
+        ValueError: an unknown head, or a scale that is not positive.
 
     Example:
         >>> P, Q = ProjectiveMLP(3)(torch.zeros(5, 3))
@@ -145,15 +149,24 @@ class ProjectiveMLP(nn.Module):
         hidden: Sequence[int] = (64, 64),
         head: str = "free",
         shared_denominator: bool = False,
+        input_scale: float | None = None,
     ) -> None:
         super().__init__()
         if head not in HEADS:
             raise ValueError(f"head must be one of {', '.join(HEADS)}, got {head!r}")
+        input_scale = max(1.0, 5.0 / in_features) if input_scale is None else input_scale
+        if not 0.0 < input_scale < float("inf"):
+            raise ValueError(f"input_scale must be a finite number > 0, got {input_scale!r}")
         layers: list[nn.Module] = []
         width = in_features
         for size in hidden:
             layers += [nn.Linear(width, size), nn.SiLU()]
             width = size
+        if layers:
+            with torch.no_grad():
+                weight, bias = layers[0].parameters()
+                weight.mul_(input_scale)
+                bias.mul_((1.0 + input_scale) / 2)
         self.body = nn.Sequential(*layers)
         self.head = HEADS[head](width, out_features or 1, shared_denominator=shared_denominator)
         self.scalar = out_features is None

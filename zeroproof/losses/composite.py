@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -32,12 +32,17 @@ class LossConfig:
     """Which fit, and the weights of the other terms.
 
     Args:
-        fit: ``"chordal"``, ``"implicit"``, ``"likelihood"`` or ``"squares"``. Squares are those of
-            decoded values: ∞ has a sign term only, and ⊥ at ``tau`` no fit (LOSS-18).
+        fit: ``"chordal"``, ``"implicit"``, ``"likelihood"`` or ``"squares"``. The likelihood needs
+            tuples whose length is free: a value ``v`` counts as ``(v, 1)``, and would be fitted
+            some percent too large. Squares are those of decoded values (LOSS-18).
         gamma: γ of the implicit fit; > 0.
         resolution: of the likelihood, an angle in radians; ≥ 0 (LIK-8).
+        first_resolution: where a training begins, ≥ 0; the trainer narrows it to ``resolution``
+            over the first 70 % of its epochs. While it is wide the whole curve counts, and fewer
+            fits miss a narrow pole. A validation has the last one.
         lambda_margin, lambda_sign, lambda_rej: weights ≥ 0; a term of weight 0 is still
-            logged.
+            logged. None is 1, and 0 with the likelihood: a tuple that runs through a simple pole
+            keeps the sign of P, which +∞ on one side and −∞ on the other contradict.
         target_coverage: coverage wanted of the finite-target samples, in [0, 1].
         tau_train: threshold used when a call gives no ``tau``; ≥ 0.
 
@@ -50,8 +55,9 @@ class LossConfig:
     fit: str = "chordal"
     gamma: float = 1e-9
     resolution: float = 3e-3
+    first_resolution: float = 0.7
     lambda_margin: float = 0.1
-    lambda_sign: float = 1.0
+    lambda_sign: float | None = None
     lambda_rej: float = 0.01
     target_coverage: float = 0.95
     tau_train: float = 1e-4
@@ -60,11 +66,13 @@ class LossConfig:
         if self.fit not in FITS:
             raise ValueError(f"fit must be one of {', '.join(FITS)}, got {self.fit!r}")
         check_resolution(self.resolution)
+        check_resolution(self.first_resolution, "first_resolution")
         if not self.gamma > 0:
             raise ValueError(f"gamma must be > 0, got {self.gamma!r}")
-        for name in ("lambda_margin", "lambda_sign", "lambda_rej"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise ValueError(f"{name} must be finite and ≥ 0, got {getattr(self, name)!r}")
+        for name, weight in self.weights.items():
+            if not 0 <= weight < float("inf"):
+                field = "lambda_rej" if name == "rejection" else f"lambda_{name}"
+                raise ValueError(f"{field} must be finite and ≥ 0, got {weight!r}")
         if not 0 <= self.target_coverage <= 1:
             raise ValueError(f"target_coverage must be in [0, 1], got {self.target_coverage!r}")
         check_thresholds(0.0, self.tau_train, ("0", "tau_train"))
@@ -72,10 +80,11 @@ class LossConfig:
     @property
     def weights(self) -> dict[str, float]:
         """The weight of each term by its name."""
+        sign = float(self.fit != "likelihood") if self.lambda_sign is None else self.lambda_sign
         return {
             "fit": 1.0,
             "margin": self.lambda_margin,
-            "sign": self.lambda_sign,
+            "sign": sign,
             "rejection": self.lambda_rej,
         }
 
@@ -167,6 +176,19 @@ class SCMTrainingLoss:
         for part in weighed[1:]:
             total = total + part
         return total, {name: term.detach() for name, term in terms.items()}
+
+    def default_curriculum(self, max_epochs: int) -> Callable[[int], dict[str, float]] | None:
+        """Return the resolution of each epoch, as weights; None for a fit that has none.
+
+        The trainer takes them unless its ``loss_weights`` or ``loss_curriculum`` replace them.
+        """
+        first, last = self.config.first_resolution, self.config.resolution
+
+        def resolution(epoch: int) -> dict[str, float]:
+            left = max(0.0, 1.0 - epoch / (0.7 * max_epochs))
+            return {"resolution": last + (first - last) * left**3}
+
+        return resolution if self.config.fit == "likelihood" else None
 
     def _weights(
         self, given: Mapping[str, float | Tensor] | None

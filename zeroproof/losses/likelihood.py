@@ -148,7 +148,7 @@ def interval_loss(
     return mean(interval_term(P, Q, (l_n, l_d), (u_n, u_d), resolution), mask).to(P.dtype)
 
 
-def check_resolution(resolution: float | Tensor) -> None:
+def check_resolution(resolution: float | Tensor, name: str = "resolution") -> None:
     """Raise ValueError for a resolution that is negative or not finite."""
     if not isinstance(resolution, Tensor) and not 0.0 <= resolution < math.inf:
-        raise ValueError(f"resolution must be a finite angle ≥ 0, got {resolution!r}")
+        raise ValueError(f"{name} must be a finite angle ≥ 0, got {resolution!r}")

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from zeroproof.scm.arcs import Lifted
@@ -31,7 +32,8 @@ class LossAdapter:
     Args:
         loss_fn: called as ``loss_fn(outputs, (Y_n, Y_d), **accepted)``; returns a scalar, or a
             scalar and a dict of terms to log.
-        config: its ``loss_weights`` and ``loss_curriculum``.
+        config: its ``loss_weights`` and ``loss_curriculum``, which replace the weights by name
+            that a loss's own ``default_curriculum(max_epochs)`` gives.
 
     Raises:
         ValueError: weights are configured that the loss does not accept.
@@ -42,6 +44,8 @@ class LossAdapter:
     def __init__(self, loss_fn: Callable[..., Any], config: TrainingConfig) -> None:
         self.loss_fn = loss_fn
         self._fixed, self._curriculum = config.loss_weights, config.loss_curriculum
+        default = getattr(loss_fn, "default_curriculum", lambda max_epochs: None)
+        self._default = default(config.max_epochs)
         self._of_epoch: tuple[int, dict[str, float]] | None = None
         self.accepted = _accepted(loss_fn)
         weighted = self._fixed is not None or self._curriculum is not None
@@ -59,13 +63,15 @@ class LossAdapter:
     def weights(self, epoch: int) -> Mapping[str, float] | None:
         """Return an epoch's weights by name; the curriculum's override the fixed ones.
 
-        The curriculum is asked once an epoch.
+        The curriculum is asked once an epoch. The loss's own one is left out without gradients, so
+        that validations compare epochs by one measure.
         """
-        if self._curriculum is None:
-            return self._fixed
         if self._of_epoch is None or self._of_epoch[0] != epoch:
-            self._of_epoch = epoch, {**(self._fixed or {}), **self._curriculum(epoch)}
-        return self._of_epoch[1]
+            given = self._curriculum(epoch) if self._curriculum else {}
+            self._of_epoch = epoch, {**(self._fixed or {}), **given}
+        if self._default and torch.is_grad_enabled():
+            return {**self._default(epoch), **self._of_epoch[1]}
+        return None if self._fixed is None and self._curriculum is None else self._of_epoch[1]
 
     def kwargs(self, tau: float, epoch: int, global_step: Callable[[], int]) -> dict[str, Any]:
         """Return the numbers that the loss accepts; the global step is read if it is accepted."""

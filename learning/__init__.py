@@ -1,0 +1,1 @@
+"""What is learned, beside what people would use instead: ``python -m learning``."""
