@@ -125,8 +125,12 @@ def test_STEP_13_batches(subject: Configures) -> None:
     assert_clause("STEP-13", subject)
 
 
-# Few, since each is compiled.
-@pytest.mark.parametrize("plan", [VARIED, replace(VARIED, accumulation=2, max_norm=0.25)])
+# Few, since each is compiled; a window of two is applied once its optimizer has a state.
+WINDOWS = tuple((first, last, fault) for first, fault, last in VARIED.epochs)
+SHARED = replace(VARIED, epochs=WINDOWS, accumulation=2, max_norm=0.25)
+
+
+@pytest.mark.parametrize("plan", [VARIED, SHARED])
 def test_STEP_6_compiled(subject: Updates, plan: Plan) -> None:
     assert_clause("STEP-6", subject, plan)
 

@@ -152,9 +152,9 @@ class ZeroProofTraining(Tasks, Reporting):
         return session.optimizer.losses, parameters, session.trainer.skipped_steps
 
     def uncompilable(self, case: str) -> None:
-        layer = nn.Linear(2, 1)
-        factor = nn.Parameter(torch.ones((), dtype=torch.float64))
-        if case == "a scalar in double precision":
+        layer, scalar = nn.Linear(2, 1), case == "a scalar in double precision"
+        factor = nn.Parameter(torch.ones((), dtype=torch.float64 if scalar else torch.float32))
+        if scalar:
             layer.factor = factor
         free = case == "a parameter of neither"
         kind = Searching if case == "a closure" else torch.optim.SGD
