@@ -60,8 +60,9 @@ def fit(count: int, epochs: int, seed: int) -> ProjectiveMLP:
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     steps = epochs * len(loader)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    loss = SCMTrainingLoss(LossConfig(fit="likelihood", resolution=0.0))
+    exact = LossConfig(fit="likelihood", resolution=0.0, first_resolution=0.0)  # as labels are
     config = TrainingConfig(max_epochs=epochs, seed=seed)
+    loss = SCMTrainingLoss(exact)
     SCMTrainer(model, optimizer, loss, loader, scheduler=schedule, config=config).fit()
     return model
 
