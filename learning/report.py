@@ -176,7 +176,7 @@ def _arm(found: Results) -> Iterator[Claim]:
     for band, most in (("band_0", 0.35), ("band_1", 0.09), ("band_2", 0.025)):
         pair = [found.numbers("arm", "", method, band) for method in (OURS, rival)]
         value, low, high = bootstrap(lambda a: float(np.median(a)), pair[0])
-        met, text = value <= most and value < pair[1][0], f"error, {COLUMNS['arm'][band]}"
+        met, text = bool(value <= most and value < pair[1][0]), f"error, {COLUMNS['arm'][band]}"
         yield Claim("arm", text, value, low, high, f"≤ {most:g}, below {pair[1][0]:.2g}", met)
 
 
