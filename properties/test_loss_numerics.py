@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
@@ -14,6 +15,7 @@ from properties.formats import values_of
 from properties.problems import (
     extreme_problems,
     flags,
+    middling_problems,
     other_shapes,
     problem,
     problems,
@@ -26,9 +28,11 @@ from properties.subjects.exact import Exact
 from properties.subjects.zeroproof import ZeroProof
 from properties.test_losses import BEYOND, DENOMINATORS, HARD, thresholds
 from spec import Array
+from spec.loss_numerics import Differentiates
 from spec.losses import GAMMA, GOAL, LOSSES, Case, Losses
 
 names = st.sampled_from(LOSSES)
+moves = st.sampled_from((-2.0, -0.5, 0.0, 1.0))
 fits_and_sign = st.sampled_from(("implicit", "chordal", "sign"))
 POISONS = (math.nan, math.inf, -math.inf, 1e38, 0.0)
 
@@ -126,6 +130,15 @@ WRONG += [(GAMMA, goal) for goal in (1.0 + 2**-52, 2.0, -0.25, math.nan, math.in
 @pytest.mark.parametrize(("gamma", "goal"), WRONG)
 def test_LOSS_17_settings(subject: Losses, gamma: float, goal: float) -> None:
     assert_clause("LOSS-17", subject, DENOMINATORS, gamma, goal)
+
+
+@given(st.sampled_from(["chordal", "sign"]), middling_problems(), st.tuples(moves, moves))
+@example("sign", problem([(3.0, 1.0, -1.0, 0.0)], "float64"), (1.0, -0.5))
+def test_LOSS_19_differentiable(
+    subject: Differentiates, name: str, case: Case, along: tuple[float, float]
+) -> None:
+    P, Q, Y_n, Y_d = (replace(x, dtype="float64") for x in case)  # in which 1e30 has a square
+    assert_clause("LOSS-19", subject, name, (P, Q, Y_n, Y_d), along)
 
 
 def _everywhere(subject: object, part: int, others: tuple[float, float, float]) -> Iterator[Case]:

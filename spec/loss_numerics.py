@@ -5,20 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 from .arrays import Array, identical
 from .clause import clause, refused, require
 from .formats import FORMATS
-from .loss_terms import slope
+from .loss_terms import ROUNDINGS, curve, slope
 from .losses import (
     COARSE,
     GAMMA,
     LOSSES,
     Case,
     Losses,
+    Measured,
     cast,
     counted,
+    form_of,
+    near,
     require_close,
     require_rejection,
     row,
@@ -200,3 +204,50 @@ def settings(subject: Losses, case: Case, gamma: float, goal: float) -> None:
     call = lambda: subject.loss("rejection", *case, goal=goal)  # noqa: E731
     right = 0 <= goal <= 1 or refused(ValueError, call, claim=2)
     require(right, "a goal of {} was accepted", goal, claim=2)
+
+
+VARIABLE: Final = {
+    "targets": ("implicit", "chordal", "sign", "squares"),
+    "tau": ("margin", "rejection", "squares", "training"),
+    "weights": ("training",),
+}
+"""What must not require a gradient, of which losses; LOSS-19."""
+
+
+class Differentiates(Losses, Protocol):
+    """A subject whose losses are differentiated further, and in something else."""
+
+    def variable(self, part: str, name: str) -> None:
+        """Measure a loss, a part of which, as in :data:`VARIABLE`, requires a gradient."""
+
+    def curvature(self, name: str, case: Case, along: tuple[float, float]) -> Measured:
+        """Return how fast a loss's gradients change as all tuples move along a direction."""
+
+
+@clause("LOSS-19", source="Ours: a gradient that is dropped in silence trains less", since="0.6.0")
+def differentiable(
+    subject: Differentiates, name: str, case: Case, along: tuple[float, float]
+) -> None:
+    """A loss can be differentiated in its predictions only, and there twice.
+
+    1. Targets, a τ or weights that require a gradient raise ValueError.
+    2. The second derivatives of chordal and sign losses are those of their terms, up to rounding;
+       at ``(0, 0)`` they are 0.
+    """
+    for part, losses in VARIABLE.items():
+        for loss in losses:
+            raised = refused(ValueError, partial(subject.variable, part, loss))
+            require(raised, "{} of {} require a gradient, and were taken", part, loss)
+    found, direction = (
+        subject.curvature(name, case, along),
+        (Fraction(along[0]), Fraction(along[1])),
+    )
+    kept, form, still = counted(name, case[3], None), form_of(case), (Fraction(0), Fraction(0))
+    for i, pair in enumerate(zip(found.in_P.values, found.in_Q.values, strict=True)):
+        curves = curve(name, row(case, i), direction) if i in kept else still
+        size = sum(x * x for x in row(case, i)[:2]) * max(len(kept), 1) or 1
+        slack = COARSE * ROUNDINGS[name] * form.epsilon * sum(map(abs, direction)) / size
+        for value, expected in zip(pair, (x / max(len(kept), 1) for x in curves), strict=True):
+            right = near(value, expected, slack + form.smallest_normal)
+            complaint = "{} of {}: along {} its gradient at {} changes by {}, not {}"
+            require(right, complaint, name, case, along, i, value, expected, claim=2)

@@ -10,8 +10,8 @@ from fractions import Fraction
 from spec import Array, loss_terms, losses, squares, training_loss
 from spec.formats import FORMATS
 from spec.loss_numerics import PARTS
-from spec.loss_terms import Row, Slope, composite, mean, rejection, saturate
-from spec.losses import GAMMA, GOAL, TAU, Case, Measured, cast, lacking, row, working
+from spec.loss_terms import Row, Slope, composite, curve, mean, rejection, saturate
+from spec.losses import GAMMA, GOAL, TAU, Case, Measured, cast, counted, lacking, row, working
 from spec.training_loss import TERMS, Options, number, own_terms
 
 
@@ -129,3 +129,11 @@ class ExactLosses:
     def sum(self, slopes: Mapping[str, float], weights: Mapping[str, Fraction]) -> Fraction:
         finite = {name: value for name, value in slopes.items() if math.isfinite(value)}
         return sum((weights[name] * Fraction(v) for name, v in finite.items()), Fraction(0))
+
+    def variable(self, part: str, name: str) -> None:
+        raise ValueError(f"{part} of {name} require a gradient")
+
+    def curvature(self, name: str, case: Case, along: tuple[float, float]) -> Measured:
+        direction, kept = (Fraction(along[0]), Fraction(along[1])), counted(name, case[3], None)
+        curves = {i: curve(name, row(case, i), direction) for i in kept}
+        return self.measured(case, Fraction(0), self.shared(curves))
