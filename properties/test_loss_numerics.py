@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
@@ -32,7 +31,6 @@ from spec.loss_numerics import Differentiates
 from spec.losses import GAMMA, GOAL, LOSSES, Case, Losses
 
 names = st.sampled_from(LOSSES)
-moves = st.sampled_from((-2.0, -0.5, 0.0, 1.0))
 fits_and_sign = st.sampled_from(("implicit", "chordal", "sign"))
 POISONS = (math.nan, math.inf, -math.inf, 1e38, 0.0)
 
@@ -132,13 +130,10 @@ def test_LOSS_17_settings(subject: Losses, gamma: float, goal: float) -> None:
     assert_clause("LOSS-17", subject, DENOMINATORS, gamma, goal)
 
 
-@given(st.sampled_from(["chordal", "sign"]), middling_problems(), st.tuples(moves, moves))
-@example("sign", problem([(3.0, 1.0, -1.0, 0.0)], "float64"), (1.0, -0.5))
-def test_LOSS_19_differentiable(
-    subject: Differentiates, name: str, case: Case, along: tuple[float, float]
-) -> None:
-    P, Q, Y_n, Y_d = (replace(x, dtype="float64") for x in case)  # in which 1e30 has a square
-    assert_clause("LOSS-19", subject, name, (P, Q, Y_n, Y_d), along)
+@given(st.sampled_from(["chordal", "sign"]), middling_problems())
+@example("chordal", problem([(3.0, 1.0, 2.0, 1.0), (0.0, 0.0, 2.0, 1.0)]))
+def test_LOSS_19_differentiable(subject: Differentiates, name: str, case: Case) -> None:
+    assert_clause("LOSS-19", subject, name, case)
 
 
 def _everywhere(subject: object, part: int, others: tuple[float, float, float]) -> Iterator[Case]:

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from .arrays import Array, identical
 from .clause import clause, refused, require
 from .formats import FORMATS
-from .loss_terms import ROUNDINGS, curve, slope
+from .loss_terms import ROUNDINGS, slope
 from .losses import (
     COARSE,
     GAMMA,
@@ -220,34 +220,26 @@ class Differentiates(Losses, Protocol):
     def variable(self, part: str, name: str) -> None:
         """Measure a loss, a part of which, as in :data:`VARIABLE`, requires a gradient."""
 
-    def curvature(self, name: str, case: Case, along: tuple[float, float]) -> Measured:
-        """Return how fast a loss's gradients change as all tuples move along a direction."""
+    def growth(self, name: str, case: Case) -> Measured:
+        """Return how fast a loss's gradients change as each tuple grows by its own length."""
 
 
 @clause("LOSS-19", source="Ours: a gradient that is dropped in silence trains less", since="0.6.0")
-def differentiable(
-    subject: Differentiates, name: str, case: Case, along: tuple[float, float]
-) -> None:
+def differentiable(subject: Differentiates, name: str, case: Case) -> None:
     """A loss can be differentiated in its predictions only, and there twice.
 
     1. Targets, a τ or weights that require a gradient raise ValueError.
-    2. The second derivatives of chordal and sign losses are those of their terms, up to rounding;
-       at ``(0, 0)`` they are 0.
+    2. The derivative of a chordal or sign gradient along its tuple is minus the gradient, up to
+       rounding.
     """
     for part, losses in VARIABLE.items():
         for loss in losses:
             raised = refused(ValueError, partial(subject.variable, part, loss))
             require(raised, "{} of {} require a gradient, and were taken", part, loss)
-    found, direction = (
-        subject.curvature(name, case, along),
-        (Fraction(along[0]), Fraction(along[1])),
-    )
-    kept, form, still = counted(name, case[3], None), form_of(case), (Fraction(0), Fraction(0))
-    for i, pair in enumerate(zip(found.in_P.values, found.in_Q.values, strict=True)):
-        curves = curve(name, row(case, i), direction) if i in kept else still
-        size = sum(x * x for x in row(case, i)[:2]) * max(len(kept), 1) or 1
-        slack = COARSE * ROUNDINGS[name] * form.epsilon * sum(map(abs, direction)) / size
-        for value, expected in zip(pair, (x / max(len(kept), 1) for x in curves), strict=True):
-            right = near(value, expected, slack + form.smallest_normal)
-            complaint = "{} of {}: along {} its gradient at {} changes by {}, not {}"
-            require(right, complaint, name, case, along, i, value, expected, claim=2)
+    found, gradients = subject.growth(name, case), subject.loss(name, *case)
+    slack = COARSE * ROUNDINGS[name] * form_of(case).epsilon
+    for now, then in (gradients.in_P, found.in_P), (gradients.in_Q, found.in_Q):
+        for i, pair in enumerate(zip(now.values, then.values, strict=True)):
+            size = max(abs(x.values[i]) for x in case[:2]) * len(now.values) or 1
+            right = near(pair[1], -Fraction(pair[0]), slack / Fraction(size))
+            require(right, "{} of {}: of {} the gradient grows by {}", name, case, *pair, claim=2)

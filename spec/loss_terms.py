@@ -148,22 +148,6 @@ def slope(name: str, element: Row, guard: Fraction) -> Slope:
     return one_minus_cosine_slope(*element, root(sizes))
 
 
-def curve(name: str, element: Row, along: Slope) -> Slope:
-    """Return how fast a chordal or sign slope changes along a direction; LOSS-19.
-
-    A term is a function of the tuple's angle alone; ``bend`` is its second derivative there.
-    """
-    P, Q, _, _ = element
-    if not squared_sizes(*element):
-        return Fraction(0), Fraction(0)
-    size, (g, h) = P * P + Q * Q, slope(name, element, Fraction(0))
-    value, turn = term(name, element, Fraction(0)), (g * Q - h * P) / size
-    bend = (2 - 4 * value if name == "chordal" else 1 - value) / size
-    longer, turned = ((along[0] * a + along[1] * b) / size for a, b in ((P, Q), (Q, -P)))
-    in_P, in_Q = bend * Q - turn * P, -bend * P - turn * Q
-    return turned * in_P - longer * g, turned * in_Q - longer * h
-
-
 def scale(name: str, element: Row, guard: Fraction) -> Fraction:
     """Return the size against which a term's rounding error is measured; LOSS-11.
 

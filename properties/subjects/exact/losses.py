@@ -10,8 +10,8 @@ from fractions import Fraction
 from spec import Array, loss_terms, losses, squares, training_loss
 from spec.formats import FORMATS
 from spec.loss_numerics import PARTS
-from spec.loss_terms import Row, Slope, composite, curve, mean, rejection, saturate
-from spec.losses import GAMMA, GOAL, TAU, Case, Measured, cast, counted, lacking, row, working
+from spec.loss_terms import Row, Slope, composite, mean, rejection, saturate
+from spec.losses import GAMMA, GOAL, TAU, Case, Measured, cast, lacking, row, working
 from spec.training_loss import TERMS, Options, number, own_terms
 
 
@@ -133,7 +133,7 @@ class ExactLosses:
     def variable(self, part: str, name: str) -> None:
         raise ValueError(f"{part} of {name} require a gradient")
 
-    def curvature(self, name: str, case: Case, along: tuple[float, float]) -> Measured:
-        direction, kept = (Fraction(along[0]), Fraction(along[1])), counted(name, case[3], None)
-        curves = {i: curve(name, row(case, i), direction) for i in kept}
-        return self.measured(case, Fraction(0), self.shared(curves))
+    def growth(self, name: str, case: Case) -> Measured:
+        found = self.loss(name, *case)
+        in_P, in_Q = (x.with_values([-v for v in x.values]) for x in (found.in_P, found.in_Q))
+        return Measured(0.0, in_P, in_Q)

@@ -93,11 +93,10 @@ class ZeroProofLosses(OnTensors):
         else:
             self._loss(name, case, None, tau, GAMMA, GOAL)
 
-    def curvature(self, name: str, case: Case, along: tuple[float, float]) -> Measured:
+    def growth(self, name: str, case: Case) -> Measured:
         P, Q, Y_n, Y_d = map(to_tensor, case)
         leaves = P.requires_grad_(), Q.requires_grad_()
         value = self._loss(name, (P, Q, Y_n, Y_d), None, TAU, GAMMA, GOAL)
         slopes = torch.autograd.grad(value, leaves, create_graph=True)
-        moves = [torch.full_like(P, move) for move in along]
-        found = map(to_array, torch.autograd.grad(slopes, leaves, moves))
+        found = map(to_array, torch.autograd.grad(slopes, leaves, leaves))
         return Measured(0.0, *found)
