@@ -56,9 +56,9 @@ def _unit(P: Tensor, Q: Tensor) -> tuple[Tensor, ...]:
     """Return tuples of norm 1 (``(0, 0)`` stays), two factors of their norm, and where it is 0."""
     larger = torch.maximum(P.abs(), Q.abs()).detach()
     missing = larger == 0
-    larger = larger.masked_fill(missing, torch.inf)  # so that no derivative there is NaN
+    larger = larger + missing
     p, q = P / larger, Q / larger
-    norm = torch.hypot(p, q + missing)
+    norm = torch.hypot(p, q + missing)  # whose own gradient at (0, 0) is NaN
     return p / norm, q / norm, norm, larger, missing
 
 
