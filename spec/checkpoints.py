@@ -203,7 +203,7 @@ class Distributes(Trains, Protocol):
 
     def train_unequal(self, ranks: int, loader: str = "train") -> None:
         """Train on loaders of unequal length, or on equal ones with a ``validation`` of unequal
-        length; ValueError before the epoch.
+        length; ValueError before the epoch, or the validation.
         """
 
     def interrupted_ranks(self, signal: str, ranks: int) -> Sequence[Interrupted]:
