@@ -38,3 +38,10 @@ def test_LOG_4_of_its_moment(subject: Trains, plan: Plan) -> None:
 @settings(max_examples=20)
 def test_LOG_5_terms(subject: Trains, plan: Plan) -> None:
     assert_clause("LOG-5", subject, plan)
+
+
+@given(plans())
+@example(replace(VARIED, accumulation=2))
+@settings(max_examples=20)
+def test_LOG_6_by_hand(subject: Reports, plan: Plan) -> None:
+    assert_clause("LOG-6", subject, plan)

@@ -14,6 +14,7 @@ from properties.formats import values_of
 from properties.problems import (
     extreme_problems,
     flags,
+    middling_problems,
     other_shapes,
     problem,
     problems,
@@ -26,6 +27,7 @@ from properties.subjects.exact import Exact
 from properties.subjects.zeroproof import ZeroProof
 from properties.test_losses import BEYOND, DENOMINATORS, HARD, thresholds
 from spec import Array
+from spec.loss_numerics import Differentiates
 from spec.losses import GAMMA, GOAL, LOSSES, Case, Losses
 
 names = st.sampled_from(LOSSES)
@@ -126,6 +128,12 @@ WRONG += [(GAMMA, goal) for goal in (1.0 + 2**-52, 2.0, -0.25, math.nan, math.in
 @pytest.mark.parametrize(("gamma", "goal"), WRONG)
 def test_LOSS_17_settings(subject: Losses, gamma: float, goal: float) -> None:
     assert_clause("LOSS-17", subject, DENOMINATORS, gamma, goal)
+
+
+@given(st.sampled_from(["chordal", "sign"]), middling_problems())
+@example("chordal", problem([(3.0, 1.0, 2.0, 1.0), (0.0, 0.0, 2.0, 1.0)]))
+def test_LOSS_19_differentiable(subject: Differentiates, name: str, case: Case) -> None:
+    assert_clause("LOSS-19", subject, name, case)
 
 
 def _everywhere(subject: object, part: int, others: tuple[float, float, float]) -> Iterator[Case]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -23,3 +24,8 @@ CLIPPED = replace(VARIED, accumulation=2, max_norm=0.25, validation=(MicroBatch(
 @example(Plan(((MicroBatch("iv"), MicroBatch("i"), MicroBatch("tib")),)), 2)
 def test_DDP_1_as_one(subject: Distributes, plan: Plan, ranks: int) -> None:
     assert_clause("DDP-1", subject, shared_by(plan, ranks), ranks)
+
+
+@pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
+def test_DDP_2_together(subject: Distributes, signal: str) -> None:
+    assert_clause("DDP-2", subject, signal, 2)

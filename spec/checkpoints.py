@@ -68,6 +68,11 @@ class Resumes(Trains, Protocol):
         The calls are counted from 0; what is found is ``old``, ``new`` or ``neither``.
         """
 
+    def save_failed(self) -> tuple[str, Sequence[str]]:
+        """Save a first checkpoint on a disk that is full; return the error's type, or "", and the
+        names of the files then in the folder.
+        """
+
     def load(self, what: str) -> Loaded:
         """Load one of :data:`UNREADABLE` files, or a ``good`` one."""
 
@@ -118,7 +123,10 @@ def atomic(subject: Resumes) -> None:
 
     1. A kill at any moment leaves the old or the new one, whole.
     2. A save that has returned leaves the new one.
+    3. A save that fails raises an error, and leaves no other file.
     """
+    error, left = subject.save_failed()
+    require(error != "" and not left, "a failed save: {!r}, files {}", error, left, claim=3)
     for at in range(1000):
         killed = subject.save_killed(at)
         require(killed.found in ("old", "new"), "killed at call {}: {}", at, killed.found)
@@ -193,8 +201,13 @@ class Distributes(Trains, Protocol):
         own.
         """
 
-    def train_unequal(self, ranks: int) -> None:
-        """Train on loaders of unequal length; ValueError or RuntimeError before the epoch."""
+    def train_unequal(self, ranks: int, loader: str = "train") -> None:
+        """Train on loaders of unequal length, or on equal ones with a ``validation`` of unequal
+        length; ValueError before the epoch, or the validation.
+        """
+
+    def interrupted_ranks(self, signal: str, ranks: int) -> Sequence[Interrupted]:
+        """Train, and send SIGINT or SIGTERM to the last rank during an update."""
 
 
 @clause("DDP-1", source="Ours: a cluster is a way to be done sooner, nothing else", since="0.2.0")
@@ -228,3 +241,20 @@ def as_one(subject: Distributes, plan: Plan, ranks: int) -> None:
         require(right, "{}: rank {} was given the epochs {}", plan, rank, told, claim=5)
     unequal = refused(ValueError, lambda: subject.train_unequal(ranks), claim=6)
     require(unequal, "unequal loaders trained", claim=6)
+
+
+@clause("DDP-2", source="Ours: a rank that misses another waits for it forever", since="0.6.0")
+def together(subject: Distributes, signal: str, ranks: int) -> None:
+    """Ranks end together.
+
+    1. A signal that one rank gets ends training on all after the same update, at most two later,
+       with the error of RES-4.
+    2. Unequal numbers of micro-batches in a validation raise ValueError.
+    """
+    found = subject.interrupted_ranks(signal, ranks)
+    error = "KeyboardInterrupt" if signal == "SIGINT" else "SystemExit"
+    same = {(one.raised, one.updates_after) for one in found} <= {(error, i) for i in range(3)}
+    right = same and len({one.updates_after for one in found}) == 1
+    require(right, "{} to one of {} ranks: {}", signal, ranks, found)
+    unequal = refused(ValueError, lambda: subject.train_unequal(ranks, "validation"), claim=2)
+    require(unequal, "unequal loaders validated", claim=2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import count
@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from .accumulation import carried_out, measured_denominators
 from .clause import clause, require
 from .coverage import epoch_coverage
-from .runs import MEASURED, SLACK, Plan, Trains, agree
+from .runs import MEASURED, SLACK, Plan, Record, Trains, agree
 
 KEYS: Final = ("loss", "coverage", "bottom_frac", "denom_abs_min", "denom_abs_mean")
 
@@ -32,6 +32,9 @@ class Reports(Trains, Protocol):
 
     def raising_hook(self, plan: Plan, record: int) -> Hooked:
         """Carry out a plan with a hook that raises a KeyError at a record."""
+
+    def by_hand(self, plan: Plan) -> Sequence[Record]:
+        """Make each update of a plan's first epoch by hand; return what each returns."""
 
 
 @clause("LOG-1", source="Guide: log_hook", since="0.2.0")
@@ -116,3 +119,13 @@ def terms(subject: Trains, plan: Plan) -> None:
     for event in subject.train(replace(plan, tells=True)).of("log"):
         found, tau = event.values.get("loss_tau"), event.values["tau_train"]
         require(found == tau, "{}: the term {} was logged as {}", plan, tau, found)
+
+
+@clause("LOG-6", source="Ours: a loop written by hand sees what it does", since="0.6.0")
+def by_hand(subject: Reports, plan: Plan) -> None:
+    """An update made by hand returns its last micro-batch's record, as training logs it."""
+    logs, found = iter(subject.train(plan).of("log")), iter(subject.by_hand(plan))
+    for window in carried_out(replace(plan, epochs=plan.epochs[:1])):
+        record, event = next(found, {}), [next(logs) for _ in window.batches][-1]
+        right = all(n in record and agree(record[n], x) for n, x in event.values.items())
+        require(right, "{}: an update returned {}, not {}", plan, record, event)

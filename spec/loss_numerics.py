@@ -5,20 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 from .arrays import Array, identical
 from .clause import clause, refused, require
 from .formats import FORMATS
-from .loss_terms import slope
+from .loss_terms import ROUNDINGS, slope
 from .losses import (
     COARSE,
     GAMMA,
     LOSSES,
     Case,
     Losses,
+    Measured,
     cast,
     counted,
+    form_of,
+    near,
     require_close,
     require_rejection,
     row,
@@ -200,3 +204,42 @@ def settings(subject: Losses, case: Case, gamma: float, goal: float) -> None:
     call = lambda: subject.loss("rejection", *case, goal=goal)  # noqa: E731
     right = 0 <= goal <= 1 or refused(ValueError, call, claim=2)
     require(right, "a goal of {} was accepted", goal, claim=2)
+
+
+VARIABLE: Final = {
+    "targets": ("implicit", "chordal", "sign", "squares"),
+    "tau": ("margin", "rejection", "squares", "training"),
+    "weights": ("training",),
+}
+"""What must not require a gradient, of which losses; LOSS-19."""
+
+
+class Differentiates(Losses, Protocol):
+    """A subject whose losses are differentiated further, and in something else."""
+
+    def variable(self, part: str, name: str) -> None:
+        """Measure a loss, a part of which, as in :data:`VARIABLE`, requires a gradient."""
+
+    def growth(self, name: str, case: Case) -> Measured:
+        """Return how fast a loss's gradients change as each tuple grows by its own length."""
+
+
+@clause("LOSS-19", source="Ours: a gradient that is dropped in silence trains less", since="0.6.0")
+def differentiable(subject: Differentiates, name: str, case: Case) -> None:
+    """A loss can be differentiated in its predictions only, and there twice.
+
+    1. Targets, a τ or weights that require a gradient raise ValueError.
+    2. The derivative of a chordal or sign gradient along its tuple is minus the gradient, up to
+       rounding.
+    """
+    for part, losses in VARIABLE.items():
+        for loss in losses:
+            raised = refused(ValueError, partial(subject.variable, part, loss))
+            require(raised, "{} of {} require a gradient, and were taken", part, loss)
+    found, gradients = subject.growth(name, case), subject.loss(name, *case)
+    slack = COARSE * ROUNDINGS[name] * form_of(case).epsilon
+    for now, then in (gradients.in_P, found.in_P), (gradients.in_Q, found.in_Q):
+        for i, pair in enumerate(zip(now.values, then.values, strict=True)):
+            size = max(abs(x.values[i]) for x in case[:2]) * len(now.values) or 1
+            right = near(pair[1], -Fraction(pair[0]), slack / Fraction(size))
+            require(right, "{} of {}: of {} the gradient grows by {}", name, case, *pair, claim=2)

@@ -63,10 +63,11 @@ class Configures(Updates, Protocol):
     def option_default(self, option: str) -> object:
         """Return the value of an option that is left out."""
 
-    def train_on(self, targets: str) -> bool:
+    def train_on(self, targets: str, loss: str = "scalar") -> bool:
         """Train on nested inputs; tell whether the model got them as they were.
 
         The targets are ``good``, ``empty``, a ``scalar`` or a ``list``: ValueError or TypeError.
+        The loss is a ``scalar``, that of each of the ``samples``, or a ``number``: TypeError.
         """
 
 
@@ -137,17 +138,21 @@ def cadence(subject: Updates, plan: Plan) -> None:
 
 @clause("STEP-13", source="Ours: models take what their inputs are", since="0.4.0")
 def batches(subject: Configures) -> None:
-    """A loader yields pairs of inputs and a tensor of targets.
+    """A loader yields pairs of inputs and a tensor of targets, of which a loss makes a scalar.
 
     1. Inputs in dicts, lists, tuples and named tuples reach the model as they are.
     2. Targets without samples raise ValueError.
     3. Targets that are no tensor raise TypeError.
+    4. A loss that is no scalar tensor raises TypeError.
     """
     require(subject.train_on("good"), "the model got other inputs")
     for error, targets in (ValueError, "empty"), (ValueError, "scalar"), (TypeError, "list"):
         claim = 3 if targets == "list" else 2
         raised = refused(error, partial(subject.train_on, targets), claim=claim)
         require(raised, "{} targets were taken", targets, claim=claim)
+    for loss in "samples", "number":
+        raised = refused(TypeError, partial(subject.train_on, "good", loss), claim=4)
+        require(raised, "a loss that is {} was taken", loss, claim=4)
 
 
 def window_losses(plan: Plan, trace: Trace) -> list[Fraction]:

@@ -201,3 +201,8 @@ fault("LOG-5.1", "Terms are not logged.", train=lambda real, plan: real(replace(
 zeroproof_fault("LOG-5.1", "Terms are logged in single precision.",
       "zeroproof.training.evaluation.Evaluation._scalar",
       lambda scalar, evaluation, x: scalar(evaluation, x).float())
+fault("LOG-6.1", "An update returns the record of the first one.",
+      by_hand=lambda real, plan: real(plan)[:1] * len(real(plan)))
+zeroproof_fault("LOG-6.1", "An update returns the first record that is kept.",
+      "zeroproof.training.trainer.SCMTrainer.train_step",
+      lambda step, trainer, *window: step(trainer, *window) and trainer.records.records[0])

@@ -292,3 +292,9 @@ zeroproof_fault("LOSS-18.7", "A tuple that decodes to ⊥ has a NaN for the grad
 fault("LOSS-18.7", "The training loss has no threshold for its fit.",
     loss=lambda real, name, *case, **options:
         real(name, *case, **options | ({"tau": 0.0} if name == "squares" else {})))
+fault("LOSS-19.1", "A gradient in targets is dropped.", variable=lambda *_: None)
+for place in "arithmetic", "composite":
+    zeroproof_fault("LOSS-19.1", f"{place} drops gradients in all but predictions.",
+        f"zeroproof.losses.{place}.check_constant", lambda real, *values: None)
+zeroproof_fault("LOSS-19.2", "A second backward takes the tuples of the first for constants.",
+    "torch.is_grad_enabled", lambda real: False)

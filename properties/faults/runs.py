@@ -81,6 +81,8 @@ fault("RES-2.1", "A checkpoint is renamed before it is on the disk.",
       save_steps=lambda steps: tuple(step for step in steps() if step != "flush"))
 fault("RES-2.2", "A checkpoint is never renamed.",
       save_steps=lambda steps: tuple(step for step in steps() if step != "rename"))
+zeroproof_fault("RES-2.3", "A failed save leaves its temporary file.",
+      "pathlib.Path.unlink", lambda unlink, path, missing_ok=False: None)
 fault("RES-3.1", "A checkpoint is unpickled, whoever wrote it.",
       load=lambda load, what: replace(load(what), ran_code=what == "hostile"))
 zeroproof_fault("RES-3.1", "A checkpoint is unpickled, whoever wrote it.", "torch.load",
@@ -143,3 +145,11 @@ fault("DDP-1.5", "The loader is not told the epoch.",
 zeroproof_fault("DDP-1.5", "The loader is not told the epoch.",
       "zeroproof.training.trainer.set_epoch", lambda set_epoch, loader, epoch: None)
 fault("DDP-1.6", "Unequal loaders are trained.", train_unequal=lambda *_: None)
+fault("DDP-2.1", "Only the rank that gets a signal ends.",
+      interrupted_ranks=lambda real, signal, ranks: [
+          *real(signal, ranks - 1), replace(real(signal, 1)[0], updates_after=6)])
+zeroproof_fault("DDP-2.1", "Ranks hear of a signal at the end of the epoch.",
+      "zeroproof.training.distributed.Ranks.reduce_window",
+      lambda reduce, ranks, losses, signal, unreduced: reduce(ranks, losses, 0, unreduced))
+fault("DDP-2.2", "Validations of unequal length are averaged.",
+      train_unequal=lambda real, ranks, loader="train": loader == "train" and real(ranks))

@@ -168,8 +168,9 @@ fault("STEP-13.1", "Named tuples become tuples.", train_on=lambda *_: False)
 for claim, wrong, kind in (
     ("STEP-13.2", "Targets without samples are trained on.", "empty"),
     ("STEP-13.3", "A list of targets is trained on.", "list"),
+    ("STEP-13.4", "The losses of samples are added.", "samples"),
 ):
-    fault(claim, wrong, train_on=lambda real, targets, kind=kind: targets == kind or real(targets))
+    fault(claim, wrong, train_on=lambda real, *given, kind=kind: kind in given or real(*given))
 
 fault("AMP-6.1", "A NaN loss resets the count of applied updates.",
       loss_scales=lambda real, outcomes: real([("overflow", 0) if kind == "fault" else (kind, n)

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import nn
@@ -132,6 +133,15 @@ class Checkpoints:
             torch.save({**self._header, "model": Hostile(), "optimizer": {}}, path)
         elif what == "of another optimizer":
             self._filled(2.0, apart=True).save_checkpoint(path)
+
+    def save_failed(self) -> tuple[str, list[str]]:
+        error = ""
+        with tempfile.TemporaryDirectory() as folder, mock.patch("torch.save", side_effect=OSError):
+            try:
+                self._filled(1.0).save_checkpoint(str(Path(folder) / "run.pt"))
+            except OSError as raised:
+                error = type(raised).__name__
+            return error, os.listdir(folder)
 
     def load(self, what: str) -> Loaded:
         trainer, error, Hostile.ran = self._filled(1.0), "", False

@@ -45,6 +45,7 @@ WITHOUT: Final = {
     "TAU-9": "it is about the distribution of many draws, and compares runs with each other",
     "DEC-8": "it is about the modes of a model, which is the host library's own",
     "LOSS-18": "its cases are still to be made",
+    "LOSS-19": "it is about automatic differentiation, which is the host library's own",
     "AMP-4": "it leaves open which dtypes there are",
     "AMP-6": "it is about thousands of updates",
     "STEP-4": "it is about when the host waits",
@@ -56,12 +57,14 @@ WITHOUT: Final = {
     "STEP-14": "it is about optimizers, which are the host library's own",
     "STEP-15": "it is about a random order, whatever that is",
     "LOG-5": "it is about a loss that is a function of the host language",
+    "LOG-6": "it compares two ways to run one implementation",
     "CUR-2": "its weights are read off its sentence",
     "VAL-2": "it is about a state that must stay as it is, whatever that is",
     "RES-2": "it is about a file while it is written",
     "RES-3": "it is about files whose form is an implementation's own",
     "RES-4": "it is about signals of the operating system",
     "RES-6": "it is about files whose form is an implementation's own",
+    "DDP-2": "it is about signals of the operating system",
 }
 """The clauses that have no value, and why."""
 

@@ -22,6 +22,8 @@ class _Angle(torch.autograd.Function):
     The gradient is analytic, since autograd cancels where the two are nearly orthogonal. ``(0, 0)``
     is at a right angle to every target, without a gradient. The further outputs are what a first
     backward needs of :func:`_unit`.
+
+    Meets: LOSS-19.
     """
 
     generate_vmap_rule = True
@@ -56,7 +58,7 @@ def _unit(P: Tensor, Q: Tensor) -> tuple[Tensor, ...]:
     missing = larger == 0
     larger = larger + missing
     p, q = P / larger, Q / larger
-    norm = torch.hypot(p, q) + missing
+    norm = torch.hypot(p, q + missing)  # whose own gradient at (0, 0) is NaN
     return p / norm, q / norm, norm, larger, missing
 
 
@@ -118,7 +120,10 @@ def widen_alike(*tensors: Tensor) -> list[Tensor]:
 
 
 def check_constant(*values: object) -> None:
-    """Raise ValueError for a target, threshold or weight that requires a gradient."""
+    """Raise ValueError for a target, threshold or weight that requires a gradient.
+
+    Meets: LOSS-19.
+    """
     if any(isinstance(x, Tensor) and x.requires_grad for x in values):
         raise ValueError(
             "targets, tau and weights must not require a gradient, which a loss has only in its "

@@ -23,7 +23,7 @@ class Ranks:
     Args:
         device: where this rank trains; None takes its own GPU, or else the CPU.
 
-    Meets: DDP-1, STOP-4.
+    Meets: DDP-1, DDP-2, STOP-4.
     """
 
     def __init__(self, device: torch.device | None) -> None:

@@ -38,7 +38,7 @@ class LossAdapter:
     Raises:
         ValueError: weights are configured that the loss does not accept.
 
-    Meets: CUR-1, LOG-5.
+    Meets: CUR-1, STEP-13, LOG-5.
     """
 
     def __init__(self, loss_fn: Callable[..., Any], config: TrainingConfig) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
+from spec.accumulation import windows
 from spec.automaton import Automaton, run
 from spec.checkpoints import Interrupted, Killed, Loaded
 from spec.epochs import Call
 from spec.lifting import lift
 from spec.logs import Hooked
 from spec.options import OPTIONS, Parameters, Tensors, loss_scales, ramp, window_losses
-from spec.runs import DONE, Epoch, Event, MicroBatch, Plan, Trace
+from spec.runs import DONE, Epoch, Event, MicroBatch, Plan, Record, Trace
 from spec.stopping import watch
 from spec.thresholds import check, midpoint, threshold
 from spec.update import Phases, Precision, watched_rates
@@ -71,7 +72,10 @@ class ExactTraining:
     def uncompilable(self, case: str) -> None:
         raise ValueError(f"{case} cannot be compiled")
 
-    def train_unequal(self, ranks: int) -> None:
+    def interrupted_ranks(self, signal: str, ranks: int) -> list[Interrupted]:
+        return [self.interrupted(signal)] * ranks
+
+    def train_unequal(self, ranks: int, loader: str = "train") -> None:
         raise ValueError(f"{ranks} ranks have loaders of unequal length")
 
     def train_ranks(self, plan: Plan) -> list[Trace]:
@@ -136,10 +140,11 @@ class ExactTraining:
         found = [order[i : i + size] for i in range(0, len(order), size)]
         return [b for b in found if len(b) == size or not loader.drop_last][done:]
 
-    def train_on(self, targets: str) -> bool:
+    def train_on(self, targets: str, loss: str = "scalar") -> bool:
         """Refuse targets without samples."""
-        if targets != "good":
-            raise (TypeError if targets == "list" else ValueError)(f"targets: {targets}")
+        if targets != "good" or loss != "scalar":
+            error = TypeError if targets in ("list", "good") else ValueError
+            raise error(f"targets: {targets}, loss: {loss}")
         return True
 
     def validation_traces(self, fails: bool) -> tuple[str, ...]:
@@ -150,6 +155,11 @@ class ExactTraining:
         """Return the types of the records, which leave as floats."""
         records = [event.values for event in self.train(plan).of("log", "validate")]
         return [{name: type(float(value)) for name, value in r.items()} for r in records]
+
+    def by_hand(self, plan: Plan) -> list[Record]:
+        logs = iter(self.train(plan).of("log"))
+        ours = windows(plan.epochs[0], plan.accumulation)
+        return [[next(logs) for _ in window][-1].values for window in ours]
 
     def raising_hook(self, plan: Plan, record: int) -> Hooked:
         """Pass the records on until one raises."""
@@ -207,6 +217,9 @@ class ExactTraining:
         return Killed(
             target if target in ("old", "new") else "neither", at >= len(self.save_steps())
         )
+
+    def save_failed(self) -> tuple[str, list[str]]:
+        return "OSError", []
 
     def load(self, what: str) -> Loaded:
         """Read a file's format, version and fit before anything is changed."""

@@ -17,6 +17,7 @@ from torch import nn
 
 from properties.subjects.files import Checkpoints, Counting, Kill
 from properties.subjects.tasks import mean_square, ones
+from properties.subjects.zeroproof.ranks import on_ranks
 from properties.subjects.zeroproof.scripted import trainer_of
 from spec.checkpoints import Interrupted, Killed
 from zeroproof.training import checkpoint
@@ -117,14 +118,17 @@ class ZeroProofCheckpoints(Checkpoints):
                 found = "neither"
         return Killed(found, done)
 
-    def interrupted(self, signal: str) -> Interrupted:
+    def interrupted_ranks(self, signal: str, ranks: int) -> list[Interrupted]:
+        return on_ranks(lambda rank: self.interrupted(signal, sent=rank == ranks - 1), ranks)
+
+    def interrupted(self, signal: str, sent: bool = True) -> Interrupted:
         """Send the signal in the third update, and look at what is left."""
         layer, updates = nn.Linear(2, 1), list[int]()
         optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
 
         def step(*_: object) -> None:
             updates.append(1)
-            if len(updates) == 3:
+            if len(updates) == 3 and sent:
                 os.kill(os.getpid(), getattr(signals, signal))
 
         optimizer.register_step_post_hook(step)

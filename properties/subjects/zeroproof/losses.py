@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from properties.subjects.tensors import LAMBDAS, OnTensors, Parts
 from properties.subjects.zeroproof.unchecked import unchecked
-from properties.tensors import measured, to_tensor, within
+from properties.tensors import measured, to_array, to_tensor, within
 from spec import Array
-from spec.losses import Measured
+from spec.losses import GAMMA, GOAL, TAU, Case, Measured
 from spec.training_loss import Options, number
 from zeroproof.losses import (
     LossConfig,
@@ -79,3 +81,22 @@ class ZeroProofLosses(OnTensors):
             )
         found = measured(total, p, q, again=self._again)
         return found, {name: term.item() for name, term in terms.items()}
+
+    def variable(self, part: str, name: str) -> None:
+        case: Any = [torch.ones(2, requires_grad=part == "targets" and i > 1) for i in range(4)]
+        tau: Any = torch.tensor(TAU, requires_grad=part == "tau")
+        if name == "training":
+            weights = {"sign": torch.tensor(1.0, requires_grad=part == "weights")}
+            SCMTrainingLoss()(tuple(case[:2]), tuple(case[2:]), tau=tau, loss_weights=weights)
+        elif name == "squares":
+            squares_loss(*case, tau=tau)
+        else:
+            self._loss(name, case, None, tau, GAMMA, GOAL)
+
+    def growth(self, name: str, case: Case) -> Measured:
+        P, Q, Y_n, Y_d = map(to_tensor, case)
+        leaves = P.requires_grad_(), Q.requires_grad_()
+        value = self._loss(name, (P, Q, Y_n, Y_d), None, TAU, GAMMA, GOAL)
+        slopes = torch.autograd.grad(value, leaves, create_graph=True)
+        found = map(to_array, torch.autograd.grad(slopes, leaves, leaves))
+        return Measured(0.0, *found)

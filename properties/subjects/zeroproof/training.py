@@ -18,15 +18,16 @@ import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from properties.subjects.scripted import Reporting
+from properties.subjects.scripted import Reporting, tensors
 from properties.subjects.tasks import Batch, Tasks, mean_square, ones
 from properties.subjects.zeroproof.plays import played
 from properties.subjects.zeroproof.ranks import on_ranks, share
 from properties.subjects.zeroproof.reads import HostReads
 from properties.subjects.zeroproof.scripted import Session, trainer_of
 from properties.subjects.zeroproof.unchecked import unchecked
+from spec.accumulation import windows
 from spec.options import Outcome, Parameters, Tensors
-from spec.runs import MicroBatch, Plan, Trace
+from spec.runs import MicroBatch, Plan, Record, Trace
 from zeroproof.losses import SCMTrainingLoss
 from zeroproof.training.batches import TensorBatches
 from zeroproof.training.curriculum import GeometricRamp, LinearRamp
@@ -121,13 +122,22 @@ class ZeroProofTraining(Tasks, Reporting):
 
         return on_ranks(train, plan.ranks)
 
-    def train_unequal(self, ranks: int) -> None:
-        """Train on as many micro-batches as the rank's number says, and one."""
+    def train_unequal(self, ranks: int, loader: str = "train") -> None:
+        """Train, or validate, on as many micro-batches as the rank's number says, and one."""
 
         def train(rank: int) -> None:
-            Session(Plan(((MicroBatch("vv"),) * (1 + rank),)), 0, 1).trainer.fit()
+            one = (MicroBatch("vv"),)
+            many = one * (1 + rank)
+            plan = Plan((many,)) if loader == "train" else Plan((one,), validation=many)
+            Session(plan, 0, 1).trainer.fit()
 
         on_ranks(train, ranks)
+
+    def by_hand(self, plan: Plan) -> list[Record]:
+        with unchecked():
+            step = Session(plan, 0, 1).trainer.train_step
+            ours = windows(plan.epochs[0], plan.accumulation)
+            return [step(*map(tensors, window)) for window in ours]
 
     def _scales(self, trainer: SCMTrainer) -> bool:
         return trainer.state_dict()["scale"] is not None
@@ -192,12 +202,14 @@ class ZeroProofTraining(Tasks, Reporting):
         ramp: Any = {"linear": LinearRamp, "geometric": GeometricRamp}[kind]
         return float(ramp(*ends, *epochs)(epoch))
 
-    def train_on(self, targets: str) -> bool:
+    def train_on(self, targets: str, loss: str = "scalar") -> bool:
         model, tensor = Looking(2, 1), torch.ones(3)
         inputs = Pair({"x": tensor}, [tensor, (2 * tensor, "name")])
         kinds = {"empty": torch.ones(0, 1), "scalar": torch.ones(()), "list": [1.0] * 3}
         loader = [(inputs, kinds.get(targets, torch.ones(3, 1)))]
-        trainer_of(model, torch.optim.SGD(model.parameters(), lr=0.1), mean_square, loader).fit()
+        losses = {"scalar": mean_square, "samples": lambda y, _: y[:, 0], "number": lambda *_: 1.0}
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        trainer_of(model, optimizer, losses[loss], loader).fit()
         return model.seen == repr(inputs)
 
     def host_reads(self, updates: int, skips_on_device: bool) -> int:
