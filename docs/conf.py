@@ -34,7 +34,7 @@ napoleon_use_rtype = False
 nitpick_ignore_regex = [
     ("py:.*", r"(torch|nn|jaxtyping|tqdm|collections|contextlib|random|argparse|pathlib|os)\b.*"),
     ("py:.*", r"typing_extensions\b.*"),
-    ("py:class", r"Tensor|Bool|Float|Int8|Shaped|Targets|zeroproof\.utils\.checks\.Call"),
+    ("py:class", r"Tensor|Bool|Float|Int8|Shaped|Targets|Row|zeroproof\.utils\.checks\.Call"),
 ]
 
 # One dark red for what leads on, a warm ground for what is quoted, a colour a kind of evidence.

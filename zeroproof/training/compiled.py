@@ -25,7 +25,7 @@ MAX_SHAPES = 8
 REPLAYED = ("cuda",)
 """Types of devices on which a graph is captured, and replayed."""
 TRACED_OPTIONS = "lr", "capturable", "fused"
-"""What a graph takes from itself instead: it fuses a step, and a GPU's counts lie on the GPU."""
+"""Options of an optimizer that a graph overrides, since it fuses a step, and counts on the GPU."""
 
 
 class CompiledUpdate(Update):
