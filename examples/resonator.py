@@ -32,7 +32,7 @@ NOISE = math.radians(2.0)  # of the phase, which is twice the angle of the line 
 
 
 def measure(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Return frequencies with biases, and X as it is and as it is measured."""
+    """Return frequencies with biases, and the exact and the measured X."""
     f, bias = torch.rand(2, count, generator=generator) * torch.tensor([[9.0], [2.0]]) + 1.0
     poles = [(f0 * (0.9 + 0.1 * bias), strength) for f0, strength in RESONANCES]
     X = sum((s * f / (f0.square() - f.square()) for f0, s in poles), -2.0 / f)
