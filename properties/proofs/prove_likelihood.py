@@ -1,7 +1,7 @@
 """LIK, for all real numbers: what follows from its formulas by algebra.
 
 Logarithm and arc tangent grow, so bounds and equalities of losses and probabilities are those of
-what stands in them.
+their arguments.
 """
 
 from __future__ import annotations

@@ -24,8 +24,6 @@ from zeroproof.training.update import Header, Outcome, Update, current_rate
 MAX_SHAPES = 8
 REPLAYED = ("cuda",)
 """Types of devices on which a graph is captured, and replayed."""
-TRACED_OPTIONS = "lr", "capturable", "fused"
-"""Options of an optimizer that a graph overrides, since it fuses a step, and counts on the GPU."""
 
 
 class CompiledUpdate(Update):
@@ -203,7 +201,9 @@ class CompiledUpdate(Update):
     def _sent(self, numbers: list[float]) -> Iterator[None]:
         """Let the graph read numbers, and learning rates, which may change without a new graph."""
         groups, device = self.optimizer.param_groups, self.evaluate.device
-        kept = [{name: g[name] for name in TRACED_OPTIONS if name in g} for g in groups]
+        # The graph fuses the step itself, and counts where it is replayed.
+        traced = {"capturable": self._replays, "fused": False}
+        kept = [{name: g[name] for name in ("lr", *traced) if name in g} for g in groups]
         rates = [group["lr"] for group in groups]
         numbers = [*numbers, *(0.0 if isinstance(rate, Tensor) else rate for rate in rates)]
         if len(self._numbers) != len(numbers):
@@ -211,7 +211,6 @@ class CompiledUpdate(Update):
         self._numbers.copy_(on_host(numbers, device), non_blocking=True)
         for group, rate, own in zip(groups, rates, self._numbers[-len(groups) :], strict=True):
             group["lr"] = own.copy_(rate) if isinstance(rate, Tensor) else own
-            traced = {"capturable": self._replays, "fused": False}
             group.update({name: value for name, value in traced.items() if name in group})
         try:
             yield
