@@ -149,8 +149,10 @@ def test_the_latest_checkpoints_are_kept_and_the_last_is_loaded(tmp_path: Path) 
     saves = {"checkpoint_dir": tmp_path, "checkpoint_every": 2, "keep_checkpoints": 2}
     trainer = make_trainer(small_model(), pole_batches([4] * 7), max_epochs=2, **saves)
     trainer.fit()
-    names = ["step-0000000012.pt", "step-0000000014.pt"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    steps = ["step-0000000012", "step-0000000014"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        f"{s}-{trainer.run:012x}.pt" for s in steps
+    ]
     other = make_trainer(small_model(), pole_batches([4] * 7), max_epochs=3)
     other.load_checkpoint(tmp_path)
     assert other.micro_step == 14

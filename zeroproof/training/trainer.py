@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
@@ -13,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from tqdm import tqdm
 
 from zeroproof.training.checkpoint import (
     CheckpointError,
+    check_folder,
     read_checkpoint,
     write_checkpoint,
     write_latest,
@@ -38,6 +39,7 @@ from zeroproof.training.state import LoaderState, capture, restore
 from zeroproof.training.stopping import CoverageStop
 from zeroproof.training.thresholds import lerp, midpoint
 from zeroproof.training.update import NonFiniteError, Update
+from zeroproof.utils.logging import ProgressBar
 
 __all__ = ["CheckpointError", "NonFiniteError", "SCMTrainer", "TrainingConfig"]
 
@@ -105,6 +107,7 @@ class SCMTrainer:
         self.stop = CoverageStop(config.coverage_threshold, config.coverage_patience)
         self.stopped = False
         self.epoch = self.micro_step = 0
+        self.run = self.ranks.all_gather_object(secrets.randbits(48))[0]
         self.val_history: list[dict[str, float]] = []
         self._signals = DeferredSignals()
         self.start_epoch()
@@ -116,16 +119,19 @@ class SCMTrainer:
 
         Raises:
             RuntimeError: there is nothing left to train.
-            ValueError: a loader without samples, or a loss without a gradient.
+            ValueError: a loader without samples, a loss without a gradient, or a
+                ``checkpoint_dir`` of another run (RES-7).
             NonFiniteError: too many updates in a row were skipped.
         """
         self._check_work_left()
+        if (folder := self.config.checkpoint_dir) is not None:
+            self.ranks.on_rank_0(partial(check_folder, folder, self.run, self.micro_step))
         self.records.records.clear()
         batches = length(self.train_loader)
         total = None if batches is None else batches * self.config.max_epochs
         done = self.epoch * (batches or 0) + self.loader.done
         shown = self.config.progress and self.ranks.rank == 0
-        with tqdm(total=total, initial=done, disable=not shown) as bar, self._signals:
+        with ProgressBar(total, done, shown=shown) as bar, self._signals:
             while self.epoch < self.config.max_epochs and not self.stopped:
                 self._train_epoch(bar)
                 self.scheduler.after("epoch")
@@ -137,7 +143,7 @@ class SCMTrainer:
                 self._save_if_due(max(received))
         return list(self.records.records)
 
-    def _train_epoch(self, bar: tqdm[Any]) -> None:
+    def _train_epoch(self, bar: ProgressBar) -> None:
         self.ranks.check_equal_lengths(self.train_loader, "train_loader")
         if not self.loader.resumed:
             self.start_epoch()
@@ -147,7 +153,7 @@ class SCMTrainer:
         try:
             while window := list(islice(batches, self.config.gradient_accumulation_steps)):
                 self._train_window(window)
-                self._show(bar, len(window))
+                bar.show(len(window), self.epoch, self.config.max_epochs, self.records.records)
                 signal = self._signals.received if self.ranks.size == 1 else self.update.signal
                 self._save_if_due(signal, windows=self.update.windows)
         finally:
@@ -179,19 +185,10 @@ class SCMTrainer:
         config = self.config
         due = config.checkpoint_every > 0 and windows > 0 and windows % config.checkpoint_every == 0
         if config.checkpoint_dir is not None and (signal or due):
-            state = self.state_dict()
-            if self.ranks.rank == 0:
-                write_latest(config.checkpoint_dir, state, config.keep_checkpoints)
+            folder, state, count = config.checkpoint_dir, self.state_dict(), config.keep_checkpoints
+            self.ranks.on_rank_0(partial(write_latest, folder, state, count))
         if signal:
             raise_signal(signal)
-
-    def _show(self, bar: tqdm[Any], steps: int) -> None:
-        bar.update(steps)
-        if not bar.disable and self.records.records:
-            record = self.records.records[-1]
-            bar.set_description(f"epoch {self.epoch + 1}/{self.config.max_epochs}", refresh=False)
-            numbers = {name: record[name] for name in ("loss", "coverage")}
-            bar.set_postfix(numbers, refresh=False)
 
     def start_epoch(self) -> None:
         """Reset what belongs to one epoch; its thresholds follow from (seed, epoch) alone."""
@@ -256,10 +253,8 @@ class SCMTrainer:
         restore(self, state)
 
     def save_checkpoint(self, path: str | PathLike[str]) -> None:
-        """Write the training state atomically. Meets: RES-1."""
-        state = self.state_dict()
-        if self.ranks.rank == 0:
-            write_checkpoint(path, state)
+        """Write the training state atomically, on rank 0. Meets: RES-1."""
+        self.ranks.on_rank_0(partial(write_checkpoint, path, self.state_dict()))
 
     def load_checkpoint(self, path: str | PathLike[str]) -> None:
         """Continue from a checkpoint, exactly as if training had not been interrupted.
