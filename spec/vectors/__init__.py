@@ -63,7 +63,9 @@ WITHOUT: Final = {
     "RES-2": "it is about a file while it is written",
     "RES-3": "it is about files whose form is an implementation's own",
     "RES-4": "it is about signals of the operating system",
+    "RES-5": "it is about types, which are the host language's own",
     "RES-6": "it is about files whose form is an implementation's own",
+    "RES-7": "it is about files whose form is an implementation's own",
     "DDP-2": "it is about signals of the operating system",
 }
 """The clauses that have no value, and why."""

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from zeroproof.training.checkpoint import CheckpointError
 from zeroproof.training.distributed import Ranks
-from zeroproof.utils.builtin import to_builtin
 
 if TYPE_CHECKING:
     from zeroproof.training.trainer import SCMTrainer
@@ -167,8 +166,8 @@ class LoaderState:
         loader = self.loader
         own = {
             "exhausted": self._exhausted,
-            "at_start": to_builtin(self._at_start),
-            "random": to_builtin(random_state(loader)),
+            "at_start": self._at_start,
+            "random": random_state(loader),
             "loader": loader.state_dict() if hasattr(loader, "state_dict") else None,
         }
         return {"ranks": self._ranks.all_gather_object(own)}

@@ -66,7 +66,7 @@ def _plain(value: Any) -> Any:
     """Return a number, string or array in a builtin type or as a tensor, else the value itself."""
     numpy: Any = sys.modules.get("numpy")
     if numpy is not None and isinstance(value, numpy.generic):
-        return value.item()
+        return value if value.dtype.kind in "mM" else value.item()  # a time has a unit
     if numpy is not None and type(value) is numpy.ndarray:
         with suppress(TypeError, ValueError):  # such as an array of strings
             return torch.from_numpy(value.copy())
