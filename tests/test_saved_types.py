@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 import pickle
 from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable
@@ -20,6 +21,12 @@ from tests.helpers import make_trainer, pole_batches, same, small_model, weights
 from zeroproof.training.checkpoint import read_checkpoint, write_checkpoint
 from zeroproof.training.trainer import CheckpointError, SCMTrainer
 from zeroproof.utils.builtin import to_builtin
+
+
+@pytest.fixture(autouse=True)
+def unflushed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not wait for the disk, which other tests do."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 class Part:

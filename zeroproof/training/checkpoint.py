@@ -65,7 +65,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         if not latest:
             raise FileNotFoundError(f"{path} holds no checkpoint (step-*.pt)")
         if len(latest) > 1:
-            names = ", ".join(found.name for found in latest.values())
+            names = [found.name for found in latest.values()]
             raise CheckpointError(f"{path} holds several runs; load one of these files: {names}")
         (path,) = latest.values()
     try:
@@ -110,10 +110,7 @@ def check_folder(folder: str | os.PathLike[str], run: int, step: int) -> str:
 
 
 def write_latest(folder: str | os.PathLike[str], state: dict[str, Any], count: int) -> None:
-    """Write a state, named by its micro-batches and run, and remove all but the run's latest.
-
-    Raises the errors of :func:`check_folder` and :func:`write_checkpoint`.
-    """
+    """Write a state, named by its micro-batches and run, and remove all but the run's latest."""
     name = check_folder(folder, state["run"], state["counters"]["micro_step"])
     write_checkpoint(Path(folder) / f"{name}.pt", state)
     own = [path for path in checkpoints(folder) if path.stem[RUN] == name[RUN]]
