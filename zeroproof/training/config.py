@@ -61,12 +61,12 @@ class TrainingConfig:
         scheduler_step: when the scheduler steps: after each applied ``"update"``, after each
             ``"epoch"``, or after each validation (``"val"``).
         scheduler_metric: the validation's value that a ``ReduceLROnPlateau`` gets.
-        checkpoint_dir: folder for checkpoints, or None. One is written on Ctrl-C and SIGTERM,
-            which are honoured at the next update (RES-4).
+        checkpoint_dir: folder for the checkpoints of one run (RES-7), or None. One is written on
+            Ctrl-C and SIGTERM, which are honoured at the next update (RES-4).
         checkpoint_every: write one also after every so many updates; 0 for never.
         keep_checkpoints: number of checkpoints kept in the folder, the latest; ≥ 1.
         extra_state: objects with ``state_dict`` and ``load_state_dict``, by name, that checkpoints
-            hold, too (RES-6), such as an average of the weights.
+            hold, too (RES-5, RES-6), such as an average of the weights.
         progress: show a progress bar on the standard error stream.
         history_limit: records kept in memory, the latest; ≥ 1 (LOG-2).
 
