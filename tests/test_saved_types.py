@@ -140,7 +140,7 @@ def test_a_value_is_loaded_as_an_equal_one(value: Any, kind: type, tmp_path: Pat
     assert found == (value.item() if isinstance(value, np.void) else value)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "uint32", "bool", "complex64"])
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "uint8", "bool", "complex64"])
 def test_an_array_is_loaded_as_a_tensor_of_its_dtype(dtype: str, tmp_path: Path) -> None:
     array = np.arange(6).reshape(2, 3)[:, ::-1].astype(dtype)
     write_checkpoint(tmp_path / "a", {"it": [array, array.sum()]})
@@ -148,6 +148,12 @@ def test_an_array_is_loaded_as_a_tensor_of_its_dtype(dtype: str, tmp_path: Path)
     assert found[0].numpy().dtype == array.dtype
     assert (found[0].numpy() == array).all()
     assert found[1] == array.sum()
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "uint32", "uint64"])
+def test_a_wide_unsigned_array_is_loaded_as_lists(dtype: str, tmp_path: Path) -> None:
+    write_checkpoint(tmp_path / "a", {"it": np.array([[1, 2]], dtype)})
+    assert read_checkpoint(tmp_path / "a")["it"] == [[1, 2]]
 
 
 class Tagged(torch.Tensor):

@@ -20,8 +20,8 @@ MOST_BITS: Final = 2000  # torch reads integers of up to 255 bytes
 def to_builtin(value: Any, name: str = "state") -> Any:
     """Return a state whose parts all have types that ``torch.load(weights_only=True)`` reads.
 
-    NumPy's numbers become Python's, its arrays tensors; instances of subclasses of dict, list,
-    int, float and str become instances of these. Tensors are shared.
+    NumPy's numbers become Python's, its arrays tensors (lists, if uint16 or wider); instances of
+    subclasses of dict, list, int, float and str become instances of these. Tensors are shared.
 
     Raises TypeError for anything else; the message begins with its place, such as
     ``optimizer['param_groups'][0]['path']``.
@@ -68,6 +68,8 @@ def _plain(value: Any) -> Any:
     if numpy is not None and isinstance(value, numpy.generic):
         return value if value.dtype.kind in "mM" else value.item()  # a time has a unit
     if numpy is not None and type(value) is numpy.ndarray:
+        if value.dtype.kind == "u" and value.dtype.itemsize > 1:
+            return value.tolist()  # torch's own cannot be sent from rank to rank
         with suppress(TypeError, ValueError):  # such as an array of strings
             return torch.from_numpy(value.copy())
     for kind in () if isinstance(value, Enum) else (int, float, str):
