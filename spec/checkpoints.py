@@ -116,6 +116,10 @@ class Resumes(Trains, Protocol):
         is there as it was.
         """
 
+
+class Keeps(Protocol):
+    """A subject that keeps checkpoints in files and folders."""
+
     def saved(self, value: str) -> Saved:
         """Save a checkpoint, and over it another whose state holds a value, of :data:`LOADABLE` or
         :data:`UNLOADABLE`, under the name ``place``; load what is then there.
@@ -222,7 +226,7 @@ def signals(subject: Resumes, signal: str) -> None:
 
 
 @clause("RES-5", source="Ours: that a file cannot be read shows when it is needed", since="0.7.0")
-def loadable(subject: Resumes, value: str) -> None:
+def loadable(subject: Keeps, value: str) -> None:
     """What is saved can be loaded.
 
     1. Numbers, strings, tensors, NumPy's numbers and arrays, and containers of these are loaded as
@@ -251,7 +255,7 @@ def complete(subject: Resumes, what: str) -> None:
 
 
 @clause("RES-7", source="Ours: people start a script twice", since="0.7.0")
-def one_run(subject: Resumes, case: str) -> None:
+def one_run(subject: Keeps, case: str) -> None:
     """A folder of checkpoints belongs to one run, and a load continues the run that it loads.
 
     1. A folder with checkpoints of another run, or later ones of the same run, raises ValueError
