@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from zeroproof.autodiff.policies import GradientPolicy
+from zeroproof.training.distributed import length
 from zeroproof.utils.checks import check_thresholds, explains
 
 LogHook = Callable[[dict[str, float]], None]
@@ -192,6 +193,21 @@ class TrainingConfig:
                 object.__setattr__(self, "device", torch.device(self.device))
             except RuntimeError as error:
                 raise ValueError(f"device {self.device!r} is unknown: {error}") from None
+
+    def planned_updates(self, loader: Iterable[Any]) -> int | None:
+        """Return how many updates a run makes if none is skipped and no stop comes early.
+
+        For schedulers that must know it, before there is a trainer; None for a loader without a
+        length. Meets: STEP-10.
+
+        Example:
+            >>> config = TrainingConfig(max_epochs=3, gradient_accumulation_steps=2)
+            >>> config.planned_updates([0, 1, 2, 3, 4])
+            9
+        """
+        batches = length(loader)
+        windows = None if batches is None else -(-batches // self.gradient_accumulation_steps)
+        return None if windows is None else self.max_epochs * windows
 
     @property
     def autocast_dtype(self) -> torch.dtype | None:

@@ -1,0 +1,73 @@
+"""Validation: at the midpoint threshold, with nothing changed afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from zeroproof.training.evaluation import undone
+from zeroproof.training.thresholds import midpoint
+from zeroproof.utils.optimizers import averaged_weights
+
+if TYPE_CHECKING:
+    from zeroproof.training.trainer import SCMTrainer
+
+
+def validate(trainer: SCMTrainer) -> dict[str, float]:
+    """Evaluate a trainer's ``val_loader``; note and return the ``val_`` record.
+
+    Raises ValueError without a ``val_loader``, or without samples. Meets: TAU-8, VAL-1, VAL-3.
+    """
+    config, ranks = trainer.config, trainer.ranks
+    if config.val_loader is None:
+        raise ValueError("validate() needs TrainingConfig(val_loader=...)")
+    ranks.check_equal_lengths(config.val_loader, "val_loader")
+    tau, epoch = midpoint(config.tau_train_min, config.tau_train_max), max(trainer.epoch - 1, 0)
+    with evaluation_mode(trainer, trainer.train_loader, config.val_loader):
+        step = trainer.global_step
+        prepare = partial(trainer.evaluate.prepare, tau=tau, epoch=epoch, training=False)
+        batches = map(partial(prepare, global_step=lambda: step), config.val_loader)
+        values = trainer.evaluate.average(batches, ranks)
+    record = {f"val_{name}": value for name, value in values.items()}
+    record |= {"epoch": float(epoch), "global_step": float(step), "val_tau": tau}
+    trainer.val_history.append(record)
+    return record
+
+
+@contextmanager
+def evaluation_mode(trainer: SCMTrainer, *loaders: object) -> Iterator[None]:
+    """Put model and loss in eval mode, where only inputs can require gradients (VAL-3).
+
+    Afterwards, also on exceptions, everything is as it was, submodule by submodule. Meets: VAL-2.
+    """
+    modules, ranks = trainer.modules, trainer.ranks
+    modes = [(m, m.training) for module in modules for m in module.modules()]
+    owned = [p for module in modules for p in module.parameters()]
+    trained = {p for p in (*owned, *trainer.update.parameters()) if p.requires_grad}
+    # Other wrappers make their own tensors of the parameters, which are then frozen for good.
+    freezes = ranks.size == 1 or isinstance(trainer.model, DistributedDataParallel)
+    with ExitStack() as stack:
+        stack.callback(_restore, modes, trained)
+        for module in modules:
+            module.eval()
+        stack.enter_context(averaged_weights(trainer.update.optimizer))
+        for p in trained if freezes else ():
+            p.requires_grad_(False)
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.set_grad_enabled(freezes))
+        stack.enter_context(ranks.reduction(trainer.model, last=False))
+        stack.enter_context(undone(modules, *loaders))
+        yield
+
+
+def _restore(modes: list[tuple[nn.Module, bool]], trained: set[nn.Parameter]) -> None:
+    for module, training in modes:
+        module.training = training
+    for p in trained:
+        p.requires_grad_(True)
