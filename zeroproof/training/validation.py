@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from zeroproof.training.evaluation import undone
 from zeroproof.training.thresholds import midpoint
@@ -50,8 +49,8 @@ def evaluation_mode(trainer: SCMTrainer, *loaders: object) -> Iterator[None]:
     modes = [(m, m.training) for module in modules for m in module.modules()]
     owned = [p for module in modules for p in module.parameters()]
     trained = {p for p in (*owned, *trainer.update.parameters()) if p.requires_grad}
-    # Other wrappers make their own tensors of the parameters, which are then frozen for good.
-    freezes = ranks.size == 1 or isinstance(trainer.model, DistributedDataParallel)
+    # FSDP makes its own tensors of parameters, which would then be frozen for good.
+    freezes = not any(hasattr(p, "full_tensor") for p in trained)
     with ExitStack() as stack:
         stack.callback(_restore, modes, trained)
         for module in modules:
