@@ -24,11 +24,11 @@ fault("STEP-10.3", "The scheduler says so in the last epoch.",
       scheduled=lambda real, plan, total, resumes: real(plan, total, resumes) if resumes or
           real(plan, total, resumes) is None else total)
 zeroproof_fault("STEP-10.3", "The scheduler says so in the last epoch.",
-      "zeroproof.training.schedulers.step_limits", lambda *_: ())
+      "zeroproof.utils.optimizers._step_limits", lambda *_: ())
 fault("STEP-10.4", "A resumed scheduler says so in its last epoch.",
       scheduled=lambda real, plan, total, resumes: 1 if resumes else real(plan, total, resumes))
 zeroproof_fault("STEP-10.4", "The steps before a resume are not counted.",
-      "zeroproof.training.schedulers.step_limits", lambda real, scheduler, steps:
+      "zeroproof.utils.optimizers._step_limits", lambda real, scheduler, steps:
           [(needed - scheduler.last_epoch, most) for needed, most in real(scheduler, steps)])
 fault("STEP-10.5", "A scheduler has to be longer than training.",
       scheduled=lambda real, plan, total, resumes: real(plan, total - 1, resumes))
@@ -53,6 +53,16 @@ def _with_graphs(mode: Any, trainer: Any, *loaders: object) -> Iterator[None]:
         for parameter in trainer.update.parameters():
             parameter.requires_grad_(True)
         yield
+
+
+@contextmanager
+def _frozen_afterwards(mode: Any, trainer: Any, *loaders: object) -> Iterator[None]:
+    try:
+        with mode(trainer, *loaders):
+            yield
+    finally:
+        for parameter in trainer.update.parameters():
+            parameter.requires_grad_(False)
 
 
 fault("LOG-3.1", "Records are delivered when there is time.",
@@ -81,4 +91,4 @@ zeroproof_fault("VAL-3.2", "Validation makes the graph of training.",
 fault("VAL-3.3", "All parameters are trained afterwards.",
       derived=lambda real, *given: replace(real(*given), trained=(True, True)))
 zeroproof_fault("VAL-3.3", "Parameters stay frozen after a validation.",
-      "zeroproof.training.validation._restore", lambda real, modes, trained: real(modes, set()))
+      "zeroproof.training.validation.evaluation_mode", _frozen_afterwards)

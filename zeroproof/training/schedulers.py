@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from zeroproof.training.config import TrainingConfig
-from zeroproof.utils.optimizers import changes_rates, step_limits
+from zeroproof.utils.optimizers import check_optimizer, check_steps
 
 RISING = ("coverage", "recall", "denom")  # parts of names of what is better when it is larger
 
@@ -33,11 +33,7 @@ class SchedulerStepper:
         self, scheduler: LRScheduler | None, config: TrainingConfig, optimizer: Optimizer
     ) -> None:
         self.scheduler, self._config = scheduler, config
-        if not changes_rates(scheduler, optimizer):
-            raise ValueError(
-                "the scheduler changes the rates of another optimizer; make it of the one that the "
-                "trainer gets"
-            )
+        check_optimizer(scheduler, optimizer)
         self._step, self._metric = config.scheduler_step, config.scheduler_metric
         if isinstance(scheduler, ReduceLROnPlateau):
             if self._step != "val":
@@ -58,13 +54,7 @@ class SchedulerStepper:
         if self._step == "update":
             planned = config.planned_updates(loader) or 0  # which only training tells
             steps = planned // config.max_epochs * steps + -done // size
-        for needed, most in step_limits(self.scheduler, steps):
-            if needed > most:
-                raise ValueError(
-                    f"the scheduler ends after {most} steps, but training makes {needed}; give it "
-                    f"total_steps={needed}, for one of updates planned_updates(train_loader) of "
-                    "the TrainingConfig. A loaded one has the total_steps of its checkpoint"
-                )
+        check_steps(self.scheduler, steps)
 
     def after(self, event: str) -> None:
         """Step after an applied ``"update"``, or after an ``"epoch"``, if configured."""

@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from zeroproof.training.evaluation import undone
 from zeroproof.training.thresholds import midpoint
@@ -45,28 +44,22 @@ def evaluation_mode(trainer: SCMTrainer, *loaders: object) -> Iterator[None]:
 
     Afterwards, also on exceptions, everything is as it was, submodule by submodule. Meets: VAL-2.
     """
-    modules, ranks = trainer.modules, trainer.ranks
-    modes = [(m, m.training) for module in modules for m in module.modules()]
+    modules, update = trainer.modules, trainer.update
     owned = [p for module in modules for p in module.parameters()]
-    trained = {p for p in (*owned, *trainer.update.parameters()) if p.requires_grad}
+    trained = {p for p in (*owned, *update.parameters()) if p.requires_grad}
     # FSDP makes its own tensors of parameters, which would then be frozen for good.
     freezes = not any(hasattr(p, "full_tensor") for p in trained)
     with ExitStack() as stack:
-        stack.callback(_restore, modes, trained)
+        for module in (m for parent in modules for m in parent.modules()):
+            stack.callback(setattr, module, "training", module.training)
         for module in modules:
             module.eval()
-        stack.enter_context(averaged_weights(trainer.update.optimizer))
+        stack.enter_context(averaged_weights(update.optimizer))
         for p in trained if freezes else ():
+            stack.callback(p.requires_grad_, p.requires_grad)
             p.requires_grad_(False)
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.set_grad_enabled(freezes))
-        stack.enter_context(ranks.reduction(trainer.model, last=False))
+        stack.enter_context(trainer.ranks.reduction(trainer.model, last=False))
         stack.enter_context(undone(modules, *loaders))
         yield
-
-
-def _restore(modes: list[tuple[nn.Module, bool]], trained: set[nn.Parameter]) -> None:
-    for module, training in modes:
-        module.training = training
-    for p in trained:
-        p.requires_grad_(True)

@@ -81,22 +81,37 @@ def _options(optimizer: Any) -> list[dict[str, Any]]:
     return [{n: x for n, x in g.items() if n != "params"} for g in optimizer.param_groups]
 
 
-def step_limits(scheduler: object, steps: int) -> Iterator[tuple[int, int]]:
+def check_optimizer(scheduler: object, optimizer: Optimizer) -> None:
+    """Raise ValueError for a scheduler of an optimizer that has other groups."""
+    of: Any = getattr(scheduler, "optimizer", optimizer)
+    own = {id(group) for group in optimizer.param_groups}
+    if of is not optimizer and own.isdisjoint(map(id, of.param_groups)):
+        raise ValueError(
+            "the scheduler changes the rates of another optimizer; make it of the one that the "
+            "trainer gets"
+        )
+
+
+def check_steps(scheduler: object, steps: int) -> None:
+    """Raise ValueError for a scheduler that ends before so many more steps. Meets: STEP-10."""
+    for needed, most in _step_limits(scheduler, steps):
+        if needed > most:
+            raise ValueError(
+                f"the scheduler ends after {most} steps, but training makes {needed}; give it "
+                f"total_steps={needed}, for one of updates planned_updates(train_loader) of the "
+                "TrainingConfig. A loaded one has the total_steps of its checkpoint"
+            )
+
+
+def _step_limits(scheduler: object, steps: int) -> Iterator[tuple[int, int]]:
     """Walk what raises beyond its last step; yield the steps it will have made, and may make."""
     if isinstance(scheduler, OneCycleLR):
         yield scheduler.last_epoch + steps, scheduler.total_steps
     elif isinstance(scheduler, ChainedScheduler):
         for part in scheduler._schedulers:
-            yield from step_limits(part, steps)
+            yield from _step_limits(part, steps)
     elif isinstance(scheduler, SequentialLR):
         last, begins = scheduler.last_epoch + steps, scheduler._milestones
         ends = [*(min(begin - 1, last) for begin in begins), last]
         for part, begin, end in zip(scheduler._schedulers, [0, *begins], ends, strict=True):
-            yield from step_limits(part, end - begin - getattr(part, "last_epoch", 0))
-
-
-def changes_rates(scheduler: object, optimizer: Optimizer) -> bool:
-    """Tell whether a scheduler is of an optimizer, or of one with the same groups."""
-    of: Any = getattr(scheduler, "optimizer", optimizer)
-    own = {id(group) for group in optimizer.param_groups}
-    return of is optimizer or not own.isdisjoint(map(id, of.param_groups))
+            yield from _step_limits(part, end - begin - getattr(part, "last_epoch", 0))
