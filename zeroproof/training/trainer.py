@@ -271,7 +271,7 @@ class SCMTrainer:
 
     @property
     def planned_updates(self) -> int | None:
-        """The updates of the whole run; as :meth:`TrainingConfig.planned_updates`."""
+        """How many updates the run makes; as ``config.planned_updates`` of its loader."""
         return self.config.planned_updates(self.train_loader)
 
     @property
