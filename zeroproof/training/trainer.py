@@ -99,7 +99,7 @@ class SCMTrainer:
         parts = self.evaluate, config, self.modules, self.ranks, self.records
         update = CompiledUpdate if whole_graph else Update
         self.update = update(optimizer, *parts, applied=partial(self.scheduler.after, "update"))
-        self.train_loader, self.loader = train_loader, LoaderState(train_loader, self.ranks)
+        self.loader = LoaderState(train_loader, self.ranks)
         self.stop = CoverageStop(config.coverage_threshold, config.coverage_patience)
         self.stopped = False
         self.epoch = self.micro_step = 0
@@ -268,6 +268,11 @@ class SCMTrainer:
                 "trainer, or load a checkpoint into one with more max_epochs, or with a lower "
                 "coverage_threshold"
             )
+
+    @property
+    def train_loader(self) -> Any:
+        """The loader that the trainer was made with."""
+        return self.loader.loader
 
     @property
     def planned_updates(self) -> int | None:
