@@ -219,7 +219,7 @@ class SCMTrainer:
         """Evaluate ``val_loader`` at the midpoint threshold; return the ``val_`` record.
 
         Parameters, buffers, modes and random state are left as they were. The record's epoch is
-        the latest one trained. Meets: VAL-1, VAL-2, VAL-3.
+        the latest one trained. Meets: VAL-2, VAL-3.
 
         Raises:
             ValueError: there is no ``val_loader``, or it yields no samples.
