@@ -230,7 +230,7 @@ def test_ctrl_c_is_honoured_once_and_then_training_goes_on(
     trainer: SCMTrainer
 
     def loss(outputs: Any, lifted: Any) -> Any:
-        place = "update" if torch.is_grad_enabled() else "validation"
+        place = "update" if trainer.model.training else "validation"
         last = trainer.epoch == trainer.config.max_epochs
         if not pressed and when == ("last " if last and place == "validation" else "") + place:
             pressed.append(trainer.epoch)

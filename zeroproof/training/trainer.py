@@ -25,21 +25,19 @@ from zeroproof.training.checkpoint import (
 from zeroproof.training.compiled import CompiledEvaluation, CompiledUpdate
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks, length, set_epoch
-from zeroproof.training.evaluation import (
-    Evaluation,
-    MicroBatch,
-    evaluation_mode,
-    training_device,
-)
+from zeroproof.training.evaluation import Evaluation, MicroBatch, training_device
 from zeroproof.training.loss_adapter import LossAdapter
 from zeroproof.training.records import EpochTotals, RecordQueue
 from zeroproof.training.schedulers import SchedulerStepper
 from zeroproof.training.signals import DeferredSignals, raise_signal
 from zeroproof.training.state import LoaderState, capture, restore
 from zeroproof.training.stopping import CoverageStop
-from zeroproof.training.thresholds import lerp, midpoint
+from zeroproof.training.thresholds import lerp
 from zeroproof.training.update import NonFiniteError, Update
 from zeroproof.utils.logging import ProgressBar
+from zeroproof.training.validation import validate
+from zeroproof.utils.hooks import GuardedHook
+from zeroproof.utils.optimizers import training_weights
 
 __all__ = ["CheckpointError", "NonFiniteError", "SCMTrainer", "TrainingConfig"]
 
@@ -91,15 +89,15 @@ class SCMTrainer:
         self.ranks = Ranks(None if config.device is None else torch.device(config.device))
         device = training_device(model, config, self.ranks)
         loss = LossAdapter(loss_fn, config)
-        self.scheduler = SchedulerStepper(scheduler, config)
+        self.scheduler = SchedulerStepper(scheduler, config, optimizer)
         self.model = self.ranks.wrap(model.to(device), device)
         self.modules = [self.model, *(module.to(device) for module in loss.modules)]
         self.ranks.broadcast(p for module in self.modules[1:] for p in module.parameters())
         whole_graph = config.compile and device.type in ("cpu", "cuda") and self.ranks.size == 1
         evaluation = CompiledEvaluation if config.compile and not whole_graph else Evaluation
         self.evaluate = evaluation(self.model, loss, config, device)
-        hook = config.log_hook if self.ranks.rank == 0 else None
-        self.records = RecordQueue(hook, config.history_limit)
+        self._hook = GuardedHook(config.log_hook if self.ranks.rank == 0 else None, self.modules)
+        self.records = RecordQueue(self._hook, config.history_limit)
         parts = self.evaluate, config, self.modules, self.ranks, self.records
         update = CompiledUpdate if whole_graph else Update
         self.update = update(optimizer, *parts, applied=partial(self.scheduler.after, "update"))
@@ -119,24 +117,27 @@ class SCMTrainer:
 
         Raises:
             RuntimeError: there is nothing left to train.
-            ValueError: a loader without samples, a loss without a gradient, or a
-                ``checkpoint_dir`` of another run (RES-7).
+            ValueError: a loader without samples, a loss without a gradient, a scheduler that
+                ends before training (STEP-10), or a ``checkpoint_dir`` of another run (RES-7).
             NonFiniteError: too many updates in a row were skipped.
         """
+        self._hook.refuse("fit()")
         self._check_work_left()
         if (folder := self.config.checkpoint_dir) is not None:
             self.ranks.on_rank_0(partial(check_folder, folder, self.run, self.micro_step))
+        self.scheduler.check_length(self.train_loader, self.epoch, self.loader.done)
         self.records.records.clear()
         batches = length(self.train_loader)
         total = None if batches is None else batches * self.config.max_epochs
         done = self.epoch * (batches or 0) + self.loader.done
         shown = self.config.progress and self.ranks.rank == 0
-        with ProgressBar(total, done, shown=shown) as bar, self._signals:
+        bar = ProgressBar(total, done, shown=shown)
+        with bar, self._signals, training_weights(self.update.optimizer):
             while self.epoch < self.config.max_epochs and not self.stopped:
                 self._train_epoch(bar)
                 self.scheduler.after("epoch")
                 if self.config.val_loader is not None:
-                    record = self._validation()
+                    record = validate(self)
                     self.scheduler.after_validation(record)  # first: the hook may save
                     self.records.send(record)
                 received = self.ranks.all_gather_object(self._signals.received)
@@ -205,6 +206,7 @@ class SCMTrainer:
         For loops written by hand; :meth:`fit` does the same with the batches of its loader. The
         model's mode is the caller's. Raises the errors of :meth:`fit`. Meets: LOG-6.
         """
+        self._hook.refuse("train_step()")
         self._train_window(list(batches))
         self.update.flush()
         return self.records.records[-1]
@@ -213,34 +215,19 @@ class SCMTrainer:
         """Evaluate ``val_loader`` at the midpoint threshold; return the ``val_`` record.
 
         Parameters, buffers, modes and random state are left as they were. The record's epoch is
-        the latest one trained.
+        the latest one trained. Meets: VAL-2, VAL-3.
 
         Raises:
             ValueError: there is no ``val_loader``, or it yields no samples.
         """
-        record = self._validation()
+        record = validate(self)
         self.records.send(record)
-        return record
-
-    def _validation(self) -> dict[str, float]:
-        config = self.config
-        if config.val_loader is None:
-            raise ValueError("validate() needs TrainingConfig(val_loader=...)")
-        self.ranks.check_equal_lengths(config.val_loader, "val_loader")
-        tau = midpoint(config.tau_train_min, config.tau_train_max)
-        epoch = max(self.epoch - 1, 0)
-        with evaluation_mode(self.modules, self.train_loader, config.val_loader):
-            step = self.global_step
-            prepare = partial(self.evaluate.prepare, tau=tau, epoch=epoch, global_step=lambda: step)
-            values = self.evaluate.average(map(prepare, config.val_loader), self.ranks)
-        record = {f"val_{name}": value for name, value in values.items()}
-        record |= {"epoch": float(epoch), "global_step": float(step), "val_tau": tau}
-        self.val_history.append(record)
         return record
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that training continues from."""
         self.update.settle()
+        self._hook.undisturb_random()
         return capture(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -250,6 +237,7 @@ class SCMTrainer:
             CheckpointError: it does not fit this model, optimizer or scheduler. Nothing of it is
                 then kept; an epoch under way starts again.
         """
+        self._hook.refuse("load_state_dict()")
         restore(self, state)
 
     def save_checkpoint(self, path: str | PathLike[str]) -> None:
@@ -276,10 +264,14 @@ class SCMTrainer:
             )
 
     @property
-    def train_loader(self) -> Iterable[Any]:
+    def train_loader(self) -> Any:
         """The loader that the trainer was made with."""
-        loader: Iterable[Any] = self.loader.loader
-        return loader
+        return self.loader.loader
+
+    @property
+    def planned_updates(self) -> int | None:
+        """How many updates the run makes; as ``config.planned_updates`` of its loader."""
+        return self.config.planned_updates(self.train_loader)
 
     @property
     def global_step(self) -> int:
