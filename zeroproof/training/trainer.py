@@ -34,9 +34,9 @@ from zeroproof.training.state import LoaderState, capture, restore
 from zeroproof.training.stopping import CoverageStop
 from zeroproof.training.thresholds import lerp
 from zeroproof.training.update import NonFiniteError, Update
-from zeroproof.utils.logging import ProgressBar
 from zeroproof.training.validation import validate
 from zeroproof.utils.hooks import GuardedHook
+from zeroproof.utils.logging import ProgressBar
 from zeroproof.utils.optimizers import training_weights
 
 __all__ = ["CheckpointError", "NonFiniteError", "SCMTrainer", "TrainingConfig"]
