@@ -64,6 +64,7 @@ class CompiledUpdate(Update):
     def _run(self, window: Sequence[MicroBatch], headers: list[Header], signal: int) -> Outcome:
         if not self.global_step:
             return super()._run(window, headers, signal)
+        self._buffers.keep()
         if not self._gradients_of:
             self.skips_on_device = self._replays
             self._gradients_of = {p: torch.zeros_like(p) for p in self._reached(window[0])}
@@ -110,6 +111,7 @@ class CompiledUpdate(Update):
             self._step(self.optimizer)
             for state, old in zip(states, before, strict=True):
                 state.copy_(torch.where(flags[0] > 0, state, old))
+            self._buffers.restore(flags[0] > 0)
         return torch.cat([row, flags])
 
     def _differentiate(

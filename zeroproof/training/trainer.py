@@ -30,14 +30,15 @@ from zeroproof.training.evaluation import (
     evaluation_mode,
     training_device,
 )
+from zeroproof.training.finite import NonFiniteError
 from zeroproof.training.loss_adapter import LossAdapter
 from zeroproof.training.records import EpochTotals, RecordQueue
 from zeroproof.training.schedulers import SchedulerStepper
 from zeroproof.training.signals import DeferredSignals, raise_signal
-from zeroproof.training.state import LoaderState, capture, restore
+from zeroproof.training.state import LoaderState, capture, restore, unwrap
 from zeroproof.training.stopping import CoverageStop
 from zeroproof.training.thresholds import lerp, midpoint
-from zeroproof.training.update import NonFiniteError, Update
+from zeroproof.training.update import Update
 
 __all__ = ["CheckpointError", "NonFiniteError", "SCMTrainer", "TrainingConfig"]
 
@@ -117,7 +118,7 @@ class SCMTrainer:
         Raises:
             RuntimeError: there is nothing left to train.
             ValueError: a loader without samples, or a loss without a gradient.
-            NonFiniteError: too many updates in a row were skipped.
+            NonFiniteError: too many updates in a row were skipped, or a step was not finite.
         """
         self._check_work_left()
         self.records.records.clear()
@@ -142,7 +143,8 @@ class SCMTrainer:
         if not self.loader.resumed:
             self.start_epoch()
         for module in self.modules:
-            module.train()
+            if not unwrap(module).training:
+                module.train()
         batches = self.loader.iterate()
         try:
             while window := list(islice(batches, self.config.gradient_accumulation_steps)):
@@ -152,6 +154,7 @@ class SCMTrainer:
                 self._save_if_due(signal, windows=self.update.windows)
         finally:
             self.update.flush()
+        self.update.check_finite()
         if not self.loader.done:
             raise ValueError(
                 f"train_loader yielded nothing in epoch {self.epoch}; an iterator can be read "
@@ -229,6 +232,7 @@ class SCMTrainer:
         config = self.config
         if config.val_loader is None:
             raise ValueError("validate() needs TrainingConfig(val_loader=...)")
+        self.update.check_finite()
         self.ranks.check_equal_lengths(config.val_loader, "val_loader")
         tau = midpoint(config.tau_train_min, config.tau_train_max)
         epoch = max(self.epoch - 1, 0)
@@ -242,8 +246,8 @@ class SCMTrainer:
         return record
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that training continues from."""
-        self.update.settle()
+        """Return everything that training continues from; NonFiniteError as :meth:`fit`."""
+        self.update.check_finite()
         return capture(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

@@ -1,0 +1,91 @@
+"""What stays finite: the parameters that an optimizer steps, and the buffers of modules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.optim import Optimizer
+
+from zeroproof.training.distributed import full_tensor
+from zeroproof.training.state import unwrap
+
+
+class NonFiniteError(RuntimeError):
+    """Updates were skipped too often, or a step made a parameter infinite or NaN."""
+
+
+class SteppedParameters:
+    """Finds a parameter that a step made infinite or NaN, where it was finite. Meets: STEP-8."""
+
+    def __init__(self, optimizer: Optimizer, modules: Sequence[nn.Module]) -> None:
+        self._optimizer, self._from_start = optimizer, dict[Any, Tensor]()
+        owners = zip(("model", "loss"), map(unwrap, modules), strict=False)
+        self._names = {p: f"{n!r} of the {o}" for o, m in owners for n, p in m.named_parameters()}
+        self._from_start = {p: ~torch.isfinite(p) for p, *_ in self._lost()}
+
+    def _lost(self) -> list[tuple[nn.Parameter, dict[str, Any], str]]:
+        """Return the parameters that are not finite, with their groups and names."""
+        stepped = [
+            (p, group, self._names.get(p, f"{index} of the optimizer's group {number}"))
+            for number, group in enumerate(self._optimizer.param_groups)
+            for index, p in enumerate(group["params"])
+            if p.requires_grad and not is_lazy(p) and p.numel()
+        ]
+        sizes = torch._foreach_norm([p.detach() for p, *_ in stepped], torch.inf) if stepped else ()
+        if not sizes or torch.stack([full_tensor(size) for size in sizes]).isfinite().all():
+            return []
+        known = self._from_start
+        return [x for x in stepped if not (torch.isfinite(x[0]) | known.get(x[0], False)).all()]
+
+    def fault(self) -> str:
+        """Return which parameter is not finite, and the likely cause; nothing if all are."""
+        for p, group, name in self._lost():
+            rate, eps = float(group.get("lr") or 0.0), group.get("eps")
+            cause = f"its rate is {rate}; lower it, or the weight decay"
+            if not math.isfinite(rate):
+                cause = f"its rate is {rate}; look at the scheduler"
+            elif p.dtype in (torch.float16, torch.bfloat16):
+                cause = f"its dtype is {p.dtype}; keep it in float32, and give mixed_precision=True"
+            elif isinstance(eps, float | int) and torch.tensor(eps, dtype=p.dtype) == 0:
+                cause = f"eps is {eps}, so a gradient of 0 is divided by 0; give eps=1e-8"
+            return f"a step made parameter {name} infinite or NaN: {cause}"
+        return ""
+
+
+class KeptBuffers:
+    """Floating-point buffers, with their values from before a window. Meets: STEP-9."""
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        owners = [owner._buffers for module in modules for owner in module.modules()]
+        every = [(buffers, name, x) for buffers in owners for name, x in buffers.items()]
+        floats = [
+            place for place in every if torch.is_tensor(place[2]) and place[2].is_floating_point()
+        ]
+        self._places = [place[:2] for place in floats if not hasattr(place[2], "full_tensor")]
+        self._kept = torch.empty(0)
+
+    def _read(self) -> tuple[list[Tensor], Tensor]:
+        """Return the buffers, of which a forward may have made others, and one vector of all."""
+        found = (buffers.get(name) for buffers, name in self._places)
+        buffers = [x.detach() for x in found if x is not None and not is_lazy(x)]
+        return buffers, torch.cat([x.flatten() for x in buffers])
+
+    def keep(self) -> None:
+        """Keep the values; in the same place, for CUDA graphs."""
+        if self._places:
+            _, now = self._read()
+            self._kept = self._kept.copy_(now) if self._kept.shape == now.shape else now
+
+    def restore(self, applied: Tensor | bool = False) -> None:
+        """Unless the update was applied, return what is infinite or NaN to the value kept."""
+        if self._places and applied is not True:
+            buffers, now = self._read()
+            values = torch.where(torch.isfinite(now) | applied, now, self._kept)
+            parts = torch.split(values, [x.numel() for x in buffers])
+            pairs = zip(parts, buffers, strict=True)
+            torch._foreach_copy_(buffers, [part.view_as(x) for part, x in pairs])
