@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import FunctionType, MethodType
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.func import grad_and_value
 
 from zeroproof.autodiff.policies import get_grad_scale, traced_setting
-from zeroproof.training.captured import Captured, Row
+from zeroproof.training.captured import Captured, Row, pack, unpack
 from zeroproof.training.evaluation import Evaluation, MicroBatch, undone
 from zeroproof.training.targets import ends
 from zeroproof.training.transfer import AsyncHostCopy, from_host, on_host
@@ -30,7 +30,8 @@ class CompiledUpdate(Update):
     """An :class:`~zeroproof.training.update.Update` in one graph: forward, backward, step.
 
     The optimizer's state must exist before it is traced, so updates are eager until one is
-    applied. Numbers that change enter as tensors: thresholds, loss arguments, learning rates.
+    applied, also after a parameter is frozen or unfrozen. Numbers that change enter as tensors:
+    thresholds, loss arguments, learning rates.
 
     Meets: STEP-6.
     """
@@ -50,6 +51,7 @@ class CompiledUpdate(Update):
         self._step = inspect.unwrap(type(self.optimizer).step)
         device = self.evaluate.device
         self._gradients_of: dict[nn.Parameter, Tensor] = {}
+        self._trained, self._eager_at = [p.requires_grad for p in self.parameters()], 0
         # The largest ``|loss|`` of the window so far; NaN if one is.
         self._size = torch.zeros((), dtype=torch.float64, device=device)
         self._numbers, self._prepared = torch.empty(0), object()
@@ -62,7 +64,12 @@ class CompiledUpdate(Update):
             self._compiled = Captured(self._compiled, self._fixed)
 
     def _run(self, window: Sequence[MicroBatch], headers: list[Header], signal: int) -> Outcome:
-        if not self.global_step:
+        trained = [p.requires_grad for p in self.parameters()]
+        if trained != self._trained:
+            self.settle()
+            self._trained, self._gradients_of, self._prepared = trained, {}, object()
+            self._eager_at, self.skips_on_device = self.global_step, False
+        if self.global_step == self._eager_at:
             return super()._run(window, headers, signal)
         self._buffers.keep()
         if not self._gradients_of:
@@ -153,6 +160,11 @@ class CompiledUpdate(Update):
         with undone(self._modules):
             loss, _, _ = self.evaluate(batch)
         found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        if any(gradient is not None and gradient.is_sparse for gradient in found):
+            raise ValueError(
+                "compile=True cannot trace sparse gradients; give the embedding sparse=False, and "
+                "an optimizer of dense gradients"
+            )
         return [p for p, gradient in zip(parameters, found, strict=True) if gradient is not None]
 
     def clear_gradients(self) -> None:
@@ -272,24 +284,3 @@ def compile_options(device: torch.device) -> dict[str, Any]:
             "loop_ordering_after_fusion": False,
         }
     return {"cpp_wrapper": True} if device.type == "cpu" and sys.platform == "linux" else {}
-
-
-def pack(batch: MicroBatch, weight: float | Tensor) -> tuple[MicroBatch, list[float]]:
-    """Return a micro-batch without its numbers, and the numbers, which are not compiled in."""
-    numbers, names = [float(weight), float(batch.tau)], dict[str, tuple[str, ...] | None]()
-    for name, value in batch.loss_kwargs.items():
-        nested = isinstance(value, Mapping)
-        names[name] = tuple(value) if nested else None
-        numbers += map(float, value.values() if nested else [value])
-    return MicroBatch(batch.inputs, batch.targets, 0.0, names), numbers
-
-
-def unpack(batch: MicroBatch, numbers: Tensor) -> tuple[MicroBatch, Tensor]:
-    """Return the micro-batch and its weight, from what :func:`pack` returned."""
-    weight, tau, *rest = numbers.unbind()
-    values = iter(rest)  # and perhaps learning rates
-    kwargs = {
-        name: next(values) if nested is None else {key: next(values) for key in nested}
-        for name, nested in batch.loss_kwargs.items()
-    }
-    return MicroBatch(batch.inputs, batch.targets, tau, kwargs), weight

@@ -1,4 +1,4 @@
-"""What stays finite: the parameters that an optimizer steps, and the buffers of modules."""
+"""What stays finite: parameters that an optimizer steps, gradients, and buffers."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ from torch.optim import Optimizer
 from zeroproof.training.distributed import full_tensor
 from zeroproof.training.state import unwrap
 
+STILL_FINITE = (
+    "the parameters are those of the last applied update. Look for NaN in the inputs, lower the "
+    "learning rate, or raise max_nonfinite_steps"
+)
+
 
 class NonFiniteError(RuntimeError):
     """Updates were skipped too often, or a step made a parameter infinite or NaN."""
@@ -26,7 +31,7 @@ class SteppedParameters:
         self._optimizer, self._from_start = optimizer, dict[Any, Tensor]()
         owners = zip(("model", "loss"), map(unwrap, modules), strict=False)
         self._names = {p: f"{n!r} of the {o}" for o, m in owners for n, p in m.named_parameters()}
-        self._from_start = {p: ~torch.isfinite(p) for p, *_ in self._lost()}
+        self._from_start = {p: ~torch.isfinite(p) for p, _, _ in self._lost()}
 
     def _lost(self) -> list[tuple[nn.Parameter, dict[str, Any], str]]:
         """Return the parameters that are not finite, with their groups and names."""
@@ -36,7 +41,9 @@ class SteppedParameters:
             for index, p in enumerate(group["params"])
             if p.requires_grad and not is_lazy(p) and p.numel()
         ]
-        sizes = torch._foreach_norm([p.detach() for p, *_ in stepped], torch.inf) if stepped else ()
+        sizes = (
+            torch._foreach_norm([p.detach() for p, _, _ in stepped], torch.inf) if stepped else ()
+        )
         if not sizes or torch.stack([full_tensor(size) for size in sizes]).isfinite().all():
             return []
         known = self._from_start
@@ -62,18 +69,16 @@ class KeptBuffers:
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
         owners = [owner._buffers for module in modules for owner in module.modules()]
-        every = [(buffers, name, x) for buffers in owners for name, x in buffers.items()]
-        floats = [
-            place for place in every if torch.is_tensor(place[2]) and place[2].is_floating_point()
-        ]
+        places = [(b, name, x) for b in owners for name, x in b.items() if x is not None]
+        floats = [place for place in places if place[2].is_floating_point()]
         self._places = [place[:2] for place in floats if not hasattr(place[2], "full_tensor")]
         self._kept = torch.empty(0)
 
     def _read(self) -> tuple[list[Tensor], Tensor]:
         """Return the buffers, of which a forward may have made others, and one vector of all."""
         found = (buffers.get(name) for buffers, name in self._places)
-        buffers = [x.detach() for x in found if x is not None and not is_lazy(x)]
-        return buffers, torch.cat([x.flatten() for x in buffers])
+        tensors = [x.detach() for x in found if x is not None and not is_lazy(x)]
+        return tensors, torch.cat([x.flatten() for x in tensors])
 
     def keep(self) -> None:
         """Keep the values; in the same place, for CUDA graphs."""
@@ -84,8 +89,15 @@ class KeptBuffers:
     def restore(self, applied: Tensor | bool = False) -> None:
         """Unless the update was applied, return what is infinite or NaN to the value kept."""
         if self._places and applied is not True:
-            buffers, now = self._read()
+            tensors, now = self._read()
             values = torch.where(torch.isfinite(now) | applied, now, self._kept)
-            parts = torch.split(values, [x.numel() for x in buffers])
-            pairs = zip(parts, buffers, strict=True)
-            torch._foreach_copy_(buffers, [part.view_as(x) for part, x in pairs])
+            parts = zip(tensors, torch.split(values, [x.numel() for x in tensors]), strict=True)
+            torch._foreach_copy_(tensors, [part.view_as(x) for x, part in parts])
+
+
+def gradient_values(parameter: Any) -> Tensor:
+    """Return the gradient; of a sparse one the values, each row's once."""
+    if parameter.grad.is_sparse:
+        parameter.grad = parameter.grad.coalesce()
+        return parameter.grad._values()  # type: ignore[no-any-return]
+    return parameter.grad  # type: ignore[no-any-return]

@@ -142,9 +142,8 @@ class SCMTrainer:
         self.ranks.check_equal_lengths(self.train_loader, "train_loader")
         if not self.loader.resumed:
             self.start_epoch()
-        for module in self.modules:
-            if not unwrap(module).training:
-                module.train()
+        for module in (m for m in self.modules if not unwrap(m).training):
+            module.train()
         batches = self.loader.iterate()
         try:
             while window := list(islice(batches, self.config.gradient_accumulation_steps)):

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from zeroproof.autodiff.policies import grad_scale
+from zeroproof.training import finite
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks, full_tensor
 from zeroproof.training.evaluation import Evaluation, MicroBatch
-from zeroproof.training.finite import KeptBuffers, NonFiniteError, SteppedParameters
-from zeroproof.training.records import RecordQueue
+from zeroproof.training.records import RecordQueue, named_rows
 from zeroproof.training.scaler import LossScale
 from zeroproof.training.targets import ends
 from zeroproof.training.transfer import AsyncHostCopy, from_host
@@ -69,7 +69,8 @@ class Update:
         self._modules, self._ranks = modules, ranks
         self._records, self._applied = records, applied
         self._owned = [p for module in modules for p in module.parameters()]
-        self._stepped, self._buffers = SteppedParameters(optimizer, modules), KeptBuffers(modules)
+        self._stepped = finite.SteppedParameters(optimizer, modules)
+        self._buffers = finite.KeptBuffers(modules)
         # What GradScaler asks of an optimizer that takes ``found_inf``.
         fused = getattr(optimizer, "_step_supports_amp_scaling", False)
         self.skips_on_device = evaluate.device.type == "cuda" and fused
@@ -187,7 +188,7 @@ class Update:
         Of the whole gradient, or of its parts if only their being finite matters.
         """
         parameters = self.parameters()
-        gradients = [_dense(p) for p in parameters if p.grad is not None]
+        gradients = [finite.gradient_values(p) for p in parameters if p.grad is not None]
         if not gradients:
             raise ValueError(
                 "the loss reaches none of the optimizer's parameters; build the optimizer from "
@@ -208,9 +209,8 @@ class Update:
 
     def _search(self, window: Sequence[MicroBatch], losses: list[Tensor]) -> bool:
         """Let the optimizer evaluate the window as often as it likes; undo what is not finite."""
-        parameters = self.parameters()
+        parameters, state = self.parameters(), copy.deepcopy(self.optimizer.state_dict())
         before = [p.detach().clone() for p in parameters]
-        state = copy.deepcopy(self.optimizer.state_dict())
         first = [self._mean_loss(window, losses)]  # of the gradient that is there already
 
         def reevaluate_window() -> float:
@@ -225,12 +225,12 @@ class Update:
 
         self.optimizer.step(reevaluate_window)
         self._buffers.restore()  # after which evaluation that was not finite
-        finite = not self._stepped.fault()
-        if not finite:
-            with torch.no_grad():
-                torch._foreach_copy_([*parameters], before)
-            self.optimizer.load_state_dict(state)
-        return finite
+        if not self._stepped.fault():
+            return True
+        with torch.no_grad():
+            torch._foreach_copy_([*parameters], before)
+        self.optimizer.load_state_dict(state)
+        return False
 
     def _mean_loss(self, window: Sequence[MicroBatch], losses: list[Tensor]) -> float:
         parts = zip(losses, self._weights(window), strict=True)
@@ -257,15 +257,12 @@ class Update:
         if applied:
             self._applied()
         progress = {"global_step": self.global_step, "skipped": self.skipped, "lr": float(rate)}
-        rows = _rows(names, values[:-flags])
+        rows = named_rows(names, values[:-flags])
         for index, header in enumerate(headers):
             self._records.add({**header, **progress}, rows[index::parts])
         if self.skipped_in_row >= self._config.max_nonfinite_steps:
-            cause = self._stepped.fault() or (
-                "the parameters are those of the last applied update. Look for NaN in the inputs, "
-                "lower the learning rate, or raise max_nonfinite_steps"
-            )
-            raise NonFiniteError(
+            cause = self._stepped.fault() or finite.STILL_FINITE
+            raise finite.NonFiniteError(
                 f"{self.skipped_in_row} updates in a row were skipped at global step "
                 f"{self.global_step}, because a loss or the gradient's norm was not finite; {cause}"
             )
@@ -273,9 +270,8 @@ class Update:
     def check_finite(self) -> None:
         """Settle; raise NonFiniteError if a step made a parameter of any rank not finite."""
         self.settle()
-        found = self._ranks.all_gather_object(self._stepped.fault())
-        if fault := max(found):
-            raise NonFiniteError(f"at global step {self.global_step}, {fault}")
+        if fault := max(self._ranks.all_gather_object(self._stepped.fault())):
+            raise finite.NonFiniteError(f"at global step {self.global_step}, {fault}")
 
     @property
     def windows(self) -> int:
@@ -296,22 +292,6 @@ class Update:
         self.optimizer.zero_grad(set_to_none=True)
         for parameter in self._owned:
             parameter.grad = None
-
-
-def _dense(parameter: nn.Parameter) -> Tensor:
-    """Return the gradient; of a sparse one the values, each row's once."""
-    gradient = parameter.grad
-    assert gradient is not None
-    if gradient.is_sparse:
-        parameter.grad = gradient = gradient.coalesce()
-        return gradient._values()
-    return gradient
-
-
-def _rows(names: Sequence[str], values: Sequence[float]) -> list[dict[str, float]]:
-    width = len(names)
-    starts = range(0, len(values), width)
-    return [dict(zip(names, values[start : start + width], strict=True)) for start in starts]
 
 
 def current_rate(optimizer: Optimizer) -> float | Tensor:
