@@ -18,7 +18,6 @@ from tests.helpers import (
     fit_loss,
     make_trainer,
     pole_batches,
-    same,
     set_scale,
     small_model,
 )
@@ -247,115 +246,6 @@ def test_a_search_that_recovers_leaves_finite_buffers() -> None:
     make_trainer(model, pole_batches([8]), fit_loss, optimizer=optimizer).fit()
     assert calls[0] >= 3
     assert torch.isfinite(model.norm.running_mean).all()
-
-
-def modes(model: nn.Module) -> list[bool]:
-    return [module.training for module in model.modules()]
-
-
-@pytest.mark.parametrize("what", ["epochs", "validation", "error"])
-def test_a_frozen_batch_norm_stays_in_eval_mode(what: str) -> None:
-    model, seen = Normed(), list[list[bool]]()
-    model.norm.eval()
-    expected = modes(model)
-    model.norm.register_forward_pre_hook(lambda *_: seen.append(modes(model)))
-    options = {"val_loader": pole_batches([4])} if what == "validation" else {}
-    batches: list[Any] = pole_batches([8] * 2)
-    trainer = make_trainer(model, batches, fit_loss, max_epochs=3, **options)
-    if what == "error":
-        batches.append("no batch")
-        with pytest.raises(TypeError):
-            trainer.fit()
-        batches.pop()
-    trainer.fit()
-    in_training = [x for x in seen if x[0]]
-    assert len(in_training) >= 6
-    assert all(x == expected for x in in_training)
-    assert modes(model) == expected
-    assert model.norm.num_batches_tracked == 0
-
-
-def test_a_model_in_eval_mode_is_trained_in_train_mode() -> None:
-    model = Normed().eval()
-    make_trainer(model, pole_batches([8]), fit_loss).fit()
-    assert all(modes(model))
-    assert model.norm.num_batches_tracked == 1
-
-
-def test_a_parameter_that_is_frozen_in_mid_run_stays_as_it_is() -> None:
-    model, seen = small_model(), list[list[Tensor]]()
-    body = list(model.body.parameters())  # type: ignore[operator, union-attr]
-
-    def hook(record: dict[str, float]) -> None:
-        for parameter in body:
-            parameter.requires_grad_(not 2 <= record["micro_step"] < 5)
-        seen.append([p.detach().clone() for p in body])
-
-    make_trainer(model, pole_batches([8] * 8), fit_loss, log_hook=hook).fit()
-    moved = [not same(seen[i], seen[i + 1]) for i in range(7)]
-    assert moved == [True, True, False, False, False, True, True]
-
-
-class Bag(nn.Module):
-    """Embeds features as numbers of rows, in an embedding or a bag, beside dense layers."""
-
-    def __init__(self, kind: str, sparse: bool) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        layer = nn.Embedding if kind == "embedding" else nn.EmbeddingBag
-        self.rows, self.inner = layer(6, 2, sparse=sparse), small_model()
-
-    def forward(self, x: Tensor) -> Any:
-        rows = self.rows((x * 3 + 3).long().clamp(0, 5))
-        return self.inner(rows.sum(1) if rows.dim() == 3 else rows)
-
-
-SPARSE: dict[str, Callable[[Any], Any]] = {
-    "sgd": lambda p: torch.optim.SGD(p, 0.1, momentum=0.5),
-    "adagrad": lambda p: torch.optim.Adagrad(p, 0.1),
-}
-
-
-@pytest.mark.parametrize("kind", ["embedding", "bag"])
-@pytest.mark.parametrize("optimizer", SPARSE)
-@pytest.mark.parametrize("options", [*SETTINGS, {"max_grad_norm": 0.01}], ids=str)
-@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
-def test_sparse_gradients_train_as_dense_ones(
-    kind: str, optimizer: str, options: dict[str, Any]
-) -> None:
-    runs = []
-    for sparse in (True, False):
-        model = Bag(kind, sparse)
-        trainer = make_trainer(
-            model,
-            pole_batches([8] * 4),
-            fit_loss,
-            optimizer=SPARSE[optimizer](model.parameters()),
-            **options,
-        )
-        set_scale(trainer, 2.0**10)
-        trainer.fit()
-        assert trainer.skipped_steps == 0
-        runs.append(list(model.parameters()))
-    for ours, dense in zip(*runs, strict=True):
-        torch.testing.assert_close(ours, dense)
-
-
-@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
-def test_sparse_adam_trains_and_a_fault_is_skipped() -> None:
-    model = Bag("embedding", True)
-    optimizer = torch.optim.SparseAdam(model.rows.parameters(), 0.1)
-    before = model.rows.weight.detach().clone()
-
-    def loss(outputs: Any, lifted: Any, *, global_step: int) -> Tensor:
-        return fit_loss(outputs, lifted) * (1.0 if global_step else INF)
-
-    trainer = make_trainer(model, pole_batches([8]), loss, optimizer=optimizer)
-    trainer.fit()
-    assert trainer.skipped_steps == 1
-    assert torch.equal(before, model.rows.weight)
-    make_trainer(model, pole_batches([8]), fit_loss, optimizer=optimizer).fit()
-    assert not torch.equal(before, model.rows.weight)
 
 
 def test_a_checkpoint_of_a_sound_run_is_read(tmp_path: Path) -> None:

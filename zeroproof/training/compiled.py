@@ -142,24 +142,23 @@ class CompiledUpdate(Update):
         """Return the loss to differentiate in the values of parameters; note the row's names."""
         index_of = {p: str(index) for index, p in enumerate(self._gradients_of)}
         inside = torch.zeros_like(next(iter(values.values()))).sum()
-        replaced, buffers = [], []
+        replaced = []
         for module in self._modules:
             own = {n: values[index_of[p]] for n, p in module.named_parameters() if p in index_of}
             # Added to what is differentiated, a buffer can be written in place.
             written = {n: b + inside.to(b.dtype) for n, b in module.named_buffers()}
             replaced.append(own | written)
-            buffers.append(written)
         with traced_setting(self.evaluate.policy, scale):
             loss, found, row = self.evaluate(batch, replaced)
         names += found
-        return loss * scale, (loss, row, buffers)
+        return loss * scale, (loss, row, replaced)  # where a forward has put other buffers, too
 
     def _reached(self, batch: MicroBatch) -> list[nn.Parameter]:
         """Return the parameters that the loss reaches; the optimizer leaves the others alone."""
         parameters = [p for p in self.parameters() if p.requires_grad]
         with undone(self._modules):
             loss, _, _ = self.evaluate(batch)
-        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+            found = torch.autograd.grad(loss, parameters, allow_unused=True)
         if any(gradient is not None and gradient.is_sparse for gradient in found):
             raise ValueError(
                 "compile=True cannot trace sparse gradients; give the embedding sparse=False, and "

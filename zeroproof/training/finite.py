@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.optim import Optimizer
 
 from zeroproof.training.distributed import full_tensor
@@ -39,7 +39,7 @@ class SteppedParameters:
             (p, group, self._names.get(p, f"{index} of the optimizer's group {number}"))
             for number, group in enumerate(self._optimizer.param_groups)
             for index, p in enumerate(group["params"])
-            if p.requires_grad and not is_lazy(p) and p.numel()
+            if p.requires_grad and not isinstance(p, UninitializedParameter) and p.numel()
         ]
         sizes = (
             torch._foreach_norm([p.detach() for p, _, _ in stepped], torch.inf) if stepped else ()
@@ -77,7 +77,9 @@ class KeptBuffers:
     def _read(self) -> tuple[list[Tensor], Tensor]:
         """Return the buffers, of which a forward may have made others, and one vector of all."""
         found = (buffers.get(name) for buffers, name in self._places)
-        tensors = [x.detach() for x in found if x is not None and not is_lazy(x)]
+        tensors = [
+            x.detach() for x in found if x is not None and not isinstance(x, UninitializedBuffer)
+        ]
         return tensors, torch.cat([x.flatten() for x in tensors])
 
     def keep(self) -> None:
