@@ -94,16 +94,15 @@ def run(compile, made=Normed, optimizer=torch.optim.Adam, batches=None, freeze=F
     return model, trainer, seen
 
 
-for accumulation in (1, 2):
-    found = []
-    for compiled in (True, False):
-        model, trainer, _ = run(compiled, gradient_accumulation_steps=accumulation, max_epochs=2)
-        assert trainer.skipped_steps == 2
-        assert model.mask.tolist() == [0.0, -torch.inf]
-        found.append([x for x in model.state_dict().values()])
-    for ours, eager in zip(*found):
-        torch.testing.assert_close(ours, eager)
-        assert ours.isfinite().all() or ours.numel() == 2
+found = []
+for compiled in (True, False):
+    model, trainer, _ = run(compiled, gradient_accumulation_steps=2, max_epochs=2)
+    assert trainer.skipped_steps == 2
+    assert model.mask.tolist() == [0.0, -torch.inf]
+    found.append(list(model.state_dict().values()))
+for ours, eager in zip(*found):
+    torch.testing.assert_close(ours, eager)
+    assert ours.isfinite().all() or ours.numel() == 2
 model, _, seen = run(True, batches=pole_batches([8] * 8), freeze=True)
 assert [same(*pair) for pair in zip(seen, seen[1:])] == [False] * 2 + [True] * 3 + [False] * 2
 try:
