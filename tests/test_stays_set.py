@@ -69,9 +69,8 @@ import warnings
 import torch
 from torch import nn
 from tests.helpers import make_trainer, pole_batches, same, weights
-from tests.test_finite import Embedded, Normed, faulty_batches, fit_loss
+from tests.test_finite import Normed, faulty_batches, fit_loss
 from tests.test_sparse_gradients import Bag
-from zeroproof.training.trainer import NonFiniteError
 
 warnings.simplefilter("ignore")
 compile = torch.compile
@@ -96,21 +95,15 @@ def run(compile, made=Normed, optimizer=torch.optim.Adam, batches=None, freeze=F
 
 found = []
 for compiled in (True, False):
-    model, trainer, _ = run(compiled, gradient_accumulation_steps=2, max_epochs=2)
-    assert trainer.skipped_steps == 2
+    model, trainer, _ = run(compiled)
+    assert trainer.skipped_steps == 1
     assert model.mask.tolist() == [0.0, -torch.inf]
     found.append(list(model.state_dict().values()))
 for ours, eager in zip(*found):
     torch.testing.assert_close(ours, eager)
     assert ours.isfinite().all() or ours.numel() == 2
-model, _, seen = run(True, batches=pole_batches([8] * 8), freeze=True)
+_, _, seen = run(True, batches=pole_batches([8] * 8), freeze=True)
 assert [same(*pair) for pair in zip(seen, seen[1:])] == [False] * 2 + [True] * 3 + [False] * 2
-try:
-    run(True, made=Embedded, optimizer=lambda p: torch.optim.Adam(p, eps=0))
-except NonFiniteError as error:
-    assert "'rows.weight' of the model" in str(error), error
-else:
-    raise AssertionError("NaN in silence")
 try:
     run(True, made=lambda: Bag("embedding", True), optimizer=lambda p: torch.optim.SGD(p, 0.1))
 except ValueError as error:
