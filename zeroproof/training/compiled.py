@@ -200,7 +200,7 @@ class CompiledUpdate(Update):
         self._submodules = [m for module in self._modules for m in module.modules()]
         buffers = [x for module in self._modules for x in module.buffers()]
         scale = [] if self.scale is None else [self.scale.value, self.scale.streak]
-        self._fixed_tensors = [*self._states(), *buffers, *scale]
+        self._fixed_tensors = [*self._states(), *self._gradients_of.values(), *buffers, *scale]
 
     def _check_shape(self, batch: MicroBatch) -> None:
         self._shapes.add(ends(batch.targets)[0].shape)
