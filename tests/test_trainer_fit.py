@@ -226,7 +226,7 @@ def test_outputs_and_losses_of_the_wrong_form_are_named(unchecked: None) -> None
         def forward(self, x: Tensor) -> Any:
             return "text"
 
-    with pytest.raises(TypeError, match="the model returned str"):
+    with pytest.raises(TypeError, match="the model returned 'text'"):
         make_trainer(Text(), finite_batches(1)).fit()
 
     def vector(outputs: Any, lifted: Any) -> Tensor:

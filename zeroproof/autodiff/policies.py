@@ -14,6 +14,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.autograd.function import BackwardCFunction
 
+from zeroproof.utils.checks import check_floats, check_mask, check_type
+
 
 class GradientPolicy(Enum):
     """The four rules for a gradient ``g`` at an element with bottom flag ``b``."""
@@ -111,6 +113,7 @@ def register_policy(layer: Hashable, policy: GradientPolicy | str | None) -> Non
     ValueError for an unknown policy. Meets: POL-8.
     """
     global _defaults
+    check_type("layer", layer, Hashable, "hashable, as a class, a module or a name")
     others = {key: value for key, value in _defaults.items() if key != layer}
     _defaults = others if policy is None else {**others, layer: GradientPolicy.parse(policy)}
 
@@ -218,6 +221,7 @@ def apply_policy(
         layer: the layer, or the key under which a default may be registered.
 
     Raises:
+        TypeError: values or a mask of another type.
         ValueError: an unknown policy, or shapes that differ.
 
     Meets: POL-1 to POL-8, POL-11, POL-12.
@@ -229,10 +233,8 @@ def apply_policy(
         >>> x.grad
         tensor([1., 0.])
     """
-    if bottom.shape != x.shape:
-        raise ValueError(
-            f"bottom has shape {tuple(bottom.shape)}, x {tuple(x.shape)}; they must be equal"
-        )
+    check_floats(x=x)
+    check_mask(bottom, x, "bottom")
     setting = _setting()
     chosen = _policy_at(setting, layer) if policy is None else GradientPolicy.parse(policy)
     gated: Tensor = _PolicyGate.apply(x, bottom, chosen, setting.grad_scale)  # type: ignore[no-untyped-call]

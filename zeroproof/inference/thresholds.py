@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zeroproof.inference.strict import unit_denominator
-from zeroproof.utils.checks import check_same_shape
+from zeroproof.utils.checks import check_floats, check_number, check_same_shape
 
 
 class Certificate(NamedTuple):
@@ -59,6 +59,7 @@ def choose_threshold(
         0.2733...
     """
     denominator, finite = _checked(P, Q, targets)
+    unit = None if unit is None else check_number("unit", unit, "(0, ∞)")
     if finite.all():
         return denominator.min().item() / 2
     order = denominator.argsort()
@@ -110,9 +111,8 @@ def certify_threshold(
         >>> found.errors, round(found.tau, 4)
         (4, 0.097)
     """
-    for name, share in (("rate", rate), ("confidence", confidence)):
-        if not 0.0 < share < 1.0:
-            raise ValueError(f"{name} must be in (0, 1), got {share!r}")
+    rate = check_number("rate", rate, "(0, 1)")
+    confidence = check_number("confidence", confidence, "(0, 1)")
     denominator, finite = _checked(P, Q, targets)
     singular = denominator[~finite].sort().values
     rows = len(singular)
@@ -132,7 +132,8 @@ def certify_threshold(
 
 def _checked(P: Tensor, Q: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return unit denominators, 0 for ``(0, 0)``, and which targets are finite."""
-    check_same_shape(P, Q, targets)
+    check_floats(P=P, Q=Q, targets=targets)
+    check_same_shape(P=P, Q=Q, targets=targets)
     if not targets.numel():
         raise ValueError("there are no rows to choose a threshold from")
     return unit_denominator(P, Q).nan_to_num(0.0), targets.isfinite()

@@ -7,13 +7,17 @@ the gradient, and no square can overflow or lose both components to underflow.
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from zeroproof.scm.outputs import widen
-from zeroproof.utils.checks import check_mask, check_same_shape
+from zeroproof.utils.checks import check_floats, check_mask, check_same_shape
+
+PARTS = "P", "Q", "Y_n", "Y_d"
+ENDS = "P", "Q", "lower[0]", "lower[1]", "upper[0]", "upper[1]"
 
 
 class _Angle(torch.autograd.Function):
@@ -114,9 +118,13 @@ def prepare_tuples(mask: Tensor | None, *parts: Tensor) -> list[Tensor]:
 
 def widen_alike(*tensors: Tensor) -> list[Tensor]:
     """Return tensors of one shape in float32 or wider; ValueError for targets with a gradient."""
-    check_same_shape(*tensors)
+    named = dict(zip(PARTS if len(tensors) < 5 else ENDS, tensors, strict=False))
+    check_floats(**named)
+    check_same_shape(**named)
     check_constant(*tensors[2:])
-    return widen(*tensors)
+    wide = widen(*tensors)
+    dtype = reduce(torch.promote_types, (x.dtype for x in wide))
+    return wide if all(x.dtype == dtype for x in wide) else [x.to(dtype) for x in wide]
 
 
 def check_constant(*values: object) -> None:

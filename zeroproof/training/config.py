@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from zeroproof.autodiff.policies import GradientPolicy
-from zeroproof.utils.checks import check_thresholds, explains
+from zeroproof.inference.strict import SCMInferenceWrapper
+from zeroproof.utils.checks import (
+    check_integer,
+    check_loader,
+    check_number,
+    check_offers,
+    check_thresholds,
+    check_type,
+    check_weights,
+    explains,
+    instance_or_default,
+)
 
 LogHook = Callable[[dict[str, float]], None]
 LossCurriculum = Callable[[int], Mapping[str, float]]
@@ -23,6 +33,15 @@ AMP_DTYPES = {
     "bf16": torch.bfloat16,
     "bfloat16": torch.bfloat16,
 }
+
+TYPES: tuple[tuple[str, Any, str], ...] = (
+    ("log_hook", Callable, "callable"),
+    ("loss_curriculum", Callable, "callable, as a function of the epoch is"),
+    ("prepare_batch", Callable, "callable"),
+    ("scheduler_metric", str, "a name"),
+    ("checkpoint_dir", (str, os.PathLike), "a str or a Path"),
+    ("extra_state", Mapping, "a dict of objects by name"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,14 +128,12 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         self._check_integers()
         self._check_numbers()
-        for name in ("log_hook", "loss_curriculum", "prepare_batch"):
-            if getattr(self, name) is not None and not callable(getattr(self, name)):
-                raise TypeError(f"{name} must be callable or None, got {getattr(self, name)!r}")
-        if self.val_loader is not None and not isinstance(self.val_loader, Iterable):
-            raise TypeError(
-                f"val_loader must be iterable or None, got {self.val_loader!r}; "
-                "pass a DataLoader or a list of (inputs, targets)"
-            )
+        for name, kinds, wanted in TYPES:
+            if getattr(self, name) is not None:
+                check_type(name, getattr(self, name), kinds, f"{wanted}, or None")
+        check_offers("log_hook", self.log_hook, (), "a function or an instance, or None")
+        if self.val_loader is not None:
+            check_loader("val_loader", self.val_loader)
         if self.scheduler_step not in ("update", "epoch", "val"):
             raise ValueError(
                 f"scheduler_step must be 'update', 'epoch' or 'val', got {self.scheduler_step!r}"
@@ -124,11 +141,8 @@ class TrainingConfig:
         if self.scheduler_step == "val" and self.val_loader is None:
             raise ValueError("scheduler_step='val' needs a val_loader")
         for name, stateful in (self.extra_state or {}).items():
-            if not (hasattr(stateful, "state_dict") and hasattr(stateful, "load_state_dict")):
-                raise TypeError(
-                    f"extra_state[{name!r}] must have state_dict and load_state_dict, "
-                    f"got {stateful!r}"
-                )
+            methods = "state_dict", "load_state_dict"
+            check_offers(f"extra_state[{name!r}]", stateful, methods, f"what has {methods}")
         if self.checkpoint_every and self.checkpoint_dir is None:
             raise ValueError("checkpoint_every needs a checkpoint_dir to write to")
         self._normalise()
@@ -144,31 +158,25 @@ class TrainingConfig:
             ("checkpoint_every", 0),
             ("keep_checkpoints", 1),
         ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise TypeError(f"{name} must be an integer, got {value!r}")
-            if value < least:
-                raise ValueError(f"{name} must be ≥ {least}, got {value!r}")
+            object.__setattr__(self, name, check_integer(name, getattr(self, name), least))
         for name in ("compile", "progress"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name} must be True or False, got {getattr(self, name)!r}")
+            check_type(name, getattr(self, name), bool, "True or False")
         for name in ("mixed_precision", "use_amp"):
-            if not isinstance(getattr(self, name), bool | None):
-                raise TypeError(f"{name} must be True, False or None, got {getattr(self, name)!r}")
+            wanted = "True, False or None; amp_dtype names the precision"
+            check_type(name, getattr(self, name), bool | None, wanted)
 
     def _check_numbers(self) -> None:
-        check_thresholds(self.tau_train_min, self.tau_train_max, ("tau_train_min", "tau_train_max"))
-        if not 0.0 <= self.coverage_threshold <= 1.0:
-            raise ValueError(
-                f"coverage_threshold must be in [0, 1], got {self.coverage_threshold!r}"
-            )
-        if self.max_grad_norm is not None and not 0.0 < self.max_grad_norm < math.inf:
-            raise ValueError(
-                f"max_grad_norm must be finite and > 0, or None, got {self.max_grad_norm!r}"
-            )
-        for name, weight in (self.loss_weights or {}).items():
-            if not math.isfinite(weight):
-                raise ValueError(f"loss_weights[{name!r}] must be finite, got {weight!r}")
+        names = "tau_train_min", "tau_train_max"
+        ends = check_thresholds(self.tau_train_min, self.tau_train_max, names)
+        numbers = dict(zip(names, ends, strict=True))
+        for name, allowed in (("coverage_threshold", "[0, 1]"), ("max_grad_norm", "(0, ∞)")):
+            if getattr(self, name) is not None or name == "coverage_threshold":
+                numbers[name] = check_number(name, getattr(self, name), allowed)
+        for name, number in numbers.items():
+            object.__setattr__(self, name, number)
+        if self.loss_weights is not None:
+            weights = check_weights("loss_weights", self.loss_weights)
+            object.__setattr__(self, "loss_weights", weights)
 
     def _normalise(self) -> None:
         """Check the options that have several names or spellings, and settle on one."""
@@ -190,7 +198,7 @@ class TrainingConfig:
         if self.device is not None:
             try:
                 object.__setattr__(self, "device", torch.device(self.device))
-            except RuntimeError as error:
+            except (RuntimeError, TypeError) as error:
                 raise ValueError(f"device {self.device!r} is unknown: {error}") from None
 
     @property
@@ -204,6 +212,32 @@ class TrainingConfig:
         """``gradient_policy`` as a member of the enumeration."""
         given = self.gradient_policy
         return None if given is None else GradientPolicy.parse(given)
+
+
+def checked_config(
+    config: TrainingConfig | None, model: Any, optimizer: Any, loader: Any, scheduler: Any
+) -> TrainingConfig:
+    """Return the options, or the default ones; TypeError for a part of the wrong type.
+
+    ValueError for parts that do not belong together. Meets: STEP-11.
+    """
+    config = instance_or_default("config", config, TrainingConfig)
+    check_type("model", model, nn.Module, "a torch.nn.Module that is made, not a function")
+    if isinstance(model, SCMInferenceWrapper) and config.val_loader is not None:
+        raise TypeError(
+            "model must not be an SCMInferenceWrapper with a val_loader, since it decodes in eval "
+            "mode; train the model inside, and wrap it afterwards"
+        )
+    wanted = "an optimizer that is made, as torch.optim.Adam(model.parameters()) is"
+    check_offers("optimizer", optimizer, ("param_groups", "step", "zero_grad"), wanted)
+    check_loader("train_loader", loader)
+    if scheduler is not None:
+        wanted = "a scheduler that is made, as StepLR(optimizer, 10) is, or None"
+        check_offers("scheduler", scheduler, ("step", "state_dict", "get_last_lr"), wanted)
+        groups = getattr(scheduler, "optimizer", optimizer).param_groups
+        if groups is not optimizer.param_groups:
+            raise ValueError("scheduler is of another optimizer; make it of the trainer's")
+    return config
 
 
 TrainingConfig.__init__ = explains(  # type: ignore[method-assign]

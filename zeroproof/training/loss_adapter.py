@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any
 
 import torch
@@ -11,19 +12,38 @@ from torch import Tensor, nn
 
 from zeroproof.scm.arcs import Lifted
 from zeroproof.training.config import TrainingConfig
+from zeroproof.utils.checks import check_offers, check_weights, describe
 
 OFFERED = ("loss_weights", "epoch", "global_step", "tau", "inputs", "targets")
 
 
 def _accepted(loss_fn: Callable[..., Any]) -> frozenset[str]:
-    """Return the offered names that the loss takes, beside its first two parameters."""
+    """Return the offered names that the loss takes, beside its first two parameters.
+
+    Raises TypeError for a loss that cannot be called with outputs and lifted targets.
+    """
+    check_offers("loss_fn", loss_fn, ("__call__",), "a function, or an instance of a loss")
     function = loss_fn.forward if isinstance(loss_fn, nn.Module) else loss_fn
-    parameters = list(inspect.signature(function).parameters.values())
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return frozenset(OFFERED) - {p.name for p in parameters[:2]}
+    if getattr(function, "__module__", "") in ("torch.nn.modules.loss", "torch.nn.functional"):
+        raise TypeError(
+            f"loss_fn must take outputs and lifted targets (Y_n, Y_d), which torch's {loss_fn} "
+            "does not; write lambda outputs, lifted, targets: loss(outputs, targets)"
+        )
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())
     keywords = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return frozenset(p.name for p in keywords if p not in positional[:2]) & set(OFFERED)
+    accepted = frozenset(p.name for p in keywords if p not in positional[:2]) & set(OFFERED)
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        accepted = frozenset(OFFERED) - {p.name for p in parameters[:2]}
+    try:
+        signature.bind(None, None, **dict.fromkeys(accepted))
+    except TypeError as error:
+        raise TypeError(
+            f"loss_fn is called as loss_fn(outputs, (Y_n, Y_d)), but takes {signature}: {error}; "
+            "unpack them, as lambda outputs, lifted: loss(*outputs, *lifted) does"
+        ) from None
+    return accepted
 
 
 class LossAdapter:
@@ -36,18 +56,18 @@ class LossAdapter:
             that a loss's own ``default_curriculum(max_epochs)`` gives.
 
     Raises:
+        TypeError: a loss that cannot be called so, or that returns something else.
         ValueError: weights are configured that the loss does not accept.
 
     Meets: CUR-1, STEP-13, LOG-5.
     """
 
     def __init__(self, loss_fn: Callable[..., Any], config: TrainingConfig) -> None:
-        self.loss_fn = loss_fn
+        self.loss_fn, self.accepted = loss_fn, _accepted(loss_fn)
         self._fixed, self._curriculum = config.loss_weights, config.loss_curriculum
         default = getattr(loss_fn, "default_curriculum", lambda max_epochs: None)
         self._default = default(config.max_epochs)
         self._of_epoch: tuple[int, dict[str, float]] | None = None
-        self.accepted = _accepted(loss_fn)
         weighted = self._fixed is not None or self._curriculum is not None
         if weighted and "loss_weights" not in self.accepted:
             raise ValueError(
@@ -68,6 +88,7 @@ class LossAdapter:
         """
         if self._of_epoch is None or self._of_epoch[0] != epoch:
             given = self._curriculum(epoch) if self._curriculum else {}
+            given = check_weights("loss_curriculum's weights", given)
             self._of_epoch = epoch, {**(self._fixed or {}), **given}
         if self._default and torch.is_grad_enabled():
             return {**self._default(epoch), **self._of_epoch[1]}
@@ -95,13 +116,30 @@ class LossAdapter:
     ) -> tuple[Tensor, dict[str, float | Tensor]]:
         """Return the loss and its terms.
 
-        Raises TypeError for anything but a scalar tensor, alone or with a dict of terms.
+        Raises TypeError for anything but a scalar tensor, alone or with a dict of scalar terms.
         """
         result = loss_fn(outputs, lifted, **kwargs)
-        loss, terms = result if isinstance(result, tuple) else (result, {})
-        if not isinstance(loss, Tensor) or loss.numel() != 1:
-            shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+        loss, *terms = result if isinstance(result, tuple) else (result,)
+        named = terms[0] if terms else {}
+        if len(terms) > 1 or not isinstance(named, Mapping):
             raise TypeError(
-                f"loss_fn must return a scalar tensor, got {shape}; reduce it, as .mean()"
+                "loss_fn must return a scalar tensor, or a pair of one and a dict of terms, got "
+                f"{describe(result)}"
             )
-        return loss if loss.dim() == 0 else loss.reshape(()), dict(terms)
+        if not isinstance(loss, Tensor):
+            raise TypeError(f"loss_fn must return a scalar tensor, got {describe(loss)}")
+        scalars = {name: _scalar(f"the term {name!r}", x) for name, x in named.items()}
+        return _scalar("the loss", loss), scalars
+
+
+def _scalar(name: str, x: Any) -> Any:
+    """Return a number, or a tensor of no dimension; TypeError for anything else."""
+    if isinstance(x, Tensor) and x.numel() == 1 and not x.is_complex():
+        x = x if x.is_floating_point() else x.double()  # which float32 might round
+        return x.reshape(()) if x.dim() else x
+    if isinstance(x, Tensor) or not isinstance(x, Real):
+        remedy = "reduce it, as .mean() does, or leave it out"
+        raise TypeError(
+            f"{name} that loss_fn returns must be a scalar, got {describe(x)}; {remedy}"
+        )
+    return float(x)
