@@ -106,7 +106,7 @@ def test_carriers_of_the_wrong_kind_are_named(unchecked: None) -> None:
         TypeError, match=r"payload must be a floating-point tensor, got .*torch\.int64"
     ):
         SCMTensor(torch.tensor([1]))
-    with pytest.raises(TypeError, match="bottom must be a tensor of torch.bool"):
+    with pytest.raises(TypeError, match=r"bottom must be a tensor of torch\.bool"):
         SCMTensor(torch.ones(2), torch.zeros(2))
     with pytest.raises(ValueError, match=r"bottom has shape \(3,\), the tensors \(2,\)"):
         SCMTensor(torch.ones(2), torch.zeros(3, dtype=torch.bool))

@@ -190,6 +190,7 @@ def widen(*tensors: Tensor) -> list[Tensor]:
 def widen_outputs(outputs: Outputs) -> Outputs:
     """Bring a model's half-precision outputs to float32, whatever their form. Meets: AMP-1."""
     if isinstance(outputs, Tensor):
+        check_floats(outputs=outputs)
         return widen(outputs)[0]
     if isinstance(outputs, SCMTensor):
         return SCMTensor(widen(outputs.payload)[0], outputs.bottom)

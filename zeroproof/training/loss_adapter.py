@@ -40,7 +40,8 @@ def _accepted(loss_fn: Callable[..., Any]) -> frozenset[str]:
         signature.bind(None, None, **dict.fromkeys(accepted))
     except TypeError as error:
         raise TypeError(
-            f"loss_fn is called as loss_fn(outputs, (Y_n, Y_d)), but takes {signature}: {error}; "
+            f"loss_fn is called as loss_fn(outputs, (Y_n, Y_d)), but takes "
+            f"({', '.join(signature.parameters)}): {error}; "
             "unpack them, as lambda outputs, lifted: loss(*outputs, *lifted) does"
         ) from None
     return accepted
@@ -119,13 +120,13 @@ class LossAdapter:
         Raises TypeError for anything but a scalar tensor, alone or with a dict of scalar terms.
         """
         result = loss_fn(outputs, lifted, **kwargs)
-        loss, *terms = result if isinstance(result, tuple) else (result,)
-        named = terms[0] if terms else {}
-        if len(terms) > 1 or not isinstance(named, Mapping):
+        pair = result if isinstance(result, tuple) else (result, {})
+        if len(pair) != 2 or not isinstance(pair[1], Mapping):
             raise TypeError(
                 "loss_fn must return a scalar tensor, or a pair of one and a dict of terms, got "
                 f"{describe(result)}"
             )
+        loss, named = pair
         if not isinstance(loss, Tensor):
             raise TypeError(f"loss_fn must return a scalar tensor, got {describe(loss)}")
         scalars = {name: _scalar(f"the term {name!r}", x) for name, x in named.items()}
@@ -134,6 +135,8 @@ class LossAdapter:
 
 def _scalar(name: str, x: Any) -> Any:
     """Return a number, or a tensor of no dimension; TypeError for anything else."""
+    if not isinstance(x, Tensor) and getattr(x, "shape", None) == ():
+        x = torch.as_tensor(x)  # of NumPy; torch.compile traces its scalars as arrays
     if isinstance(x, Tensor) and x.numel() == 1 and not x.is_complex():
         x = x if x.is_floating_point() else x.double()  # which float32 might round
         return x.reshape(()) if x.dim() else x

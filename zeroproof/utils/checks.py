@@ -19,11 +19,15 @@ def describe(value: object) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}"
     if hasattr(value, "shape") and hasattr(value, "dtype") and len(value.shape):
-        return f"a {type(value).__name__} of {value.dtype} and shape {tuple(value.shape)}"
+        return f"{type(value).__name__} of {value.dtype} and shape {tuple(value.shape)}"
     if isinstance(value, (tuple, list)) and any(hasattr(x, "shape") for x in value):
-        return f"a {type(value).__name__} of {', '.join(type(x).__name__ for x in value)}"
+        return f"{type(value).__name__} of {', '.join(type(x).__name__ for x in value)}"
     shown = repr(value)
-    return shown if len(shown) < 60 and "\n" not in shown else f"a {type(value).__name__}"
+    return (
+        shown
+        if len(shown) < 60 and "\n" not in shown
+        else f"an object of type {type(value).__name__}"
+    )
 
 
 def check_type(name: str, value: object, kinds: Any, wanted: str) -> None:
