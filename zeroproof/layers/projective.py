@@ -48,8 +48,12 @@ class ProjectiveHead(nn.Module):
         self, features: Float[Tensor, "*batch in_features"]
     ) -> tuple[Float[Tensor, "*batch out_features"], Float[Tensor, "*batch denominators"]]:
         """Return ``(P, Q)``; a shared ``Q`` has one column."""
-        check_features("features", features, self.linear.weight)
-        parts = self.linear(features).split(self.sizes, dim=-1)
+        try:
+            parts = self.linear(features)
+        except (RuntimeError, TypeError):  # checked now, at no cost to what is right
+            check_features("features", features, self.linear.weight)
+            raise
+        parts = parts.split(self.sizes, dim=-1)
         return gate_tuple(*self.combine(*widen(*parts)), get_policy(self))
 
 
@@ -201,7 +205,9 @@ class ProjectiveMLP(nn.Module):
         self, x: Float[Tensor, "batch in_features"]
     ) -> tuple[Float[Tensor, "batch *outputs"], Float[Tensor, "batch *denominators"]]:
         """Return ``(P, Q)``."""
-        if len(self.body):
-            check_features("x", x, self.body[0].weight)
-        P, Q = self.head(self.body(x))
+        try:
+            P, Q = self.head(self.body(x))
+        except (RuntimeError, TypeError):
+            check_features("x", x, next(self.parameters()))
+            raise
         return (P.squeeze(-1), Q.squeeze(-1)) if self.scalar else (P, Q)

@@ -117,14 +117,32 @@ def prepare_tuples(mask: Tensor | None, *parts: Tensor) -> list[Tensor]:
 
 
 def widen_alike(*tensors: Tensor) -> list[Tensor]:
-    """Return tensors of one shape in float32 or wider; ValueError for targets with a gradient."""
+    """Return tensors of one shape in float32 or wider; ValueError for targets with a gradient.
+
+    Raises TypeError for what is no floating-point tensor.
+    """
+    dtype = _common_dtype(*tensors)
+    check_constant(*tensors[2:])
+    wide = widen(*tensors)
+    return wide if dtype is None else [x.to(dtype) for x in wide]
+
+
+def _common_dtype(*tensors: Tensor) -> torch.dtype | None:
+    """Check that tensors can be compared; return the dtype for it, None if it is that of all."""
+    P = tensors[0]
+    if isinstance(P, Tensor) and P.is_floating_point():
+        dtype, shape, device = P.dtype, P.shape, P.device
+        for x in tensors:
+            if not (isinstance(x, Tensor) and x.dtype == dtype):
+                break
+            if x.shape != shape or x.device != device:
+                break
+        else:
+            return None
     named = dict(zip(PARTS if len(tensors) < 5 else ENDS, tensors, strict=False))
     check_floats(**named)
     check_same_shape(**named)
-    check_constant(*tensors[2:])
-    wide = widen(*tensors)
-    dtype = reduce(torch.promote_types, (x.dtype for x in wide))
-    return wide if all(x.dtype == dtype for x in wide) else [x.to(dtype) for x in wide]
+    return reduce(torch.promote_types, (x.dtype for x in widen(*tensors)))
 
 
 def check_constant(*values: object) -> None:

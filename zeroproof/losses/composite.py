@@ -195,7 +195,8 @@ class SCMTrainingLoss:
         finite, oriented = kinds(lifted)
         check_type("targets", targets, (Tensor, tuple, type(None)), "a tensor, an Interval or None")
         if isinstance(targets, Tensor):
-            check_same_shape(outputs=P, targets=targets)
+            if targets.shape != P.shape:
+                check_same_shape(outputs=P, targets=targets)
             oriented = targets.isinf()
         return _Tuples(P, Q, shared, lifted, finite, oriented)
 
@@ -218,14 +219,14 @@ class SCMTrainingLoss:
         """Return the weights by name, and the resolution."""
         weights: dict[str, float | Tensor] = {**self.config.weights}
         weights["resolution"] = self.config.resolution
-        check_type(
-            "loss_weights", given, (Mapping, type(None)), "a dict of numbers by name, or None"
-        )
-        if unknown := set(given or ()) - set(weights):
+        if given is None:
+            return weights, weights.pop("resolution")
+        check_type("loss_weights", given, Mapping, "a dict of numbers by name, or None")
+        if unknown := set(given) - set(weights):
             raise ValueError(
                 f"loss_weights names unknown terms {sorted(unknown)}; known are {sorted(weights)}"
             )
-        for name, weight in (given or {}).items():
+        for name, weight in given.items():
             check_scalar(f"loss_weights[{name!r}]", weight)
             weights[name] = weight
         return weights, weights.pop("resolution")

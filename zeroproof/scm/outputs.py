@@ -18,6 +18,7 @@ from zeroproof.autodiff.policies import GradientPolicy, apply_policy
 from zeroproof.scm.carrier import SCMTensor
 from zeroproof.utils.checks import check_floats, check_same_shape, describe
 
+FLOATS = torch.float32, torch.float64, torch.float16, torch.bfloat16
 Outputs: TypeAlias = Tensor | SCMTensor | tuple[Tensor, Tensor]
 
 
@@ -57,7 +58,8 @@ def check_tuple(P: Tensor, Q: Tensor) -> None:
 
     ``Q`` may be one column for all columns of ``P``.
     """
-    check_floats(P=P, Q=Q)
+    if not (isinstance(P, Tensor) and isinstance(Q, Tensor) and P.dtype == Q.dtype in FLOATS):
+        check_floats(P=P, Q=Q)
     if P.shape != Q.shape and not shares_denominator(P, Q):
         check_same_shape(P=P, Q=Q)
 

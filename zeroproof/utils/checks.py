@@ -96,6 +96,8 @@ def check_scalar(name: str, value: object, like: Tensor | None = None) -> None:
 
     ValueError unless the tensor has no dimension, or is as large as ``like``: nothing is broadcast.
     """
+    if type(value) is float:
+        return
     if not isinstance(value, Tensor):
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"{name} must be a number or a 0-d tensor, got {describe(value)}")

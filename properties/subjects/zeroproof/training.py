@@ -211,6 +211,7 @@ class ZeroProofTraining(Tasks, Reporting):
         inputs = Pair({"x": tensor}, [tensor, (2 * tensor, "name")])
         kinds = {"empty": torch.ones(0, 1), "scalar": torch.ones(()), "list": [1.0] * 3}
         loader = [(inputs, kinds.get(targets, torch.ones(3, 1)))]
+        losses: dict[str, Callable[..., Any]]
         losses = {"scalar": mean_square, "samples": lambda y, _: y[:, 0], "number": lambda *_: 1.0}
         losses["third"] = lambda y, _: (y.mean(), {}, {})
         for name, term in (("samples term", tensor), ("text term", "1"), ("no term", None)):
