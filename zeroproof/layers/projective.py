@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zeroproof.autodiff.policies import GradientPolicy, get_policy, register_policy
+from zeroproof.autodiff.policies import GradientPolicy, get_policy, set_default
 from zeroproof.scm.outputs import gate_tuple, widen
 from zeroproof.utils.checks import check_floats, check_integer, check_number, check_type, describe
 
@@ -74,7 +74,7 @@ def check_features(name: str, x: object, weight: Tensor) -> None:
         )
 
 
-register_policy(ProjectiveHead, GradientPolicy.PASSTHROUGH)
+set_default(ProjectiveHead, GradientPolicy.PASSTHROUGH)
 
 
 class FreeHead(ProjectiveHead):

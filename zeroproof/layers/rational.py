@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from zeroproof.autodiff.policies import GradientPolicy, apply_policy, get_policy, register_policy
+from zeroproof.autodiff.policies import GradientPolicy, apply_policy, get_policy, set_default
 from zeroproof.scm.outputs import as_tuple, gate_outputs, quotient, tuple_bottom
 from zeroproof.utils.checks import check_integer, check_number, check_type, describe
 
@@ -177,5 +177,5 @@ class SCMRationalLayer(nn.Module):
         return apply_policy(quotient(P, Q), bottom, self.gradient_policy, layer=self), bottom
 
 
-register_policy(ProjectiveRationalHead, GradientPolicy.PASSTHROUGH)
-register_policy(SCMRationalLayer, GradientPolicy.CLAMP)
+set_default(ProjectiveRationalHead, GradientPolicy.PASSTHROUGH)
+set_default(SCMRationalLayer, GradientPolicy.CLAMP)
