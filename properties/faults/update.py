@@ -168,7 +168,7 @@ fault("STEP-13.1", "Named tuples become tuples.", train_on=lambda *_: False)
 fault("STEP-11.5", "True is the number 1.",
       configure=lambda real, option, value: real(option, 1.0 if value is True else value))
 zeroproof_fault("STEP-11.5", "A string is read as a number.",
-      "zeroproof.training.config.check_number",
+      "zeroproof.utils.checks.check_number",
       lambda real, name, value, *a: real(name, float(value) if value == "1" else value, *a))
 for claim, wrong, kind in (
     ("STEP-13.2", "Targets without samples are trained on.", "empty"),
@@ -181,7 +181,7 @@ for claim, wrong, kind in (
     fault(claim, wrong, train_on=lambda real, *given, kind=kind, **named: (
         kind in given or kind in named.values() or real(*given, **named)))
 zeroproof_fault("STEP-13.5", "A term that is None is left out.",
-      "zeroproof.training.loss_adapter._scalar",
+      "zeroproof.utils.parts.checked_scalar",
       lambda real, name, x: real(name, 0.0 if x is None else x))
 
 fault("AMP-6.1", "A NaN loss resets the count of applied updates.",

@@ -109,10 +109,7 @@ def strict_inference(
         Value (dtype of ``P / Q``), ⊥ mask and gap mask; see :class:`Decoded`. The gradient at a ⊥
         element is 0.
 
-    Raises:
-        TypeError: P or Q is no floating-point tensor.
-        ValueError: P and Q differ in shape.
-
+    Raises TypeError for what is no floating-point tensor, and ValueError for shapes that differ.
     Meets: DEC-1, DEC-2, DEC-3, DEC-4, DEC-5, DEC-6, DEC-7, DEC-9, POL-10.
 
     Example:
@@ -156,6 +153,8 @@ class SCMInferenceWrapper(nn.Module):
         >>> model(torch.zeros(5, 3)).value.shape
         torch.Size([5])
     """
+
+    decodes_in_eval_mode = True
 
     def __init__(self, model: nn.Module, config: InferenceConfig | None = None) -> None:
         super().__init__()

@@ -68,13 +68,7 @@ def choose_threshold(
     error, finite = error.nan_to_num(1.0, 1.0), finite[order]
     edges = torch.cat([denominator.new_zeros(1), denominator[order], denominator.new_ones(1)])
     width = edges[1:] - edges[:-1]
-
-    def cost_below(gain: Tensor, among: Tensor) -> Tensor:
-        """Return how the mean cost changes as one element after another decodes to ⊥."""
-        steps = torch.where(among, gain, 0.0) / among.sum().clamp(min=1)
-        return torch.cat([steps.new_zeros(1), steps.cumsum(0)])
-
-    cost = cost_below(1.0 - error, finite) - cost_below(torch.ones_like(error), ~finite)
+    cost = _cost_below(1.0 - error, finite) - _cost_below(torch.ones_like(error), ~finite)
     # Equal denominators cannot be told apart, so an interval without width is no choice.
     cost = cost.masked_fill(width <= 0, torch.inf)
     best = torch.where(cost <= cost.min() + 1e-12, width, -1.0).argmax()
@@ -137,6 +131,12 @@ def _checked(P: Tensor, Q: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     if not targets.numel():
         raise ValueError("there are no rows to choose a threshold from")
     return unit_denominator(P, Q).nan_to_num(0.0), targets.isfinite()
+
+
+def _cost_below(gain: Tensor, among: Tensor) -> Tensor:
+    """Return how the mean cost changes as one element after another decodes to ⊥."""
+    steps = torch.where(among, gain, 0.0) / among.sum().clamp(min=1)
+    return torch.cat([steps.new_zeros(1), steps.cumsum(0)])
 
 
 def _deviation(finite: Tensor) -> float:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from zeroproof.scm.outputs import widen
-from zeroproof.utils.checks import check_floats, check_mask, check_same_shape
+from zeroproof.utils.checks import check_floats, check_mask, check_same_shape, check_scalar
 
 PARTS = "P", "Q", "Y_n", "Y_d"
 ENDS = "P", "Q", "lower[0]", "lower[1]", "upper[0]", "upper[1]"
@@ -155,6 +155,12 @@ def check_constant(*values: object) -> None:
             "targets, tau and weights must not require a gradient, which a loss has only in its "
             "predictions; detach them"
         )
+
+
+def check_tau(tau: object) -> None:
+    """Raise TypeError or ValueError unless a threshold is a number without a gradient."""
+    check_scalar("tau", tau)
+    check_constant(tau)
 
 
 def mean(terms: Tensor, mask: Tensor | None = None, n: Tensor | None = None) -> Tensor:

@@ -14,6 +14,7 @@ from zeroproof.losses.arithmetic import (
     angle,
     at_least_one,
     check_constant,
+    check_tau,
     mean,
     prepare_tuples,
     widen_alike,
@@ -152,16 +153,13 @@ class SCMTrainingLoss:
                 configured ones, floats or tensors; also the likelihood's ``resolution``. With a
                 float 0 a term is only logged, whatever it is; a tensor multiplies.
 
-        The total can be differentiated twice, in the outputs only.
-
-        Raises:
-            ValueError: an unknown name in ``loss_weights``, shapes that differ, or targets, ``tau``
-                or weights that require a gradient.
+        The total can be differentiated twice, in the outputs only. Raises ValueError for an unknown
+        name in ``loss_weights``, shapes that differ, and what requires a gradient beside outputs.
         """
         weights, resolution = self._weights(loss_weights)
         tau = self.config.tau_train if tau is None else tau
-        check_scalar("tau", tau)
-        check_constant(tau, resolution, *weights.values())
+        check_tau(tau)
+        check_constant(resolution, *weights.values())
         tuples = self._tuples(outputs, lifted, targets)
         terms = self._terms(tuples, tau, resolution, not _is_zero(weights["fit"]))
         weighed = [w * terms[name] for name, w in weights.items() if not _is_zero(w)]

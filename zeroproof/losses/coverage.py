@@ -6,16 +6,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.arithmetic import at_least_one, check_constant, with_gradient
-from zeroproof.scm.outputs import Outputs, bottom_mask, tuple_bottom, widen
-from zeroproof.utils.checks import (
-    check_floats,
-    check_mask,
-    check_number,
-    check_same_shape,
-    check_scalar,
-    explains,
-)
+from zeroproof.losses.arithmetic import at_least_one, check_tau, widen_alike, with_gradient
+from zeroproof.scm.outputs import Outputs, bottom_mask, tuple_bottom
+from zeroproof.utils.checks import check_mask, check_number, check_scalar, explains
 
 
 def per_sample(mask: Bool[Tensor, "batch *outputs"]) -> Bool[Tensor, " batch"]:
@@ -106,11 +99,8 @@ def rejection_loss(
         (0.25, -0.5)
     """
     target_coverage = check_number("target_coverage", target_coverage, "[0, 1]")
-    check_floats(P=P, Q=Q)
-    check_same_shape(P=P, Q=Q)
-    check_scalar("tau", tau)
-    check_constant(tau)
-    P, Q = widen(P, Q)
+    check_tau(tau)
+    P, Q = widen_alike(P, Q)
     if mask is None:
         mask = torch.ones_like(Q, dtype=torch.bool)
     check_mask(mask, Q)

@@ -85,9 +85,7 @@ def likelihood_loss(
             loss of noiseless targets has no lower bound.
         mask: elements to count, samples of a joint loss; None counts all.
 
-    Raises:
-        ValueError: shapes that differ, or a resolution that is negative or not finite.
-
+    Raises ValueError for shapes that differ, or a resolution that is negative or not finite.
     Meets: LIK-1, LIK-4, LIK-5, LIK-7, LIK-8, LIK-9.
 
     Example:

@@ -9,7 +9,7 @@ from torch import Tensor
 from zeroproof.losses.arithmetic import (
     angle,
     capped_square,
-    check_constant,
+    check_tau,
     mean,
     prepare_tuples,
     widen_alike,
@@ -19,7 +19,6 @@ from zeroproof.utils.checks import (
     check_floats,
     check_mask,
     check_number,
-    check_scalar,
     explains,
 )
 
@@ -148,18 +147,14 @@ def squares_loss(
         A scalar ≥ 0, in the square of the targets' unit; 0 if no element counts. Terms are capped
         as in :func:`implicit_loss`.
 
-    Raises:
-        ValueError: shapes that differ.
-
-    Meets: LOSS-18.
+    Raises ValueError for shapes that differ. Meets: LOSS-18.
 
     Example:
         >>> one = torch.ones(1)
         >>> squares_loss(2 * one, one, 5 * one, one)
         tensor(9.)
     """
-    check_scalar("tau", tau)
-    check_constant(tau)
+    check_tau(tau)
     P, Q, Y_n, Y_d = widen_alike(P, Q, Y_n, Y_d)
     counts = (Y_d != 0) & ~tuple_bottom(P, Q, tau)
     if mask is not None:
@@ -199,8 +194,7 @@ def margin_loss(
         tensor(0.1250)
     """
     check_floats(Q=Q)
-    check_scalar("tau", tau)
-    check_constant(tau)
+    check_tau(tau)
     (Q,) = widen(Q)
     if mask is not None:
         check_mask(mask, Q)

@@ -12,6 +12,7 @@ from torch import Tensor
 from zeroproof.training.distributed import rank_and_size
 from zeroproof.training.targets import Interval, Targets, check_interval, ends
 from zeroproof.utils.checks import check_integer, check_type, describe
+from zeroproof.utils.parts import samples_of
 
 
 def map_tensors(data: Any, function: Callable[[Any], Any]) -> Any:
@@ -64,13 +65,6 @@ def split_batch(
             "a micro-batch needs at least one sample along the first dimension"
         )
     return inputs, targets
-
-
-def samples_of(name: str, x: Any) -> int:
-    """Return a tensor's number of samples; TypeError for another type or no dimension."""
-    if not isinstance(x, Tensor) or not x.dim():
-        raise TypeError(f"{name} must be tensors of samples, got {describe(x)}")
-    return len(x)
 
 
 class TensorBatches:

@@ -8,21 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from zeroproof.autodiff.policies import GradientPolicy
-from zeroproof.inference.strict import SCMInferenceWrapper
-from zeroproof.utils.checks import (
-    check_integer,
-    check_loader,
-    check_number,
-    check_offers,
-    check_thresholds,
-    check_type,
-    check_weights,
-    explains,
-    instance_or_default,
-)
+from zeroproof.utils import checks
+from zeroproof.utils.parts import check_parts
 
 LogHook = Callable[[dict[str, float]], None]
 LossCurriculum = Callable[[int], Mapping[str, float]]
@@ -130,10 +120,10 @@ class TrainingConfig:
         self._check_numbers()
         for name, kinds, wanted in TYPES:
             if getattr(self, name) is not None:
-                check_type(name, getattr(self, name), kinds, f"{wanted}, or None")
-        check_offers("log_hook", self.log_hook, (), "a function or an instance, or None")
+                checks.check_type(name, getattr(self, name), kinds, f"{wanted}, or None")
+        checks.check_offers("log_hook", self.log_hook, (), "a function or an instance, or None")
         if self.val_loader is not None:
-            check_loader("val_loader", self.val_loader)
+            checks.check_loader("val_loader", self.val_loader)
         if self.scheduler_step not in ("update", "epoch", "val"):
             raise ValueError(
                 f"scheduler_step must be 'update', 'epoch' or 'val', got {self.scheduler_step!r}"
@@ -142,7 +132,7 @@ class TrainingConfig:
             raise ValueError("scheduler_step='val' needs a val_loader")
         for name, stateful in (self.extra_state or {}).items():
             methods = "state_dict", "load_state_dict"
-            check_offers(f"extra_state[{name!r}]", stateful, methods, f"what has {methods}")
+            checks.check_offers(f"extra_state[{name!r}]", stateful, methods, f"what has {methods}")
         if self.checkpoint_every and self.checkpoint_dir is None:
             raise ValueError("checkpoint_every needs a checkpoint_dir to write to")
         self._normalise()
@@ -158,25 +148,26 @@ class TrainingConfig:
             ("checkpoint_every", 0),
             ("keep_checkpoints", 1),
         ):
-            object.__setattr__(self, name, check_integer(name, getattr(self, name), least))
+            object.__setattr__(self, name, checks.check_integer(name, getattr(self, name), least))
         for name in ("compile", "progress"):
-            check_type(name, getattr(self, name), bool, "True or False")
+            checks.check_type(name, getattr(self, name), bool, "True or False")
         for name in ("mixed_precision", "use_amp"):
             wanted = "True, False or None; amp_dtype names the precision"
-            check_type(name, getattr(self, name), bool | None, wanted)
+            checks.check_type(name, getattr(self, name), bool | None, wanted)
 
     def _check_numbers(self) -> None:
         names = "tau_train_min", "tau_train_max"
-        ends = check_thresholds(self.tau_train_min, self.tau_train_max, names)
-        numbers = dict(zip(names, ends, strict=True))
-        for name, allowed in (("coverage_threshold", "[0, 1]"), ("max_grad_norm", "(0, ∞)")):
-            if getattr(self, name) is not None or name == "coverage_threshold":
-                numbers[name] = check_number(name, getattr(self, name), allowed)
-        for name, number in numbers.items():
-            object.__setattr__(self, name, number)
+        ends = checks.check_thresholds(self.tau_train_min, self.tau_train_max, names)
+        found: dict[str, Any] = dict(zip(names, ends, strict=True))
+        name, allowed = "coverage_threshold", "[0, 1]"
+        found[name] = checks.check_number(name, self.coverage_threshold, allowed)
+        if self.max_grad_norm is not None:
+            name, allowed = "max_grad_norm", "(0, ∞)"
+            found[name] = checks.check_number(name, self.max_grad_norm, allowed)
         if self.loss_weights is not None:
-            weights = check_weights("loss_weights", self.loss_weights)
-            object.__setattr__(self, "loss_weights", weights)
+            found["loss_weights"] = checks.check_weights("loss_weights", self.loss_weights)
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
 
     def _normalise(self) -> None:
         """Check the options that have several names or spellings, and settle on one."""
@@ -214,32 +205,13 @@ class TrainingConfig:
         return None if given is None else GradientPolicy.parse(given)
 
 
-def checked_config(
-    config: TrainingConfig | None, model: Any, optimizer: Any, loader: Any, scheduler: Any
-) -> TrainingConfig:
-    """Return the options, or the default ones; TypeError for a part of the wrong type.
-
-    ValueError for parts that do not belong together. Meets: STEP-11.
-    """
-    config = instance_or_default("config", config, TrainingConfig)
-    check_type("model", model, nn.Module, "a torch.nn.Module that is made, not a function")
-    if isinstance(model, SCMInferenceWrapper) and config.val_loader is not None:
-        raise TypeError(
-            "model must not be an SCMInferenceWrapper with a val_loader, since it decodes in eval "
-            "mode; train the model inside, and wrap it afterwards"
-        )
-    wanted = "an optimizer that is made, as torch.optim.Adam(model.parameters()) is"
-    check_offers("optimizer", optimizer, ("param_groups", "step", "zero_grad"), wanted)
-    check_loader("train_loader", loader)
-    if scheduler is not None:
-        wanted = "a scheduler that is made, as StepLR(optimizer, 10) is, or None"
-        check_offers("scheduler", scheduler, ("step", "state_dict", "get_last_lr"), wanted)
-        groups = getattr(scheduler, "optimizer", optimizer).param_groups
-        if groups is not optimizer.param_groups:
-            raise ValueError("scheduler is of another optimizer; make it of the trainer's")
+def checked_config(config: TrainingConfig | None, *parts: object) -> TrainingConfig:
+    """Return the options, or the default ones, if the parts of a trainer go with them."""
+    config = checks.instance_or_default("config", config, TrainingConfig)
+    check_parts(*parts, validates=config.val_loader is not None)
     return config
 
 
-TrainingConfig.__init__ = explains(  # type: ignore[method-assign]
+TrainingConfig.__init__ = checks.explains(  # type: ignore[method-assign]
     learning_rate="it is the optimizer's, as in torch.optim.Adam(model.parameters(), lr=...)"
 )(TrainingConfig.__init__)

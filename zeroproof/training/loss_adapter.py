@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from numbers import Real
 from typing import Any
 
 import torch
@@ -12,7 +11,8 @@ from torch import Tensor, nn
 
 from zeroproof.scm.arcs import Lifted
 from zeroproof.training.config import TrainingConfig
-from zeroproof.utils.checks import check_offers, check_weights, describe
+from zeroproof.utils.checks import check_weights
+from zeroproof.utils.parts import check_call, check_loss, checked_result
 
 OFFERED = ("loss_weights", "epoch", "global_step", "tau", "inputs", "targets")
 
@@ -22,13 +22,8 @@ def _accepted(loss_fn: Callable[..., Any]) -> frozenset[str]:
 
     Raises TypeError for a loss that cannot be called with outputs and lifted targets.
     """
-    check_offers("loss_fn", loss_fn, ("__call__",), "a function, or an instance of a loss")
+    check_loss(loss_fn)
     function = loss_fn.forward if isinstance(loss_fn, nn.Module) else loss_fn
-    if getattr(function, "__module__", "") in ("torch.nn.modules.loss", "torch.nn.functional"):
-        raise TypeError(
-            f"loss_fn must take outputs and lifted targets (Y_n, Y_d), which torch's {loss_fn} "
-            "does not; write lambda outputs, lifted, targets: loss(outputs, targets)"
-        )
     signature = inspect.signature(function)
     parameters = list(signature.parameters.values())
     keywords = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
@@ -36,14 +31,7 @@ def _accepted(loss_fn: Callable[..., Any]) -> frozenset[str]:
     accepted = frozenset(p.name for p in keywords if p not in positional[:2]) & set(OFFERED)
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         accepted = frozenset(OFFERED) - {p.name for p in parameters[:2]}
-    try:
-        signature.bind(None, None, **dict.fromkeys(accepted))
-    except TypeError as error:
-        raise TypeError(
-            f"loss_fn is called as loss_fn(outputs, (Y_n, Y_d)), but takes "
-            f"({', '.join(signature.parameters)}): {error}; "
-            "unpack them, as lambda outputs, lifted: loss(*outputs, *lifted) does"
-        ) from None
+    check_call(signature, accepted)
     return accepted
 
 
@@ -115,34 +103,5 @@ class LossAdapter:
         lifted: Lifted,
         kwargs: Mapping[str, Any],
     ) -> tuple[Tensor, dict[str, float | Tensor]]:
-        """Return the loss and its terms.
-
-        Raises TypeError for anything but a scalar tensor, alone or with a dict of scalar terms.
-        """
-        result = loss_fn(outputs, lifted, **kwargs)
-        pair = result if isinstance(result, tuple) else (result, {})
-        if len(pair) != 2 or not isinstance(pair[1], Mapping):
-            raise TypeError(
-                "loss_fn must return a scalar tensor, or a pair of one and a dict of terms, got "
-                f"{describe(result)}"
-            )
-        loss, named = pair
-        if not isinstance(loss, Tensor):
-            raise TypeError(f"loss_fn must return a scalar tensor, got {describe(loss)}")
-        scalars = {name: _scalar(f"the term {name!r}", x) for name, x in named.items()}
-        return _scalar("the loss", loss), scalars
-
-
-def _scalar(name: str, x: Any) -> Any:
-    """Return a number, or a tensor of no dimension; TypeError for anything else."""
-    if not isinstance(x, Tensor) and getattr(x, "shape", None) == ():
-        x = torch.as_tensor(x)  # of NumPy; torch.compile traces its scalars as arrays
-    if isinstance(x, Tensor) and x.numel() == 1 and not x.is_complex():
-        x = x if x.is_floating_point() else x.double()  # which float32 might round
-        return x.reshape(()) if x.dim() else x
-    if isinstance(x, Tensor) or not isinstance(x, Real):
-        remedy = "reduce it, as .mean() does, or leave it out"
-        raise TypeError(
-            f"{name} that loss_fn returns must be a scalar, got {describe(x)}; {remedy}"
-        )
-    return float(x)
+        """Return the loss and its terms."""
+        return checked_result(loss_fn(outputs, lifted, **kwargs))
