@@ -68,13 +68,6 @@ def test_a_part_of_the_wrong_type_is_named(changed: dict[str, Any], message: str
         SCMTrainer(**parts(**changed))
 
 
-def test_a_scheduler_of_another_optimizer_is_named() -> None:
-    """Its rates would have been scheduled, and none of those that train."""
-    other = torch.optim.SGD(small_model().parameters(), 0.1)
-    with pytest.raises(ValueError, match="scheduler is of another optimizer; make it of"):
-        SCMTrainer(**parts(scheduler=StepLR(other, 1)))
-
-
 def test_a_decoding_model_is_not_validated() -> None:
     """It was an error only after the first epoch, that named no remedy."""
     model = SCMInferenceWrapper(small_model())

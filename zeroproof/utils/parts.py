@@ -16,7 +16,7 @@ from zeroproof.utils.checks import check_loader, check_offers, check_type, descr
 def check_parts(
     model: Any, optimizer: Any, loader: Any, scheduler: Any, *, validates: bool
 ) -> None:
-    """Raise TypeError for a part of the wrong type, ValueError for parts of two runs."""
+    """Raise TypeError for a part of the wrong type."""
     check_type("model", model, nn.Module, "a torch.nn.Module that is made, not a function")
     if validates and getattr(model, "decodes_in_eval_mode", False):
         raise TypeError(
@@ -29,9 +29,6 @@ def check_parts(
     if scheduler is not None:
         wanted = "a scheduler that is made, as StepLR(optimizer, 10) is, or None"
         check_offers("scheduler", scheduler, ("step", "state_dict", "get_last_lr"), wanted)
-        groups = getattr(scheduler, "optimizer", optimizer).param_groups
-        if groups is not optimizer.param_groups:
-            raise ValueError("scheduler is of another optimizer; make it of the trainer's")
 
 
 def check_loss(loss_fn: Any) -> None:
