@@ -26,14 +26,15 @@ from zeroproof.training.compiled import CompiledEvaluation, CompiledUpdate
 from zeroproof.training.config import TrainingConfig, checked_config
 from zeroproof.training.distributed import Ranks, length, set_epoch
 from zeroproof.training.evaluation import Evaluation, MicroBatch, training_device
+from zeroproof.training.finite import NonFiniteError
 from zeroproof.training.loss_adapter import LossAdapter
 from zeroproof.training.records import EpochTotals, RecordQueue
 from zeroproof.training.schedulers import SchedulerStepper
 from zeroproof.training.signals import DeferredSignals, raise_signal
-from zeroproof.training.state import LoaderState, capture, restore
+from zeroproof.training.state import LoaderState, capture, restore, unwrap
 from zeroproof.training.stopping import CoverageStop
 from zeroproof.training.thresholds import lerp
-from zeroproof.training.update import NonFiniteError, Update
+from zeroproof.training.update import Update
 from zeroproof.training.validation import validate
 from zeroproof.utils.hooks import GuardedHook
 from zeroproof.utils.logging import ProgressBar
@@ -119,7 +120,7 @@ class SCMTrainer:
             RuntimeError: there is nothing left to train.
             ValueError: a loader without samples, a loss without a gradient, a scheduler that
                 ends before training (STEP-10), or a ``checkpoint_dir`` of another run (RES-7).
-            NonFiniteError: too many updates in a row were skipped.
+            NonFiniteError: too many updates in a row were skipped, or a step was not finite.
         """
         self._hook.refuse("fit()")
         self._check_work_left()
@@ -148,7 +149,7 @@ class SCMTrainer:
         self.ranks.check_equal_lengths(self.train_loader, "train_loader")
         if not self.loader.resumed:
             self.start_epoch()
-        for module in self.modules:
+        for module in (m for m in self.modules if not unwrap(m).training):
             module.train()
         batches = self.loader.iterate()
         try:
@@ -159,6 +160,7 @@ class SCMTrainer:
                 self._save_if_due(signal, windows=self.update.windows)
         finally:
             self.update.flush()
+        self.update.check_finite()
         if not self.loader.done:
             raise ValueError(
                 f"train_loader yielded nothing in epoch {self.epoch}; an iterator can be read "
@@ -225,8 +227,8 @@ class SCMTrainer:
         return record
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that training continues from."""
-        self.update.settle()
+        """Return everything that training continues from; NonFiniteError as :meth:`fit`."""
+        self.update.check_finite()
         self._hook.undisturb_random()
         return capture(self)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from spec.accumulation import windows
 from spec.automaton import Automaton, run
 from spec.checkpoints import LOADABLE, Interrupted, Killed, Loaded, Saved, Second
 from spec.epochs import Call
+from spec.finite import CAUSES, Broken
 from spec.lifting import lift
 from spec.logs import Hooked
 from spec.options import (
@@ -205,6 +207,21 @@ class ExactTraining:
         Y_n, Y_d = zip(*map(lift, batch.targets), strict=True)
         given = {n: offered[n] for n in accepts if n != "loss_weights" or plan.weights}
         return Call(validation, (Y_n, Y_d), given)
+
+    def spoiled(self, cause: str) -> Broken:
+        """Name the parameter and the cause, if it is one."""
+        word = CAUSES[cause]
+        return Broken(f"'w': {word}", 0, 0) if word else Broken("", validated=1, saved=1)
+
+    def modes(self, frozen: Sequence[bool], validates: bool) -> list[list[bool]]:
+        return [[not x for x in frozen]]
+
+    def freezes(self, trained: Sequence[bool]) -> list[bool]:
+        return list(trained)
+
+    def buffer(self, before: Sequence[float], written: Sequence[float], fault: bool) -> list[float]:
+        pairs = zip(before, written, strict=True)
+        return [new if math.isfinite(new) or not fault else old for old, new in pairs]
 
     def survives(self, what: str) -> bool:
         return True
