@@ -32,9 +32,15 @@ add_module_names = False
 napoleon_use_rtype = False
 # Types of other libraries, which a build without network cannot link.
 nitpick_ignore_regex = [
-    ("py:.*", r"(torch|nn|jaxtyping|tqdm|collections|contextlib|random|argparse|pathlib|os)\b.*"),
+    (
+        "py:.*",
+        r"(torch|nn|jaxtyping|tqdm|collections|inspect|contextlib|random|argparse|pathlib|os)\b.*",
+    ),
     ("py:.*", r"typing_extensions\b.*"),
-    ("py:class", r"Tensor|Bool|Float|Int8|Shaped|Targets|Row|zeroproof\.utils\.checks\.Call"),
+    (
+        "py:class",
+        r"Tensor|Bool|Float|Int8|Shaped|Targets|Row|zeroproof\.utils\.checks\.(Call|Kind)",
+    ),
 ]
 
 # One dark red for what leads on, a warm ground for what is quoted, a colour a kind of evidence.

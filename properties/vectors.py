@@ -122,6 +122,9 @@ def _tuples(subject: Any) -> Table:
         total, terms = subject.training_loss(P, Q, y, options)
         return {"total": total.value, "terms": terms, "in_P": total.in_P, "in_Q": total.in_Q}
 
+    def squares_loss(P: Array, Q: Array, Y_n: Array, Y_d: Array, **options: Any) -> Any:
+        return subject.squares(P, Q, Y_n, Y_d, **options)
+
     def bottom_mask(tau: float, **outputs: Any) -> Any:
         return {"bottom": subject.bottom_mask(_predicted(**outputs), tau)}
 
@@ -145,7 +148,7 @@ def _tuples(subject: Any) -> Table:
         seen = subject.watch(**given)
         return {"counters": [count for count, _ in seen], "stops": [stops for _, stops in seen]}
 
-    measures = bottom_mask, coverage, epoch_coverage, interval_coverage, watch
+    measures = squares_loss, bottom_mask, coverage, epoch_coverage, interval_coverage, watch
     return {
         **_by_name(as_tuples, decode_backward, training_loss, lift_interval, *measures),
         "lift": lambda y: dict(zip(("Y_n", "Y_d"), subject.lift(y), strict=True)),

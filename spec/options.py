@@ -42,6 +42,11 @@ OPTIONS: Final[Mapping[str, tuple[object, Sequence[object], Sequence[object]]]] 
 """
 
 
+def is_number(option: str) -> bool:
+    """Tell whether an option's values are real numbers, of which None may be one."""
+    return any(isinstance(value, float) for value in OPTIONS[option][1])
+
+
 @dataclass(frozen=True)
 class Tensors:
     """A loader of tensors: its numbers of inputs and of targets, and its options."""
@@ -58,16 +63,22 @@ class Configures(Updates, Protocol):
     """A subject whose trainer has options, and a loader of any inputs."""
 
     def configure(self, option: str, value: object) -> None:
-        """Make a configuration with one of :data:`OPTIONS`; ValueError outside its range."""
+        """Make a configuration with one of :data:`OPTIONS`.
+
+        ValueError outside its range, TypeError for another type.
+        """
 
     def option_default(self, option: str) -> object:
         """Return the value of an option that is left out."""
 
-    def train_on(self, targets: str, loss: str = "scalar") -> bool:
+    def train_on(self, targets: str, loss: str = "scalar", outputs: str = "value") -> bool:
         """Train on nested inputs; tell whether the model got them as they were.
 
         The targets are ``good``, ``empty``, a ``scalar`` or a ``list``: ValueError or TypeError.
-        The loss is a ``scalar``, that of each of the ``samples``, or a ``number``: TypeError.
+        The loss is a ``scalar``, that of each of the ``samples``, or a ``number``: TypeError. Or it
+        is a scalar with a term that is ``samples term``, ``text term`` or ``no term``, which is
+        None, or with a ``third`` part: TypeError. The model's outputs are a ``value``, or
+        ``three`` of them or a ``dict``: TypeError.
         """
 
 
@@ -104,11 +115,13 @@ def configuration(subject: Configures, option: str) -> None:
     2. Every value in the range is accepted.
     3. A float or a bool in the place of an integer raises TypeError.
     4. An option that is left out has its default.
+    5. A bool, a string or a list in the place of a number raises TypeError.
     """
     default, inside, outside = OPTIONS[option]
     odd = (1.5, True) if isinstance(default, int) else ()
-    for claim, values in enumerate((outside, inside, odd), 1):
-        error = TypeError if claim == 3 else ValueError
+    mistyped = (True, "1", [1.0]) if is_number(option) else ()
+    for claim, values in zip((1, 2, 3, 5), (outside, inside, odd, mistyped), strict=True):
+        error = TypeError if claim > 2 else ValueError
         for value in values:
             raised = refused(error, partial(subject.configure, option, value), claim=claim)
             parts = option, value, raised
@@ -144,6 +157,8 @@ def batches(subject: Configures) -> None:
     2. Targets without samples raise ValueError.
     3. Targets that are no tensor raise TypeError.
     4. A loss that is no scalar tensor raises TypeError.
+    5. A loss with a term that is no scalar, or with more than a dict of terms, raises TypeError.
+    6. Outputs that are neither values, with or without a mask of ⊥, nor a tuple raise TypeError.
     """
     require(subject.train_on("good"), "the model got other inputs")
     for error, targets in (ValueError, "empty"), (ValueError, "scalar"), (TypeError, "list"):
@@ -153,6 +168,12 @@ def batches(subject: Configures) -> None:
     for loss in "samples", "number":
         raised = refused(TypeError, partial(subject.train_on, "good", loss), claim=4)
         require(raised, "a loss that is {} was taken", loss, claim=4)
+    for loss in "samples term", "text term", "no term", "third":
+        raised = refused(TypeError, partial(subject.train_on, "good", loss), claim=5)
+        require(raised, "a loss with {} was taken", loss, claim=5)
+    for outputs in "three", "dict":
+        raised = refused(TypeError, partial(subject.train_on, "good", outputs=outputs), claim=6)
+        require(raised, "outputs that are {} were taken", outputs, claim=6)
 
 
 def window_losses(plan: Plan, trace: Trace) -> list[Fraction]:

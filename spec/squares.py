@@ -39,29 +39,54 @@ def squared_error(element: Row) -> tuple[Fraction, Slope]:
     return error**2, (2 * error / Q, -2 * error * P / Q**2)
 
 
+def cap(case: Case) -> Fraction:
+    """Return the most that a term counts for; LOSS-18.2."""
+    return form_of(case).largest / (4 * max(len(case[0].values), 1))
+
+
+def value_within(case: Case, kept: list[int]) -> tuple[Fraction, Fraction]:
+    """Return the squares loss of the elements that count, and how far off it may be; LOSS-18.1."""
+    form, most, rows = form_of(case), cap(case), [row(case, i) for i in kept]
+    sizes = [min(_size(element) ** 2, most) for element in rows]
+    slack = (8 + Fraction(len(kept), 2)) * form.epsilon * mean(sizes) + form.smallest_normal
+    return mean([min(squared_error(element)[0], most) for element in rows]), slack
+
+
+def _size(element: Row) -> Fraction:
+    P, Q, Y_n, Y_d = element
+    return abs(P / Q) + abs(Y_n / Y_d)
+
+
+def slopes_within(case: Case, kept: list[int], i: int) -> tuple[Slope, Slope] | None:
+    """Return an element's gradient, and how far off it may be; None if a factor may overflow."""
+    form, own, element = form_of(case), FORMATS[case[0].dtype], row(case, i)
+    term, slope = squared_error(element)
+    P, Q, size = abs(element[0]), abs(element[1]), _size(element)
+    if term and 4 * (1 + size) * (1 + 1 / Q) * (1 + P / Q) > own.largest:
+        return None
+    slacks = []
+    for exact, factor in zip(slope, (Fraction(1), P / Q), strict=True):
+        slack = 32 * form.epsilon * size * factor / Q + own.epsilon * abs(exact)
+        slacks.append(slack / len(kept) + own.smallest_normal * (1 + (1 + factor) / Q))
+    return (slope[0] / len(kept), slope[1] / len(kept)), (slacks[0], slacks[1])
+
+
 def _require_close(
     subject: Squares, case: Case, tau: float, mask: Array | None, kept: list[int]
 ) -> Measured:
-    found, form = subject.squares(*case, tau=tau, mask=mask), form_of(case)
-    own, cap = FORMATS[case[0].dtype], form.largest / (4 * max(len(case[0].values), 1))
-    terms = [squared_error(row(case, i)) for i in kept]
-    scales = [abs(P / Q) + abs(n / d) for P, Q, n, d in (row(case, i) for i in kept)]
-    claim = 2 if any(term > cap for term, _ in terms) else 1 if kept else 5
-    expected = mean([min(term, cap) for term, _ in terms])
-    slack = (8 + Fraction(len(kept), 2)) * form.epsilon * mean([min(s**2, cap) for s in scales])
+    found, most = subject.squares(*case, tau=tau, mask=mask), cap(case)
+    above = [squared_error(row(case, i))[0] > most for i in kept]
+    expected, slack = value_within(case, kept)
     parts, complaint = (case, tau, mask), " of {} at τ = {} under {}, not {}"
-    right = near(found.value, expected, slack + form.smallest_normal)
+    claim = 2 if any(above) else 1 if kept else 5
+    right = near(found.value, expected, slack)
     require(right, "squares {}" + complaint, found.value, *parts, expected, claim=claim)
-    for i, scale, (term, slope) in zip(kept, scales, terms, strict=True):
-        P, Q = (abs(Fraction(x.values[i])) for x in case[:2])
-        if term and 4 * (1 + scale) * (1 + 1 / Q) * (1 + P / Q) > own.largest:
-            continue  # a factor of the gradient may overflow
-        sides = zip((found.in_P, found.in_Q), slope, (Fraction(1), P / Q), strict=True)
-        for g, exact, factor in sides:
-            slack = 32 * form.epsilon * scale * factor / Q + own.epsilon * abs(exact)
-            slack = slack / len(kept) + own.smallest_normal * (1 + (1 + factor) / Q)
-            right, claim = near(g.values[i], exact / len(kept), slack), 2 if term > cap else 3
-            there = g, i, *parts, exact / len(kept)
+    for i, capped in zip(kept, above, strict=True):
+        for g, exact, slack in zip(
+            (found.in_P, found.in_Q), *slopes_within(case, kept, i) or ((), ()), strict=False
+        ):
+            right, claim = near(g.values[i], exact, slack), 2 if capped else 3
+            there = g, i, *parts, exact
             require(right, "gradient {} at {} of squares" + complaint, *there, claim=claim)
     return found
 

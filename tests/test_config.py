@@ -205,7 +205,7 @@ def test_loss_options_are_checked(name: str, value: Any) -> None:
     ("options", "message"),
     [
         ({"tau_infer": 1.0, "tau_train": 0.5}, "tau_infer .* must not exceed tau_train"),
-        ({"tau_infer": -1.0}, "tau_infer must be a finite number"),
+        ({"tau_infer": -1.0}, r"tau_infer must be in \[0, ∞\), got -1"),
         ({"gauge": "metric"}, "gauge must be 'raw' or 'unit'"),
     ],
 )

@@ -42,9 +42,9 @@ def test_thresholds_without_a_generator_leave_torchs_random_state() -> None:
     assert torch.equal(torch.get_rng_state(), state)
     with pytest.raises(ValueError, match=r"tau_min \(2.0\) must not exceed tau_max \(1.0\)"):
         perturbed_threshold(2.0, 1.0)
-    with pytest.raises(ValueError, match=r"^tau_min must be a finite number ≥ 0, got -1.0"):
+    with pytest.raises(ValueError, match=r"^tau_min must be in \[0, ∞\), got -1.0"):
         perturbed_threshold(-1.0, 1.0)
-    with pytest.raises(ValueError, match="tau_max must be a finite number ≥ 0, got nan"):
+    with pytest.raises(ValueError, match=r"tau_max must be in \[0, ∞\), got nan"):
         perturbed_threshold(0.0, NAN)
 
 
@@ -94,9 +94,9 @@ def test_the_wrapper_decodes_in_eval_mode_only(unchecked: None) -> None:
     assert torch.equal(wrapper.eval()(x).value, P / Q)
     with pytest.raises(TypeError, match="needs a model that returns"):
         SCMInferenceWrapper(torch.nn.Linear(2, 1)).eval()(x)
-    with pytest.raises(ValueError, match="a tuple needs both alike"):
+    with pytest.raises(ValueError, match=r"P \(2,\), Q \(3,\) must all be equal"):
         strict_inference(torch.ones(2), torch.ones(3))
-    with pytest.raises(ValueError, match=r"^tau_infer must be a finite number"):
+    with pytest.raises(ValueError, match=r"^tau_infer must be in"):
         InferenceConfig(tau_infer=-1.0)
 
 

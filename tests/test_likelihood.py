@@ -127,7 +127,7 @@ def test_it_is_a_fit_of_the_composite() -> None:
     _, terms = loss_fn((P, Q), lift_targets(y), targets=y)
     assert terms["fit"] == likelihood_loss(P, Q, *lift_targets(y), resolution=0.1)
     for wrong in (-0.1, INF, math.nan):
-        with pytest.raises(ValueError, match="resolution must be a finite angle ≥ 0"):
+        with pytest.raises(ValueError, match=r"resolution must be in \[0, ∞\)"):
             LossConfig(resolution=wrong)
     with pytest.raises(ValueError, match=r"level must be in \[0, 1\)"):
         central_interval(P, Q, 1.0)

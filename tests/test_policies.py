@@ -8,15 +8,26 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
+from zeroproof.autodiff import policies
 from zeroproof.autodiff.policies import (
     GradientPolicy,
     apply_policy,
     get_policy,
+    grad_scale,
     gradient_policy,
     register_policy,
 )
-from zeroproof.layers import ProjectiveRationalHead, SCMRationalLayer
+from zeroproof.inference import SCMInferenceWrapper
+from zeroproof.layers import (
+    FreeHead,
+    PoleHead,
+    ProjectiveMLP,
+    ProjectiveRationalHead,
+    SCMRationalLayer,
+)
 
 NAN, INF = torch.nan, torch.inf
 
@@ -114,3 +125,134 @@ def test_layers_honour_the_policy_of_the_scope(layer: Any) -> None:
         first.sum().backward()
         gradients = [p.grad for p in module.parameters() if p.grad is not None]
         assert any(bool(g.any()) for g in gradients) == moves
+
+
+class OwnHead(FreeHead):
+    """A head of a user's."""
+
+
+def moves(model: nn.Module) -> bool:
+    """Tell whether a gradient reaches any parameter of a model."""
+    (7 * model(torch.rand(5, 2))[0].sum()).backward()
+    return any(p.grad is not None and bool(p.grad.any()) for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("make", "key"),
+    [
+        (lambda: FreeHead(2, 1), lambda model: FreeHead),
+        (lambda: FreeHead(2, 1), lambda model: FreeHead.__base__),
+        (lambda: FreeHead(2, 1), lambda model: model),
+        (lambda: OwnHead(2, 1), lambda model: FreeHead),
+        (lambda: OwnHead(2, 1), lambda model: OwnHead),
+        (lambda: SCMRationalLayer(2, 1), lambda model: SCMRationalLayer),
+        (lambda: ProjectiveMLP(2), lambda model: model),
+        (lambda: ProjectiveMLP(2), lambda model: FreeHead),
+        (lambda: SCMInferenceWrapper(ProjectiveMLP(2)), lambda model: model),
+        (lambda: nn.Sequential(nn.Linear(2, 2), PoleHead(2, 1)), lambda model: model),
+    ],
+)
+def test_a_default_that_is_registered_is_followed(
+    make: Any, key: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also that of a module around the layer, which nothing asked for."""
+    model = make()
+    with monkeypatch.context() as restoring:
+        restoring.setattr(policies, "_defaults", policies._defaults)
+        register_policy(key(model), "reject")
+        assert not moves(model)
+    assert moves(model)
+
+
+@pytest.mark.parametrize(
+    "key", ["FreeHead", "SCMRationalLayer", ProjectiveMLP, SCMInferenceWrapper, nn.Linear]
+)
+def test_a_default_that_nothing_asks_for_is_refused(key: Any) -> None:
+    message = "asks for no policy; give one of the classes .*'FreeHead', .*'SCMRationalLayer'"
+    with pytest.raises(ValueError, match=message):
+        register_policy(key, "reject")
+
+
+def test_a_default_may_be_removed_and_given_again() -> None:
+    register_policy(SCMRationalLayer, None)
+    register_policy(SCMRationalLayer, "clamp")
+    assert get_policy(SCMRationalLayer) is GradientPolicy.CLAMP
+
+
+def nested(layers: nn.ModuleList, x: Tensor, run: Any) -> Tensor:
+    def inner(z: Tensor) -> Tensor:
+        with gradient_policy("clamp"):
+            z = layers[1](z)[0]
+        return run(lambda w: layers[2](w)[0], z)
+
+    return run(lambda z: inner(layers[0](z)[0]), x)
+
+
+def sequential(layers: nn.ModuleList, x: Tensor, run: Any) -> Tensor:
+    values = [nn.Sequential(layer, First()) for layer in layers]
+    with grad_scale(4.0):
+        if run is plainly:
+            return nn.Sequential(*values)(x)
+        return checkpoint_sequential(values, 3, x, use_reentrant=run is reentrant)
+
+
+def side_by_side(layers: nn.ModuleList, x: Tensor, run: Any) -> Tensor:
+    first = run(lambda z: layers[0](z)[0], x)
+    with gradient_policy("passthrough"):
+        return first + run(lambda z: layers[1](z)[0], x)
+
+
+def once(layers: nn.ModuleList, x: Tensor, run: Any) -> Tensor:
+    return run(lambda z: layers[0](z)[0], x)
+
+
+class First(nn.Module):
+    """The first of a pair."""
+
+    def forward(self, pair: tuple[Tensor, Tensor]) -> Tensor:
+        return pair[0]
+
+
+def plainly(function: Any, x: Tensor) -> Any:
+    return function(x)
+
+
+def reentrant(function: Any, x: Tensor) -> Any:
+    return checkpoint(function, x, use_reentrant=True)
+
+
+def recomputed(function: Any, x: Tensor) -> Any:
+    return checkpoint(function, x, use_reentrant=False)
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")  # inside another one
+@pytest.mark.parametrize("run", [reentrant, recomputed])
+@pytest.mark.parametrize("forward", [once, nested, sequential, side_by_side])
+@pytest.mark.parametrize("policy", ["clamp", "project", "reject"])
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_forward_that_is_run_again_keeps_its_policy(
+    run: Any, forward: Any, policy: str, elsewhere: bool
+) -> None:
+    """Whatever is in force at the backward, in another thread, too, and in a second backward."""
+    found = []
+    for how in (plainly, run):
+        torch.manual_seed(0)
+        layers = nn.ModuleList(SCMRationalLayer(2, 2) for _ in range(3))
+        x = (torch.rand(6) * 4).requires_grad_()
+        with gradient_policy(policy):
+            y = (9 * forward(layers, x, how)).sum()
+
+        def backward(y: Tensor = y) -> None:
+            with gradient_policy("passthrough"):
+                y.backward(retain_graph=True)
+                y.backward()
+
+        if elsewhere:
+            thread = threading.Thread(target=backward)
+            thread.start()
+            thread.join()
+        else:
+            backward()
+        found.append([p.grad for p in (*layers.parameters(), x) if p.grad is not None])
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)

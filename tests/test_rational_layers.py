@@ -28,7 +28,7 @@ def test_a_rational_layer_is_the_quotient_of_its_polynomials() -> None:
     assert torch.isfinite(layer.head.numerator.grad).all()
     with pytest.raises(ValueError, match=r"^denominator_degree must be ≥ 0, got -1"):
         SCMRationalLayer(1, -1)
-    with pytest.raises(ValueError, match=r"^tau must be a finite number"):
+    with pytest.raises(ValueError, match=r"^tau must be in"):
         SCMRationalLayer(1, 1, tau=-1.0)
     P, Q = ProjectiveRationalHead(0, 0)(x)
     assert P[:3].tolist() == [0.0] * 3

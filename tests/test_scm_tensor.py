@@ -102,11 +102,13 @@ def test_operands_of_two_dtypes_are_promoted() -> None:
 
 
 def test_carriers_of_the_wrong_kind_are_named(unchecked: None) -> None:
-    with pytest.raises(TypeError, match=r"payload must be floating point, got torch\.int64"):
+    with pytest.raises(
+        TypeError, match=r"payload must be a floating-point tensor, got .*torch\.int64"
+    ):
         SCMTensor(torch.tensor([1]))
-    with pytest.raises(TypeError, match="bottom must be a boolean mask"):
+    with pytest.raises(TypeError, match=r"bottom must be a tensor of torch\.bool"):
         SCMTensor(torch.ones(2), torch.zeros(2))
-    with pytest.raises(ValueError, match=r"mask has shape \(3,\), the tensors \(2,\)"):
+    with pytest.raises(ValueError, match=r"bottom has shape \(3,\), the tensors \(2,\)"):
         SCMTensor(torch.ones(2), torch.zeros(3, dtype=torch.bool))
     with pytest.raises(TypeError, match="at least one tensor"):
         scm.add(1.0, 2.0)

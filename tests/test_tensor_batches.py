@@ -87,7 +87,7 @@ def test_ranks_share_each_batch() -> None:
         ((X[:3], Y), {"batch_size": 4}, r"inputs have \[3\] samples and targets 11"),
         ((X[:0], Y[:0]), {"batch_size": 4}, "and at least one"),
         ((X, Y), {"batch_size": 0}, "batch_size must be ≥ 1"),
-        ((X, Y), {"batch_size": 4, "seed": -1}, "seed ≥ 0, got 4, -1"),
+        ((X, Y), {"batch_size": 4, "seed": -1}, "seed must be ≥ 0, got -1"),
     ],
 )
 def test_what_cannot_be_cut_is_named(arguments: Any, options: Any, message: str) -> None:

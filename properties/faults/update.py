@@ -165,12 +165,24 @@ for claim, cadence in ("STEP-12.1", "epoch"), ("STEP-12.2", "validation"):
 fault("STEP-12.3", "A scheduler's mode is not looked at.",
       watched=lambda watched, losses, mode="min": watched(losses))
 fault("STEP-13.1", "Named tuples become tuples.", train_on=lambda *_: False)
+fault("STEP-11.5", "True is the number 1.",
+      configure=lambda real, option, value: real(option, 1.0 if value is True else value))
+zeroproof_fault("STEP-11.5", "A string is read as a number.",
+      "zeroproof.utils.checks.check_number",
+      lambda real, name, value, *a: real(name, float(value) if value == "1" else value, *a))
 for claim, wrong, kind in (
     ("STEP-13.2", "Targets without samples are trained on.", "empty"),
     ("STEP-13.3", "A list of targets is trained on.", "list"),
     ("STEP-13.4", "The losses of samples are added.", "samples"),
+    ("STEP-13.5", "A term of samples is averaged.", "samples term"),
+    ("STEP-13.5", "What a loss returns after its terms is dropped.", "third"),
+    ("STEP-13.6", "Of three outputs the first two are taken.", "three"),
 ):
-    fault(claim, wrong, train_on=lambda real, *given, kind=kind: kind in given or real(*given))
+    fault(claim, wrong, train_on=lambda real, *given, kind=kind, **named: (
+        kind in given or kind in named.values() or real(*given, **named)))
+zeroproof_fault("STEP-13.5", "A term that is None is left out.",
+      "zeroproof.utils.parts.checked_scalar",
+      lambda real, name, x: real(name, 0.0 if x is None else x))
 
 fault("AMP-6.1", "A NaN loss resets the count of applied updates.",
       loss_scales=lambda real, outcomes: real([("overflow", 0) if kind == "fault" else (kind, n)

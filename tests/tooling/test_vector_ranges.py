@@ -98,6 +98,31 @@ def test_losses(clause: str) -> None:
     assert tried > 30
 
 
+def test_squares() -> None:
+    """The predicate asks twice, and asks the training loss, which all return the same."""
+    tried = 0
+    for case in cases("LOSS-18"):
+        arguments = given(numbers(case["arguments"]))
+        tuples = tuple(arguments.pop(part) for part in ("P", "Q", "Y_n", "Y_d"))
+        exact = Exact().squares(*tuples, **arguments)
+        if tuples[0].dtype == "float16":
+            continue  # whose gradients are rounded
+
+        def returns(m: Measured) -> Stub:
+            def squares(*parts: Array, **options: Any) -> Measured:
+                Exact().squares(*parts, **options)  # which refuses other shapes
+                return m
+
+            return Stub(squares=squares, training_loss=lambda *_: (m, {}))
+
+        for pair in _variants(exact, case["result"], tuples[:2]):
+            inside, outside = (returns(m) for m in pair)
+            inputs = tuples, arguments["tau"], arguments["mask"], 5.0
+            assert_clause("LOSS-18", inside, outside, *inputs)
+            tried += 1
+    assert tried > 30
+
+
 def _variants(
     exact: Measured, result: Any, predicted: tuple[Array, Array]
 ) -> Iterator[tuple[Measured, Measured]]:

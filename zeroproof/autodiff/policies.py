@@ -7,12 +7,14 @@ from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
+
+from zeroproof.utils.checks import check_floats, check_mask, check_type
 
 
 class GradientPolicy(Enum):
@@ -50,6 +52,7 @@ class Setting(NamedTuple):
 _scope: ContextVar[GradientPolicy | None] = ContextVar("gradient_policy", default=None)
 _grad_scale: ContextVar[Tensor | float] = ContextVar("grad_scale", default=1.0)
 _defaults: Mapping[Hashable, GradientPolicy] = {}  # replaced, never changed: forwards keep it
+_asking: dict[type, None] = {}  # classes that have, or had, a default
 _traced: Setting | None = None  # in code that torch.compile traces, which reads no ContextVar
 
 
@@ -107,12 +110,35 @@ def traced_setting(policy: GradientPolicy | None, scale: Tensor | float) -> Iter
 def register_policy(layer: Hashable, policy: GradientPolicy | str | None) -> None:
     """Set the default policy of a layer: any hashable key, such as its class or a name.
 
-    That of a class holds for its instances and subclasses, too. None removes the default. Raises
-    ValueError for an unknown policy. Meets: POL-8.
+    That of a class holds for its instances and subclasses, too, and that of a module for all
+    modules inside. None removes the default.
+
+    Raises:
+        TypeError: a key that is not hashable.
+        ValueError: an unknown policy, a class that asks for none, such as ``nn.Linear``, or the
+            name of a class.
+
+    Meets: POL-8.
     """
+    check_type("layer", layer, Hashable, "hashable, as a class, a module or a name")
+    asking = tuple(_asking)
+    names = [kind.__name__ for key in asking for kind in (key, *key.__subclasses__())]
+    home = layer.__module__.split(".")[0] if isinstance(layer, type) else ""
+    known = home in ("torch", __name__.split(".")[0])
+    if layer in names or (known and not issubclass(cast(type, layer), asking)):
+        raise ValueError(f"layer {layer!r} asks for no policy; give one of the classes {names}")
+    set_default(layer, policy)
+
+
+def set_default(layer: Hashable, policy: GradientPolicy | str | None) -> None:
+    """Do what :func:`register_policy` does, for any key."""
     global _defaults
-    others = {key: value for key, value in _defaults.items() if key != layer}
-    _defaults = others if policy is None else {**others, layer: GradientPolicy.parse(policy)}
+    if isinstance(layer, type):
+        _asking.setdefault(layer)
+    keys = {*layer.modules()} if isinstance(layer, nn.Module) else {layer}
+    others = {key: value for key, value in _defaults.items() if key not in keys}
+    chosen = None if policy is None else GradientPolicy.parse(policy)
+    _defaults = others if chosen is None else {**others, **dict.fromkeys(keys, chosen)}
 
 
 def get_policy(layer: Hashable | None = None) -> GradientPolicy:
@@ -218,6 +244,7 @@ def apply_policy(
         layer: the layer, or the key under which a default may be registered.
 
     Raises:
+        TypeError: values or a mask of another type.
         ValueError: an unknown policy, or shapes that differ.
 
     Meets: POL-1 to POL-8, POL-11, POL-12.
@@ -229,10 +256,8 @@ def apply_policy(
         >>> x.grad
         tensor([1., 0.])
     """
-    if bottom.shape != x.shape:
-        raise ValueError(
-            f"bottom has shape {tuple(bottom.shape)}, x {tuple(x.shape)}; they must be equal"
-        )
+    check_floats(x=x)
+    check_mask(bottom, x, "bottom")
     setting = _setting()
     chosen = _policy_at(setting, layer) if policy is None else GradientPolicy.parse(policy)
     gated: Tensor = _PolicyGate.apply(x, bottom, chosen, setting.grad_scale)  # type: ignore[no-untyped-call]

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zeroproof.scm.arcs import LONGEST, Ends, arc, shortened
-from zeroproof.scm.outputs import own_denominators, shares_denominator, widen
-from zeroproof.utils.checks import check_same_shape
+from zeroproof.scm.outputs import check_tuple, shares_denominator, widen
+from zeroproof.utils.checks import check_floats, check_number, check_pair, check_same_shape
 
 
 def probability(
@@ -35,9 +35,15 @@ def probability(
         >>> probability(zero, one, (zero, one), (one, zero))  # of more than 0, at 0 ± …
         tensor([0.5000])
     """
+    check_tuple(P, Q)
     working = widen(P)[0].dtype
     P, Q = marginals(P, Q)
-    check_same_shape(P, Q, *lower, *upper)
+    check_pair("lower", lower)
+    check_pair("upper", upper)
+    (l_n, l_d), (u_n, u_d) = lower, upper
+    named = {"lower[0]": l_n, "lower[1]": l_d, "upper[0]": u_n, "upper[1]": u_d}
+    check_floats(**named)
+    check_same_shape(P=P, Q=Q, **named)
     found = arc(P, Q, lower, upper)
     share = found.weighed() / math.pi
     # Of ends that are equal, one line; of −∞ and ∞, the whole line.
@@ -67,8 +73,8 @@ def central_interval(
         >>> lower.item(), upper.item()
         (-0.3333333432674408, 0.3333333432674408)
     """
-    if not 0.0 <= level < 1.0:
-        raise ValueError(f"level must be in [0, 1), got {level!r}")
+    level = check_number("level", level, "[0, 1)")
+    check_tuple(P, Q)
     working = widen(P)[0].dtype
     P, Q = marginals(P, Q)
     larger = torch.maximum(P.abs(), Q.abs())
@@ -100,6 +106,7 @@ def certainty(P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"]) -> Float[
         >>> certainty(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 1.0]))
         tensor([0.0000, 0.6667])
     """
+    check_tuple(P, Q)
     working = widen(P)[0].dtype
     length = torch.hypot(*marginals(P, Q))
     return (1.0 - 1.0 / (1.0 + length * length)).to(working)
@@ -111,7 +118,7 @@ def marginals(P: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
     They are lengthened, since all outputs tell of the denominator. Raises ValueError for shapes
     that differ. Meets: LIK-10.
     """
-    check_same_shape(P, own_denominators(P, Q))
+    check_tuple(P, Q)
     if not shares_denominator(P, Q):
         return P.double(), Q.double()
     P, Q = shortened(P, Q)

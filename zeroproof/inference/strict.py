@@ -11,8 +11,20 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from zeroproof.scm.carrier import SCMTensor
-from zeroproof.scm.outputs import Outputs, is_projective, own_denominators, tuple_bottom
-from zeroproof.utils.checks import check_thresholds
+from zeroproof.scm.outputs import (
+    Outputs,
+    check_tuple,
+    is_projective,
+    own_denominators,
+    tuple_bottom,
+)
+from zeroproof.utils.checks import (
+    check_number,
+    check_thresholds,
+    check_type,
+    describe,
+    instance_or_default,
+)
 
 
 @dataclass(frozen=True)
@@ -28,6 +40,7 @@ class InferenceConfig:
             it becomes ⊥.
 
     Raises:
+        TypeError: a field that is no number.
         ValueError: a field outside its range, ends that cross, or a NaN.
 
     Meets: DEC-2, DEC-4, DEC-6, DEC-7.
@@ -40,13 +53,15 @@ class InferenceConfig:
     upper: float = math.inf
 
     def __post_init__(self) -> None:
-        check_thresholds(self.tau_infer, self.tau_train, ("tau_infer", "tau_train"))
+        names = "tau_infer", "tau_train", "lower", "upper"
+        thresholds = check_thresholds(self.tau_infer, self.tau_train, names[:2])
+        range_ends = (check_number(n, getattr(self, n), "[-∞, ∞]") for n in names[2:])
+        for name, number in zip(names, (*thresholds, *range_ends), strict=True):
+            object.__setattr__(self, name, number)
         if self.gauge not in ("raw", "unit"):
             raise ValueError(f"gauge must be 'raw' or 'unit', got {self.gauge!r}")
-        if not self.lower <= self.upper:
-            raise ValueError(
-                f"lower ({self.lower!r}) must not exceed upper ({self.upper!r}), nor be NaN"
-            )
+        if self.lower > self.upper:
+            raise ValueError(f"lower ({self.lower!r}) must not exceed upper ({self.upper!r})")
 
 
 class Decoded(NamedTuple):
@@ -65,12 +80,13 @@ def unit_denominator(
 ) -> Float[Tensor, "*shape"]:
     """Return ``|Q| / ‖(P, Q)‖`` in float64: 1 at value 0, 0 at a pole, and NaN at ``(0, 0)``.
 
-    Meets: DEC-4.
+    Raises TypeError for what is no tensor, ValueError for shapes that differ. Meets: DEC-4.
 
     Example:
         >>> unit_denominator(torch.tensor([3.0]), torch.tensor([-4.0]))
         tensor([0.8000], dtype=torch.float64)
     """
+    check_tuple(P, Q)
     p, q = P.double(), Q.double()
     size = torch.maximum(p.abs(), q.abs())
     p, q = p / size, q / size
@@ -93,27 +109,18 @@ def strict_inference(
         Value (dtype of ``P / Q``), ⊥ mask and gap mask; see :class:`Decoded`. The gradient at a ⊥
         element is 0.
 
-    Raises:
-        ValueError: P and Q differ in shape.
-
+    Raises TypeError for what is no floating-point tensor, and ValueError for shapes that differ.
     Meets: DEC-1, DEC-2, DEC-3, DEC-4, DEC-5, DEC-6, DEC-7, DEC-9, POL-10.
 
     Example:
         >>> strict_inference(torch.tensor([1.0, 1.0]), torch.tensor([4.0, 0.0])).value
         tensor([0.2500,    nan])
     """
-    config = config or InferenceConfig()
+    config = instance_or_default("config", config, InferenceConfig)
+    check_tuple(P, Q)
     Q = own_denominators(P, Q)
-    if P.shape != Q.shape:
-        raise ValueError(
-            f"P has shape {tuple(P.shape)}, Q {tuple(Q.shape)}; a tuple needs both alike"
-        )
-    if config.gauge == "unit":
-        size = unit_denominator(P, Q)
-        bottom = tuple_bottom(P, Q) | (size < config.tau_infer)
-    else:
-        size = Q.double().abs()
-        bottom = tuple_bottom(P, Q, config.tau_infer)
+    size = unit_denominator(P, Q) if config.gauge == "unit" else Q.double().abs()
+    bottom = tuple_bottom(P, Q) | (size < config.tau_infer)
     above = below = torch.zeros_like(bottom)
     if (config.lower, config.upper) != (-math.inf, math.inf):
         with torch.no_grad():  # so that no slope of what is outside meets its gradient, 0
@@ -147,10 +154,13 @@ class SCMInferenceWrapper(nn.Module):
         torch.Size([5])
     """
 
+    decodes_in_eval_mode = True
+
     def __init__(self, model: nn.Module, config: InferenceConfig | None = None) -> None:
         super().__init__()
+        check_type("model", model, nn.Module, "a torch.nn.Module that is made, not a function")
         self.model = model
-        self.config = config or InferenceConfig()
+        self.config = instance_or_default("config", config, InferenceConfig)
 
     def forward(self, *args: Any, **kwargs: Any) -> Outputs | Decoded:
         """Run the model; decode its tuples in eval mode."""
@@ -159,6 +169,7 @@ class SCMInferenceWrapper(nn.Module):
             return outputs
         if not is_projective(outputs):
             raise TypeError(
-                f"strict inference needs a model that returns (P, Q), got {type(outputs).__name__}"
+                f"strict inference needs a model that returns (P, Q), got {describe(outputs)}; "
+                "return the two alone"
             )
         return strict_inference(*outputs, self.config)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zeroproof.inference.strict import unit_denominator
-from zeroproof.utils.checks import check_same_shape
+from zeroproof.utils.checks import check_floats, check_number, check_same_shape
 
 
 class Certificate(NamedTuple):
@@ -59,6 +59,7 @@ def choose_threshold(
         0.2733...
     """
     denominator, finite = _checked(P, Q, targets)
+    unit = None if unit is None else check_number("unit", unit, "(0, ∞)")
     if finite.all():
         return denominator.min().item() / 2
     order = denominator.argsort()
@@ -67,13 +68,7 @@ def choose_threshold(
     error, finite = error.nan_to_num(1.0, 1.0), finite[order]
     edges = torch.cat([denominator.new_zeros(1), denominator[order], denominator.new_ones(1)])
     width = edges[1:] - edges[:-1]
-
-    def cost_below(gain: Tensor, among: Tensor) -> Tensor:
-        """Return how the mean cost changes as one element after another decodes to ⊥."""
-        steps = torch.where(among, gain, 0.0) / among.sum().clamp(min=1)
-        return torch.cat([steps.new_zeros(1), steps.cumsum(0)])
-
-    cost = cost_below(1.0 - error, finite) - cost_below(torch.ones_like(error), ~finite)
+    cost = _cost_below(1.0 - error, finite) - _cost_below(torch.ones_like(error), ~finite)
     # Equal denominators cannot be told apart, so an interval without width is no choice.
     cost = cost.masked_fill(width <= 0, torch.inf)
     best = torch.where(cost <= cost.min() + 1e-12, width, -1.0).argmax()
@@ -110,9 +105,8 @@ def certify_threshold(
         >>> found.errors, round(found.tau, 4)
         (4, 0.097)
     """
-    for name, share in (("rate", rate), ("confidence", confidence)):
-        if not 0.0 < share < 1.0:
-            raise ValueError(f"{name} must be in (0, 1), got {share!r}")
+    rate = check_number("rate", rate, "(0, 1)")
+    confidence = check_number("confidence", confidence, "(0, 1)")
     denominator, finite = _checked(P, Q, targets)
     singular = denominator[~finite].sort().values
     rows = len(singular)
@@ -132,10 +126,17 @@ def certify_threshold(
 
 def _checked(P: Tensor, Q: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return unit denominators, 0 for ``(0, 0)``, and which targets are finite."""
-    check_same_shape(P, Q, targets)
+    check_floats(P=P, Q=Q, targets=targets)
+    check_same_shape(P=P, Q=Q, targets=targets)
     if not targets.numel():
         raise ValueError("there are no rows to choose a threshold from")
     return unit_denominator(P, Q).nan_to_num(0.0), targets.isfinite()
+
+
+def _cost_below(gain: Tensor, among: Tensor) -> Tensor:
+    """Return how the mean cost changes as one element after another decodes to ⊥."""
+    steps = torch.where(among, gain, 0.0) / among.sum().clamp(min=1)
+    return torch.cat([steps.new_zeros(1), steps.cumsum(0)])
 
 
 def _deviation(finite: Tensor) -> float:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from zeroproof.autodiff.policies import GradientPolicy, get_policy, register_policy
+from zeroproof.autodiff.policies import GradientPolicy, get_policy, set_default
 from zeroproof.scm.outputs import gate_tuple, widen
+from zeroproof.utils.checks import check_floats, check_integer, check_number, check_type, describe
 
 
 class ProjectiveHead(nn.Module):
@@ -31,10 +33,12 @@ class ProjectiveHead(nn.Module):
         self, in_features: int, out_features: int, *, shared_denominator: bool = False
     ) -> None:
         super().__init__()
-        self.sizes = [out_features] * self.parts
+        self.in_features = check_integer("in_features", in_features, 1)
+        self.sizes = [check_integer("out_features", out_features, 1)] * self.parts
+        check_type("shared_denominator", shared_denominator, bool, "True or False")
         if shared_denominator:
             self.sizes[1] = 1  # the part that makes Q
-        self.linear = nn.Linear(in_features, sum(self.sizes))
+        self.linear = nn.Linear(self.in_features, sum(self.sizes))
 
     def combine(self, *parts: Tensor) -> tuple[Tensor, Tensor]:
         """Combine the linear parts, of which the second makes ``Q``, in float32 or wider."""
@@ -44,11 +48,33 @@ class ProjectiveHead(nn.Module):
         self, features: Float[Tensor, "*batch in_features"]
     ) -> tuple[Float[Tensor, "*batch out_features"], Float[Tensor, "*batch denominators"]]:
         """Return ``(P, Q)``; a shared ``Q`` has one column."""
-        parts = self.linear(features).split(self.sizes, dim=-1)
+        try:
+            parts = self.linear(features)
+        except (RuntimeError, TypeError):  # checked now, at no cost to what is right
+            check_features("features", features, self.linear.weight)
+            raise
+        parts = parts.split(self.sizes, dim=-1)
         return gate_tuple(*self.combine(*widen(*parts)), get_policy(self))
 
 
-register_policy(ProjectiveHead, GradientPolicy.PASSTHROUGH)
+def check_features(name: str, x: object, weight: Tensor) -> None:
+    """Raise TypeError or ValueError unless a linear layer of this weight takes ``x``."""
+    if not (isinstance(x, Tensor) and x.is_floating_point()):
+        check_floats(**{name: x})
+    assert isinstance(x, Tensor)
+    if x.shape[-1:] != weight.shape[1:]:
+        raise ValueError(
+            f"{name} must have {weight.shape[1]} features along its last dimension, got the shape "
+            f"{tuple(x.shape)}"
+        )
+    if x.dtype != weight.dtype and not torch.is_autocast_enabled(x.device.type):
+        raise TypeError(
+            f"{name} is of {x.dtype}, the layer of {weight.dtype}; convert one, as with "
+            f"{name}.to({weight.dtype})"
+        )
+
+
+set_default(ProjectiveHead, GradientPolicy.PASSTHROUGH)
 
 
 class FreeHead(ProjectiveHead):
@@ -133,7 +159,9 @@ class ProjectiveMLP(nn.Module):
             poles needs many bends, a table of many columns suffers from them.
 
     Raises:
-        ValueError: an unknown head, or a scale that is not positive.
+        TypeError: a size that is no integer; on a forward, features of another dtype.
+        ValueError: an unknown head, a size below 1, or a scale that is not positive; on a
+            forward, another number of features.
 
     Example:
         >>> P, Q = ProjectiveMLP(3)(torch.zeros(5, 3))
@@ -152,28 +180,34 @@ class ProjectiveMLP(nn.Module):
         input_scale: float | None = None,
     ) -> None:
         super().__init__()
-        if head not in HEADS:
-            raise ValueError(f"head must be one of {', '.join(HEADS)}, got {head!r}")
-        input_scale = max(1.0, 5.0 / in_features) if input_scale is None else input_scale
-        if not 0.0 < input_scale < float("inf"):
-            raise ValueError(f"input_scale must be a finite number > 0, got {input_scale!r}")
+        if head not in [*HEADS]:
+            raise ValueError(f"head must be one of {', '.join(HEADS)}, got {describe(head)}")
+        in_features = check_integer("in_features", in_features, 1)
+        usual = max(1.0, 5.0 / in_features)
+        input_scale = usual if input_scale is None else input_scale
+        input_scale = check_number("input_scale", input_scale, "(0, ∞)")
+        check_type("hidden", hidden, (tuple, list), "a tuple of widths, as (64, 64)")
+        widths = [in_features, *(check_integer("a width of hidden", n, 1) for n in hidden)]
         layers: list[nn.Module] = []
-        width = in_features
-        for size in hidden:
+        for width, size in pairwise(widths):
             layers += [nn.Linear(width, size), nn.SiLU()]
-            width = size
         if layers:
             with torch.no_grad():
                 weight, bias = layers[0].parameters()
                 weight.mul_(input_scale)
                 bias.mul_((1.0 + input_scale) / 2)
         self.body = nn.Sequential(*layers)
-        self.head = HEADS[head](width, out_features or 1, shared_denominator=shared_denominator)
+        outputs = 1 if out_features is None else out_features
+        self.head = HEADS[head](widths[-1], outputs, shared_denominator=shared_denominator)
         self.scalar = out_features is None
 
     def forward(
         self, x: Float[Tensor, "batch in_features"]
     ) -> tuple[Float[Tensor, "batch *outputs"], Float[Tensor, "batch *denominators"]]:
         """Return ``(P, Q)``."""
-        P, Q = self.head(self.body(x))
+        try:
+            P, Q = self.head(self.body(x))
+        except (RuntimeError, TypeError):
+            check_features("x", x, next(self.parameters()))
+            raise
         return (P.squeeze(-1), Q.squeeze(-1)) if self.scalar else (P, Q)

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from zeroproof.autodiff.policies import GradientPolicy, apply_policy, get_policy, register_policy
+from zeroproof.autodiff.policies import GradientPolicy, apply_policy, get_policy, set_default
 from zeroproof.scm.outputs import as_tuple, gate_outputs, quotient, tuple_bottom
-from zeroproof.utils.checks import check_thresholds
+from zeroproof.utils.checks import check_integer, check_number, check_type, describe
 
 
 class _Polynomial(torch.autograd.Function):
@@ -90,11 +90,9 @@ class ProjectiveRationalHead(nn.Module):
         super().__init__()
         self.register_buffer("domain", None if domain is None else _checked_domain(domain))
         degrees = {"numerator_degree": numerator_degree, "denominator_degree": denominator_degree}
-        for name, degree in degrees.items():
-            if degree < 0:
-                raise ValueError(f"{name} must be ≥ 0, got {degree!r}")
-        self.numerator = nn.Parameter(torch.eye(2, numerator_degree + 1)[1].clone())
-        self.denominator = nn.Parameter(torch.eye(1, denominator_degree + 1)[0].clone())
+        above, below = (check_integer(name, degree, 0) for name, degree in degrees.items())
+        self.numerator = nn.Parameter(torch.eye(2, above + 1)[1].clone())
+        self.denominator = nn.Parameter(torch.eye(1, below + 1)[0].clone())
 
     def forward(
         self, x: Float[Tensor, "*shape"]
@@ -104,6 +102,9 @@ class ProjectiveRationalHead(nn.Module):
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``(P(x), Q(x))``, under no policy."""
+        check_type("x", x, Tensor, "a tensor, as torch.as_tensor(x) is")
+        if x.is_complex():
+            raise TypeError(f"x must hold real numbers, got {describe(x)}")
         dtype = torch.promote_types(self.numerator.dtype, x.dtype)
         rows = (self.numerator.to(dtype), self.denominator.to(dtype))
         x = x.to(dtype)
@@ -116,7 +117,10 @@ class ProjectiveRationalHead(nn.Module):
 
 def _checked_domain(domain: Sequence[float]) -> Tensor:
     """Return the ends of a domain; ValueError unless they are finite, and ascend as rounded."""
-    ends = torch.tensor([float(end) for end in domain])
+    try:
+        ends = torch.as_tensor(domain, dtype=torch.get_default_dtype()).detach().clone()
+    except (TypeError, ValueError, RuntimeError):
+        raise TypeError(f"domain must be two numbers (low, high), got {describe(domain)}") from None
     if not (ends.shape == (2,) and ends.isfinite().all() and ends[0] / 2 < ends[1] / 2):
         raise ValueError(
             f"domain must be two finite numbers (low, high) with low < high, also in {ends.dtype}, "
@@ -157,10 +161,10 @@ class SCMRationalLayer(nn.Module):
         gradient_policy: GradientPolicy | str | None = None,
     ) -> None:
         super().__init__()
-        check_thresholds(tau, tau, ("tau", "tau"))
+        self.tau = check_number("tau", tau, "[0, ∞)")
         self.head = ProjectiveRationalHead(numerator_degree, denominator_degree, domain=domain)
-        self.tau = tau
-        self.gradient_policy = gradient_policy and GradientPolicy.parse(gradient_policy)
+        given = gradient_policy
+        self.gradient_policy = None if given is None else GradientPolicy.parse(given)
 
     def forward(
         self, x: Float[Tensor, "*shape"]
@@ -173,5 +177,5 @@ class SCMRationalLayer(nn.Module):
         return apply_policy(quotient(P, Q), bottom, self.gradient_policy, layer=self), bottom
 
 
-register_policy(ProjectiveRationalHead, GradientPolicy.PASSTHROUGH)
-register_policy(SCMRationalLayer, GradientPolicy.CLAMP)
+set_default(ProjectiveRationalHead, GradientPolicy.PASSTHROUGH)
+set_default(SCMRationalLayer, GradientPolicy.CLAMP)

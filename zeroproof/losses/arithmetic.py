@@ -7,13 +7,17 @@ the gradient, and no square can overflow or lose both components to underflow.
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from zeroproof.scm.outputs import widen
-from zeroproof.utils.checks import check_mask, check_same_shape
+from zeroproof.utils.checks import check_floats, check_mask, check_same_shape, check_scalar
+
+PARTS = "P", "Q", "Y_n", "Y_d"
+ENDS = "P", "Q", "lower[0]", "lower[1]", "upper[0]", "upper[1]"
 
 
 class _Angle(torch.autograd.Function):
@@ -113,10 +117,32 @@ def prepare_tuples(mask: Tensor | None, *parts: Tensor) -> list[Tensor]:
 
 
 def widen_alike(*tensors: Tensor) -> list[Tensor]:
-    """Return tensors of one shape in float32 or wider; ValueError for targets with a gradient."""
-    check_same_shape(*tensors)
+    """Return tensors of one shape in float32 or wider; ValueError for targets with a gradient.
+
+    Raises TypeError for what is no floating-point tensor.
+    """
+    dtype = _common_dtype(*tensors)
     check_constant(*tensors[2:])
-    return widen(*tensors)
+    wide = widen(*tensors)
+    return wide if dtype is None else [x.to(dtype) for x in wide]
+
+
+def _common_dtype(*tensors: Tensor) -> torch.dtype | None:
+    """Check that tensors can be compared; return the dtype for it, None if it is that of all."""
+    P = tensors[0]
+    if isinstance(P, Tensor) and P.is_floating_point():
+        dtype, shape, device = P.dtype, P.shape, P.device
+        for x in tensors:
+            if not (isinstance(x, Tensor) and x.dtype == dtype):
+                break
+            if x.shape != shape or x.device != device:
+                break
+        else:
+            return None
+    named = dict(zip(PARTS if len(tensors) < 5 else ENDS, tensors, strict=False))
+    check_floats(**named)
+    check_same_shape(**named)
+    return reduce(torch.promote_types, (x.dtype for x in widen(*tensors)))
 
 
 def check_constant(*values: object) -> None:
@@ -129,6 +155,12 @@ def check_constant(*values: object) -> None:
             "targets, tau and weights must not require a gradient, which a loss has only in its "
             "predictions; detach them"
         )
+
+
+def check_tau(tau: object) -> None:
+    """Raise TypeError or ValueError unless a threshold is a number without a gradient."""
+    check_scalar("tau", tau)
+    check_constant(tau)
 
 
 def mean(terms: Tensor, mask: Tensor | None = None, n: Tensor | None = None) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Shaped
@@ -13,18 +14,40 @@ from zeroproof.losses.arithmetic import (
     angle,
     at_least_one,
     check_constant,
+    check_tau,
     mean,
     prepare_tuples,
     widen_alike,
 )
 from zeroproof.losses.coverage import rejection_term
-from zeroproof.losses.likelihood import check_resolution, interval_term, likelihood_term
+from zeroproof.losses.likelihood import interval_term, likelihood_term
 from zeroproof.losses.terms import implicit_term, margin_term, squares_loss
 from zeroproof.scm.arcs import Lifted, is_interval, kinds, pair_of_ends
 from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, shares_denominator
-from zeroproof.utils.checks import check_mask, check_thresholds, explains
+from zeroproof.utils.checks import (
+    check_number,
+    check_pair,
+    check_same_shape,
+    check_scalar,
+    check_type,
+    explains,
+    instance_or_default,
+)
 
 FITS = "chordal", "implicit", "likelihood", "squares"
+RANGES = {"gamma": "(0, ∞]", "target_coverage": "[0, 1]"}
+"""Of the options of a loss, where they are not all numbers ≥ 0."""
+
+
+class _Tuples(NamedTuple):
+    """What the terms are computed of: tuples, targets, and which of these are of a kind."""
+
+    P: Tensor
+    Q: Tensor
+    shared: bool
+    lifted: Lifted
+    finite: Tensor
+    oriented: Tensor
 
 
 @dataclass(frozen=True)
@@ -65,17 +88,10 @@ class LossConfig:
     def __post_init__(self) -> None:
         if self.fit not in FITS:
             raise ValueError(f"fit must be one of {', '.join(FITS)}, got {self.fit!r}")
-        check_resolution(self.resolution)
-        check_resolution(self.first_resolution, "first_resolution")
-        if not self.gamma > 0:
-            raise ValueError(f"gamma must be > 0, got {self.gamma!r}")
-        for name, weight in self.weights.items():
-            if not 0 <= weight < float("inf"):
-                field = "lambda_rej" if name == "rejection" else f"lambda_{name}"
-                raise ValueError(f"{field} must be finite and ≥ 0, got {weight!r}")
-        if not 0 <= self.target_coverage <= 1:
-            raise ValueError(f"target_coverage must be in [0, 1], got {self.target_coverage!r}")
-        check_thresholds(0.0, self.tau_train, ("0", "tau_train"))
+        for name, number in vars(self).items():
+            if name != "fit" and not (name == "lambda_sign" and number is None):
+                allowed = RANGES.get(name, "[0, ∞)")
+                object.__setattr__(self, name, check_number(name, number, allowed))
 
     @property
     def weights(self) -> dict[str, float]:
@@ -105,7 +121,7 @@ class SCMTrainingLoss:
     """
 
     def __init__(self, config: LossConfig | None = None) -> None:
-        self.config = config or LossConfig()
+        self.config = instance_or_default("config", config, LossConfig)
 
     @explains(
         tau_train="it is called tau",
@@ -137,15 +153,29 @@ class SCMTrainingLoss:
                 configured ones, floats or tensors; also the likelihood's ``resolution``. With a
                 float 0 a term is only logged, whatever it is; a tensor multiplies.
 
-        The total can be differentiated twice, in the outputs only.
-
-        Raises:
-            ValueError: an unknown name in ``loss_weights``, shapes that differ, or targets, ``tau``
-                or weights that require a gradient.
+        The total can be differentiated twice, in the outputs only. Raises ValueError for an unknown
+        name in ``loss_weights``, shapes that differ, and what requires a gradient beside outputs.
         """
         weights, resolution = self._weights(loss_weights)
         tau = self.config.tau_train if tau is None else tau
-        check_constant(tau, resolution, *weights.values())
+        check_tau(tau)
+        check_constant(resolution, *weights.values())
+        tuples = self._tuples(outputs, lifted, targets)
+        terms = self._terms(tuples, tau, resolution, not _is_zero(weights["fit"]))
+        weighed = [w * terms[name] for name, w in weights.items() if not _is_zero(w)]
+        if _is_zero(weights["fit"]) and _is_zero(weights["sign"]):  # then, too, P has a gradient: 0
+            everywhere = torch.ones_like(tuples.P, dtype=torch.bool)
+            weighed.append(torch.where(everywhere, 0.0, tuples.P + tuples.Q).sum())
+        total = weighed[0]
+        for part in weighed[1:]:
+            total = total + part
+        return total, {name: term.detach() for name, term in terms.items()}
+
+    def _tuples(self, outputs: Outputs, lifted: Lifted, targets: Any) -> _Tuples:
+        """Check outputs and targets, and bring them to one form."""
+        check_pair("lifted", lifted)
+        for ends in lifted if is_interval(lifted) else ():
+            check_pair("lifted", ends)
         if is_interval(lifted) and self.config.fit != "likelihood":
             raise ValueError(
                 f"fit={self.config.fit!r} takes exact targets; intervals need fit='likelihood'"
@@ -161,21 +191,12 @@ class SCMTrainingLoss:
         first, last = (parts[0], parts[1]), (parts[-2], parts[-1])
         lifted = (first, last) if is_interval(lifted) else first
         finite, oriented = kinds(lifted)
+        check_type("targets", targets, (Tensor, tuple, type(None)), "a tensor, an Interval or None")
         if isinstance(targets, Tensor):
+            if targets.shape != P.shape:
+                check_same_shape(outputs=P, targets=targets)
             oriented = targets.isinf()
-        check_mask(oriented, P)
-        weighs_fit = not _is_zero(weights["fit"])
-        masks = finite, oriented
-        terms = self._terms((P, Q), lifted, masks, tau, resolution, weighs_fit, shared)
-        weighed = [
-            weights[name] * term for name, term in terms.items() if not _is_zero(weights[name])
-        ]
-        if not weighs_fit and _is_zero(weights["sign"]):  # then, too, P has a gradient: 0
-            weighed.append(torch.where(torch.ones_like(P, dtype=torch.bool), 0.0, P + Q).sum())
-        total = weighed[0]
-        for part in weighed[1:]:
-            total = total + part
-        return total, {name: term.detach() for name, term in terms.items()}
+        return _Tuples(P, Q, shared, lifted, finite, oriented)
 
     def default_curriculum(self, max_epochs: int) -> Callable[[int], dict[str, float]] | None:
         """Return the resolution of each epoch, as weights; None for a fit that has none.
@@ -196,24 +217,22 @@ class SCMTrainingLoss:
         """Return the weights by name, and the resolution."""
         weights: dict[str, float | Tensor] = {**self.config.weights}
         weights["resolution"] = self.config.resolution
-        if unknown := set(given or ()) - set(weights):
+        if given is None:
+            return weights, weights.pop("resolution")
+        check_type("loss_weights", given, Mapping, "a dict of numbers by name, or None")
+        if unknown := set(given) - set(weights):
             raise ValueError(
                 f"loss_weights names unknown terms {sorted(unknown)}; known are {sorted(weights)}"
             )
-        weights.update(given or {})
+        for name, weight in given.items():
+            check_scalar(f"loss_weights[{name!r}]", weight)
+            weights[name] = weight
         return weights, weights.pop("resolution")
 
     def _terms(
-        self,
-        predicted: tuple[Tensor, Tensor],
-        lifted: Lifted,
-        masks: tuple[Tensor, Tensor],
-        tau: float | Tensor,
-        resolution: float | Tensor,
-        weighs_fit: bool,
-        shared: bool,
+        self, tuples: _Tuples, tau: float | Tensor, resolution: float | Tensor, weighs_fit: bool
     ) -> dict[str, Tensor]:
-        config, (P, Q), (finite, oriented) = self.config, predicted, masks
+        config, (P, Q, shared, lifted, finite, oriented) = self.config, tuples
         lower, upper = pair_of_ends(lifted)
         n = at_least_one(finite)
         sine, cosine = angle(P, Q, *lower)

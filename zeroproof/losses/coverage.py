@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.arithmetic import at_least_one, check_constant, with_gradient
-from zeroproof.scm.outputs import Outputs, bottom_mask, tuple_bottom, widen
-from zeroproof.utils.checks import check_mask, check_same_shape, explains
+from zeroproof.losses.arithmetic import at_least_one, check_tau, widen_alike, with_gradient
+from zeroproof.scm.outputs import Outputs, bottom_mask, tuple_bottom
+from zeroproof.utils.checks import check_mask, check_number, check_scalar, explains
 
 
 def per_sample(mask: Bool[Tensor, "batch *outputs"]) -> Bool[Tensor, " batch"]:
@@ -35,9 +35,10 @@ def coverage(
         >>> coverage(torch.tensor([1.0, torch.nan, torch.inf, 2.0]))
         tensor(0.5000)
     """
+    check_scalar("tau", tau)
     bottom = bottom_mask(outputs, tau)
     if is_bottom is not None:
-        check_mask(is_bottom, bottom)
+        check_mask(is_bottom, bottom, "is_bottom")
         bottom = bottom | is_bottom
     covered = per_sample(~bottom)
     if covered.numel() == 0:
@@ -97,11 +98,9 @@ def rejection_loss(
         >>> loss.item(), Q.grad[0].item()
         (0.25, -0.5)
     """
-    if not 0.0 <= target_coverage <= 1.0:
-        raise ValueError(f"target_coverage must be in [0, 1], got {target_coverage!r}")
-    check_same_shape(P, Q)
-    check_constant(tau)
-    P, Q = widen(P, Q)
+    target_coverage = check_number("target_coverage", target_coverage, "[0, 1]")
+    check_tau(tau)
+    P, Q = widen_alike(P, Q)
     if mask is None:
         mask = torch.ones_like(Q, dtype=torch.bool)
     check_mask(mask, Q)

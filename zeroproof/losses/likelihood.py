@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -11,7 +9,7 @@ from torch import Tensor
 from zeroproof.losses.arithmetic import mean, widen_alike
 from zeroproof.scm.arcs import Ends, arc, shortened, unit
 from zeroproof.scm.outputs import own_denominators, shares_denominator
-from zeroproof.utils.checks import check_mask
+from zeroproof.utils.checks import check_floats, check_mask, check_number, check_pair, check_scalar
 
 
 def likelihood_term(
@@ -87,9 +85,7 @@ def likelihood_loss(
             loss of noiseless targets has no lower bound.
         mask: elements to count, samples of a joint loss; None counts all.
 
-    Raises:
-        ValueError: shapes that differ, or a resolution that is negative or not finite.
-
+    Raises ValueError for shapes that differ, or a resolution that is negative or not finite.
     Meets: LIK-1, LIK-4, LIK-5, LIK-7, LIK-8, LIK-9.
 
     Example:
@@ -98,6 +94,7 @@ def likelihood_loss(
         tensor(-1.6094)
     """
     check_resolution(resolution)
+    check_floats(P=P, Q=Q)
     shared = shares_denominator(P, Q)
     P, repeated, Y_n, Y_d = widen_alike(P, own_denominators(P, Q), Y_n, Y_d)
     Q = repeated[..., :1] if shared else repeated
@@ -140,6 +137,8 @@ def interval_loss(
         tensor(-0.5589)
     """
     check_resolution(resolution)
+    check_pair("lower", lower)
+    check_pair("upper", upper)
     P, Q, l_n, l_d, u_n, u_d = widen_alike(P, Q, *lower, *upper)
     if mask is not None:
         check_mask(mask, P)
@@ -150,5 +149,6 @@ def interval_loss(
 
 def check_resolution(resolution: float | Tensor, name: str = "resolution") -> None:
     """Raise ValueError for a resolution that is negative or not finite."""
-    if not isinstance(resolution, Tensor) and not 0.0 <= resolution < math.inf:
-        raise ValueError(f"{name} must be a finite angle ≥ 0, got {resolution!r}")
+    check_scalar(name, resolution)
+    if not isinstance(resolution, Tensor):
+        check_number(name, resolution, "[0, ∞)")

@@ -9,13 +9,18 @@ from torch import Tensor
 from zeroproof.losses.arithmetic import (
     angle,
     capped_square,
-    check_constant,
+    check_tau,
     mean,
     prepare_tuples,
     widen_alike,
 )
 from zeroproof.scm.outputs import quotient, tuple_bottom, widen
-from zeroproof.utils.checks import check_mask, explains
+from zeroproof.utils.checks import (
+    check_floats,
+    check_mask,
+    check_number,
+    explains,
+)
 
 
 def implicit_term(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, gamma: float) -> Tensor:
@@ -81,8 +86,7 @@ def implicit_loss(
         >>> implicit_loss(2 * one, one, one, one)
         tensor(0.2000)
     """
-    if not gamma > 0:
-        raise ValueError(f"gamma must be > 0, got {gamma!r}")
+    gamma = check_number("gamma", gamma, "(0, ∞]")
     P, Q, Y_n, Y_d = widen_alike(P, Q, Y_n, Y_d)
     if mask is not None:
         check_mask(mask, P)
@@ -143,17 +147,14 @@ def squares_loss(
         A scalar ≥ 0, in the square of the targets' unit; 0 if no element counts. Terms are capped
         as in :func:`implicit_loss`.
 
-    Raises:
-        ValueError: shapes that differ.
-
-    Meets: LOSS-18.
+    Raises ValueError for shapes that differ. Meets: LOSS-18.
 
     Example:
         >>> one = torch.ones(1)
         >>> squares_loss(2 * one, one, 5 * one, one)
         tensor(9.)
     """
-    check_constant(tau)
+    check_tau(tau)
     P, Q, Y_n, Y_d = widen_alike(P, Q, Y_n, Y_d)
     counts = (Y_d != 0) & ~tuple_bottom(P, Q, tau)
     if mask is not None:
@@ -192,7 +193,8 @@ def margin_loss(
         >>> margin_loss(torch.tensor([0.5, 2.0]), tau=1.0)
         tensor(0.1250)
     """
-    check_constant(tau)
+    check_floats(Q=Q)
+    check_tau(tau)
     (Q,) = widen(Q)
     if mask is not None:
         check_mask(mask, Q)
@@ -230,6 +232,7 @@ def sign_consistency_loss(
         >>> sign_consistency_loss(-one, 0 * one, one, 0 * one)
         tensor(2.)
     """
+    check_floats(Y_d=Y_d)
     mask = Y_d == 0 if oriented is None else oriented
     _, cosine = angle(*prepare_tuples(mask, P, Q, Y_n, Y_d))
     return mean(1.0 - cosine, mask)

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.utils.checks import check_mask
+from zeroproof.utils.checks import check_floats, check_mask, describe
 
 Operand: TypeAlias = "SCMTensor | Tensor | float"
 
@@ -110,7 +110,10 @@ def _to_carriers(operands: tuple[Operand, ...]) -> list[SCMTensor]:
         if isinstance(x, SCMTensor):
             return x
         dtype = x.dtype if isinstance(x, Tensor) else like.dtype
-        return SCMTensor(torch.as_tensor(x, dtype=dtype, device=like.device))
+        try:
+            return SCMTensor(torch.as_tensor(x, dtype=dtype, device=like.device))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise TypeError(f"an operand cannot be {describe(x)}: {error}") from None
 
     return [to_carrier(x) for x in operands]
 
@@ -198,17 +201,13 @@ class SCMTensor:
 
     payload: Float[Tensor, "*shape"]
     bottom: Bool[Tensor, "*shape"]
+    __array_ufunc__ = None  # so that an array leaves an operation to its right operand
 
     def __init__(self, payload: Tensor, bottom: Tensor | None = None) -> None:
-        if not payload.is_floating_point():
-            raise TypeError(
-                f"payload must be floating point, got {payload.dtype}; convert it with .float()"
-            )
+        check_floats(payload=payload)
         mask = ~torch.isfinite(payload)
         if bottom is not None:
-            if bottom.dtype != torch.bool:
-                raise TypeError(f"bottom must be a boolean mask, got {bottom.dtype}")
-            check_mask(bottom, payload)
+            check_mask(bottom, payload, "bottom")
             mask = mask | bottom
         object.__setattr__(self, "payload", payload.masked_fill(mask, 0.0))
         object.__setattr__(self, "bottom", mask)

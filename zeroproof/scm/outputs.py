@@ -16,7 +16,9 @@ from torch import Tensor
 
 from zeroproof.autodiff.policies import GradientPolicy, apply_policy
 from zeroproof.scm.carrier import SCMTensor
+from zeroproof.utils.checks import check_floats, check_same_shape, describe
 
+FLOATS = torch.float32, torch.float64, torch.float16, torch.bfloat16
 Outputs: TypeAlias = Tensor | SCMTensor | tuple[Tensor, Tensor]
 
 
@@ -32,6 +34,10 @@ def _pair(outputs: object) -> tuple[Tensor, Tensor] | None:
     first, second = outputs
     if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
         return None
+    if not (
+        second.dtype == torch.bool or (first.is_floating_point() and second.is_floating_point())
+    ):
+        check_floats(P=first, Q=second)
     shared = second.is_floating_point() and shares_denominator(first, second)
     if first.shape != second.shape and not shared:
         raise ValueError(
@@ -47,6 +53,17 @@ def shares_denominator(P: Tensor, Q: Tensor) -> bool:
     return P.dim() > 1 and P.shape != Q.shape and Q.shape == (*P.shape[:-1], 1)
 
 
+def check_tuple(P: Tensor, Q: Tensor) -> None:
+    """Raise TypeError unless both are floating-point tensors, and ValueError for two shapes.
+
+    ``Q`` may be one column for all columns of ``P``.
+    """
+    if not (isinstance(P, Tensor) and isinstance(Q, Tensor) and P.dtype == Q.dtype in FLOATS):
+        check_floats(P=P, Q=Q)
+    if P.shape != Q.shape and not shares_denominator(P, Q):
+        check_same_shape(P=P, Q=Q)
+
+
 def own_denominators(P: Tensor, Q: Tensor) -> Tensor:
     """Return ``Q``, a shared one repeated for each output. Meets: DEC-9."""
     return Q.expand_as(P) if shares_denominator(P, Q) else Q
@@ -57,13 +74,19 @@ def _carrier(outputs: Outputs) -> SCMTensor:
         return outputs
     if isinstance(outputs, Tensor):
         return SCMTensor(outputs)
+    return SCMTensor(*_known_pair(outputs))
+
+
+def _known_pair(outputs: object) -> tuple[Tensor, Tensor]:
+    """Return a pair of outputs; TypeError for what is no form of outputs."""
     pair = _pair(outputs)
     if pair is None:
         raise TypeError(
-            f"the model returned {type(outputs).__name__}; expected a tensor, an SCMTensor, "
-            "(value, bottom mask) or (P, Q)"
+            f"the model returned {describe(outputs)}; expected a tensor, an SCMTensor, (value, "
+            "bottom mask) or (P, Q). Keep what else it computes in an attribute; of an "
+            "SCMInferenceWrapper train the model inside"
         )
-    return SCMTensor(*pair)
+    return pair
 
 
 def tuple_bottom(
@@ -77,6 +100,7 @@ def tuple_bottom(
     overflows. Strict inference, coverage and the rejection loss all ask here.
     Meets: COV-1, DEC-1.
     """
+    check_tuple(P, Q)
     size = Q.abs()
     return ~((size.double() >= tau) & _has_finite_quotient(P, Q, size))
 
@@ -168,11 +192,12 @@ def widen(*tensors: Tensor) -> list[Tensor]:
 def widen_outputs(outputs: Outputs) -> Outputs:
     """Bring a model's half-precision outputs to float32, whatever their form. Meets: AMP-1."""
     if isinstance(outputs, Tensor):
+        check_floats(outputs=outputs)
         return widen(outputs)[0]
     if isinstance(outputs, SCMTensor):
         return SCMTensor(widen(outputs.payload)[0], outputs.bottom)
-    pair = _pair(outputs)
-    return outputs if pair is None else (widen(pair[0])[0], widen(pair[1])[0])
+    P, Q = widen(*_known_pair(outputs))
+    return P, Q
 
 
 def gate_outputs(outputs: Outputs, policy: GradientPolicy) -> Outputs:

@@ -11,12 +11,16 @@ from torch import Tensor
 
 from zeroproof.training.distributed import rank_and_size
 from zeroproof.training.targets import Interval, Targets, check_interval, ends
+from zeroproof.utils.checks import check_integer, check_type, describe
+from zeroproof.utils.parts import samples_of
 
 
 def map_tensors(data: Any, function: Callable[[Any], Any]) -> Any:
     """Apply a function to what can be moved: tensors, and objects such as a PackedSequence."""
     if hasattr(data, "to"):
         return function(data)
+    if hasattr(data, "__array_interface__") and data.shape:
+        raise TypeError(f"inputs hold {describe(data)}; torch.as_tensor makes a tensor of it")
     if isinstance(data, Mapping):
         return {key: map_tensors(value, function) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
@@ -51,8 +55,8 @@ def split_batch(
             "the loader must yield pairs (inputs, targets) with a tensor or Interval of targets, "
             f"got {type(batch).__name__} {parts}; give a prepare_batch that makes one of it"
         )
-    if isinstance(batch[1], Interval) and batch[1].lower.device.type == "cpu":
-        check_interval(batch[1])  # which on the device would be a sync
+    if isinstance(batch[1], Interval):
+        check_interval(batch[1])
     inputs, targets = map_tensors(batch, lambda x: x.to(device, non_blocking=True))
     lower, _ = ends(targets)
     if lower.dim() == 0 or len(lower) == 0:
@@ -79,6 +83,7 @@ class TensorBatches:
         drop_last: leave out a last batch that is smaller.
 
     Raises:
+        TypeError: what is no tensor, or no integer.
         ValueError: no samples, inputs and targets of unequal lengths, or a size or seed that is
             out of range.
 
@@ -101,19 +106,21 @@ class TensorBatches:
         drop_last: bool = False,
     ) -> None:
         lengths = set[int]()
-        map_tensors(inputs, lambda x: lengths.add(len(x)))
+        map_tensors(inputs, lambda x: lengths.add(samples_of("inputs", x)))
         if isinstance(targets, Interval):
-            check_interval(targets)
-        samples = len(ends(targets)[0])
+            check_interval(targets, sync=True)
+        samples = samples_of("targets", ends(targets)[0])
         if not samples or lengths != {samples}:
             raise ValueError(
                 f"inputs have {sorted(lengths)} samples and targets {samples}; there must be "
                 "as many of both, and at least one"
             )
-        if batch_size < 1 or seed < 0:
-            raise ValueError(f"batch_size must be ≥ 1 and seed ≥ 0, got {batch_size}, {seed}")
-        self._data, self._samples, self._size = (inputs, targets), samples, batch_size
-        self._shuffle, self._seed, self._drop_last = shuffle, seed, drop_last
+        self._data, self._samples = (inputs, targets), samples
+        self._size = check_integer("batch_size", batch_size, 1)
+        self._seed = check_integer("seed", seed, 0)
+        for name, flag in (("shuffle", shuffle), ("drop_last", drop_last)):
+            check_type(name, flag, bool, "True or False")
+        self._shuffle, self._drop_last = shuffle, drop_last
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:

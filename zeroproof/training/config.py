@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from torch import Tensor
 
 from zeroproof.autodiff.policies import GradientPolicy
 from zeroproof.training.distributed import length
-from zeroproof.utils.checks import check_thresholds, explains
+from zeroproof.utils import checks
+from zeroproof.utils.parts import check_parts
 
 LogHook = Callable[[dict[str, float]], None]
 LossCurriculum = Callable[[int], Mapping[str, float]]
@@ -24,6 +24,15 @@ AMP_DTYPES = {
     "bf16": torch.bfloat16,
     "bfloat16": torch.bfloat16,
 }
+
+TYPES: tuple[tuple[str, Any, str], ...] = (
+    ("log_hook", Callable, "callable"),
+    ("loss_curriculum", Callable, "callable, as a function of the epoch is"),
+    ("prepare_batch", Callable, "callable"),
+    ("scheduler_metric", str, "a name"),
+    ("checkpoint_dir", (str, os.PathLike), "a str or a Path"),
+    ("extra_state", Mapping, "a dict of objects by name"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,14 +119,12 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         self._check_integers()
         self._check_numbers()
-        for name in ("log_hook", "loss_curriculum", "prepare_batch"):
-            if getattr(self, name) is not None and not callable(getattr(self, name)):
-                raise TypeError(f"{name} must be callable or None, got {getattr(self, name)!r}")
-        if self.val_loader is not None and not isinstance(self.val_loader, Iterable):
-            raise TypeError(
-                f"val_loader must be iterable or None, got {self.val_loader!r}; "
-                "pass a DataLoader or a list of (inputs, targets)"
-            )
+        for name, kinds, wanted in TYPES:
+            if getattr(self, name) is not None:
+                checks.check_type(name, getattr(self, name), kinds, f"{wanted}, or None")
+        checks.check_offers("log_hook", self.log_hook, (), "a function or an instance, or None")
+        if self.val_loader is not None:
+            checks.check_loader("val_loader", self.val_loader)
         if self.scheduler_step not in ("update", "epoch", "val"):
             raise ValueError(
                 f"scheduler_step must be 'update', 'epoch' or 'val', got {self.scheduler_step!r}"
@@ -125,11 +132,8 @@ class TrainingConfig:
         if self.scheduler_step == "val" and self.val_loader is None:
             raise ValueError("scheduler_step='val' needs a val_loader")
         for name, stateful in (self.extra_state or {}).items():
-            if not (hasattr(stateful, "state_dict") and hasattr(stateful, "load_state_dict")):
-                raise TypeError(
-                    f"extra_state[{name!r}] must have state_dict and load_state_dict, "
-                    f"got {stateful!r}"
-                )
+            methods = "state_dict", "load_state_dict"
+            checks.check_offers(f"extra_state[{name!r}]", stateful, methods, f"what has {methods}")
         if self.checkpoint_every and self.checkpoint_dir is None:
             raise ValueError("checkpoint_every needs a checkpoint_dir to write to")
         self._normalise()
@@ -145,31 +149,26 @@ class TrainingConfig:
             ("checkpoint_every", 0),
             ("keep_checkpoints", 1),
         ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise TypeError(f"{name} must be an integer, got {value!r}")
-            if value < least:
-                raise ValueError(f"{name} must be ≥ {least}, got {value!r}")
+            object.__setattr__(self, name, checks.check_integer(name, getattr(self, name), least))
         for name in ("compile", "progress"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name} must be True or False, got {getattr(self, name)!r}")
+            checks.check_type(name, getattr(self, name), bool, "True or False")
         for name in ("mixed_precision", "use_amp"):
-            if not isinstance(getattr(self, name), bool | None):
-                raise TypeError(f"{name} must be True, False or None, got {getattr(self, name)!r}")
+            wanted = "True, False or None; amp_dtype names the precision"
+            checks.check_type(name, getattr(self, name), bool | None, wanted)
 
     def _check_numbers(self) -> None:
-        check_thresholds(self.tau_train_min, self.tau_train_max, ("tau_train_min", "tau_train_max"))
-        if not 0.0 <= self.coverage_threshold <= 1.0:
-            raise ValueError(
-                f"coverage_threshold must be in [0, 1], got {self.coverage_threshold!r}"
-            )
-        if self.max_grad_norm is not None and not 0.0 < self.max_grad_norm < math.inf:
-            raise ValueError(
-                f"max_grad_norm must be finite and > 0, or None, got {self.max_grad_norm!r}"
-            )
-        for name, weight in (self.loss_weights or {}).items():
-            if not math.isfinite(weight):
-                raise ValueError(f"loss_weights[{name!r}] must be finite, got {weight!r}")
+        names = "tau_train_min", "tau_train_max"
+        ends = checks.check_thresholds(self.tau_train_min, self.tau_train_max, names)
+        found: dict[str, Any] = dict(zip(names, ends, strict=True))
+        name, allowed = "coverage_threshold", "[0, 1]"
+        found[name] = checks.check_number(name, self.coverage_threshold, allowed)
+        if self.max_grad_norm is not None:
+            name, allowed = "max_grad_norm", "(0, ∞)"
+            found[name] = checks.check_number(name, self.max_grad_norm, allowed)
+        if self.loss_weights is not None:
+            found["loss_weights"] = checks.check_weights("loss_weights", self.loss_weights)
+        for name, value in found.items():
+            object.__setattr__(self, name, value)
 
     def _normalise(self) -> None:
         """Check the options that have several names or spellings, and settle on one."""
@@ -191,7 +190,7 @@ class TrainingConfig:
         if self.device is not None:
             try:
                 object.__setattr__(self, "device", torch.device(self.device))
-            except RuntimeError as error:
+            except (RuntimeError, TypeError) as error:
                 raise ValueError(f"device {self.device!r} is unknown: {error}") from None
 
     def planned_updates(self, loader: Iterable[Any]) -> int | None:
@@ -220,6 +219,13 @@ class TrainingConfig:
         return None if given is None else GradientPolicy.parse(given)
 
 
-TrainingConfig.__init__ = explains(  # type: ignore[method-assign]
+def checked_config(config: TrainingConfig | None, *parts: object) -> TrainingConfig:
+    """Return the options, or the default ones, if the parts of a trainer go with them."""
+    config = checks.instance_or_default("config", config, TrainingConfig)
+    check_parts(*parts, validates=config.val_loader is not None)
+    return config
+
+
+TrainingConfig.__init__ = checks.explains(  # type: ignore[method-assign]
     learning_rate="it is the optimizer's, as in torch.optim.Adam(model.parameters(), lr=...)"
 )(TrainingConfig.__init__)

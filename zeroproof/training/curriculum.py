@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from zeroproof.utils.checks import check_number, check_type, check_weights
+
 
 @dataclass(frozen=True)
 class LinearRamp:
@@ -17,7 +19,8 @@ class LinearRamp:
         start_epoch, end_epoch: epochs, counted from 0.
 
     Raises:
-        ValueError: ``start_epoch < 0``, or ``end_epoch ≤ start_epoch``.
+        TypeError: a value that is no number, or an epoch that is none.
+        ValueError: a value that is not finite, ``start_epoch < 0``, or ``end_epoch ≤ start_epoch``.
 
     Meets: CUR-2.
 
@@ -29,12 +32,13 @@ class LinearRamp:
 
     start_value: float
     end_value: float
-    start_epoch: int = 0
-    end_epoch: int = 1
+    start_epoch: float = 0
+    end_epoch: float = 1
 
     def __post_init__(self) -> None:
-        if self.start_epoch < 0:
-            raise ValueError(f"start_epoch must be ≥ 0, got {self.start_epoch!r}")
+        for name, number in vars(self).items():
+            allowed = "[0, ∞)" if name.endswith("epoch") else "(-∞, ∞)"
+            object.__setattr__(self, name, check_number(name, number, allowed))
         if self.end_epoch <= self.start_epoch:
             raise ValueError(
                 f"end_epoch must be > start_epoch ({self.start_epoch!r}), got {self.end_epoch!r}"
@@ -90,6 +94,10 @@ class LossWeightsCurriculum:
     """
 
     ramps: Mapping[str, float | Callable[[int], float]]
+
+    def __post_init__(self) -> None:
+        check_type("ramps", self.ramps, Mapping, "a dict of numbers and functions by name")
+        check_weights("ramps", {n: x for n, x in self.ramps.items() if not callable(x)})
 
     def __call__(self, epoch: int) -> dict[str, float]:
         """Return the weights of an epoch (counted from 0)."""

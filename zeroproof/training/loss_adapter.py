@@ -10,19 +10,28 @@ from torch import Tensor, nn
 
 from zeroproof.scm.arcs import Lifted
 from zeroproof.training.config import TrainingConfig
+from zeroproof.utils.checks import check_weights
+from zeroproof.utils.parts import check_call, check_loss, checked_result
 
 OFFERED = ("loss_weights", "epoch", "global_step", "tau", "inputs", "targets")
 
 
 def _accepted(loss_fn: Callable[..., Any]) -> frozenset[str]:
-    """Return the offered names that the loss takes, beside its first two parameters."""
+    """Return the offered names that the loss takes, beside its first two parameters.
+
+    Raises TypeError for a loss that cannot be called with outputs and lifted targets.
+    """
+    check_loss(loss_fn)
     function = loss_fn.forward if isinstance(loss_fn, nn.Module) else loss_fn
-    parameters = list(inspect.signature(function).parameters.values())
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return frozenset(OFFERED) - {p.name for p in parameters[:2]}
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())
     keywords = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return frozenset(p.name for p in keywords if p not in positional[:2]) & set(OFFERED)
+    accepted = frozenset(p.name for p in keywords if p not in positional[:2]) & set(OFFERED)
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        accepted = frozenset(OFFERED) - {p.name for p in parameters[:2]}
+    check_call(signature, accepted)
+    return accepted
 
 
 class LossAdapter:
@@ -35,18 +44,18 @@ class LossAdapter:
             that a loss's own ``default_curriculum(max_epochs)`` gives.
 
     Raises:
+        TypeError: a loss that cannot be called so, or that returns something else.
         ValueError: weights are configured that the loss does not accept.
 
     Meets: CUR-1, STEP-13, LOG-5.
     """
 
     def __init__(self, loss_fn: Callable[..., Any], config: TrainingConfig) -> None:
-        self.loss_fn = loss_fn
+        self.loss_fn, self.accepted = loss_fn, _accepted(loss_fn)
         self._fixed, self._curriculum = config.loss_weights, config.loss_curriculum
         default = getattr(loss_fn, "default_curriculum", lambda max_epochs: None)
         self._default = default(config.max_epochs)
         self._of_epoch: tuple[int, dict[str, float]] | None = None
-        self.accepted = _accepted(loss_fn)
         weighted = self._fixed is not None or self._curriculum is not None
         if weighted and "loss_weights" not in self.accepted:
             raise ValueError(
@@ -67,6 +76,7 @@ class LossAdapter:
         """
         if self._of_epoch is None or self._of_epoch[0] != epoch:
             given = self._curriculum(epoch) if self._curriculum else {}
+            given = check_weights("loss_curriculum's weights", given)
             self._of_epoch = epoch, {**(self._fixed or {}), **given}
         if self._default and training:
             return {**self._default(epoch), **self._of_epoch[1]}
@@ -94,15 +104,5 @@ class LossAdapter:
         lifted: Lifted,
         kwargs: Mapping[str, Any],
     ) -> tuple[Tensor, dict[str, float | Tensor]]:
-        """Return the loss and its terms.
-
-        Raises TypeError for anything but a scalar tensor, alone or with a dict of terms.
-        """
-        result = loss_fn(outputs, lifted, **kwargs)
-        loss, terms = result if isinstance(result, tuple) else (result, {})
-        if not isinstance(loss, Tensor) or loss.numel() != 1:
-            shape = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
-            raise TypeError(
-                f"loss_fn must return a scalar tensor, got {shape}; reduce it, as .mean()"
-            )
-        return loss if loss.dim() == 0 else loss.reshape(()), dict(terms)
+        """Return the loss and its terms."""
+        return checked_result(loss_fn(outputs, lifted, **kwargs))

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int8, Shaped
 from torch import Tensor
 
 from zeroproof.scm.arcs import Ends, Lifted
-from zeroproof.utils.checks import check_same_shape
+from zeroproof.utils.checks import check_same_shape, check_type
 
 
 class Interval(NamedTuple):
@@ -30,10 +30,17 @@ def ends(targets: Targets) -> tuple[Tensor, Tensor]:
     return targets if isinstance(targets, Interval) else (targets, targets)
 
 
-def check_interval(interval: Interval) -> None:
-    """Raise ValueError for NaN, unequal shapes, or a lower end above the upper one."""
+def check_interval(interval: Interval, *, sync: bool = False) -> None:
+    """Raise TypeError for ends that are no tensors, and ValueError for unequal shapes.
+
+    Also for NaN and a lower end above the upper one, on the CPU, or if a sync is allowed.
+    """
     lower, upper = interval
-    check_same_shape(lower, upper)
+    for name, end in interval._asdict().items():
+        check_type(name, end, Tensor, f"a tensor, as torch.as_tensor({name}) is")
+    check_same_shape(lower=lower, upper=upper)
+    if torch.compiler.is_compiling() or not (sync or lower.device.type == "cpu"):
+        return
     if wrong := int((~(lower <= upper)).sum()):
         raise ValueError(
             f"{wrong} of {lower.numel()} intervals have a lower end above the upper one, or NaN; "
@@ -42,6 +49,7 @@ def check_interval(interval: Interval) -> None:
 
 
 def _as_float(y: Tensor) -> Tensor:
+    check_type("y", y, Tensor, "a tensor, as torch.as_tensor(y) is, or an Interval")
     if y.dtype == torch.bool or y.is_complex():
         raise TypeError(f"targets of dtype {y.dtype} have no lift; pass floats or integers")
     y, dtype = y.detach(), torch.get_default_dtype()
@@ -92,7 +100,7 @@ def lift_targets(y: Targets) -> Lifted:
         pairs of them.
 
     Raises:
-        TypeError: boolean or complex targets.
+        TypeError: boolean or complex targets, or ones that are no tensor.
         ValueError: an interval on the CPU with a NaN, or a lower end above the upper one.
 
     Meets: LIFT-1, LIFT-2, LIFT-3, LIFT-4, LIFT-5, LIFT-6, LIFT-7, LIFT-8, LIFT-9.
@@ -102,8 +110,7 @@ def lift_targets(y: Targets) -> Lifted:
         (tensor([ 2., -1.]), tensor([1., 0.]))
     """
     if isinstance(y, Interval):
-        if y.lower.device.type == "cpu" and not torch.compiler.is_compiling():  # no sync
-            check_interval(y)
+        check_interval(y)
         return lift_targets(y.lower), lift_targets(y.upper)
     values = _as_float(y)
     Y_n = values.nan_to_num(nan=1.0, posinf=1.0, neginf=-1.0)

@@ -6,7 +6,7 @@ import random
 
 import torch
 
-from zeroproof.utils.checks import check_thresholds
+from zeroproof.utils.checks import check_thresholds, check_type
 
 
 def perturbed_threshold(
@@ -24,6 +24,7 @@ def perturbed_threshold(
             system. No global random state is ever touched.
 
     Raises:
+        TypeError: an end that is no number, or another generator.
         ValueError: an end is negative, NaN or infinite, or ``tau_min > tau_max``.
 
     Meets: TAU-1, TAU-2, TAU-3, TAU-4, TAU-5, TAU-6.
@@ -32,10 +33,12 @@ def perturbed_threshold(
         >>> perturbed_threshold(0.5, 0.5)
         0.5
     """
-    check_thresholds(tau_min, tau_max, ("tau_min", "tau_max"))
+    tau_min, tau_max = check_thresholds(tau_min, tau_max, ("tau_min", "tau_max"))
     if isinstance(generator, torch.Generator):
         u = torch.rand((), dtype=torch.float64, generator=generator).item()
     else:
+        wanted = "a torch.Generator, a random.Random or None"
+        check_type("generator", generator, (random.Random, type(None)), wanted)
         u = (generator or random.SystemRandom()).random()
     return lerp(tau_min, tau_max, u)
 

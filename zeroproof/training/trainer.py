@@ -23,7 +23,7 @@ from zeroproof.training.checkpoint import (
     write_latest,
 )
 from zeroproof.training.compiled import CompiledEvaluation, CompiledUpdate
-from zeroproof.training.config import TrainingConfig
+from zeroproof.training.config import TrainingConfig, checked_config
 from zeroproof.training.distributed import Ranks, length, set_epoch
 from zeroproof.training.evaluation import Evaluation, MicroBatch, training_device
 from zeroproof.training.finite import NonFiniteError
@@ -86,7 +86,7 @@ class SCMTrainer:
         scheduler: LRScheduler | None = None,
         config: TrainingConfig | None = None,
     ) -> None:
-        self.config = config = config or TrainingConfig()
+        self.config = config = checked_config(config, model, optimizer, train_loader, scheduler)
         self.ranks = Ranks(None if config.device is None else torch.device(config.device))
         device = training_device(model, config, self.ranks)
         loss = LossAdapter(loss_fn, config)

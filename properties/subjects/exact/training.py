@@ -15,7 +15,15 @@ from spec.epochs import Call
 from spec.finite import CAUSES, Broken
 from spec.lifting import lift
 from spec.logs import Hooked
-from spec.options import OPTIONS, Parameters, Tensors, loss_scales, ramp, window_losses
+from spec.options import (
+    OPTIONS,
+    Parameters,
+    Tensors,
+    is_number,
+    loss_scales,
+    ramp,
+    window_losses,
+)
 from spec.runs import DONE, Epoch, Event, MicroBatch, Plan, Record, Trace
 from spec.stopping import watch
 from spec.thresholds import check, midpoint, threshold
@@ -119,6 +127,8 @@ class ExactTraining:
         default, _, outside = OPTIONS[option]
         if isinstance(default, int) and type(value) is not int:
             raise TypeError(f"{option} cannot be {value}")
+        if is_number(option) and type(value) not in (int, float, type(None)):
+            raise TypeError(f"{option} cannot be {value}")
         if value in outside:
             raise ValueError(f"{option} cannot be {value}")
 
@@ -142,9 +152,9 @@ class ExactTraining:
         found = [order[i : i + size] for i in range(0, len(order), size)]
         return [b for b in found if len(b) == size or not loader.drop_last][done:]
 
-    def train_on(self, targets: str, loss: str = "scalar") -> bool:
+    def train_on(self, targets: str, loss: str = "scalar", outputs: str = "value") -> bool:
         """Refuse targets without samples."""
-        if targets != "good" or loss != "scalar":
+        if (targets, loss, outputs) != ("good", "scalar", "value"):
             error = TypeError if targets in ("list", "good") else ValueError
             raise error(f"targets: {targets}, loss: {loss}")
         return True

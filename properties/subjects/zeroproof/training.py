@@ -42,9 +42,12 @@ Pair = namedtuple("Pair", "first second")
 class Looking(nn.Linear):
     """Looks at its inputs, of which it takes nothing."""
 
-    def forward(self, x: Any) -> torch.Tensor:
+    outputs = "value"
+
+    def forward(self, x: Any) -> Any:
         self.seen = repr(x)
-        return super().forward(torch.ones(3, 2))
+        y = super().forward(torch.ones(3, 2))
+        return {"value": y, "three": (y, y, y), "dict": {"value": y}}[self.outputs]
 
 
 class Searching(torch.optim.SGD):
@@ -202,12 +205,17 @@ class ZeroProofTraining(Tasks, Reporting):
         ramp: Any = {"linear": LinearRamp, "geometric": GeometricRamp}[kind]
         return float(ramp(*ends, *epochs)(epoch))
 
-    def train_on(self, targets: str, loss: str = "scalar") -> bool:
+    def train_on(self, targets: str, loss: str = "scalar", outputs: str = "value") -> bool:
         model, tensor = Looking(2, 1), torch.ones(3)
+        model.outputs = outputs
         inputs = Pair({"x": tensor}, [tensor, (2 * tensor, "name")])
         kinds = {"empty": torch.ones(0, 1), "scalar": torch.ones(()), "list": [1.0] * 3}
         loader = [(inputs, kinds.get(targets, torch.ones(3, 1)))]
+        losses: dict[str, Callable[..., Any]]
         losses = {"scalar": mean_square, "samples": lambda y, _: y[:, 0], "number": lambda *_: 1.0}
+        losses["third"] = lambda y, _: (y.mean(), {}, {})
+        for name, term in (("samples term", tensor), ("text term", "1"), ("no term", None)):
+            losses[name] = lambda y, _, term=term: (y.mean(), {"term": term})
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         trainer_of(model, optimizer, losses[loss], loader).fit()
         return model.seen == repr(inputs)
