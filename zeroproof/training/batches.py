@@ -11,8 +11,8 @@ from torch import Tensor
 
 from zeroproof.training.distributed import rank_and_size
 from zeroproof.training.targets import Interval, Targets, check_interval, ends
+from zeroproof.utils.arguments import samples_of
 from zeroproof.utils.checks import check_integer, check_type, describe
-from zeroproof.utils.parts import samples_of
 
 
 def map_tensors(data: Any, function: Callable[[Any], Any]) -> Any:

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from zeroproof.scm.arcs import Lifted
 from zeroproof.training.config import TrainingConfig
+from zeroproof.utils.arguments import check_call, check_loss, checked_result
 from zeroproof.utils.checks import check_weights
-from zeroproof.utils.parts import check_call, check_loss, checked_result
 
 OFFERED = ("loss_weights", "epoch", "global_step", "tau", "inputs", "targets")
 

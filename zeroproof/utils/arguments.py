@@ -28,7 +28,7 @@ def check_parts(
     check_loader("train_loader", loader)
     if scheduler is not None:
         wanted = "a scheduler that is made, as StepLR(optimizer, 10) is, or None"
-        check_offers("scheduler", scheduler, ("step", "state_dict", "get_last_lr"), wanted)
+        check_offers("scheduler", scheduler, ("step", "state_dict"), wanted)
 
 
 def check_loss(loss_fn: Any) -> None:
