@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from properties.assertions import assert_clause
 from properties.plans import FALLING, LOW, VARIED, interrupted, plans
 from spec.checkpoints import STATEFUL, UNREADABLE, Resumes
+from spec.replay import BATCHES, PLACES, SOURCES, Replays
 from spec.runs import MicroBatch, Plan, Trains
 
 RESUMED = replace(VARIED, random=True, validation=(MicroBatch("vb"),), interrupts=(3,))
@@ -50,3 +51,10 @@ def test_RES_4_signals(subject: Resumes, signal: str) -> None:
 @pytest.mark.parametrize("what", STATEFUL)
 def test_RES_6_complete(subject: Resumes, what: str) -> None:
     assert_clause("RES-6", subject, what)
+
+
+@pytest.mark.parametrize("at", [1, BATCHES, BATCHES + 3, 2 * BATCHES + 3])
+@pytest.mark.parametrize("source", SOURCES)
+def test_RES_8_replays(subject: Replays, source: str, at: int) -> None:
+    place = PLACES[(SOURCES.index(source) + at) % len(PLACES)]
+    assert_clause("RES-8", subject, source, at, place)
