@@ -3,209 +3,29 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import (
-    BatchSampler,
-    DataLoader,
-    Dataset,
-    DistributedSampler,
-    IterableDataset,
-    Sampler,
-    Subset,
-    TensorDataset,
-)
+from torch.utils.data import BatchSampler, ConcatDataset, DataLoader, Subset
 
 from tests.helpers import Noisy, make_trainer, pole_batches, same, small_model, weights
+from tests.loaders import (
+    BATCH,
+    EXACT,
+    REFUSED,
+    SIZE,
+    Numbered,
+    Ordered,
+    Wrapped,
+    load,
+    persistent,
+)
 from zeroproof.training.checkpoint import CheckpointError
 from zeroproof.training.trainer import SCMTrainer
-
-SIZE, BATCH = 12, 3
-DATA = TensorDataset(*pole_batches((SIZE,))[0])
-
-
-class Ordered(Sampler[int]):
-    """An order that a function of the sampler gives, each time it is iterated over."""
-
-    def __init__(self, draw: Callable[[Ordered], list[int]], **own: Any) -> None:
-        vars(self).update(own)
-        self.draw = draw
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.draw(self))
-
-    def __len__(self) -> int:
-        return SIZE
-
-
-class Augmented(Dataset[Any]):
-    """Samples with noise of a source."""
-
-    def __init__(self, noise: Callable[[], float], **own: Any) -> None:
-        vars(self).update(own)
-        self.noise, self.epoch = noise, 0
-
-    def __getitem__(self, index: int) -> Any:
-        x, y = DATA[index]
-        return x + self.noise(), y
-
-    def __len__(self) -> int:
-        return SIZE
-
-
-class Jitter:
-    """A transform with a generator of its own."""
-
-    def __init__(self) -> None:
-        self.generator = np.random.default_rng(0)
-
-    def __call__(self) -> float:
-        return float(self.generator.normal())
-
-
-class Numbered(Augmented):
-    """A data set whose noise follows from the epoch that it is given."""
-
-    def __init__(self) -> None:
-        super().__init__(lambda: float(self.epoch))
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
-
-
-class Shared(Numbered):
-    """One that is given it in shared memory."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.epoch: Any = torch.zeros(()).share_memory_()
-
-    def set_epoch(self, epoch: int) -> None:
-        self.epoch.fill_(epoch)
-
-
-class Stream(IterableDataset[Any]):
-    """Shuffles by the generator, as it goes."""
-
-    def __init__(self, generator: Any) -> None:
-        self.generator = generator
-
-    def __iter__(self) -> Iterator[Any]:
-        left = list(range(SIZE))
-        while left:
-            yield DATA[left.pop(self.generator.randrange(len(left)))]
-
-
-class Wrapped:
-    """A loader around a loader."""
-
-    def __init__(self, loader: Any) -> None:
-        self.inner = [loader]
-
-    def __iter__(self) -> Iterator[Any]:
-        for x, y in self.inner[0]:
-            yield 2 * x, y
-
-
-class Reused:
-    """Yields one buffer, each time with other samples."""
-
-    def __init__(self) -> None:
-        self.x, self.y = torch.zeros(BATCH, 2), torch.zeros(BATCH)
-
-    def __iter__(self) -> Iterator[Any]:
-        for index in torch.randperm(SIZE).split(BATCH):
-            yield self.x.copy_(DATA.tensors[0][index]), self.y.copy_(DATA.tensors[1][index])
-
-
-def load(sampler: Any = None, data: Any = DATA, **options: Any) -> DataLoader[Any]:
-    return DataLoader(data, BATCH, sampler=sampler, **options)
-
-
-def shuffled(generator: Any) -> list[int]:
-    return [int(i) for i in generator.permutation(SIZE)]
-
-
-def counted(sampler: Any) -> list[int]:
-    sampler.epoch += 1
-    return random.Random(sampler.epoch).sample(range(SIZE), SIZE)
-
-
-def distributed() -> Any:
-    return DistributedSampler(DATA, num_replicas=1, rank=0)
-
-
-def persistent(data: Any = DATA, **options: Any) -> DataLoader[Any]:
-    return load(data=data, num_workers=1, persistent_workers=True, **options)
-
-
-def numpy_state(seed: int) -> Any:
-    return np.random.RandomState(seed)
-
-
-EXACT: dict[str, Callable[[], Any]] = {
-    "a list": lambda: pole_batches((3, 2, 3, 3)),
-    "shuffle": lambda: load(shuffle=True),
-    "workers": lambda: load(data=Augmented(lambda: float(torch.rand(()))), num_workers=1),
-    "persistent workers": lambda: persistent(shuffle=True),
-    "persistent workers, in one's own order": lambda: persistent(
-        sampler=Ordered(lambda s: torch.randperm(SIZE).tolist())
-    ),
-    "a sampler's Python generator": lambda: load(
-        Ordered(lambda s: s.own.sample(range(SIZE), SIZE), own=random.Random(0))
-    ),
-    "a sampler's NumPy generator": lambda: load(
-        Ordered(lambda s: shuffled(s.own), own=np.random.default_rng(0))
-    ),
-    "a sampler's RandomState": lambda: load(Ordered(lambda s: shuffled(s.own), own=numpy_state(0))),
-    "a sampler's counter": lambda: load(Ordered(counted, epoch=0)),
-    "a counter of batches": lambda: DataLoader(
-        DATA, batch_sampler=BatchSampler(Ordered(counted, epoch=0), BATCH, False)
-    ),
-    "a data set's Jitter": lambda: load(data=Augmented(Jitter())),
-    "a subset's Jitter": lambda: load(data=Subset(Augmented(Jitter()), range(9))),
-    "an iterable's generator": lambda: load(data=Stream(random.Random(0))),
-    "a loader in a loader": lambda: Wrapped(load(data=Stream(random.Random(0)))),
-    "noise between the model's": lambda: load(
-        data=Augmented(lambda: random.random() + float(torch.rand(())) + np.random.random()),
-        shuffle=True,
-    ),
-    "one buffer": Reused,
-    "set_epoch": lambda: load(distributed()),
-    "set_epoch of a batch sampler's": lambda: DataLoader(
-        DATA, batch_sampler=BatchSampler(distributed(), BATCH, False)
-    ),
-    "set_epoch of a sampler's": lambda: DataLoader(
-        DATA, sampler=BatchSampler(distributed(), BATCH, False), batch_size=None
-    ),
-    "set_epoch of a data set": lambda: load(data=Numbered()),
-    "set_epoch of a subset's": lambda: load(data=Subset(Numbered(), range(9))),
-    "set_epoch in shared memory": lambda: persistent(Shared()),
-}
-
-
-def hidden() -> Any:
-    generator = random.Random(0)
-    return load(Ordered(lambda s: generator.sample(range(SIZE), SIZE)))
-
-
-def in_place() -> Any:
-    order = list(range(SIZE))
-    return load(Ordered(lambda s: random.shuffle(order) or order))  # type: ignore[func-returns-value]
-
-
-REFUSED: dict[str, Callable[[], Any]] = {
-    "a generator in a closure": hidden,
-    "an order shuffled in place": in_place,
-    "noise of persistent workers": lambda: persistent(Augmented(lambda: float(torch.rand(())))),
-    "a Jitter in persistent workers": lambda: persistent(Augmented(Jitter())),
-    "an iterable of global numbers": lambda: load(data=Stream(random)),
-}
 
 
 def trained(
@@ -231,8 +51,11 @@ def trained(
     return seen, trainer
 
 
-@pytest.mark.parametrize("at", ["inside", "at the end", "between"])
-@pytest.mark.parametrize("kind", EXACT)
+@pytest.mark.parametrize(
+    ("kind", "at"),
+    [(kind, at) for kind in EXACT for at in ("inside", "between")]
+    + [(kind, "at the end") for kind in ("shuffle", "persistent workers", "a sampler's counter")],
+)
 def test_it_goes_on_with_what_follows(kind: str, at: str, tmp_path: Path, unchecked: None) -> None:
     if at == "between":
         first, trainer = trained(EXACT[kind], 1, 2)
@@ -280,6 +103,49 @@ def test_other_data_are_refused(sizes: Any, epochs: int) -> None:
 def test_persistent_workers_cannot_be_given_the_epoch() -> None:
     with pytest.raises(ValueError, match=r"set_epoch of Numbered .* persistent_workers=False"):
         make_trainer(small_model(), persistent(Numbered()))
+
+
+class Told(Ordered):
+    """A sampler that keeps the epochs it is given."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda s: list(range(SIZE)))
+        self.told: list[int] = []
+
+    def set_epoch(self, epoch: int) -> None:
+        self.told += [epoch] if epoch not in self.told else []
+
+
+class ToldData(Numbered):
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[int] = []
+
+    def set_epoch(self, epoch: int) -> None:
+        self.told += [epoch] if epoch not in self.told else []
+
+
+TOLD: dict[str, Callable[[Any, Any], Any]] = {
+    "sampler": lambda sampler, data: load(sampler, data),
+    "batch sampler": lambda sampler, data: DataLoader(
+        data, batch_sampler=BatchSampler(sampler, BATCH, False)
+    ),
+    "sampler's sampler": lambda sampler, data: DataLoader(
+        data, batch_size=None, sampler=BatchSampler(sampler, BATCH, False)
+    ),
+    "subset": lambda sampler, data: load(sampler, Subset(data, range(SIZE))),
+    "concatenated": lambda sampler, data: load(sampler, ConcatDataset([data])),
+    "workers": lambda sampler, data: load(sampler, data, num_workers=1),
+    "loader's loader": lambda sampler, data: Wrapped(load(sampler, data)),
+}
+
+
+@pytest.mark.parametrize("kind", TOLD)
+def test_every_part_is_told_the_epoch(kind: str) -> None:
+    sampler, data = Told(), ToldData()
+    trainer = make_trainer(small_model(), TOLD[kind](sampler, data), max_epochs=3)
+    trainer.fit()
+    assert sampler.told == data.told == [0, 1, 2]
 
 
 def test_what_a_hand_loop_trains_on_is_not_the_loaders() -> None:
