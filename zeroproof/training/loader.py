@@ -147,7 +147,9 @@ class LoaderState:
                 numbers = state["numbers"].items()
                 self._changed |= {path for path, x in numbers if x != self._made.get(path, x)}
             at_start, now = (
-                to_builtin(s | {"numbers": {p: s["numbers"][p] for p in self._changed}})
+                to_builtin(
+                    s | {"numbers": {p: x for p, x in s["numbers"].items() if p in self._changed}}
+                )
                 for s in states
             )
             loader, (first, versions), (latest, before) = self.loader, self._first, self._latest
