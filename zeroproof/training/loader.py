@@ -94,6 +94,9 @@ class LoaderState:
             batches: Iterator[Any] = iter(self.loader)
         elif not over:
             batches, right = self._replay(saved, self.done)
+        elif stateful and isinstance(self.loader, DataLoader):
+            iter(self.loader)  # leaves the iterator that had finished, and draws
+            restore_random_state(now, self.loader)
         elif not stateful:
             if saved.get("prints", (None,))[0] is not None:
                 right = all(self._replay(saved, 1)[1] for _ in range(2))
