@@ -39,7 +39,7 @@ class LoaderState:
 
     def __init__(self, loader: Any, ranks: Ranks) -> None:
         self.loader, self._ranks = loader, ranks
-        self._made, self._changed = _numbers(loader), set[str]()
+        self._made, self._changed = _numbers(parts(loader)), set[str]()
         self._saved: dict[str, Any] | None = None
         self._draws: bool | None = None  # at a fetch, from a global random state
         self.start(0)
@@ -72,6 +72,8 @@ class LoaderState:
             yield batch
             before = None if self._draws is False else random_state(None)
         self._exhausted = True
+        if self._taken == 1:  # there is no later fetch
+            self._draws = False
 
     def _take(self, batch: Any, before: Any) -> None:
         self._taken, self._newest = self._taken + 1, (batch, before)
@@ -87,7 +89,7 @@ class LoaderState:
         stateful, over, right = saved["loader"] is not None, self._is_over(saved), True
         at_start, now, epoch = saved["at_start"], saved["random"], self._at_start["epoch"]
         if not stateful and (now if over else at_start).get("open"):
-            for part in _persistent(self.loader):
+            for part in _persistent(parts(self.loader)):
                 iter(part)  # starts the workers, which draws what this epoch did not
         if stateful and not over:
             restore_random_state(at_start, None)
@@ -127,7 +129,7 @@ class LoaderState:
         at_start, (first, latest) = saved["at_start"], saved.get("prints", (None, None))
         set_epoch(self.loader, at_start.get("epoch", self._at_start["epoch"]))
         self._restore(at_start)
-        for part in _persistent(self.loader):
+        for part in _persistent(parts(self.loader)):
             if part._iterator is not None and not at_start.get("open"):
                 iter(part._index_sampler)  # as the start of the workers did in this epoch
                 torch.empty((), dtype=torch.int64).random_(generator=part.generator)
@@ -188,8 +190,10 @@ class LoaderState:
             self._at_start, self._exhausted = own["at_start"], own["exhausted"]
 
     def _state(self) -> dict[str, Any]:
-        opened = any(part._iterator is not None for part in _persistent(self.loader))
-        return random_state(self.loader) | {"numbers": _numbers(self.loader), "open": opened}
+        found = parts(self.loader)
+        opened = any(part._iterator is not None for part in _persistent(found))
+        state = random_state(self.loader, found)
+        return state | {"numbers": _numbers(found), "open": opened}
 
     def _restore(self, state: dict[str, Any]) -> None:
         restore_random_state(state, self.loader)
@@ -205,7 +209,8 @@ def set_epoch(loader: Any, epoch: int) -> None:
 
     Raises ValueError for a data set of persistent workers, whose copies it would not reach.
     """
-    for owner in _persistent(loader):
+    found = parts(loader)
+    for owner in _persistent(found):
         held = parts(owner.dataset).values()
         shared = any(hasattr(x, "get_lock") or _is_shared(x) for x in held)
         if not shared and any(hasattr(x, "set_epoch") for x in held):
@@ -214,7 +219,7 @@ def set_epoch(loader: Any, epoch: int) -> None:
                 "persistent workers have; use persistent_workers=False, or hold the epoch in a "
                 "tensor of shared memory"
             )
-    for part in parts(loader).values():
+    for part in found.values():
         if hasattr(part, "set_epoch"):
             part.set_epoch(epoch)
 
@@ -223,15 +228,15 @@ def _is_shared(value: Any) -> bool:
     return isinstance(value, Tensor) and bool(value.untyped_storage().is_shared())
 
 
-def _numbers(loader: Any) -> dict[str, float]:
+def _numbers(found: dict[str, Any]) -> dict[str, float]:
     """Return the numbers that a loader and its parts hold, such as a counter of epochs."""
-    return {path: x for path, x in parts(loader).items() if type(x) in (int, float)}
+    return {path: x for path, x in found.items() if type(x) in (int, float)}
 
 
-def _persistent(loader: Any) -> list[Any]:
+def _persistent(found: dict[str, Any]) -> list[Any]:
     """Return the loaders whose workers live on between epochs."""
-    found = (part for part in parts(loader).values() if isinstance(part, DataLoader))
-    return [part for part in found if part.persistent_workers]
+    loaders = (part for part in found.values() if isinstance(part, DataLoader))
+    return [part for part in loaders if part.persistent_workers]
 
 
 def _versions(batch: Any) -> list[int]:

@@ -34,9 +34,9 @@ def parts(whole: Any) -> dict[str, Any]:
             continue
         seen.add(id(part))
         inner: Any = {}
-        if isinstance(part, (list, tuple, Mapping)):
+        if isinstance(part, (list, tuple, dict)):
             short = len(part) <= FEW
-            inner = (part if isinstance(part, Mapping) else dict(enumerate(part))) if short else {}
+            inner = (part if isinstance(part, dict) else dict(enumerate(part))) if short else {}
         elif isinstance(part, Tensor) or _accessors(part) is not None:
             found[path] = part
         elif _is_part(part):
@@ -67,16 +67,20 @@ def _accessors(part: Any) -> tuple[Callable[[], Any], Callable[[Any], object]] |
     return None
 
 
-def random_state(loader: object) -> dict[str, Any]:
-    """Return the global random states, and those of the generators that a loader draws on."""
+def random_state(loader: object, found: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the global random states, and those of the generators that a loader draws on.
+
+    Its parts may be given, which saves a walk.
+    """
     numpy: Any = sys.modules.get("numpy")
-    found = ((path, _accessors(part)) for path, part in parts(loader).items())
+    found = parts(loader) if found is None else found
+    readers = ((path, _accessors(part)) for path, part in found.items())
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "python": random.getstate(),
         "numpy": None if numpy is None else numpy.random.get_state(legacy=False),
-        "loader": {path: both[0]() for path, both in found if both is not None},
+        "loader": {path: both[0]() for path, both in readers if both is not None},
     }
 
 
