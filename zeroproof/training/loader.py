@@ -187,7 +187,8 @@ class LoaderState:
             restore_random_state(own["random"], None)
         self._changed |= own["random"].get("numbers", {}).keys()
         if done:
-            self._at_start, self._exhausted = own["at_start"], own["exhausted"]
+            earlier = {"numbers": {}, "open": False, "epoch": self._at_start["epoch"]}  # than 0.7
+            self._at_start, self._exhausted = earlier | own["at_start"], own["exhausted"]
 
     def _state(self) -> dict[str, Any]:
         found = parts(self.loader)

@@ -34,9 +34,9 @@ def parts(whole: Any) -> dict[str, Any]:
             continue
         seen.add(id(part))
         inner: Any = {}
-        if isinstance(part, (list, tuple, dict)):
+        if type(part) in (list, tuple, dict):
             short = len(part) <= FEW
-            inner = (part if isinstance(part, dict) else dict(enumerate(part))) if short else {}
+            inner = (part if type(part) is dict else dict(enumerate(part))) if short else {}
         elif isinstance(part, Tensor) or _accessors(part) is not None:
             found[path] = part
         elif _is_part(part):
