@@ -94,7 +94,9 @@ def configured(configuration: int, seed: int, **options: Any) -> SCMTrainer:
     random.seed(seed)
     np.random.seed(seed)
     kind = chosen_loader(draw)
-    compiled = is_compiled(configuration)
+    if compiled := is_compiled(configuration):
+        torch._dynamo.reset()  # as in a new process
+        kind = draw.choice(["shuffle", "persistent workers", "a sampler's counter"])
     model, loss = Dropped() if compiled else Noisy(), ScaledLoss()
     parameters = [*model.parameters(), *loss.parameters()]
     optimizer = draw.choice(
@@ -122,6 +124,8 @@ def configured(configuration: int, seed: int, **options: Any) -> SCMTrainer:
         "use_amp": bool(amp),
         **amp,
     }
+    if compiled:  # one graph of one shape
+        chosen |= {"gradient_accumulation_steps": 1, "val_loader": None}
     made = (EXACT | REFUSED | OWN)[kind]()
     return make_trainer(
         model, made, loss, optimizer=optimizer, scheduler=scheduler, tau_train_min=0.0,
