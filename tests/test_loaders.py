@@ -28,6 +28,10 @@ from zeroproof.training.checkpoint import CheckpointError, read_checkpoint, writ
 from zeroproof.training.trainer import SCMTrainer
 
 
+def saved(folder: Path, done: int) -> Path:
+    return next(folder.glob(f"step-{done:010d}*.pt"))
+
+
 def trained(
     kind: Callable[[], Any], seed: int, epochs: int, state: Any = None, **options: Any
 ) -> tuple[list[Any], SCMTrainer]:
@@ -67,7 +71,7 @@ def test_it_goes_on_with_what_follows(kind: str, at: str, tmp_path: Path, unchec
     epoch = len(expected) // 3
     done = {"inside": epoch + 2, "at the end": 2 * epoch, "between": 2 * epoch}[at]
     if at != "between":
-        state = tmp_path / f"step-{done:010d}.pt"
+        state = saved(tmp_path, done)
     elif first != expected[:done]:
         pytest.fail("two runs differ")
     found, resumed = trained(EXACT[kind], 9, 3, state)
@@ -83,7 +87,7 @@ def test_what_cannot_be_repeated_is_refused(
     saves = {"checkpoint_dir": tmp_path, "checkpoint_every": 1, "keep_checkpoints": 99}
     trained(REFUSED[kind], 1, 3, **saves)
     with pytest.raises(CheckpointError, match=r"does not repeat .* a loader with a state_dict"):
-        trained(REFUSED[kind], 9, 3, tmp_path / f"step-{done:010d}.pt")
+        trained(REFUSED[kind], 9, 3, saved(tmp_path, done))
 
 
 @pytest.mark.parametrize("epochs", [1, 2])
@@ -149,11 +153,14 @@ def test_every_part_is_told_the_epoch(kind: str) -> None:
 
 
 def test_what_a_hand_loop_trains_on_is_not_the_loaders() -> None:
-    first, other = (make_trainer(small_model(), pole_batches((4,) * 4)) for _ in range(2))
+    first, other = (
+        make_trainer(small_model(), pole_batches((4,) * 4), max_epochs=e) for e in (1, 2)
+    )
+    first.fit()
     for batch in pole_batches((4, 4), seed=3):
         first.train_step(batch)
+    assert first.loader.done == 0
     other.load_state_dict(first.state_dict())
-    assert other.tau_generator.getstate() == first.tau_generator.getstate()
     assert len(other.fit()) == 4
 
 
@@ -163,7 +170,7 @@ def test_a_checkpoint_of_an_earlier_release_goes_on(tmp_path: Path, unchecked: N
 
     saves = {"checkpoint_dir": tmp_path, "checkpoint_every": 1, "keep_checkpoints": 99}
     expected, _ = trained(own, 1, 3, **saves)
-    path = tmp_path / "step-0000000006.pt"
+    path = saved(tmp_path, 6)
     state = read_checkpoint(path)
     place = state["position"]["ranks"][0]
     for name in ("at_start", "random"):

@@ -12,7 +12,6 @@ from torch.utils.data import DataLoader
 from zeroproof.training.batches import map_tensors
 from zeroproof.training.checkpoint import CheckpointError
 from zeroproof.training.distributed import Ranks
-from zeroproof.training.state import to_builtin
 from zeroproof.utils.parts import (
     fingerprint,
     global_state_moved,
@@ -84,6 +83,10 @@ class LoaderState:
         """Count what was taken from the loader as trained on."""
         self.done, self._latest, self._saved = self._taken, self._newest, None
 
+    def finish(self) -> None:
+        """End an epoch."""
+        self.done = self._taken = 0
+
     def _resume(self, saved: dict[str, Any]) -> Iterator[Any]:
         """Return the epoch's remaining micro-batches, or raise CheckpointError."""
         stateful, over, right = saved["loader"] is not None, self._is_over(saved), True
@@ -152,9 +155,7 @@ class LoaderState:
                 numbers = state["numbers"].items()
                 self._changed |= {path for path, x in numbers if x != self._made.get(path, x)}
             at_start, now = (
-                to_builtin(
-                    s | {"numbers": {p: x for p, x in s["numbers"].items() if p in self._changed}}
-                )
+                s | {"numbers": {p: x for p, x in s["numbers"].items() if p in self._changed}}
                 for s in states
             )
             loader, (first, versions), (latest, before) = self.loader, self._first, self._latest
@@ -164,7 +165,7 @@ class LoaderState:
                 "at_start": at_start,
                 "random": now,
                 "prints": [None if hidden else fingerprint(batch) for batch in (first, latest)],
-                "before": to_builtin(before),
+                "before": before,
                 "loader": loader.state_dict() if hasattr(loader, "state_dict") else None,
             }
         return {"ranks": self._ranks.all_gather_object(own)}

@@ -8,6 +8,7 @@ from properties.subjects.exact.likelihood import ExactLikelihoods
 from properties.subjects.exact.losses import ExactLosses
 from properties.subjects.exact.policies import ExactPolicies
 from properties.subjects.exact.replays import ExactReplays
+from properties.subjects.exact.schedules import ExactSchedules
 from properties.subjects.exact.training import ExactTraining
 
 
@@ -20,6 +21,7 @@ class Exact(
     ExactLosses,
     ExactPolicies,
     ExactReplays,
+    ExactSchedules,
     ExactTraining,
 ):
     """All of the exact reference."""

@@ -28,7 +28,10 @@ class ExactReplays:
     def replay(self, source: str, at: int) -> Replayed:
         order = Order(source)
         states, epochs = zip(
-            *((self.saved(source, order.drawn), order.epoch(number)) for number in range(EPOCHS)),
+            *(
+                (self.remembered(source, order.drawn), order.epoch(number))
+                for number in range(EPOCHS)
+            ),
             strict=True,
         )
         whole = [samples for samples_of in epochs for samples in samples_of]
@@ -44,7 +47,7 @@ class ExactReplays:
             rest += resumed.epoch(number)
         return Replayed(whole, rest, "")
 
-    def saved(self, source: str, drawn: int) -> int:
+    def remembered(self, source: str, drawn: int) -> int:
         """Return what a checkpoint holds of what was drawn."""
         return drawn
 

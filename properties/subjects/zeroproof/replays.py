@@ -108,7 +108,7 @@ class ZeroProofReplays:
         given = layer, optimizer, loss, loader
         trainer = trainer_of(*given, max_epochs=EPOCHS, **({} if at or not folder else saves))
         if at:
-            trainer.load_checkpoint(Path(folder, f"step-{at:010d}.pt"))
+            trainer.load_checkpoint(next(Path(folder).glob(f"step-{at:010d}*.pt")))
         try:
             trainer.fit()
         except CheckpointError as error:

@@ -28,9 +28,12 @@ def trainer_of(
 class Repeated(Loader):
     """Yields the epoch of the number that it is given."""
 
+    all: Any
+
     def set_epoch(self, epoch: int) -> None:
         self.all = getattr(self, "all", tuple(self.epochs))
-        self.epochs = list(self.all[epoch:])
+        if self.all is not None:
+            self.epochs = list(self.all[epoch:])
         super().set_epoch(epoch)
 
 
@@ -109,14 +112,14 @@ class Session(scripted.Session):
 
     def epoch(self, batches: Epoch) -> list[Event]:
         self.events.clear()
-        self.loader.epochs = [batches]
+        vars(self.loader).update(epochs=[batches], all=None)
         with suppress(Pause):
             self.fit()
         return list(numbered(self.events, self.trainer.global_step))
 
     def break_off(self, batches: Epoch) -> None:
         """Start an epoch, and break it off after these micro-batches."""
-        self.loader.epochs = [(*batches, None)]
+        vars(self.loader).update(epochs=[(*batches, None)], all=None)
         with suppress(KeyboardInterrupt):
             self.trainer.fit()
 
