@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from properties.assertions import assert_clause
 from properties.plans import FALLING, LOW, VARIED, interrupted, plans
 from spec.checkpoints import FOLDERS, LOADABLE, STATEFUL, UNLOADABLE, UNREADABLE, Keeps, Resumes
+from spec.replay import BATCHES, PLACES, SOURCES, Replays
 from spec.runs import MicroBatch, Plan, Trains
 
 RESUMED = replace(VARIED, random=True, validation=(MicroBatch("vb"),), interrupts=(3,))
@@ -60,3 +61,10 @@ def test_RES_6_complete(subject: Resumes, what: str) -> None:
 @pytest.mark.parametrize("case", FOLDERS)
 def test_RES_7_one_run(subject: Keeps, case: str) -> None:
     assert_clause("RES-7", subject, case)
+
+
+@pytest.mark.parametrize("at", [1, BATCHES, BATCHES + 3, 2 * BATCHES + 3])
+@pytest.mark.parametrize("source", SOURCES)
+def test_RES_8_replays(subject: Replays, source: str, at: int) -> None:
+    place = PLACES[(SOURCES.index(source) + at) % len(PLACES)]
+    assert_clause("RES-8", subject, source, at, place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,8 +23,8 @@ from tests.helpers import (
     same,
     small_model,
 )
-from zeroproof.training.state import random_state, restore_random_state
 from zeroproof.training.trainer import NonFiniteError, SCMTrainer
+from zeroproof.utils.parts import random_state, restore_random_state
 
 
 def noisy_trainer(seed: int, max_epochs: int, *, own_generator: bool, **options: Any) -> SCMTrainer:
@@ -163,11 +164,16 @@ def test_a_load_starts_the_epoch_anew(tmp_path: Path) -> None:
     assert resumed.last_thresholds == trainer.last_thresholds == [1e-4, 1e-4]
 
 
+class Part(SimpleNamespace):
+    def __iter__(self) -> Iterator[Any]:
+        return iter(())
+
+
 def with_generator(where: str, generator: torch.Generator) -> Any:
     """A loader that has its generator at one of the places that torch's loaders know."""
-    owner: Any = SimpleNamespace(generator=generator)
+    owner: Any = Part(generator=generator)
     for name in reversed(where.split(".")[1:]):
-        owner = SimpleNamespace(**{name: owner})
+        owner = Part(**{name: owner})
     return owner
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -173,10 +173,15 @@ def test_progress_shows_loss_and_coverage(capsys: pytest.CaptureFixture[str]) ->
 def test_progress_goes_on_where_the_run_does(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = make_trainer(small_model(), finite_batches(3), max_epochs=2)
+    class Unsized:
+        def __iter__(self) -> Iterator[Any]:
+            return iter(batches)
+
+    batches = finite_batches(3)
+    first = make_trainer(small_model(), batches, max_epochs=2)
     first.fit()
     first.save_checkpoint(tmp_path / "run.pt")
-    for loader, last in ((finite_batches(3), "9/9"), (iter(finite_batches(1)), "1it")):
+    for loader, last in ((batches, "9/9"), (Unsized(), "3it")):
         trainer = make_trainer(small_model(), loader, max_epochs=3, progress=True)
         trainer.load_checkpoint(tmp_path / "run.pt")
         trainer.fit()

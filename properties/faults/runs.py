@@ -67,12 +67,12 @@ _restoring("RES-1.1", "A checkpoint lacks the optimizer's momentum.",
 _restoring("RES-1.1", "A checkpoint lacks the loss scale.",
       scale=lambda scale: scale and {"scale": 2.0**16, "streak": 0})
 zeroproof_fault("RES-1.1", "A checkpoint lacks the random states.",
-      "zeroproof.training.state.restore_random_state", lambda real, state, loader: None)
+      "zeroproof.training.loader.restore_random_state", lambda real, state, loader: None)
 zeroproof_fault("RES-1.1", "Of a folder the last checkpoint but one is loaded.",
       "zeroproof.training.checkpoint.checkpoints",
       lambda real, folder: [*real(folder)[-1:], *real(folder)[:-1]])
 zeroproof_fault("RES-1.1", "A loader's own state is not saved.",
-      "zeroproof.training.state.LoaderState.state_dict", lambda save, state:
+      "zeroproof.training.loader.LoaderState.state_dict", lambda save, state:
           {"ranks": [{**own, "loader": None} for own in save(state)["ranks"]]})
 _restoring("RES-1.4", "A checkpoint lacks ``val_history``.", val_history=lambda history: [])
 
@@ -90,7 +90,7 @@ zeroproof_fault("RES-3.1", "A checkpoint is unpickled, whoever wrote it.", "torc
       lambda load, *a, **options: load(*a, **{**options, "weights_only": False}))
 fault("RES-3.2", "A load never raises.", load=lambda load, what: Loaded("", False, False))
 zeroproof_fault("RES-3.2", "The state of another number of ranks is loaded.",
-      "zeroproof.training.state.LoaderState.load_state_dict", lambda load, loader, state, done:
+      "zeroproof.training.loader.LoaderState.load_state_dict", lambda load, loader, state, done:
           load(loader, {"ranks": state["ranks"][:1]}, done=done))
 fault("RES-3.3", "What fits is kept when the rest does not.",
       load=lambda load, what: replace(load(what), changed=True))
@@ -164,7 +164,22 @@ zeroproof_fault("RES-7.2", "A run removes all checkpoints but its own.",
 zeroproof_fault("RES-7.3", "A load keeps the number of the new run.",
       "zeroproof.training.trainer.restore", lambda restore, trainer, state:
           restore(trainer, {**state, "run": trainer.run}))
-
+fault("RES-8.1", "A resumed run has the generator of a new one.",
+      remembered=lambda remembered, source, drawn: 0)
+zeroproof_fault("RES-8.1", "Of generators, only the global ones are saved.",
+      "zeroproof.utils.parts._accessors", lambda accessors, part: None)
+zeroproof_fault("RES-8.1", "Numbers that a sampler counts are not saved.",
+      "zeroproof.training.loader._numbers", lambda numbers, loader: {})
+fault("RES-8.2", "What is replayed is not checked.", repeats=lambda repeats, *orders: True)
+zeroproof_fault("RES-8.2", "What is replayed is not checked.",
+      "zeroproof.training.loader.fingerprint", lambda fingerprint, batch: "")
+fault("RES-8.3", "The error names no remedy.", refusal=lambda refusal: "the loader differs")
+fault("RES-8.4", "A loader is given its epochs, its parts are not.",
+      epochs_told=lambda told, place: told(place) if place == "loader" else ())
+zeroproof_fault("RES-8.4", "Samplers of samplers and data sets are not given the epoch.",
+      "zeroproof.training.loader.set_epoch", lambda set_epoch, loader, epoch: [part.set_epoch(epoch)
+          for part in (loader, *(getattr(loader, n, None) for n in ("sampler", "batch_sampler")))
+          if hasattr(part, "set_epoch")])
 fault("DDP-1.1", "Gradients are summed over ranks, not averaged by samples.",
       train=lambda train, plan: train(with_slopes(plan, lambda i, slope: slope * plan.ranks)))
 fault("DDP-1.2", "Only rank 0 clips.",
@@ -183,7 +198,7 @@ zeroproof_fault("DDP-1.4", "Gradients are reduced with each micro-batch.",
 fault("DDP-1.5", "The loader is not told the epoch.",
       rank_trace=lambda rank_trace, trace, rank: replace(rank_trace(trace, rank), epochs_set=()))
 zeroproof_fault("DDP-1.5", "The loader is not told the epoch.",
-      "zeroproof.training.trainer.set_epoch", lambda set_epoch, loader, epoch: None)
+      "zeroproof.training.loader.set_epoch", lambda set_epoch, loader, epoch: None)
 fault("DDP-1.6", "Unequal loaders are trained.", train_unequal=lambda *_: None)
 fault("DDP-2.1", "Only the rank that gets a signal ends.",
       interrupted_ranks=lambda real, signal, ranks: [

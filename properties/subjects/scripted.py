@@ -124,7 +124,7 @@ class Loader:
     def __init__(
         self, epochs: Sequence[Sequence[MicroBatch | None]], most: float, *, shuffle: bool = False
     ) -> None:
-        self.epochs, self.left, self.shuffle = list(epochs), most, shuffle
+        self.epochs, self.left, self.shuffle = list(epochs), [most], shuffle
         self.epochs_set: dict[int, None] = {}
         self.generator = torch.Generator().manual_seed(torch.initial_seed())
 
@@ -143,12 +143,12 @@ class Loader:
                 order = torch.randperm(len(batches), generator=source).tolist()
                 batches = [batches[i] for i in order]
         for batch in batches:
-            if not self.left:
+            if not self.left[0]:
                 raise Pause
             if batch is None:
                 raise KeyboardInterrupt
-            self.left -= 1
             yield self.made(batch)
+            self.left[0] -= 1
 
     def made(self, batch: MicroBatch) -> Batch:
         return tensors(batch)
@@ -178,7 +178,7 @@ class StatefulLoader(Loader):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._start, self._done = state["start"], state["done"]
         self._random.setstate(self._start)
-        self.left -= self._done  # which are not yielded again
+        self.left[0] -= self._done  # which are not yielded again
 
 
 class Session:

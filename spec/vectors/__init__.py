@@ -69,6 +69,7 @@ WITHOUT: Final = {
     "RES-3": "it is about files whose form is an implementation's own",
     "RES-4": "it is about signals of the operating system",
     "RES-5": "it is about types, which are the host language's own",
+    "RES-8": "it is about loaders, which files cannot hold",
     "RES-6": "it is about files whose form is an implementation's own",
     "RES-7": "it is about files whose form is an implementation's own",
     "DDP-2": "it is about signals of the operating system",

@@ -141,14 +141,6 @@ def full_tensor(x: Tensor) -> Tensor:
     return x if gather is None else gather()
 
 
-def set_epoch(loader: Any, epoch: int) -> None:
-    """Call ``set_epoch`` of a loader and its samplers, if they have it."""
-    for name in ("", "sampler", "batch_sampler"):
-        part: Any = getattr(loader, name, None) if name else loader
-        if hasattr(part, "set_epoch"):
-            part.set_epoch(epoch)
-
-
 def length(loader: Any) -> int | None:
     """Return the number of micro-batches that a loader promises, or None."""
     try:

@@ -20,8 +20,8 @@ from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks
 from zeroproof.training.loss_adapter import LossAdapter
 from zeroproof.training.records import MEASURES, EpochTotals, measure, merge
-from zeroproof.training.state import random_state, restore_random_state
 from zeroproof.training.targets import Targets, lift_targets
+from zeroproof.utils.parts import random_state, restore_random_state
 
 
 class MicroBatch(NamedTuple):

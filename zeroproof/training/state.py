@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import copy
-import random
-import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from zeroproof.training.checkpoint import CheckpointError
-from zeroproof.training.distributed import Ranks
 
 if TYPE_CHECKING:
     from zeroproof.training.trainer import SCMTrainer
@@ -94,9 +90,8 @@ def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     trainer.last_thresholds = list(state["last_thresholds"])
     trainer.loader.load_state_dict(state["position"], done=counters["micro_batches"])
     trainer.records.totals.load_state_dict(state["totals"])
-    if trainer.loader.done:
-        for _ in trainer.last_thresholds:
-            trainer.tau_generator.random()
+    for _ in trainer.last_thresholds:
+        trainer.tau_generator.random()
 
 
 def _free(trainer: SCMTrainer) -> list[Tensor]:
@@ -113,112 +108,3 @@ def unwrap(model: nn.Module) -> nn.Module:
         if not isinstance(inner, nn.Module):
             return model
         model = inner
-
-
-class LoaderState:
-    """Iterates over a loader's epoch, and knows its place there.
-
-    A loader with a ``state_dict`` restores its own place. Any other is replayed: it begins the
-    epoch from the random state saved at the epoch's start, and batches already trained on are
-    skipped.
-
-    Args:
-        loader: yields the micro-batches of an epoch each time it is iterated over.
-        ranks: the ranks, each with a loader.
-
-    Meets: RES-1.
-    """
-
-    def __init__(self, loader: Any, ranks: Ranks) -> None:
-        self.loader, self._ranks = loader, ranks
-        self.start()
-
-    def start(self) -> None:
-        """Begin an epoch."""
-        self.done = 0  # micro-batches trained on
-        self._at_start = random_state(self.loader)
-        self._exhausted = False
-        self._resumed: dict[str, Any] | None = None
-
-    @property
-    def resumed(self) -> bool:
-        """Whether the next iteration continues inside an epoch."""
-        return self._resumed is not None
-
-    def iterate(self) -> Iterator[Any]:
-        """Iterate over the epoch's micro-batches; after a resume over the remaining ones."""
-        resumed, self._resumed = self._resumed, None
-        if resumed is None:
-            yield from self.loader
-        else:
-            if resumed["loader"] is None:
-                restore_random_state(self._at_start, self.loader)
-            # Exhausted, its next batches would be those of the next epoch.
-            batches = iter(() if resumed["exhausted"] else self.loader)
-            for _ in range(self.done if resumed["loader"] is None else 0):
-                next(batches, None)
-            restore_random_state(resumed["random"], self.loader)
-            yield from batches
-        self._exhausted = True
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the place and the random states, of all ranks."""
-        loader = self.loader
-        own = {
-            "exhausted": self._exhausted,
-            "at_start": self._at_start,
-            "random": random_state(loader),
-            "loader": loader.state_dict() if hasattr(loader, "state_dict") else None,
-        }
-        return {"ranks": self._ranks.all_gather_object(own)}
-
-    def load_state_dict(self, state: dict[str, Any], *, done: int) -> None:
-        """Restore the random states, and the place after ``done`` micro-batches.
-
-        Raises ValueError for the state of another number of ranks.
-        """
-        if len(state["ranks"]) != self._ranks.size:
-            raise ValueError(
-                f"saved with {len(state['ranks'])} ranks; this run has {self._ranks.size}"
-            )
-        own = state["ranks"][self._ranks.rank]
-        if own["loader"] is not None:
-            self.loader.load_state_dict(own["loader"])
-        restore_random_state(own["random"], self.loader)
-        self.done = done
-        if done:
-            self._at_start, self._resumed = own["at_start"], own
-            self._exhausted = own["exhausted"]
-
-
-def _generators(loader: object) -> list[torch.Generator]:
-    """Return the distinct generators of a loader and of its samplers, in a fixed order."""
-    sampler, batch_sampler = (getattr(loader, n, None) for n in ("sampler", "batch_sampler"))
-    nested = [getattr(s, "sampler", None) for s in (sampler, batch_sampler)]
-    owners = [loader, sampler, batch_sampler, *nested]
-    found = [getattr(owner, "generator", None) for owner in owners]
-    return list(dict.fromkeys(g for g in found if isinstance(g, torch.Generator)))
-
-
-def random_state(loader: object) -> dict[str, Any]:
-    """Return the global random states, and those of the generators a loader draws on."""
-    numpy: Any = sys.modules.get("numpy")
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "python": random.getstate(),
-        "numpy": None if numpy is None else numpy.random.get_state(legacy=False),
-        "loader": [generator.get_state() for generator in _generators(loader)],
-    }
-
-
-def restore_random_state(state: dict[str, Any], loader: object) -> None:
-    """Restore what :func:`random_state` returned."""
-    torch.set_rng_state(state["torch"])
-    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
-    random.setstate(state["python"])
-    if state["numpy"] is not None and "numpy" in sys.modules:
-        sys.modules["numpy"].random.set_state(state["numpy"])
-    for generator, generator_state in zip(_generators(loader), state["loader"], strict=False):
-        generator.set_state(generator_state)

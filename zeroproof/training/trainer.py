@@ -24,14 +24,15 @@ from zeroproof.training.checkpoint import (
 )
 from zeroproof.training.compiled import CompiledEvaluation, CompiledUpdate
 from zeroproof.training.config import TrainingConfig, checked_config
-from zeroproof.training.distributed import Ranks, length, set_epoch
+from zeroproof.training.distributed import Ranks, length
 from zeroproof.training.evaluation import Evaluation, MicroBatch, training_device
 from zeroproof.training.finite import NonFiniteError
+from zeroproof.training.loader import LoaderState
 from zeroproof.training.loss_adapter import LossAdapter
 from zeroproof.training.records import EpochTotals, RecordQueue
 from zeroproof.training.schedulers import SchedulerStepper
 from zeroproof.training.signals import DeferredSignals, raise_signal
-from zeroproof.training.state import LoaderState, capture, restore, unwrap
+from zeroproof.training.state import capture, restore, unwrap
 from zeroproof.training.stopping import CoverageStop
 from zeroproof.training.thresholds import lerp
 from zeroproof.training.update import Update
@@ -168,7 +169,7 @@ class SCMTrainer:
             )
         self.stopped = self.stop.observe(self.records.totals.monitored_coverage)
         self.epoch += 1
-        self.loader.done = 0
+        self.loader.finish()
 
     def _train_window(self, batches: list[Any]) -> None:
         """Draw thresholds, make the update, deliver the records that are ready."""
@@ -180,7 +181,7 @@ class SCMTrainer:
             headers.append({"epoch": self.epoch, "micro_step": step, "tau_train": tau})
         self.last_thresholds += [header["tau_train"] for header in headers]
         self.micro_step += len(window)
-        self.loader.done += len(window)
+        self.loader.commit()
         self.update(window, headers, self._signals.received)
 
     def _save_if_due(self, signal: int, windows: int = 0) -> None:
@@ -197,9 +198,8 @@ class SCMTrainer:
         """Reset what belongs to one epoch; its thresholds follow from (seed, epoch) alone."""
         self.records.totals = EpochTotals()
         self.last_thresholds: list[float] = []
-        set_epoch(self.train_loader, self.epoch)
         self.tau_generator = random.Random(self.config.seed << 64 | self.epoch)
-        self.loader.start()
+        self.loader.start(self.epoch)
         self.update.clear_gradients()
 
     def train_step(self, *batches: tuple[Any, Tensor]) -> dict[str, float]:

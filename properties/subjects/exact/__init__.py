@@ -7,6 +7,7 @@ from properties.subjects.exact.lifting import ExactLifting
 from properties.subjects.exact.likelihood import ExactLikelihoods
 from properties.subjects.exact.losses import ExactLosses
 from properties.subjects.exact.policies import ExactPolicies
+from properties.subjects.exact.replays import ExactReplays
 from properties.subjects.exact.schedules import ExactSchedules
 from properties.subjects.exact.training import ExactTraining
 
@@ -19,6 +20,7 @@ class Exact(
     ExactLikelihoods,
     ExactLosses,
     ExactPolicies,
+    ExactReplays,
     ExactSchedules,
     ExactTraining,
 ):

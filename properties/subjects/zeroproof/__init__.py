@@ -9,6 +9,7 @@ from properties.subjects.zeroproof.lifting import ZeroProofLifting
 from properties.subjects.zeroproof.likelihood import ZeroProofLikelihoods
 from properties.subjects.zeroproof.losses import ZeroProofLosses
 from properties.subjects.zeroproof.policies import ZeroProofPolicies
+from properties.subjects.zeroproof.replays import ZeroProofReplays
 from properties.subjects.zeroproof.schedules import ZeroProofSchedules
 from properties.subjects.zeroproof.training import ZeroProofTraining
 
@@ -23,6 +24,7 @@ class ZeroProof(
     ZeroProofLikelihoods,
     ZeroProofLosses,
     ZeroProofPolicies,
+    ZeroProofReplays,
     ZeroProofSchedules,
     ZeroProofTraining,
 ):

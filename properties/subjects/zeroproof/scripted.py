@@ -25,6 +25,18 @@ def trainer_of(
     return SCMTrainer(model, optimizer, loss, loader, scheduler=scheduler, config=config)
 
 
+class Repeated(Loader):
+    """Yields the epoch of the number that it is given."""
+
+    all: Any
+
+    def set_epoch(self, epoch: int) -> None:
+        self.all = getattr(self, "all", tuple(self.epochs))
+        if self.all is not None:
+            self.epochs = list(self.all[epoch:])
+        super().set_epoch(epoch)
+
+
 class Session(scripted.Session):
     """A trainer of a plan from an epoch on, and what it was seen to do."""
 
@@ -56,7 +68,7 @@ class Session(scripted.Session):
             "loss_weights": {"fit": plan.weights[0]} if plan.weights else None,
         }
         kind = StatefulLoader if plan.stateful else Loader
-        loader = kind(plan.epochs[first:], most, shuffle=plan.random)
+        loader = type("Repeated", (Repeated, kind), {})(plan.epochs, most, shuffle=plan.random)
         projective = any({*batch.samples} & {*"ti"} for batch in batches)
         super().__init__(plan, loader, projective=projective, **own | options)
         self.skipped, self.skips = 0.0, list[Event]()
@@ -100,14 +112,14 @@ class Session(scripted.Session):
 
     def epoch(self, batches: Epoch) -> list[Event]:
         self.events.clear()
-        self.loader.epochs = [batches]
+        vars(self.loader).update(epochs=[batches], all=None)
         with suppress(Pause):
             self.fit()
         return list(numbered(self.events, self.trainer.global_step))
 
     def break_off(self, batches: Epoch) -> None:
         """Start an epoch, and break it off after these micro-batches."""
-        self.loader.epochs = [(*batches, None)]
+        vars(self.loader).update(epochs=[(*batches, None)], all=None)
         with suppress(KeyboardInterrupt):
             self.trainer.fit()
 

@@ -1,0 +1,138 @@
+"""RES-8 by ``SCMTrainer``: orders of a ``DataLoader`` from every source."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    DistributedSampler,
+    Sampler,
+    Subset,
+    TensorDataset,
+)  # fmt: skip
+
+from properties.subjects.scripted import seed_everything
+from properties.subjects.tasks import mean_square
+from properties.subjects.zeroproof.scripted import trainer_of
+from properties.subjects.zeroproof.unchecked import unchecked
+from spec.replay import BATCHES, EPOCHS, Replayed, Samples
+from zeroproof.training.checkpoint import CheckpointError
+
+SIZE = 3 * BATCHES
+
+
+class Drawn(Sampler[int]):
+    """Draws its order by a function of itself."""
+
+    def __init__(self, draw: Callable[[Any], list[int]], **own: Any) -> None:
+        vars(self).update(own)
+        self.draw = draw
+
+    def __iter__(self) -> Iterator[int]:
+        self.count = getattr(self, "count", 0) + 1
+        yield from self.draw(self)
+
+    def __len__(self) -> int:
+        return SIZE
+
+
+class Numbers(Dataset[Any]):
+    """Samples that say which they are; in an order of its own, if it has a generator."""
+
+    def __init__(self, first: int = 0, generator: random.Random | None = None) -> None:
+        self.first, self.generator, self.order = first, generator, list(range(SIZE))
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        if self.generator is not None and index == 0:
+            self.order = _sample(self.generator)
+        return torch.full((2,), float(self.first + self.order[index])), torch.ones(1)
+
+    def __len__(self) -> int:
+        return SIZE
+
+
+def _sample(generator: Any) -> list[int]:
+    found: list[int] = generator.sample(range(SIZE), SIZE)
+    return found
+
+
+def _loader(source: str, first: int) -> Any:
+    hidden, data, own = random.Random(0), Numbers(first), random.Random(0)
+    if source == "list":
+        return list(DataLoader(data, 3))
+    if source == "global generators":
+        return DataLoader(data, 3, shuffle=True)
+    if source == "set_epoch of the sampler":
+        return DataLoader(data, 3, sampler=DistributedSampler(data, num_replicas=1, rank=0))
+    if source == "generator of the data set":
+        return DataLoader(Numbers(first, own), 3)
+    draw: dict[str, Callable[[Any], list[int]]] = {
+        "generator of the sampler": lambda sampler: _sample(sampler.own),
+        "counter of the sampler": lambda sampler: _sample(random.Random(sampler.count)),
+    }
+    return DataLoader(data, 3, sampler=Drawn(draw.get(source, lambda _: _sample(hidden)), own=own,
+                                             count=0))  # fmt: skip
+
+
+class ZeroProofReplays:
+    """Checkpoints of ``SCMTrainer``, loaded into one with a loader made again."""
+
+    def replay(self, source: str, at: int) -> Replayed:
+        with tempfile.TemporaryDirectory() as folder, unchecked():
+            whole, error = self._trained_on(_loader(source, 0), 1, folder)
+            other = _loader(source, 99 if source == "other data" else 0)
+            resumed, error = self._trained_on(other, 2, folder, at)
+        return Replayed(whole, resumed, error)
+
+    def _trained_on(
+        self, loader: Any, seed: int, folder: str = "", at: int = 0
+    ) -> tuple[list[Samples], str]:
+        seed_everything(seed)
+        layer, seen = nn.Sequential(nn.Dropout(0.5), nn.Linear(2, 1)), list[Samples]()
+
+        def loss(outputs: Tensor, lifted: Any, inputs: Tensor) -> Tensor:
+            seen.append(tuple(int(x) for x in inputs[:, 0]))
+            return mean_square(outputs, lifted)
+
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+        saves: Any = {"checkpoint_dir": folder, "checkpoint_every": 1, "keep_checkpoints": 99}
+        given = layer, optimizer, loss, loader
+        trainer = trainer_of(*given, max_epochs=EPOCHS, **({} if at or not folder else saves))
+        if at:
+            trainer.load_checkpoint(next(Path(folder).glob(f"step-{at:010d}*.pt")))
+        try:
+            trainer.fit()
+        except CheckpointError as error:
+            return seen, str(error)
+        return seen, ""
+
+    def epochs_told(self, place: str) -> list[int]:
+        told = dict[int, None]()
+        data: Any = Numbers()
+        sampler: Any = Drawn(lambda _: list(range(SIZE)))
+        batch_sampler: Any = BatchSampler(sampler, 3, drop_last=False)
+        part = {
+            "sampler": sampler, "sampler of the batch sampler": sampler, "data set": data,
+            "sampler of the sampler": sampler, "data set of the data set": data,
+            "batch sampler": batch_sampler,
+        }.get(place)  # fmt: skip
+        data = Subset(data, range(SIZE)) if place == "data set of the data set" else data
+        loader: Any = DataLoader(data, 3, sampler=sampler)
+        if "batch sampler" in place:
+            loader = DataLoader(data, batch_sampler=batch_sampler)
+        if place == "sampler of the sampler":
+            tensors = TensorDataset(torch.ones(SIZE, 2), torch.ones(SIZE, 1))
+            loader = DataLoader(tensors, batch_size=None, sampler=batch_sampler)
+        (part or loader).set_epoch = lambda epoch: told.update({epoch: None})
+        with unchecked():
+            self._trained_on(loader, 1)
+        return list(told)

@@ -1,0 +1,248 @@
+"""A loader's place: where a run is in an epoch, and how another process gets there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from zeroproof.training.batches import map_tensors
+from zeroproof.training.checkpoint import CheckpointError
+from zeroproof.training.distributed import Ranks
+from zeroproof.utils.parts import (
+    fingerprint,
+    global_state_moved,
+    parts,
+    random_state,
+    restore_random_state,
+)
+
+
+class LoaderState:
+    """Iterates over a loader's epoch, and knows its place there.
+
+    A loader with a ``state_dict`` restores its own place. Any other is replayed: it begins the
+    epoch from the state of its parts at the epoch's start, and batches already trained on are
+    skipped. The first of them and the latest must be those that were trained on. Between epochs
+    the finished one is begun, twice, which shows state that cannot be restored.
+
+    Args:
+        loader: yields the micro-batches of an epoch each time it is iterated over.
+        ranks: the ranks, each with a loader.
+
+    Meets: RES-1, RES-8.
+    """
+
+    def __init__(self, loader: Any, ranks: Ranks) -> None:
+        self.loader, self._ranks = loader, ranks
+        self._made, self._changed = _numbers(parts(loader)), set[str]()
+        self._saved: dict[str, Any] | None = None
+        self._draws: bool | None = None  # at a fetch, from a global random state
+        self.start(0)
+
+    def start(self, epoch: int) -> None:
+        """Begin an epoch."""
+        set_epoch(self.loader, epoch)
+        self.done = self._taken = 0  # micro-batches trained on, and taken from the loader
+        self._first: Any = None, None  # micro-batch, and its tensors' versions
+        self._newest: Any = None, None  # micro-batch, and the random state before its fetch
+        self._latest, self._exhausted = self._newest, False
+        self._at_start = self._state() | {"epoch": epoch}
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the next iteration continues inside an epoch."""
+        return self._saved is not None and self.done > 0
+
+    def iterate(self) -> Iterator[Any]:
+        """Iterate over the epoch's micro-batches; after a resume over the remaining ones.
+
+        Raises CheckpointError, on every rank, if the loader does not repeat its micro-batches.
+        """
+        batches = iter(self.loader) if self._saved is None else self._resume(self._saved)
+        self._saved = before = None
+        for batch in batches:
+            if self._draws is None and before is not None:
+                self._draws = global_state_moved(before, random_state(None))
+            self._take(batch, before if self._draws else None)
+            yield batch
+            before = None if self._draws is False else random_state(None)
+        self._exhausted = True
+        if self._taken == 1:  # there is no later fetch
+            self._draws = False
+
+    def _take(self, batch: Any, before: Any) -> None:
+        self._taken, self._newest = self._taken + 1, (batch, before)
+        if self._taken == 1:
+            self._first = batch, _versions(batch)
+
+    def commit(self) -> None:
+        """Count what was taken from the loader as trained on."""
+        self.done, self._latest, self._saved = self._taken, self._newest, None
+
+    def finish(self) -> None:
+        """End an epoch."""
+        self.done = self._taken = 0
+
+    def _resume(self, saved: dict[str, Any]) -> Iterator[Any]:
+        """Return the epoch's remaining micro-batches, or raise CheckpointError."""
+        stateful, over, right = saved["loader"] is not None, self._is_over(saved), True
+        at_start, now, epoch = saved["at_start"], saved["random"], self._at_start["epoch"]
+        if not stateful and (now if over else at_start).get("open"):
+            for part in _persistent(parts(self.loader)):
+                iter(part)  # starts the workers, which draws what this epoch did not
+        if stateful and not over:
+            restore_random_state(at_start, None)
+            batches: Iterator[Any] = iter(self.loader)
+        elif not over:
+            batches, right = self._replay(saved, self.done)
+        elif stateful and isinstance(self.loader, DataLoader):
+            iter(self.loader)  # leaves the iterator that had finished, and draws
+            restore_random_state(now, self.loader)
+        elif not stateful:
+            if saved.get("prints", (None,))[0] is not None:
+                right = all(self._replay(saved, 1)[1] for _ in range(2))
+            self._taken = self.done
+            self._restore(now)
+            if not self.done:
+                set_epoch(self.loader, epoch)
+        if not all(self._ranks.all_gather_object(right)):
+            raise CheckpointError(
+                "train_loader does not repeat the micro-batches that were trained on, so that the "
+                "run would differ from one without interruption; let samplers and data sets hold "
+                "their random generators, or use a loader with a state_dict, such as TensorBatches "
+                "or torchdata's StatefulDataLoader; for other data, load the model alone"
+            )
+        restore_random_state(now, None if stateful else self.loader)
+        if not over:
+            return batches
+        if self.done:  # exhausted: its next micro-batches would be those of the next epoch
+            return iter(())
+        self._at_start = self._state() | {"epoch": epoch}
+        return iter(self.loader)
+
+    def _is_over(self, saved: dict[str, Any]) -> bool:
+        return bool(saved["exhausted"]) or not self.done
+
+    def _replay(self, saved: dict[str, Any], count: int) -> tuple[Iterator[Any], bool]:
+        """Begin the saved epoch; tell whether the first micro-batches are those trained on."""
+        at_start, (first, latest) = saved["at_start"], saved.get("prints", (None, None))
+        set_epoch(self.loader, at_start.get("epoch", self._at_start["epoch"]))
+        self._restore(at_start)
+        for part in _persistent(parts(self.loader)):
+            if part._iterator is not None and not at_start.get("open"):
+                iter(part._index_sampler)  # as the start of the workers did in this epoch
+                torch.empty((), dtype=torch.int64).random_(generator=part.generator)
+        batches, right, self._taken = iter(self.loader), True, 0
+        for index in range(1, count + 1):
+            before = saved.get("before") if index == self.done else None
+            if before is not None:
+                restore_random_state(before, None)
+            batch = next(batches, None)
+            self._take(batch, before)
+            for place, known in ((1, first), (self.done, latest)):
+                right &= index != place or known in (None, fingerprint(batch))
+        return batches, right
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the place and the random states, of all ranks."""
+        if (own := self._saved) is None:
+            states = self._at_start, self._state()
+            for state in states:
+                numbers = state["numbers"].items()
+                self._changed |= {path for path, x in numbers if x != self._made.get(path, x)}
+            at_start, now = (
+                s | {"numbers": {p: x for p, x in s["numbers"].items() if p in self._changed}}
+                for s in states
+            )
+            loader, (first, versions), (latest, before) = self.loader, self._first, self._latest
+            hidden = first is None or versions != _versions(first)  # written to in place since
+            own = {
+                "exhausted": self._exhausted and self._taken == self.done,
+                "at_start": at_start,
+                "random": now,
+                "prints": [None if hidden else fingerprint(batch) for batch in (first, latest)],
+                "before": before,
+                "loader": loader.state_dict() if hasattr(loader, "state_dict") else None,
+            }
+        return {"ranks": self._ranks.all_gather_object(own)}
+
+    def load_state_dict(self, state: dict[str, Any], *, done: int) -> None:
+        """Restore the random states, and the place after ``done`` micro-batches.
+
+        Raises ValueError for the state of another number of ranks.
+        """
+        if len(state["ranks"]) != self._ranks.size:
+            raise ValueError(
+                f"saved with {len(state['ranks'])} ranks; this run has {self._ranks.size}"
+            )
+        own = self._saved = state["ranks"][self._ranks.rank]
+        self.done = self._taken = done
+        stateful = own["loader"] is not None
+        self._restore(own["at_start" if stateful and not self._is_over(own) else "random"])
+        if stateful:
+            self.loader.load_state_dict(own["loader"])
+            restore_random_state(own["random"], None)
+        self._changed |= own["random"].get("numbers", {}).keys()
+        if done:
+            earlier = {"numbers": {}, "open": False, "epoch": self._at_start["epoch"]}  # than 0.7
+            self._at_start, self._exhausted = earlier | own["at_start"], own["exhausted"]
+
+    def _state(self) -> dict[str, Any]:
+        found = parts(self.loader)
+        opened = any(part._iterator is not None for part in _persistent(found))
+        state = random_state(self.loader, found)
+        return state | {"numbers": _numbers(found), "open": opened}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        restore_random_state(state, self.loader)
+        found = parts(self.loader)
+        for path, number in state.get("numbers", {}).items():
+            owner, _, name = path.rpartition(".")
+            if path in found and hasattr(found.get(owner), "__dict__"):
+                vars(found[owner])[name] = number
+
+
+def set_epoch(loader: Any, epoch: int) -> None:
+    """Call ``set_epoch`` of a loader, and of the samplers and data sets that it is made of.
+
+    Raises ValueError for a data set of persistent workers, whose copies it would not reach.
+    """
+    found = parts(loader)
+    for owner in _persistent(found):
+        held = parts(owner.dataset).values()
+        shared = any(hasattr(x, "get_lock") or _is_shared(x) for x in held)
+        if not shared and any(hasattr(x, "set_epoch") for x in held):
+            raise ValueError(
+                f"set_epoch of {type(owner.dataset).__name__} does not reach the copies that "
+                "persistent workers have; use persistent_workers=False, or hold the epoch in a "
+                "tensor of shared memory"
+            )
+    for part in found.values():
+        if hasattr(part, "set_epoch"):
+            part.set_epoch(epoch)
+
+
+def _is_shared(value: Any) -> bool:
+    return isinstance(value, Tensor) and bool(value.untyped_storage().is_shared())
+
+
+def _numbers(found: dict[str, Any]) -> dict[str, float]:
+    """Return the numbers that a loader and its parts hold, such as a counter of epochs."""
+    return {path: x for path, x in found.items() if type(x) in (int, float)}
+
+
+def _persistent(found: dict[str, Any]) -> list[Any]:
+    """Return the loaders whose workers live on between epochs."""
+    loaders = (part for part in found.values() if isinstance(part, DataLoader))
+    return [part for part in loaders if part.persistent_workers]
+
+
+def _versions(batch: Any) -> list[int]:
+    """Return how often each tensor of a nest was written to in place."""
+    found = list[Any]()
+    map_tensors(batch, found.append)
+    return [x._version for x in found if isinstance(x, Tensor) and not x.is_inference()]

@@ -1,0 +1,127 @@
+"""What an object is made of: its random generators and numbers, and what a batch holds."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from ctypes import c_char
+from functools import partial
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+FEW: Final = 32  # longer lists hold samples, not parts
+MOST: Final = 10_000
+PARTS: Final = "__iter__", "__getitem__", "__next__", "set_epoch", "get_lock"
+
+
+def parts(whole: Any) -> dict[str, Any]:
+    """Return what an object is made of, by path.
+
+    For a loader these are its samplers, data sets, transforms and loaders, their random generators,
+    tensors and numbers. Long lists, and what iterators and modules hold, are not looked into.
+    """
+    found, seen, waiting = dict[str, Any](), set[int](), deque([("", whole)])
+    while waiting and len(seen) < MOST:
+        path, part = waiting.popleft()
+        if type(part) in (int, float):
+            found[path] = part
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        inner: Any = {}
+        if type(part) in (list, tuple, dict):
+            short = len(part) <= FEW
+            inner = (part if type(part) is dict else dict(enumerate(part))) if short else {}
+        elif isinstance(part, Tensor) or _accessors(part) is not None:
+            found[path] = part
+        elif _is_part(part):
+            found[path], inner = part, vars(part)
+        waiting.extend((f"{path}.{n}", x) for n, x in inner.items() if n != "_iterator")
+    return found
+
+
+def _is_part(value: Any) -> bool:
+    """Tell whether a value is an object that yields, holds or makes data."""
+    if isinstance(value, (type, nn.Module)) or not hasattr(value, "__dict__"):
+        return False
+    return callable(value) or any(hasattr(type(value), name) for name in PARTS)
+
+
+def _accessors(part: Any) -> tuple[Callable[[], Any], Callable[[Any], object]] | None:
+    """Return what reads and what sets the state of a random generator; None of anything else."""
+    numpy: Any = sys.modules.get("numpy")
+    if isinstance(part, torch.Generator):
+        return part.get_state, part.set_state
+    if isinstance(part, random.Random) and not isinstance(part, random.SystemRandom):
+        return part.getstate, part.setstate
+    if numpy is not None and isinstance(part, numpy.random.RandomState):
+        return partial(part.get_state, legacy=False), part.set_state
+    if numpy is not None and isinstance(part, numpy.random.Generator):
+        bits = part.bit_generator
+        return partial(getattr, bits, "state"), partial(setattr, bits, "state")
+    return None
+
+
+def random_state(loader: object, found: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the global random states, and those of the generators that a loader draws on.
+
+    Its parts may be given, which saves a walk.
+    """
+    numpy: Any = sys.modules.get("numpy")
+    found = parts(loader) if found is None else found
+    readers = ((path, _accessors(part)) for path, part in found.items())
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "python": random.getstate(),
+        "numpy": None if numpy is None else numpy.random.get_state(legacy=False),
+        "loader": {path: both[0]() for path, both in readers if both is not None},
+    }
+
+
+def restore_random_state(state: dict[str, Any], loader: object) -> None:
+    """Restore what :func:`random_state` returned."""
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    random.setstate(state["python"])
+    if state["numpy"] is not None and "numpy" in sys.modules:
+        sys.modules["numpy"].random.set_state(state["numpy"])
+    found, saved = parts(loader), state["loader"]
+    if isinstance(saved, list):  # of a release before 0.7, which saved torch's own alone
+        own = [path for path, part in found.items() if isinstance(part, torch.Generator)]
+        saved = dict(zip(own, saved, strict=False))
+    for path, generator_state in saved.items():
+        if (both := _accessors(found.get(path))) is not None:
+            both[1](generator_state)
+
+
+def global_state_moved(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Tell whether a global random state, of Python, NumPy or torch's CPU, was drawn on."""
+    places = [(s["python"], s["numpy"] and s["numpy"]["state"]["pos"]) for s in (before, after)]
+    return places[0] != places[1] or not torch.equal(before["torch"], after["torch"])
+
+
+def fingerprint(batch: Any) -> str:
+    """Return a hash of a nest: of tensors their dtypes, shapes and bytes, and of plain values."""
+    digest, waiting = hashlib.sha256(), [batch]
+    while waiting:
+        x = waiting.pop()
+        if isinstance(x, Tensor) and x.layout is torch.strided:
+            x = x.detach().cpu().resolve_conj().resolve_neg().contiguous()
+            digest.update(f"{x.dtype}{tuple(x.shape)}".encode())
+            digest.update((c_char * (x.numel() * x.element_size())).from_address(x.data_ptr()))
+        elif isinstance(x, (list, tuple)):
+            waiting += [len(x), *x]
+        elif isinstance(x, Mapping):
+            waiting += [len(x), *x.keys(), *x.values()]
+        elif hasattr(x, "tobytes") and x.dtype.kind != "O":
+            digest.update(f"{x.dtype}{x.shape}".encode() + x.tobytes())
+        elif isinstance(x, (str, bytes, float, int)) or x is None:
+            digest.update(repr(x).encode())
+    return digest.hexdigest()
