@@ -11,6 +11,7 @@ from properties.assertions import assert_clause
 from properties.plans import FALLING, LOW, VARIED, interrupted, plans
 from spec.checkpoints import STATEFUL, UNREADABLE, Resumes
 from spec.runs import MicroBatch, Plan, Trains
+from spec.signals import FAILING, Breaks
 
 RESUMED = replace(VARIED, random=True, validation=(MicroBatch("vb"),), interrupts=(3,))
 
@@ -50,3 +51,9 @@ def test_RES_4_signals(subject: Resumes, signal: str) -> None:
 @pytest.mark.parametrize("what", STATEFUL)
 def test_RES_6_complete(subject: Resumes, what: str) -> None:
     assert_clause("RES-6", subject, what)
+
+
+@pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("what", FAILING)
+def test_RES_9_unbroken(subject: Breaks, what: str, signal: str) -> None:
+    assert_clause("RES-9", subject, what, signal)

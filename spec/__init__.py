@@ -36,7 +36,7 @@ for _module in (
     "meadows", "bottom", "derivatives", "lifting", "thresholds", "decoding", "ranges", "policies",
     "scopes", "losses", "single_losses", "loss_numerics", "training_loss", "squares", "likelihood",
     "likelihood_numerics", "joint_likelihood", "coverage", "stopping", "accumulation", "update",
-    "options", "automaton", "epochs", "logs", "checkpoints",
+    "options", "automaton", "epochs", "logs", "checkpoints", "signals",
 ):  # fmt: skip
     import_module(f"{__name__}.{_module}")
 CLAUSES: Final[dict[str, Clause]] = {

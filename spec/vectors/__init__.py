@@ -64,6 +64,7 @@ WITHOUT: Final = {
     "RES-3": "it is about files whose form is an implementation's own",
     "RES-4": "it is about signals of the operating system",
     "RES-6": "it is about files whose form is an implementation's own",
+    "RES-9": "it is about signals of the operating system",
     "DDP-2": "it is about signals of the operating system",
 }
 """The clauses that have no value, and why."""

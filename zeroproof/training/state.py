@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import random
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from zeroproof.training.checkpoint import CheckpointError
+from zeroproof.training.checkpoint import CheckpointError, write_latest
 from zeroproof.training.distributed import Ranks
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def capture(trainer: SCMTrainer) -> dict[str, Any]:
             "skipped_in_row": update.skipped_in_row,
             "bad_epochs": trainer.stop.bad_epochs,
             "stopped": trainer.stopped,
+            "validation_due": trainer.validation_due,
         },
         "val_history": trainer.val_history,
         "last_thresholds": trainer.last_thresholds,
@@ -82,7 +84,10 @@ def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     trainer.epoch, trainer.micro_step = counters["epoch"], counters["micro_step"]
     for name in ("global_step", "skipped", "skipped_in_row"):
         setattr(update, name, counters[name])
+    update.unmade = 0
     trainer.stop.bad_epochs, trainer.stopped = counters["bad_epochs"], counters["stopped"]
+    due = counters.get("validation_due", False)
+    trainer.validation_due = due and trainer.config.val_loader is not None
     trainer.val_history = list(state["val_history"])
     trainer.start_epoch()
     trainer.last_thresholds = list(state["last_thresholds"])
@@ -91,6 +96,33 @@ def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     if trainer.loader.done:
         for _ in trainer.last_thresholds:
             trainer.tau_generator.random()
+
+
+def save_latest(trainer: SCMTrainer) -> None:
+    """Write a checkpoint into the trainer's ``checkpoint_dir``, if it has one."""
+    if (folder := trainer.config.checkpoint_dir) is not None:
+        state = trainer.state_dict()
+        if trainer.ranks.rank == 0:
+            write_latest(folder, state, trainer.config.keep_checkpoints)
+
+
+def save_last_update(trainer: SCMTrainer, fetching: bool) -> None:
+    """Save the last update after an error, or warn that it could not be saved. Meets: RES-9."""
+    unmade, message = trainer.update.unmade, ""
+    try:
+        if unmade < 0 or trainer.ranks.size > 1:
+            raise RuntimeError("an error came within an update, or on one of several ranks")
+        if unmade:
+            trainer.micro_step -= unmade
+            trainer.loader.done -= unmade
+            del trainer.last_thresholds[-unmade:]
+        if (unmade or (fetching and not trainer.validation_due)) and not trainer.loader.undo():
+            message = "what the loader drew for a micro-batch that was not trained on is saved, too"
+        save_latest(trainer)
+    except Exception as error:
+        message = f"the last update was not saved: {error}; load an earlier checkpoint"
+    if message and trainer.config.checkpoint_dir is not None:
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
 def _free(trainer: SCMTrainer) -> list[Tensor]:
@@ -130,6 +162,7 @@ class LoaderState:
     def start(self) -> None:
         """Begin an epoch."""
         self.done = 0  # micro-batches trained on
+        self._begun: tuple[int, dict[str, Any] | None] | None = None
         self._at_start = random_state(self.loader)
         self._exhausted = False
         self._resumed: dict[str, Any] | None = None
@@ -142,6 +175,7 @@ class LoaderState:
     def iterate(self) -> Iterator[Any]:
         """Iterate over the epoch's micro-batches; after a resume over the remaining ones."""
         resumed, self._resumed = self._resumed, None
+        self._begun = self.done, resumed
         if resumed is None:
             yield from self.loader
         else:
@@ -153,7 +187,20 @@ class LoaderState:
                 next(batches, None)
             restore_random_state(resumed["random"], self.loader)
             yield from batches
-        self._exhausted = True
+        self._exhausted, self._begun = True, None
+
+    def undo(self) -> bool:
+        """Undo a fetch that failed, and return whether that is certain.
+
+        An iteration's first one is, and one of torch's workers, who draw by themselves.
+        """
+        if self._begun is None or self._begun[0] != self.done:
+            return getattr(self.loader, "num_workers", 0) > 0
+        if (own := self._begun[1]) is not None:
+            self._resume(own, self.done)
+        else:
+            restore_random_state(self._at_start, self.loader)
+        return True
 
     def state_dict(self) -> dict[str, Any]:
         """Return the place and the random states, of all ranks."""
@@ -175,7 +222,9 @@ class LoaderState:
             raise ValueError(
                 f"saved with {len(state['ranks'])} ranks; this run has {self._ranks.size}"
             )
-        own = state["ranks"][self._ranks.rank]
+        self._resume(state["ranks"][self._ranks.rank], done)
+
+    def _resume(self, own: dict[str, Any], done: int) -> None:
         if own["loader"] is not None:
             self.loader.load_state_dict(own["loader"])
         restore_random_state(own["random"], self.loader)

@@ -13,31 +13,21 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from tqdm import tqdm
 
-from zeroproof.training.checkpoint import (
-    CheckpointError,
-    read_checkpoint,
-    write_checkpoint,
-    write_latest,
-)
+from zeroproof.training.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from zeroproof.training.compiled import CompiledEvaluation, CompiledUpdate
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks, length, set_epoch
-from zeroproof.training.evaluation import (
-    Evaluation,
-    MicroBatch,
-    evaluation_mode,
-    training_device,
-)
+from zeroproof.training.evaluation import Evaluation, MicroBatch, evaluation_mode, training_device
 from zeroproof.training.loss_adapter import LossAdapter
 from zeroproof.training.records import EpochTotals, RecordQueue
 from zeroproof.training.schedulers import SchedulerStepper
-from zeroproof.training.signals import DeferredSignals, raise_signal
-from zeroproof.training.state import LoaderState, capture, restore
+from zeroproof.training.state import LoaderState, capture, restore, save_last_update, save_latest
 from zeroproof.training.stopping import CoverageStop
 from zeroproof.training.thresholds import lerp, midpoint
 from zeroproof.training.update import NonFiniteError, Update
+from zeroproof.utils.progress import advance, progress_bar
+from zeroproof.utils.signals import DeferredSignals, raise_signal
 
 __all__ = ["CheckpointError", "NonFiniteError", "SCMTrainer", "TrainingConfig"]
 
@@ -103,10 +93,10 @@ class SCMTrainer:
         self.update = update(optimizer, *parts, applied=partial(self.scheduler.after, "update"))
         self.loader = LoaderState(train_loader, self.ranks)
         self.stop = CoverageStop(config.coverage_threshold, config.coverage_patience)
-        self.stopped = False
+        self.stopped = self.validation_due = False
         self.epoch = self.micro_step = 0
         self.val_history: list[dict[str, float]] = []
-        self._signals = DeferredSignals()
+        self._signals = DeferredSignals(partial(save_last_update, self))
         self.start_epoch()
 
     def fit(self) -> list[dict[str, float]]:
@@ -125,31 +115,34 @@ class SCMTrainer:
         total = None if batches is None else batches * self.config.max_epochs
         done = self.epoch * (batches or 0) + self.loader.done
         shown = self.config.progress and self.ranks.rank == 0
-        with tqdm(total=total, initial=done, disable=not shown) as bar, self._signals:
-            while self.epoch < self.config.max_epochs and not self.stopped:
-                self._train_epoch(bar)
-                self.scheduler.after("epoch")
+        with progress_bar(total, done, shown=shown) as bar, self._signals:
+            while self._has_work():
+                if not self.validation_due:  # which a signal may have broken off
+                    self._train_epoch(bar)
+                    self.scheduler.after("epoch")
                 if self.config.val_loader is not None:
                     record = self._validation()
-                    self.scheduler.after_validation(record)  # first: the hook may save
-                    self.records.send(record)
-                received = self.ranks.all_gather_object(self._signals.received)
-                self._save_if_due(max(received))
+                    self.scheduler.after_validation(record)
+                    self.validation_due = False
+                    self.val_history.append(record)
+                    self.records.send(record)  # last: the hook may save
+                self.update.signal = max(self.ranks.all_gather_object(self._signals.received))
+                self._save_if_due()
         return list(self.records.records)
 
-    def _train_epoch(self, bar: tqdm[Any]) -> None:
+    def _train_epoch(self, bar: Any) -> None:
+        config = self.config
         self.ranks.check_equal_lengths(self.train_loader, "train_loader")
         if not self.loader.resumed:
             self.start_epoch()
         for module in self.modules:
             module.train()
-        batches = self.loader.iterate()
+        batches = self._signals.watch(self.loader.iterate())
         try:
             while window := list(islice(batches, self.config.gradient_accumulation_steps)):
                 self._train_window(window)
-                self._show(bar, len(window))
-                signal = self._signals.received if self.ranks.size == 1 else self.update.signal
-                self._save_if_due(signal, windows=self.update.windows)
+                advance(bar, len(window), self.epoch + 1, config.max_epochs, self.records.records)
+                self._save_if_due(self.update.windows)
         finally:
             self.update.flush()
         if not self.loader.done:
@@ -159,7 +152,7 @@ class SCMTrainer:
             )
         self.stopped = self.stop.observe(self.records.totals.monitored_coverage)
         self.epoch += 1
-        self.loader.done = 0
+        self.loader.done, self.validation_due = 0, config.val_loader is not None
 
     def _train_window(self, batches: list[Any]) -> None:
         """Draw thresholds, make the update, deliver the records that are ready."""
@@ -172,26 +165,19 @@ class SCMTrainer:
         self.last_thresholds += [header["tau_train"] for header in headers]
         self.micro_step += len(window)
         self.loader.done += len(window)
+        self.update.unmade = len(window)
         self.update(window, headers, self._signals.received)
 
-    def _save_if_due(self, signal: int, windows: int = 0) -> None:
-        """Save, if it is time, and raise a signal that some rank has received (RES-4)."""
-        config = self.config
-        due = config.checkpoint_every > 0 and windows > 0 and windows % config.checkpoint_every == 0
-        if config.checkpoint_dir is not None and (signal or due):
-            state = self.state_dict()
-            if self.ranks.rank == 0:
-                write_latest(config.checkpoint_dir, state, config.keep_checkpoints)
-        if signal:
-            raise_signal(signal)
+    def _save_if_due(self, windows: int = 0) -> None:
+        """Save, if it is time, and raise a signal that every rank knows of (RES-4)."""
+        every = self.config.checkpoint_every
+        if self._agreed_signal() or (every > 0 and windows > 0 and windows % every == 0):
+            save_latest(self)
+            if signal := self._agreed_signal():  # which may have come meanwhile
+                raise_signal(signal)
 
-    def _show(self, bar: tqdm[Any], steps: int) -> None:
-        bar.update(steps)
-        if not bar.disable and self.records.records:
-            record = self.records.records[-1]
-            bar.set_description(f"epoch {self.epoch + 1}/{self.config.max_epochs}", refresh=False)
-            numbers = {name: record[name] for name in ("loss", "coverage")}
-            bar.set_postfix(numbers, refresh=False)
+    def _agreed_signal(self) -> int:
+        return self._signals.received if self.ranks.size == 1 else self.update.signal
 
     def start_epoch(self) -> None:
         """Reset what belongs to one epoch; its thresholds follow from (seed, epoch) alone."""
@@ -208,8 +194,10 @@ class SCMTrainer:
         For loops written by hand; :meth:`fit` does the same with the batches of its loader. The
         model's mode is the caller's. Raises the errors of :meth:`fit`. Meets: LOG-6.
         """
-        self._train_window(list(batches))
-        self.update.flush()
+        with self._signals:
+            self._train_window(list(batches))
+            self.update.flush()
+            self._save_if_due()
         return self.records.records[-1]
 
     def validate(self) -> dict[str, float]:
@@ -222,6 +210,7 @@ class SCMTrainer:
             ValueError: there is no ``val_loader``, or it yields no samples.
         """
         record = self._validation()
+        self.val_history.append(record)
         self.records.send(record)
         return record
 
@@ -235,10 +224,10 @@ class SCMTrainer:
         with evaluation_mode(self.modules, self.train_loader, config.val_loader):
             step = self.global_step
             prepare = partial(self.evaluate.prepare, tau=tau, epoch=epoch, global_step=lambda: step)
-            values = self.evaluate.average(map(prepare, config.val_loader), self.ranks)
+            batches = self._signals.watch(config.val_loader, breaks_off=self.ranks.size == 1)
+            values = self.evaluate.average(map(prepare, batches), self.ranks)
         record = {f"val_{name}": value for name, value in values.items()}
         record |= {"epoch": float(epoch), "global_step": float(step), "val_tau": tau}
-        self.val_history.append(record)
         return record
 
     def state_dict(self) -> dict[str, Any]:
@@ -271,8 +260,11 @@ class SCMTrainer:
         """
         self.load_state_dict(read_checkpoint(path))
 
+    def _has_work(self) -> bool:
+        return self.validation_due or not (self.stopped or self.epoch >= self.config.max_epochs)
+
     def _check_work_left(self) -> None:
-        if self.stopped or self.epoch >= self.config.max_epochs:
+        if not self._has_work():
             reason = "coverage stopped it" if self.stopped else "max_epochs is reached"
             raise RuntimeError(
                 f"fit() has nothing to do: {self.epoch} epochs are done and {reason}; make a new "

@@ -15,9 +15,12 @@ from spec.lifting import lift
 from spec.logs import Hooked
 from spec.options import OPTIONS, Parameters, Tensors, loss_scales, ramp, window_losses
 from spec.runs import DONE, Epoch, Event, MicroBatch, Plan, Record, Trace
+from spec.signals import Broken
 from spec.stopping import watch
 from spec.thresholds import check, midpoint, threshold
 from spec.update import Phases, Precision, watched_rates
+
+RAISED = {"SIGINT": "KeyboardInterrupt", "SIGTERM": "SystemExit"}
 
 
 class Session:
@@ -231,5 +234,9 @@ class ExactTraining:
 
     def interrupted(self, signal: str) -> Interrupted:
         """Finish the update, save, and raise."""
-        raised = {"SIGINT": "KeyboardInterrupt", "SIGTERM": "SystemExit"}[signal]
-        return Interrupted(raised, updates_after=0, saved=True)
+        return Interrupted(RAISED[signal], updates_after=0, saved=True)
+
+    def broken(self, what: str, signal: str) -> Broken:
+        """Save what was made until then, of four updates an epoch; raise the signal's error."""
+        made = 4 if what in ("first fetch", "validation") else 6
+        return Broken(RAISED[signal], made, made, made * (what != "save"), (0, 1), same=True)
