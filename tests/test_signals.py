@@ -217,7 +217,7 @@ def test_a_loop_by_hand_makes_its_update_first(name: str, tmp_path: Path) -> Non
     trainer.update.optimizer.register_step_pre_hook(lambda *_: send(name))
     trainer.update.optimizer.register_step_post_hook(lambda *_: ended.append(1))
     before = signal.getsignal(_number(name))
-    with pytest.raises(ENDED[name]):
+    with pytest.raises(ENDED[name]), trainer.signals:
         trainer.train_step(*pole_batches((4,)))
     assert (ended, trainer.global_step) == ([1], 1)
     assert len(list(tmp_path.iterdir())) == 1

@@ -96,7 +96,7 @@ class SCMTrainer:
         self.stopped = self.validation_due = False
         self.epoch = self.micro_step = 0
         self.val_history: list[dict[str, float]] = []
-        self._signals = DeferredSignals(partial(save_last_update, self))
+        self.signals = DeferredSignals(partial(save_last_update, self))
         self.start_epoch()
 
     def fit(self) -> list[dict[str, float]]:
@@ -115,7 +115,7 @@ class SCMTrainer:
         total = None if batches is None else batches * self.config.max_epochs
         done = self.epoch * (batches or 0) + self.loader.done
         shown = self.config.progress and self.ranks.rank == 0
-        with progress_bar(total, done, shown=shown) as bar, self._signals:
+        with progress_bar(total, done, shown=shown) as bar, self.signals:
             while self._has_work():
                 if not self.validation_due:  # which a signal may have broken off
                     self._train_epoch(bar)
@@ -126,7 +126,7 @@ class SCMTrainer:
                     self.validation_due = False
                     self.val_history.append(record)
                     self.records.send(record)  # last: the hook may save
-                self.update.signal = max(self.ranks.all_gather_object(self._signals.received))
+                self.update.signal = max(self.ranks.all_gather_object(self.signals.received))
                 self._save_if_due()
         return list(self.records.records)
 
@@ -137,7 +137,7 @@ class SCMTrainer:
             self.start_epoch()
         for module in self.modules:
             module.train()
-        batches = self._signals.watch(self.loader.iterate())
+        batches = self.signals.watch(self.loader.iterate())
         try:
             while window := list(islice(batches, self.config.gradient_accumulation_steps)):
                 self._train_window(window)
@@ -166,7 +166,7 @@ class SCMTrainer:
         self.micro_step += len(window)
         self.loader.done += len(window)
         self.update.unmade = len(window)
-        self.update(window, headers, self._signals.received)
+        self.update(window, headers, self.signals.received)
 
     def _save_if_due(self, windows: int = 0) -> None:
         """Save, if it is time, and raise a signal that every rank knows of (RES-4)."""
@@ -177,7 +177,7 @@ class SCMTrainer:
                 raise_signal(signal)
 
     def _agreed_signal(self) -> int:
-        return self._signals.received if self.ranks.size == 1 else self.update.signal
+        return self.signals.received if self.ranks.size == 1 else self.update.signal
 
     def start_epoch(self) -> None:
         """Reset what belongs to one epoch; its thresholds follow from (seed, epoch) alone."""
@@ -192,12 +192,12 @@ class SCMTrainer:
         """Make one update from a window of micro-batches; return the last one's record.
 
         For loops written by hand; :meth:`fit` does the same with the batches of its loader. The
-        model's mode is the caller's. Raises the errors of :meth:`fit`. Meets: LOG-6.
+        model's mode is the caller's. In ``with trainer.signals:`` a signal ends the loop between two
+        updates. Raises the errors of :meth:`fit`. Meets: LOG-6.
         """
-        with self._signals:
-            self._train_window(list(batches))
-            self.update.flush()
-            self._save_if_due()
+        self._train_window(list(batches))
+        self.update.flush()
+        self._save_if_due()
         return self.records.records[-1]
 
     def validate(self) -> dict[str, float]:
@@ -224,7 +224,7 @@ class SCMTrainer:
         with evaluation_mode(self.modules, self.train_loader, config.val_loader):
             step = self.global_step
             prepare = partial(self.evaluate.prepare, tau=tau, epoch=epoch, global_step=lambda: step)
-            batches = self._signals.watch(config.val_loader, breaks_off=self.ranks.size == 1)
+            batches = self.signals.watch(config.val_loader, breaks_off=self.ranks.size == 1)
             values = self.evaluate.average(map(prepare, batches), self.ranks)
         record = {f"val_{name}": value for name, value in values.items()}
         record |= {"epoch": float(epoch), "global_step": float(step), "val_tau": tau}
