@@ -192,7 +192,7 @@ class SCMTrainer:
         """Make one update from a window of micro-batches; return the last one's record.
 
         For loops written by hand; :meth:`fit` does the same with the batches of its loader. The
-        model's mode is the caller's. In ``with trainer.signals:`` a signal ends the loop between two
+        model's mode is the caller's. In ``with trainer.signals:`` a signal ends a loop between
         updates. Raises the errors of :meth:`fit`. Meets: LOG-6.
         """
         self._train_window(list(batches))
