@@ -19,7 +19,8 @@ from zeroproof.training.captured import Captured, Row
 from zeroproof.training.evaluation import Evaluation, MicroBatch, undone
 from zeroproof.training.targets import ends
 from zeroproof.training.transfer import AsyncHostCopy, from_host, on_host
-from zeroproof.training.update import Header, Outcome, Update, current_rate
+from zeroproof.training.update import Header, Outcome, Update
+from zeroproof.utils.optimizers import current_rate
 
 MAX_SHAPES = 8
 REPLAYED = ("cuda",)
@@ -201,7 +202,8 @@ class CompiledUpdate(Update):
     @contextmanager
     def _sent(self, numbers: list[float]) -> Iterator[None]:
         """Let the graph read numbers, and learning rates, which may change without a new graph."""
-        groups, device = self.optimizer.param_groups, self.evaluate.device
+        groups = [g for g in self.optimizer.param_groups if g.get("lr") is not None]
+        device = self.evaluate.device
         # The graph fuses the step itself, and counts where it is replayed.
         traced = {"capturable": self._replays, "fused": False}
         kept = [{name: g[name] for name in ("lr", *traced) if name in g} for g in groups]
@@ -210,7 +212,8 @@ class CompiledUpdate(Update):
         if len(self._numbers) != len(numbers):
             self._numbers = torch.empty(len(numbers), dtype=torch.float64, device=device)
         self._numbers.copy_(on_host(numbers, device), non_blocking=True)
-        for group, rate, own in zip(groups, rates, self._numbers[-len(groups) :], strict=True):
+        places = self._numbers[len(numbers) - len(groups) :]
+        for group, rate, own in zip(groups, rates, places, strict=True):
             group["lr"] = own.copy_(rate) if isinstance(rate, Tensor) else own
             group.update({name: value for name, value in traced.items() if name in group})
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
@@ -14,19 +15,27 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from zeroproof.training.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from zeroproof.training.checkpoint import (
+    CheckpointError,
+    check_folder,
+    read_checkpoint,
+    write_checkpoint,
+)
 from zeroproof.training.compiled import CompiledEvaluation, CompiledUpdate
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks, length, set_epoch
-from zeroproof.training.evaluation import Evaluation, MicroBatch, evaluation_mode, training_device
+from zeroproof.training.evaluation import Evaluation, MicroBatch, training_device
 from zeroproof.training.loss_adapter import LossAdapter
 from zeroproof.training.records import EpochTotals, RecordQueue
 from zeroproof.training.schedulers import SchedulerStepper
 from zeroproof.training.state import LoaderState, capture, restore, save_last_update, save_latest
 from zeroproof.training.stopping import CoverageStop
-from zeroproof.training.thresholds import lerp, midpoint
+from zeroproof.training.thresholds import lerp
 from zeroproof.training.update import NonFiniteError, Update
-from zeroproof.utils.progress import advance, progress_bar
+from zeroproof.training.validation import validate
+from zeroproof.utils.hooks import GuardedHook
+from zeroproof.utils.logging import ProgressBar
+from zeroproof.utils.optimizers import training_weights
 from zeroproof.utils.signals import DeferredSignals, raise_signal
 
 __all__ = ["CheckpointError", "NonFiniteError", "SCMTrainer", "TrainingConfig"]
@@ -79,15 +88,15 @@ class SCMTrainer:
         self.ranks = Ranks(None if config.device is None else torch.device(config.device))
         device = training_device(model, config, self.ranks)
         loss = LossAdapter(loss_fn, config)
-        self.scheduler = SchedulerStepper(scheduler, config)
+        self.scheduler = SchedulerStepper(scheduler, config, optimizer)
         self.model = self.ranks.wrap(model.to(device), device)
         self.modules = [self.model, *(module.to(device) for module in loss.modules)]
         self.ranks.broadcast(p for module in self.modules[1:] for p in module.parameters())
         whole_graph = config.compile and device.type in ("cpu", "cuda") and self.ranks.size == 1
         evaluation = CompiledEvaluation if config.compile and not whole_graph else Evaluation
         self.evaluate = evaluation(self.model, loss, config, device)
-        hook = config.log_hook if self.ranks.rank == 0 else None
-        self.records = RecordQueue(hook, config.history_limit)
+        self._hook = GuardedHook(config.log_hook if self.ranks.rank == 0 else None, self.modules)
+        self.records = RecordQueue(self._hook, config.history_limit)
         parts = self.evaluate, config, self.modules, self.ranks, self.records
         update = CompiledUpdate if whole_graph else Update
         self.update = update(optimizer, *parts, applied=partial(self.scheduler.after, "update"))
@@ -95,6 +104,7 @@ class SCMTrainer:
         self.stop = CoverageStop(config.coverage_threshold, config.coverage_patience)
         self.stopped = self.validation_due = False
         self.epoch = self.micro_step = 0
+        self.run = self.ranks.all_gather_object(secrets.randbits(48))[0]
         self.val_history: list[dict[str, float]] = []
         self.signals = DeferredSignals(partial(save_last_update, self))
         self.start_epoch()
@@ -106,22 +116,28 @@ class SCMTrainer:
 
         Raises:
             RuntimeError: there is nothing left to train.
-            ValueError: a loader without samples, or a loss without a gradient.
+            ValueError: a loader without samples, a loss without a gradient, a scheduler that
+                ends before training (STEP-10), or a ``checkpoint_dir`` of another run (RES-7).
             NonFiniteError: too many updates in a row were skipped.
         """
+        self._hook.refuse("fit()")
         self._check_work_left()
+        if (folder := self.config.checkpoint_dir) is not None:
+            self.ranks.on_rank_0(partial(check_folder, folder, self.run, self.micro_step))
+        self.scheduler.check_length(self.train_loader, self.epoch, self.loader.done)
         self.records.records.clear()
         batches = length(self.train_loader)
         total = None if batches is None else batches * self.config.max_epochs
         done = self.epoch * (batches or 0) + self.loader.done
         shown = self.config.progress and self.ranks.rank == 0
-        with progress_bar(total, done, shown=shown) as bar, self.signals:
+        bar = ProgressBar(total, done, shown=shown)
+        with bar, training_weights(self.update.optimizer), self.signals:
             while self._has_work():
                 if not self.validation_due:  # which a signal may have broken off
                     self._train_epoch(bar)
                     self.scheduler.after("epoch")
                 if self.config.val_loader is not None:
-                    record = self._validation()
+                    record = validate(self)
                     self.scheduler.after_validation(record)
                     self.validation_due = False
                     self.val_history.append(record)
@@ -130,8 +146,7 @@ class SCMTrainer:
                 self._save_if_due()
         return list(self.records.records)
 
-    def _train_epoch(self, bar: Any) -> None:
-        config = self.config
+    def _train_epoch(self, bar: ProgressBar) -> None:
         self.ranks.check_equal_lengths(self.train_loader, "train_loader")
         if not self.loader.resumed:
             self.start_epoch()
@@ -141,7 +156,7 @@ class SCMTrainer:
         try:
             while window := list(islice(batches, self.config.gradient_accumulation_steps)):
                 self._train_window(window)
-                advance(bar, len(window), self.epoch + 1, config.max_epochs, self.records.records)
+                bar.show(len(window), self.epoch, self.config.max_epochs, self.records.records)
                 self._save_if_due(self.update.windows)
         finally:
             self.update.flush()
@@ -152,7 +167,7 @@ class SCMTrainer:
             )
         self.stopped = self.stop.observe(self.records.totals.monitored_coverage)
         self.epoch += 1
-        self.loader.done, self.validation_due = 0, config.val_loader is not None
+        self.loader.done, self.validation_due = 0, self.config.val_loader is not None
 
     def _train_window(self, batches: list[Any]) -> None:
         """Draw thresholds, make the update, deliver the records that are ready."""
@@ -195,6 +210,7 @@ class SCMTrainer:
         model's mode is the caller's. In ``with trainer.signals:`` a signal ends a loop between
         updates. Raises the errors of :meth:`fit`. Meets: LOG-6.
         """
+        self._hook.refuse("train_step()")
         self._train_window(list(batches))
         self.update.flush()
         self._save_if_due()
@@ -204,35 +220,20 @@ class SCMTrainer:
         """Evaluate ``val_loader`` at the midpoint threshold; return the ``val_`` record.
 
         Parameters, buffers, modes and random state are left as they were. The record's epoch is
-        the latest one trained.
+        the latest one trained. Meets: VAL-2, VAL-3.
 
         Raises:
             ValueError: there is no ``val_loader``, or it yields no samples.
         """
-        record = self._validation()
+        record = validate(self)
         self.val_history.append(record)
         self.records.send(record)
-        return record
-
-    def _validation(self) -> dict[str, float]:
-        config = self.config
-        if config.val_loader is None:
-            raise ValueError("validate() needs TrainingConfig(val_loader=...)")
-        self.ranks.check_equal_lengths(config.val_loader, "val_loader")
-        tau = midpoint(config.tau_train_min, config.tau_train_max)
-        epoch = max(self.epoch - 1, 0)
-        with evaluation_mode(self.modules, self.train_loader, config.val_loader):
-            step = self.global_step
-            prepare = partial(self.evaluate.prepare, tau=tau, epoch=epoch, global_step=lambda: step)
-            batches = self.signals.watch(config.val_loader, breaks_off=self.ranks.size == 1)
-            values = self.evaluate.average(map(prepare, batches), self.ranks)
-        record = {f"val_{name}": value for name, value in values.items()}
-        record |= {"epoch": float(epoch), "global_step": float(step), "val_tau": tau}
         return record
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that training continues from."""
         self.update.settle()
+        self._hook.undisturb_random()
         return capture(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -242,13 +243,12 @@ class SCMTrainer:
             CheckpointError: it does not fit this model, optimizer or scheduler. Nothing of it is
                 then kept; an epoch under way starts again.
         """
+        self._hook.refuse("load_state_dict()")
         restore(self, state)
 
     def save_checkpoint(self, path: str | PathLike[str]) -> None:
-        """Write the training state atomically. Meets: RES-1."""
-        state = self.state_dict()
-        if self.ranks.rank == 0:
-            write_checkpoint(path, state)
+        """Write the training state atomically, on rank 0. Meets: RES-1."""
+        self.ranks.on_rank_0(partial(write_checkpoint, path, self.state_dict()))
 
     def load_checkpoint(self, path: str | PathLike[str]) -> None:
         """Continue from a checkpoint, exactly as if training had not been interrupted.
@@ -273,10 +273,14 @@ class SCMTrainer:
             )
 
     @property
-    def train_loader(self) -> Iterable[Any]:
+    def train_loader(self) -> Any:
         """The loader that the trainer was made with."""
-        loader: Iterable[Any] = self.loader.loader
-        return loader
+        return self.loader.loader
+
+    @property
+    def planned_updates(self) -> int | None:
+        """How many updates the run makes; as ``config.planned_updates`` of its loader."""
+        return self.config.planned_updates(self.train_loader)
 
     @property
     def global_step(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from zeroproof.training.records import RecordQueue
 from zeroproof.training.scaler import LossScale
 from zeroproof.training.targets import ends
 from zeroproof.training.transfer import AsyncHostCopy, from_host
+from zeroproof.utils.optimizers import current_rate, needs_closure
 
 Header = dict[str, float]
 """What a record takes from the host, which is epoch, micro_step and tau_train."""
@@ -77,9 +77,7 @@ class Update:
         self.skips_on_device = evaluate.device.type == "cuda" and fused
         fp16 = config.mixed_precision and config.autocast_dtype == torch.float16
         self.scale = LossScale(evaluate.device) if fp16 else None
-        # Such as LBFGS, which evaluates a window several times.
-        closure = inspect.signature(optimizer.step).parameters.get("closure")
-        self._needs_closure = closure is not None and closure.default is closure.empty
+        self._needs_closure = needs_closure(optimizer)
         if self._needs_closure and fp16:
             raise ValueError(
                 f"{type(optimizer).__name__} compares losses, which float16's scale changes; "
@@ -211,10 +209,13 @@ class Update:
         before = [p.detach().clone() for p in parameters]
         state = copy.deepcopy(self.optimizer.state_dict())
         first = [self._mean_loss(window, losses)]  # of the gradient that is there already
+        versions = [p._version for p in parameters]
 
         def reevaluate_window() -> float:
-            if first:
-                return first.pop()
+            known = [first.pop()] if first else []
+            there = any(p.grad is not None for p in parameters)
+            if known and there and versions == [p._version for p in parameters]:
+                return known[0]
             self.clear_gradients()
             losses, _, _ = self._gradients(window)
             if self._ranks.size > 1:
@@ -292,9 +293,3 @@ def _rows(names: Sequence[str], values: Sequence[float]) -> list[dict[str, float
     width = len(names)
     starts = range(0, len(values), width)
     return [dict(zip(names, values[start : start + width], strict=True)) for start in starts]
-
-
-def current_rate(optimizer: Optimizer) -> float | Tensor:
-    """Return the learning rate; of a tensor a copy, which a scheduler does not change."""
-    rate = optimizer.param_groups[0]["lr"]
-    return rate.detach().clone() if isinstance(rate, Tensor) else float(rate)

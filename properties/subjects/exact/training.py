@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from spec.accumulation import windows
 from spec.automaton import Automaton, run
-from spec.checkpoints import Interrupted, Killed, Loaded
+from spec.checkpoints import LOADABLE, Interrupted, Killed, Loaded, Saved, Second
 from spec.epochs import Call
 from spec.lifting import lift
 from spec.logs import Hooked
@@ -201,6 +201,22 @@ class ExactTraining:
 
     def survives(self, what: str) -> bool:
         return True
+
+    def saved(self, value: str) -> Saved:
+        """Look at all of a state before a file is made."""
+        good = value in LOADABLE
+        return Saved("" if good else f"place is a {value}", loaded=good, kept=not good)
+
+    def in_folder(self, case: str) -> Second:
+        """Compare the run and the step of each file with those of the trainer."""
+        files = set() if case == "at once" else {("first", 2), ("first", 3)}
+        if case == "several runs":
+            return Second("CheckpointError", 0, kept=True, found=False)
+        run, step = {"later checkpoints": ("first", 2), "loaded": ("first", 3)}.get(case, ("", 0))
+        if any(name != run or at > step for name, at in files):
+            return Second("ValueError", 0, kept=True, found=False)
+        late = case == "at once"  # the first save then finds the other's files
+        return Second("ValueError" if late else "", 1 if late else 3, kept=True, found=not late)
 
     def save_steps(self) -> tuple[str, ...]:
         """Return the calls of a save to the operating system."""

@@ -8,6 +8,7 @@ from properties.subjects.zeroproof.lifting import ZeroProofLifting
 from properties.subjects.zeroproof.likelihood import ZeroProofLikelihoods
 from properties.subjects.zeroproof.losses import ZeroProofLosses
 from properties.subjects.zeroproof.policies import ZeroProofPolicies
+from properties.subjects.zeroproof.schedules import ZeroProofSchedules
 from properties.subjects.zeroproof.signals import ZeroProofSignals
 from properties.subjects.zeroproof.training import ZeroProofTraining
 
@@ -21,6 +22,7 @@ class ZeroProof(
     ZeroProofLikelihoods,
     ZeroProofLosses,
     ZeroProofPolicies,
+    ZeroProofSchedules,
     ZeroProofSignals,
     ZeroProofTraining,
 ):
