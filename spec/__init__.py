@@ -7,7 +7,7 @@ them), ``formats`` (IEEE formats), ``carriers``, ``bottom`` and ``derivatives`` 
 ``loss_numerics``, ``training_loss``, ``squares``, ``likelihood_terms``, ``likelihood``,
 ``likelihood_numerics``, ``joint_likelihood``, ``coverage``, ``stopping``, ``accumulation``,
 ``update``, ``options``, ``schedules``, ``automaton``, ``epochs``, ``logs``, ``checkpoints``,
-``ranks``.
+``signals``, ``ranks``.
 Each states its rule as exact functions (``Fraction``), names what a *subject* must offer, and
 lists its clauses: a sentence, a source, and a predicate over a subject. Nothing here knows an
 implementation. ``python -m spec`` prints the clauses with their evidence, ``python -m spec show
