@@ -6,8 +6,8 @@ them), ``formats`` (IEEE formats), ``carriers``, ``bottom`` and ``derivatives`` 
 ``policies`` and ``scopes`` (gradients at ⊥), ``loss_terms``, ``losses``, ``single_losses``,
 ``loss_numerics``, ``training_loss``, ``squares``, ``likelihood_terms``, ``likelihood``,
 ``likelihood_numerics``, ``joint_likelihood``, ``coverage``, ``stopping``, ``accumulation``,
-``update``, ``options``, ``schedules``, ``automaton``, ``epochs``, ``logs``, ``checkpoints``,
-``signals``, ``ranks``.
+``update``, ``finite``, ``options``, ``schedules``, ``automaton``, ``epochs``, ``logs``,
+``checkpoints``, ``signals``, ``ranks``.
 Each states its rule as exact functions (``Fraction``), names what a *subject* must offer, and
 lists its clauses: a sentence, a source, and a predicate over a subject. Nothing here knows an
 implementation. ``python -m spec`` prints the clauses with their evidence, ``python -m spec show
@@ -37,7 +37,8 @@ for _module in (
     "meadows", "bottom", "derivatives", "lifting", "thresholds", "decoding", "ranges", "policies",
     "scopes", "losses", "single_losses", "loss_numerics", "training_loss", "squares", "likelihood",
     "likelihood_numerics", "joint_likelihood", "coverage", "stopping", "accumulation", "update",
-    "options", "schedules", "automaton", "epochs", "logs", "checkpoints", "signals", "ranks",
+    "finite", "options", "schedules", "automaton", "epochs", "logs", "checkpoints", "signals",
+    "ranks",
 ):  # fmt: skip
     import_module(f"{__name__}.{_module}")
 CLAUSES: Final[dict[str, Clause]] = {

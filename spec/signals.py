@@ -13,7 +13,7 @@ FAILING: Final = ("fetch", "first fetch", "worker", "hook", "validation", "save"
 
 
 @dataclass(frozen=True)
-class Broken:
+class BrokenOff:
     """A run that got a signal, and in which something failed then.
 
     What was raised, and the updates that were begun, made and saved. Of this run together with the
@@ -32,7 +32,7 @@ class Broken:
 class Breaks(Protocol):
     """A subject that trains on a machine where things fail."""
 
-    def broken(self, what: str, signal: str) -> Broken:
+    def broken_off(self, what: str, signal: str) -> BrokenOff:
         """Train for two epochs with a validation after each, and have checkpoints written.
 
         In the second epoch, or the first one's validation, send SIGINT or SIGTERM, upon which one
@@ -50,7 +50,7 @@ def unbroken(subject: Breaks, what: str, signal: str) -> None:
     4. A validation that is broken off is made by the resumed run, before its next epoch.
     5. The resumed run is that of RES-1.
     """
-    found = subject.broken(what, signal)
+    found = subject.broken_off(what, signal)
     raised = "KeyboardInterrupt" if signal == "SIGINT" else "SystemExit"
     right = found.raised == raised
     require(right, "{}, and a failure in {}, raised {}", signal, what, found.raised)

@@ -10,21 +10,21 @@ from properties.faults.register import fault, zeroproof_fault
 HELD = "zeroproof.utils.signals.DeferredSignals"
 
 fault("RES-9.1", "The failure is raised, as if no signal had come.",
-      broken=lambda broken, what, signal: replace(broken(what, signal), raised="OSError"))
+      broken_off=lambda real, what, signal: replace(real(what, signal), raised="OSError"))
 zeroproof_fault("RES-9.1", "The failure is raised, as if no signal had come.",
       f"{HELD}.__exit__", lambda leave, self, *error: leave(self, None, None, None))
 fault("RES-9.2", "Nothing is saved if a failure comes before the save.",
-      broken=lambda broken, what, signal: replace(broken(what, signal), saved=0))
+      broken_off=lambda broken_off, what, signal: replace(broken_off(what, signal), saved=0))
 zeroproof_fault("RES-9.2", "Nothing is saved if a failure comes before the save.",
       "zeroproof.training.trainer.save_last_update", lambda save, trainer, fetching: None)
 fault("RES-9.3", "The death of a worker is raised in an update.",
-      broken=lambda broken, what, signal: replace(broken(what, signal),
-          begun=broken(what, signal).made + (what == "worker")))
+      broken_off=lambda broken_off, what, signal: replace(broken_off(what, signal),
+          begun=broken_off(what, signal).made + (what == "worker")))
 fault("RES-9.4", "A validation that is broken off is never made.",
-      broken=lambda broken, what, signal: replace(broken(what, signal),
+      broken_off=lambda broken_off, what, signal: replace(broken_off(what, signal),
           validated=(0,) if what == "validation" else (0, 1)))
 fault("RES-9.5", "The resumed run differs.",
-      broken=lambda broken, what, signal: replace(broken(what, signal), same=False))
+      broken_off=lambda broken_off, what, signal: replace(broken_off(what, signal), same=False))
 
 
 def _at_once(note: Any, self: Any, number: int, frame: Any) -> None:

@@ -51,6 +51,8 @@ WITHOUT: Final = {
     "STEP-4": "it is about when the host waits",
     "STEP-6": "it compares two ways to run one implementation",
     "STEP-7": "it is about a scheduler, which is the host library's own",
+    "STEP-8": "it is about optimizers, which are the host library's own",
+    "STEP-9": "it is about the modes and buffers of a model, which are the host library's own",
     "STEP-10": "it is about a scheduler, which is the host library's own",
     "STEP-11": "it is about options, whose names and ranges are an implementation's own",
     "STEP-12": "it is about a scheduler, which is the host library's own",

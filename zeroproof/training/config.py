@@ -54,8 +54,8 @@ class TrainingConfig:
         seed: seed of the thresholds (TAU-5); ≥ 0.
         max_grad_norm: clip the gradient's norm to it; > 0, None does not clip.
         max_nonfinite_steps: skipped updates in a row that raise an error; ≥ 1 (STEP-3). A skip
-            leaves parameters and optimizer state alone, not what the forward itself wrote, such
-            as the running statistics of a batch norm.
+            leaves parameters and optimizer state alone. Of what the forward itself wrote, such as
+            the running statistics of a batch norm, only what is not finite is undone (STEP-9).
         compile: compile with ``torch.compile``, for runs long enough to earn back the time that it
             takes: the whole update, on CUDA replayed as a graph; on several ranks model and
             loss. In compiled code losses get their numbers as tensors (STEP-6).

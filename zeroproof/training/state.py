@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from zeroproof.training.checkpoint import CheckpointError, write_latest
 from zeroproof.training.distributed import Ranks
+from zeroproof.utils.signals import raise_signal
 
 if TYPE_CHECKING:
     from zeroproof.training.trainer import SCMTrainer
@@ -103,6 +104,19 @@ def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     if trainer.loader.done:
         for _ in trainer.last_thresholds:
             trainer.tau_generator.random()
+
+
+def save_if_due(trainer: SCMTrainer, windows: int = 0) -> None:
+    """Save, if it is time, and raise a signal that every rank knows of. Meets: RES-4."""
+
+    def known_signal() -> int:
+        return trainer.signals.received if trainer.ranks.size == 1 else trainer.update.signal
+
+    every = trainer.config.checkpoint_every
+    if known_signal() or (every > 0 and windows > 0 and windows % every == 0):
+        save_latest(trainer)
+        if signal := known_signal():  # which may have come meanwhile
+            raise_signal(signal)
 
 
 def save_latest(trainer: SCMTrainer) -> None:

@@ -25,18 +25,26 @@ from zeroproof.training.compiled import CompiledEvaluation, CompiledUpdate
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks, length, set_epoch
 from zeroproof.training.evaluation import Evaluation, MicroBatch, training_device
+from zeroproof.training.finite import NonFiniteError
 from zeroproof.training.loss_adapter import LossAdapter
 from zeroproof.training.records import EpochTotals, RecordQueue
 from zeroproof.training.schedulers import SchedulerStepper
-from zeroproof.training.state import LoaderState, capture, restore, save_last_update, save_latest
+from zeroproof.training.state import (
+    LoaderState,
+    capture,
+    restore,
+    save_if_due,
+    save_last_update,
+    unwrap,
+)
 from zeroproof.training.stopping import CoverageStop
 from zeroproof.training.thresholds import lerp
-from zeroproof.training.update import NonFiniteError, Update
+from zeroproof.training.update import Update
 from zeroproof.training.validation import validate
 from zeroproof.utils.hooks import GuardedHook
 from zeroproof.utils.logging import ProgressBar
 from zeroproof.utils.optimizers import training_weights
-from zeroproof.utils.signals import DeferredSignals, raise_signal
+from zeroproof.utils.signals import DeferredSignals
 
 __all__ = ["CheckpointError", "NonFiniteError", "SCMTrainer", "TrainingConfig"]
 
@@ -118,7 +126,7 @@ class SCMTrainer:
             RuntimeError: there is nothing left to train.
             ValueError: a loader without samples, a loss without a gradient, a scheduler that
                 ends before training (STEP-10), or a ``checkpoint_dir`` of another run (RES-7).
-            NonFiniteError: too many updates in a row were skipped.
+            NonFiniteError: too many updates in a row were skipped, or a step was not finite.
         """
         self._hook.refuse("fit()")
         self._check_work_left()
@@ -143,23 +151,24 @@ class SCMTrainer:
                     self.val_history.append(record)
                     self.records.send(record)  # last: the hook may save
                 self.update.signal = max(self.ranks.all_gather_object(self.signals.received))
-                self._save_if_due()
+                save_if_due(self)
         return list(self.records.records)
 
     def _train_epoch(self, bar: ProgressBar) -> None:
         self.ranks.check_equal_lengths(self.train_loader, "train_loader")
         if not self.loader.resumed:
             self.start_epoch()
-        for module in self.modules:
+        for module in (m for m in self.modules if not unwrap(m).training):
             module.train()
         batches = self.signals.watch(self.loader.iterate())
         try:
             while window := list(islice(batches, self.config.gradient_accumulation_steps)):
                 self._train_window(window)
                 bar.show(len(window), self.epoch, self.config.max_epochs, self.records.records)
-                self._save_if_due(self.update.windows)
+                save_if_due(self, self.update.windows)
         finally:
             self.update.flush()
+        self.update.check_finite()
         if not self.loader.done:
             raise ValueError(
                 f"train_loader yielded nothing in epoch {self.epoch}; an iterator can be read "
@@ -183,17 +192,6 @@ class SCMTrainer:
         self.update.unmade = len(window)
         self.update(window, headers, self.signals.received)
 
-    def _save_if_due(self, windows: int = 0) -> None:
-        """Save, if it is time, and raise a signal that every rank knows of (RES-4)."""
-        every = self.config.checkpoint_every
-        if self._agreed_signal() or (every > 0 and windows > 0 and windows % every == 0):
-            save_latest(self)
-            if signal := self._agreed_signal():  # which may have come meanwhile
-                raise_signal(signal)
-
-    def _agreed_signal(self) -> int:
-        return self.signals.received if self.ranks.size == 1 else self.update.signal
-
     def start_epoch(self) -> None:
         """Reset what belongs to one epoch; its thresholds follow from (seed, epoch) alone."""
         self.records.totals = EpochTotals()
@@ -213,7 +211,7 @@ class SCMTrainer:
         self._hook.refuse("train_step()")
         self._train_window(list(batches))
         self.update.flush()
-        self._save_if_due()
+        save_if_due(self)
         return self.records.records[-1]
 
     def validate(self) -> dict[str, float]:
@@ -231,8 +229,8 @@ class SCMTrainer:
         return record
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that training continues from."""
-        self.update.settle()
+        """Return everything that training continues from; NonFiniteError as :meth:`fit`."""
+        self.update.check_finite()
         self._hook.undisturb_random()
         return capture(self)
 

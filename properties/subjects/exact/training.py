@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -11,11 +12,12 @@ from spec.accumulation import windows
 from spec.automaton import Automaton, run
 from spec.checkpoints import LOADABLE, Interrupted, Killed, Loaded, Saved, Second
 from spec.epochs import Call
+from spec.finite import CAUSES, Broken
 from spec.lifting import lift
 from spec.logs import Hooked
 from spec.options import OPTIONS, Parameters, Tensors, loss_scales, ramp, window_losses
 from spec.runs import DONE, Epoch, Event, MicroBatch, Plan, Record, Trace
-from spec.signals import Broken
+from spec.signals import BrokenOff
 from spec.stopping import watch
 from spec.thresholds import check, midpoint, threshold
 from spec.update import Phases, Precision, watched_rates
@@ -199,6 +201,21 @@ class ExactTraining:
         given = {n: offered[n] for n in accepts if n != "loss_weights" or plan.weights}
         return Call(validation, (Y_n, Y_d), given)
 
+    def spoiled(self, cause: str) -> Broken:
+        """Name the parameter and the cause, if it is one."""
+        word = CAUSES[cause]
+        return Broken(f"'w': {word}", 0, 0) if word else Broken("", validated=1, saved=1)
+
+    def modes(self, frozen: Sequence[bool], validates: bool) -> list[list[bool]]:
+        return [[not x for x in frozen]]
+
+    def freezes(self, trained: Sequence[bool]) -> list[bool]:
+        return list(trained)
+
+    def buffer(self, before: Sequence[float], written: Sequence[float], fault: bool) -> list[float]:
+        pairs = zip(before, written, strict=True)
+        return [new if math.isfinite(new) or not fault else old for old, new in pairs]
+
     def survives(self, what: str) -> bool:
         return True
 
@@ -252,7 +269,7 @@ class ExactTraining:
         """Finish the update, save, and raise."""
         return Interrupted(RAISED[signal], updates_after=0, saved=True)
 
-    def broken(self, what: str, signal: str) -> Broken:
+    def broken_off(self, what: str, signal: str) -> BrokenOff:
         """Save what was made until then, of four updates an epoch; raise the signal's error."""
         made = 4 if what in ("first fetch", "validation") else 6
-        return Broken(RAISED[signal], made, made, made * (what != "save"), (0, 1), same=True)
+        return BrokenOff(RAISED[signal], made, made, made * (what != "save"), (0, 1), same=True)

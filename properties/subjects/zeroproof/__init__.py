@@ -4,6 +4,7 @@ from properties.subjects.zeroproof.bottom import ZeroProofBottom
 from properties.subjects.zeroproof.checkpoints import ZeroProofCheckpoints
 from properties.subjects.zeroproof.coverage import ZeroProofCoverage
 from properties.subjects.zeroproof.decoding import ZeroProofDecoding
+from properties.subjects.zeroproof.keeping import ZeroProofKeeping
 from properties.subjects.zeroproof.lifting import ZeroProofLifting
 from properties.subjects.zeroproof.likelihood import ZeroProofLikelihoods
 from properties.subjects.zeroproof.losses import ZeroProofLosses
@@ -18,6 +19,7 @@ class ZeroProof(
     ZeroProofCheckpoints,
     ZeroProofCoverage,
     ZeroProofDecoding,
+    ZeroProofKeeping,
     ZeroProofLifting,
     ZeroProofLikelihoods,
     ZeroProofLosses,

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from properties.subjects.tasks import mean_square, ones
 from properties.subjects.zeroproof.checkpoints import in_the_foreground
 from properties.subjects.zeroproof.scripted import trainer_of
-from spec.signals import Broken
+from spec.signals import BrokenOff
 from zeroproof.training import checkpoint
 
 BATCHES = 4
@@ -96,7 +96,7 @@ def _send(signal: str, what: str) -> None:
 class ZeroProofSignals:
     """Runs that something breaks off."""
 
-    def broken(self, what: str, signal: str) -> Broken:
+    def broken_off(self, what: str, signal: str) -> BrokenOff:
         with tempfile.TemporaryDirectory() as folder, in_the_foreground():
             whole = Run(what, lambda: None)
             whole.trainer.fit()
@@ -118,4 +118,4 @@ class ZeroProofSignals:
         records = run.records + rest.records
         validated = [int(record["epoch"]) for record in records if "val_loss" in record]
         same = rest.left == whole.left and repr(records) == repr(whole.records)
-        return Broken(raised, run.begun, run.made, saved, validated, same)
+        return BrokenOff(raised, run.begun, run.made, saved, validated, same)
