@@ -12,6 +12,7 @@ from properties.plans import FALLING, LOW, VARIED, interrupted, plans
 from spec.checkpoints import FOLDERS, LOADABLE, STATEFUL, UNLOADABLE, UNREADABLE, Keeps, Resumes
 from spec.replay import BATCHES, PLACES, SOURCES, Replays
 from spec.runs import MicroBatch, Plan, Trains
+from spec.signals import FAILING, Breaks
 
 RESUMED = replace(VARIED, random=True, validation=(MicroBatch("vb"),), interrupts=(3,))
 
@@ -68,3 +69,9 @@ def test_RES_7_one_run(subject: Keeps, case: str) -> None:
 def test_RES_8_replays(subject: Replays, source: str, at: int) -> None:
     place = PLACES[(SOURCES.index(source) + at) % len(PLACES)]
     assert_clause("RES-8", subject, source, at, place)
+
+
+@pytest.mark.parametrize("signal", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("what", FAILING)
+def test_RES_9_unbroken(subject: Breaks, what: str, signal: str) -> None:
+    assert_clause("RES-9", subject, what, signal)

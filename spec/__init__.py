@@ -7,7 +7,7 @@ them), ``formats`` (IEEE formats), ``carriers``, ``bottom`` and ``derivatives`` 
 ``loss_numerics``, ``training_loss``, ``squares``, ``likelihood_terms``, ``likelihood``,
 ``likelihood_numerics``, ``joint_likelihood``, ``coverage``, ``stopping``, ``accumulation``,
 ``update``, ``finite``, ``options``, ``schedules``, ``automaton``, ``epochs``, ``logs``,
-``checkpoints``, ``replay``, ``ranks``.
+``checkpoints``, ``replay``, ``signals``, ``ranks``.
 Each states its rule as exact functions (``Fraction``), names what a *subject* must offer, and
 lists its clauses: a sentence, a source, and a predicate over a subject. Nothing here knows an
 implementation. ``python -m spec`` prints the clauses with their evidence, ``python -m spec show
@@ -38,6 +38,7 @@ for _module in (
     "scopes", "losses", "single_losses", "loss_numerics", "training_loss", "squares", "likelihood",
     "likelihood_numerics", "joint_likelihood", "coverage", "stopping", "accumulation", "update",
     "finite", "options", "schedules", "automaton", "epochs", "logs", "checkpoints", "replay",
+    "signals",
     "ranks",
 ):  # fmt: skip
     import_module(f"{__name__}.{_module}")

@@ -30,8 +30,8 @@ from tests.loaders import BATCH, DATA, EXACT, REFUSED
 from zeroproof.training.batches import TensorBatches
 from zeroproof.training.distributed import Ranks
 from zeroproof.training.loader import LoaderState
-from zeroproof.training.signals import DeferredSignals
 from zeroproof.training.trainer import CheckpointError, SCMTrainer
+from zeroproof.utils.signals import DeferredSignals
 
 CONFIGURATIONS, DEFAULT, COMPILED = 300, 12, 15  # all, those not marked, every how many
 
@@ -232,8 +232,8 @@ def test_signals_that_others_take_are_left_alone(where: str) -> None:
     taken: list[Any] = []
 
     def look() -> None:
-        with DeferredSignals() as signals:
-            taken.extend(number for number, _ in signals._taken)
+        with DeferredSignals(lambda fetching: None) as signals:
+            taken.extend(signals._taken)
 
     try:
         if where == "own handler":
@@ -258,8 +258,9 @@ def ctrl_c() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def test_a_second_ctrl_c_does_not_wait(ctrl_c: None) -> None:
-    with DeferredSignals() as signals:
+def test_a_second_ctrl_c_does_not_wait(ctrl_c: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zeroproof.utils.signals.PATIENCE", -1.0)
+    with DeferredSignals(lambda fetching: None) as signals:
         signal.raise_signal(signal.SIGINT)
         assert signals.received == signal.SIGINT
         with pytest.raises(KeyboardInterrupt):

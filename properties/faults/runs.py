@@ -160,7 +160,7 @@ zeroproof_fault("RES-7.1", "The folder is looked at when there is something to s
 zeroproof_fault("RES-7.4", "All runs have one number.",
       "zeroproof.training.trainer.secrets.randbits", lambda randbits, bits: 1)
 zeroproof_fault("RES-7.2", "A run removes all checkpoints but its own.",
-      "zeroproof.training.trainer.write_latest", _write_and_remove)
+      "zeroproof.training.state.write_latest", _write_and_remove)
 zeroproof_fault("RES-7.3", "A load keeps the number of the new run.",
       "zeroproof.training.trainer.restore", lambda restore, trainer, state:
           restore(trainer, {**state, "run": trainer.run}))

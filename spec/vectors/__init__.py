@@ -72,6 +72,7 @@ WITHOUT: Final = {
     "RES-8": "it is about loaders, which files cannot hold",
     "RES-6": "it is about files whose form is an implementation's own",
     "RES-7": "it is about files whose form is an implementation's own",
+    "RES-9": "it is about signals of the operating system",
     "DDP-2": "it is about signals of the operating system",
 }
 """The clauses that have no value, and why."""

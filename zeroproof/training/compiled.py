@@ -89,6 +89,7 @@ class CompiledUpdate(Update):
             batch, numbers = pack(window[index], weight)
             with self._sent(numbers):
                 row, names = self._compiled(batch, self._numbers, index == 0, index == last)
+            self.unmade = -1
             rows.append(row.clone() if last else row)
         values = AsyncHostCopy(torch.cat(rows) if last else row)
         return Outcome(values, names, headers, rate)

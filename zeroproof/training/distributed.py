@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from signal import SIGINT, SIGTERM
 from typing import Any, cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from zeroproof.utils.signals import STOPPING
 
 
 class Ranks:
@@ -101,18 +102,19 @@ class Ranks:
         """Make a window's faults, signal and remaining gradients those of all ranks.
 
         Returns losses that are finite iff they are on every rank, and the signal that a rank has
-        received: 0, SIGINT or SIGTERM.
+        received, or 0.
         """
         fault = ~torch.isfinite(torch.stack(losses)).all()
-        given = [torch.full_like(losses[0], signal == s) for s in (SIGINT, SIGTERM)]
+        given = [torch.full_like(losses[0], signal == s) for s in STOPPING]
         tally = torch.stack([fault.to(losses[0].dtype), *given])
-        faults, interrupted, terminated = self.all_reduce(tally)
+        faults, *counts = self.all_reduce(tally)
         for parameter in unreduced:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             self.all_reduce(parameter.grad).div_(self.size)
-        received = torch.where(interrupted > 0, int(SIGINT), 0)
-        received = torch.where(terminated > 0, int(SIGTERM), received)
+        received = torch.zeros((), dtype=torch.int64, device=faults.device)
+        for count, number in zip(counts, STOPPING, strict=True):
+            received = torch.where(count > 0, int(number), received)
         return [torch.where(faults > 0, torch.nan, 0.0)], received
 
     def check_equal_lengths(self, loader: Any, name: str) -> None:

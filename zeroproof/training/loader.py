@@ -51,6 +51,8 @@ class LoaderState:
         self._newest: Any = None, None  # micro-batch, and the random state before its fetch
         self._latest, self._exhausted = self._newest, False
         self._at_start = self._state() | {"epoch": epoch}
+        self._before: dict[str, Any] | None = None  # random state before the next fetch
+        self._now: dict[str, Any] | None = None  # in place of the present state
 
     @property
     def resumed(self) -> bool:
@@ -63,14 +65,14 @@ class LoaderState:
         Raises CheckpointError, on every rank, if the loader does not repeat its micro-batches.
         """
         batches = iter(self.loader) if self._saved is None else self._resume(self._saved)
-        self._saved = before = None
+        self._before = self._now = None
         for batch in batches:
-            if self._draws is None and before is not None:
-                self._draws = global_state_moved(before, random_state(None))
-            self._take(batch, before if self._draws else None)
+            if self._draws is None and self._before is not None:
+                self._draws = global_state_moved(self._before, random_state(None))
+            self._take(batch, self._before if self._draws else None)
             yield batch
-            before = None if self._draws is False else random_state(None)
-        self._exhausted = True
+            self._before = None if self._draws is False else random_state(None)
+        self._exhausted, self._saved = True, None
         if self._taken == 1:  # there is no later fetch
             self._draws = False
 
@@ -81,11 +83,28 @@ class LoaderState:
 
     def commit(self) -> None:
         """Count what was taken from the loader as trained on."""
+        self._previous = self.done, self._latest, self._saved
         self.done, self._latest, self._saved = self._taken, self._newest, None
 
     def finish(self) -> None:
         """End an epoch."""
         self.done = self._taken = 0
+
+    def undo(self, committed: int) -> bool:
+        """Undo a fetch that failed, or those of micro-batches that were not trained on (RES-9).
+
+        Returns whether that is certain: other fetches may have moved what is not undone.
+        """
+        if committed:
+            self.done, self._latest, self._saved = self._previous
+        if self._saved is not None:
+            return True
+        if not self.done:
+            self._now = self._at_start
+        elif self._before is not None:
+            restore_random_state(self._before, None)
+        moved = hasattr(self.loader, "state_dict") and not getattr(self.loader, "num_workers", 0)
+        return not moved and (self._taken == self.done or not (self.done and self._draws))
 
     def _resume(self, saved: dict[str, Any]) -> Iterator[Any]:
         """Return the epoch's remaining micro-batches, or raise CheckpointError."""
@@ -150,7 +169,7 @@ class LoaderState:
     def state_dict(self) -> dict[str, Any]:
         """Return the place and the random states, of all ranks."""
         if (own := self._saved) is None:
-            states = self._at_start, self._state()
+            states = self._at_start, self._now or self._state()
             for state in states:
                 numbers = state["numbers"].items()
                 self._changed |= {path for path, x in numbers if x != self._made.get(path, x)}

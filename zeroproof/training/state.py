@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from zeroproof.training.checkpoint import CheckpointError
+from zeroproof.training.checkpoint import CheckpointError, write_latest
+from zeroproof.utils.signals import raise_signal
 
 if TYPE_CHECKING:
     from zeroproof.training.trainer import SCMTrainer
@@ -36,6 +39,7 @@ def capture(trainer: SCMTrainer) -> dict[str, Any]:
             "skipped_in_row": update.skipped_in_row,
             "bad_epochs": trainer.stop.bad_epochs,
             "stopped": trainer.stopped,
+            "validation_due": trainer.validation_due,
         },
         "val_history": trainer.val_history,
         "last_thresholds": trainer.last_thresholds,
@@ -84,7 +88,10 @@ def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     trainer.epoch, trainer.micro_step = counters["epoch"], counters["micro_step"]
     for name in ("global_step", "skipped", "skipped_in_row"):
         setattr(update, name, counters[name])
+    update.unmade = 0
     trainer.stop.bad_epochs, trainer.stopped = counters["bad_epochs"], counters["stopped"]
+    due = counters.get("validation_due", False)
+    trainer.validation_due = due and trainer.config.val_loader is not None
     trainer.val_history = list(state["val_history"])
     trainer.start_epoch()
     trainer.last_thresholds = list(state["last_thresholds"])
@@ -92,6 +99,45 @@ def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     trainer.records.totals.load_state_dict(state["totals"])
     for _ in trainer.last_thresholds:
         trainer.tau_generator.random()
+
+
+def save_if_due(trainer: SCMTrainer, windows: int = 0) -> None:
+    """Save, if it is time, and raise a signal that every rank knows of. Meets: RES-4."""
+
+    def known_signal() -> int:
+        return trainer.signals.received if trainer.ranks.size == 1 else trainer.update.signal
+
+    every = trainer.config.checkpoint_every
+    if known_signal() or (every > 0 and windows > 0 and windows % every == 0):
+        save_latest(trainer)
+        if signal := known_signal():  # which may have come meanwhile
+            raise_signal(signal)
+
+
+def save_latest(trainer: SCMTrainer) -> None:
+    """Write a checkpoint into the trainer's ``checkpoint_dir``, if it has one."""
+    if (folder := trainer.config.checkpoint_dir) is not None:
+        write = partial(write_latest, folder, trainer.state_dict(), trainer.config.keep_checkpoints)
+        trainer.ranks.on_rank_0(write)
+
+
+def save_last_update(trainer: SCMTrainer, fetching: bool) -> None:
+    """Save the last update after an error, or warn that it could not be saved. Meets: RES-9."""
+    unmade, message = trainer.update.unmade, ""
+    try:
+        if unmade < 0 or trainer.ranks.size > 1:
+            raise RuntimeError("an error came within an update, or on one of several ranks")
+        if unmade:
+            trainer.micro_step -= unmade
+            del trainer.last_thresholds[-unmade:]
+        undone = unmade or (fetching and not trainer.validation_due)
+        if undone and not trainer.loader.undo(unmade):
+            message = "what the loader drew for a micro-batch that was not trained on is saved, too"
+        save_latest(trainer)
+    except Exception as error:
+        message = f"the last update was not saved: {error}; load an earlier checkpoint"
+    if message and trainer.config.checkpoint_dir is not None:
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
 def _free(trainer: SCMTrainer) -> list[Tensor]:

@@ -20,7 +20,6 @@ from zeroproof.training.checkpoint import (
     check_folder,
     read_checkpoint,
     write_checkpoint,
-    write_latest,
 )
 from zeroproof.training.compiled import CompiledEvaluation, CompiledUpdate
 from zeroproof.training.config import TrainingConfig, checked_config
@@ -31,8 +30,7 @@ from zeroproof.training.loader import LoaderState
 from zeroproof.training.loss_adapter import LossAdapter
 from zeroproof.training.records import EpochTotals, RecordQueue
 from zeroproof.training.schedulers import SchedulerStepper
-from zeroproof.training.signals import DeferredSignals, raise_signal
-from zeroproof.training.state import capture, restore, unwrap
+from zeroproof.training.state import capture, restore, save_if_due, save_last_update, unwrap
 from zeroproof.training.stopping import CoverageStop
 from zeroproof.training.thresholds import lerp
 from zeroproof.training.update import Update
@@ -40,6 +38,7 @@ from zeroproof.training.validation import validate
 from zeroproof.utils.hooks import GuardedHook
 from zeroproof.utils.logging import ProgressBar
 from zeroproof.utils.optimizers import training_weights
+from zeroproof.utils.signals import DeferredSignals
 
 __all__ = ["CheckpointError", "NonFiniteError", "SCMTrainer", "TrainingConfig"]
 
@@ -105,11 +104,11 @@ class SCMTrainer:
         self.update = update(optimizer, *parts, applied=partial(self.scheduler.after, "update"))
         self.loader = LoaderState(train_loader, self.ranks)
         self.stop = CoverageStop(config.coverage_threshold, config.coverage_patience)
-        self.stopped = False
+        self.stopped = self.validation_due = False
         self.epoch = self.micro_step = 0
         self.run = self.ranks.all_gather_object(secrets.randbits(48))[0]
         self.val_history: list[dict[str, float]] = []
-        self._signals = DeferredSignals()
+        self.signals = DeferredSignals(partial(save_last_update, self))
         self.start_epoch()
 
     def fit(self) -> list[dict[str, float]]:
@@ -134,16 +133,19 @@ class SCMTrainer:
         done = self.epoch * (batches or 0) + self.loader.done
         shown = self.config.progress and self.ranks.rank == 0
         bar = ProgressBar(total, done, shown=shown)
-        with bar, self._signals, training_weights(self.update.optimizer):
-            while self.epoch < self.config.max_epochs and not self.stopped:
-                self._train_epoch(bar)
-                self.scheduler.after("epoch")
+        with bar, training_weights(self.update.optimizer), self.signals:
+            while self._has_work():
+                if not self.validation_due:  # which a signal may have broken off
+                    self._train_epoch(bar)
+                    self.scheduler.after("epoch")
                 if self.config.val_loader is not None:
                     record = validate(self)
-                    self.scheduler.after_validation(record)  # first: the hook may save
-                    self.records.send(record)
-                received = self.ranks.all_gather_object(self._signals.received)
-                self._save_if_due(max(received))
+                    self.scheduler.after_validation(record)
+                    self.validation_due = False
+                    self.val_history.append(record)
+                    self.records.send(record)  # last: the hook may save
+                self.update.signal = max(self.ranks.all_gather_object(self.signals.received))
+                save_if_due(self)
         return list(self.records.records)
 
     def _train_epoch(self, bar: ProgressBar) -> None:
@@ -152,13 +154,12 @@ class SCMTrainer:
             self.start_epoch()
         for module in (m for m in self.modules if not unwrap(m).training):
             module.train()
-        batches = self.loader.iterate()
+        batches = self.signals.watch(self.loader.iterate())
         try:
             while window := list(islice(batches, self.config.gradient_accumulation_steps)):
                 self._train_window(window)
                 bar.show(len(window), self.epoch, self.config.max_epochs, self.records.records)
-                signal = self._signals.received if self.ranks.size == 1 else self.update.signal
-                self._save_if_due(signal, windows=self.update.windows)
+                save_if_due(self, self.update.windows)
         finally:
             self.update.flush()
         self.update.check_finite()
@@ -170,6 +171,7 @@ class SCMTrainer:
         self.stopped = self.stop.observe(self.records.totals.monitored_coverage)
         self.epoch += 1
         self.loader.finish()
+        self.validation_due = self.config.val_loader is not None
 
     def _train_window(self, batches: list[Any]) -> None:
         """Draw thresholds, make the update, deliver the records that are ready."""
@@ -182,17 +184,8 @@ class SCMTrainer:
         self.last_thresholds += [header["tau_train"] for header in headers]
         self.micro_step += len(window)
         self.loader.commit()
-        self.update(window, headers, self._signals.received)
-
-    def _save_if_due(self, signal: int, windows: int = 0) -> None:
-        """Save, if it is time, and raise a signal that some rank has received (RES-4)."""
-        config = self.config
-        due = config.checkpoint_every > 0 and windows > 0 and windows % config.checkpoint_every == 0
-        if config.checkpoint_dir is not None and (signal or due):
-            folder, state, count = config.checkpoint_dir, self.state_dict(), config.keep_checkpoints
-            self.ranks.on_rank_0(partial(write_latest, folder, state, count))
-        if signal:
-            raise_signal(signal)
+        self.update.unmade = len(window)
+        self.update(window, headers, self.signals.received)
 
     def start_epoch(self) -> None:
         """Reset what belongs to one epoch; its thresholds follow from (seed, epoch) alone."""
@@ -206,11 +199,13 @@ class SCMTrainer:
         """Make one update from a window of micro-batches; return the last one's record.
 
         For loops written by hand; :meth:`fit` does the same with the batches of its loader. The
-        model's mode is the caller's. Raises the errors of :meth:`fit`. Meets: LOG-6.
+        model's mode is the caller's. In ``with trainer.signals:`` a signal ends a loop between
+        updates. Raises the errors of :meth:`fit`. Meets: LOG-6.
         """
         self._hook.refuse("train_step()")
         self._train_window(list(batches))
         self.update.flush()
+        save_if_due(self)
         return self.records.records[-1]
 
     def validate(self) -> dict[str, float]:
@@ -223,6 +218,7 @@ class SCMTrainer:
             ValueError: there is no ``val_loader``, or it yields no samples.
         """
         record = validate(self)
+        self.val_history.append(record)
         self.records.send(record)
         return record
 
@@ -256,8 +252,11 @@ class SCMTrainer:
         """
         self.load_state_dict(read_checkpoint(path))
 
+    def _has_work(self) -> bool:
+        return self.validation_due or not (self.stopped or self.epoch >= self.config.max_epochs)
+
     def _check_work_left(self) -> None:
-        if self.stopped or self.epoch >= self.config.max_epochs:
+        if not self._has_work():
             reason = "coverage stopped it" if self.stopped else "max_epochs is reached"
             raise RuntimeError(
                 f"fit() has nothing to do: {self.epoch} epochs are done and {reason}; make a new "

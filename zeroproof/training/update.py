@@ -82,7 +82,7 @@ class Update:
                 f"{type(optimizer).__name__} compares losses, which float16's scale changes; "
                 "use amp_dtype='bf16', or mixed_precision=False"
             )
-        self.global_step = self.skipped = self.skipped_in_row = self.signal = 0
+        self.global_step = self.skipped = self.skipped_in_row = self.signal = self.unmade = 0
         self._outcome: Outcome | None = None
         self.clear_gradients()
 
@@ -94,7 +94,7 @@ class Update:
             NonFiniteError: too many updates in a row were skipped.
         """
         try:
-            self._outcome = self._run(window, headers, signal)
+            self._outcome, self.unmade = self._run(window, headers, signal), 0
         finally:
             self.clear_gradients()
         if self.skips_on_device:
@@ -151,7 +151,7 @@ class Update:
         self, window: Sequence[MicroBatch]
     ) -> tuple[list[Tensor], tuple[str, ...], list[Tensor]]:
         """Run the forwards and backwards; return losses, names and rows."""
-        losses, rows, names = [], [], tuple[str, ...]()
+        losses, rows, names, self.unmade = [], [], tuple[str, ...](), -1
         for batch, weight in zip(window, self._weights(window), strict=True):
             factor: float | Tensor = weight if self.scale is None else self.scale.value * weight
             last = batch is window[-1]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def validate(trainer: SCMTrainer) -> dict[str, float]:
-    """Evaluate a trainer's ``val_loader``; note and return the ``val_`` record.
+    """Evaluate a trainer's ``val_loader``; return the ``val_`` record.
 
     Raises ValueError without a ``val_loader``, or without samples, and NonFiniteError if a step was
     not finite. Meets: TAU-8, VAL-1, VAL-3.
@@ -32,11 +32,11 @@ def validate(trainer: SCMTrainer) -> dict[str, float]:
     with evaluation_mode(trainer, trainer.train_loader, config.val_loader):
         step = trainer.global_step
         prepare = partial(trainer.evaluate.prepare, tau=tau, epoch=epoch, training=False)
-        batches = map(partial(prepare, global_step=lambda: step), config.val_loader)
-        values = trainer.evaluate.average(batches, ranks)
+        batches = trainer.signals.watch(config.val_loader, breaks_off=ranks.size == 1)
+        prepared = map(partial(prepare, global_step=lambda: step), batches)
+        values = trainer.evaluate.average(prepared, ranks)
     record = {f"val_{name}": value for name, value in values.items()}
     record |= {"epoch": float(epoch), "global_step": float(step), "val_tau": tau}
-    trainer.val_history.append(record)
     return record
 
 

@@ -25,9 +25,12 @@ from spec.options import (
     window_losses,
 )
 from spec.runs import DONE, Epoch, Event, MicroBatch, Plan, Record, Trace
+from spec.signals import BrokenOff
 from spec.stopping import watch
 from spec.thresholds import check, midpoint, threshold
 from spec.update import Phases, Precision, watched_rates
+
+RAISED = {"SIGINT": "KeyboardInterrupt", "SIGTERM": "SystemExit"}
 
 
 class Session:
@@ -274,5 +277,9 @@ class ExactTraining:
 
     def interrupted(self, signal: str) -> Interrupted:
         """Finish the update, save, and raise."""
-        raised = {"SIGINT": "KeyboardInterrupt", "SIGTERM": "SystemExit"}[signal]
-        return Interrupted(raised, updates_after=0, saved=True)
+        return Interrupted(RAISED[signal], updates_after=0, saved=True)
+
+    def broken_off(self, what: str, signal: str) -> BrokenOff:
+        """Save what was made until then, of four updates an epoch; raise the signal's error."""
+        made = 4 if what in ("first fetch", "validation") else 6
+        return BrokenOff(RAISED[signal], made, made, made * (what != "save"), (0, 1), same=True)

@@ -11,6 +11,7 @@ from properties.subjects.zeroproof.losses import ZeroProofLosses
 from properties.subjects.zeroproof.policies import ZeroProofPolicies
 from properties.subjects.zeroproof.replays import ZeroProofReplays
 from properties.subjects.zeroproof.schedules import ZeroProofSchedules
+from properties.subjects.zeroproof.signals import ZeroProofSignals
 from properties.subjects.zeroproof.training import ZeroProofTraining
 
 
@@ -26,6 +27,7 @@ class ZeroProof(
     ZeroProofPolicies,
     ZeroProofReplays,
     ZeroProofSchedules,
+    ZeroProofSignals,
     ZeroProofTraining,
 ):
     """All of ``zeroproof``."""

@@ -26,7 +26,7 @@ from zeroproof.training.trainer import SCMTrainer
 
 
 @contextmanager
-def _in_the_foreground() -> Iterator[None]:
+def in_the_foreground() -> Iterator[None]:
     """Let Ctrl-C through, which a shell's background jobs ignore."""
     before = signals.signal(signals.SIGINT, signals.default_int_handler)
     try:
@@ -137,7 +137,7 @@ class ZeroProofCheckpoints(Checkpoints):
             new = Path(folder, "of", "this run")
             trainer = trainer_of(layer, optimizer, mean_square, ones(9), checkpoint_dir=new)
             try:
-                with _in_the_foreground():
+                with in_the_foreground():
                     trainer.fit()
                 raised = ""
             except BaseException as error:

@@ -1,0 +1,47 @@
+"""Signals, with failures that come after them: RES-9."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from properties.faults.register import fault, zeroproof_fault
+
+HELD = "zeroproof.utils.signals.DeferredSignals"
+
+fault("RES-9.1", "The failure is raised, as if no signal had come.",
+      broken_off=lambda real, what, signal: replace(real(what, signal), raised="OSError"))
+zeroproof_fault("RES-9.1", "The failure is raised, as if no signal had come.",
+      f"{HELD}.__exit__", lambda leave, self, *error: leave(self, None, None, None))
+fault("RES-9.2", "Nothing is saved if a failure comes before the save.",
+      broken_off=lambda broken_off, what, signal: replace(broken_off(what, signal), saved=0))
+zeroproof_fault("RES-9.2", "Nothing is saved if a failure comes before the save.",
+      "zeroproof.training.trainer.save_last_update", lambda save, trainer, fetching: None)
+fault("RES-9.3", "The death of a worker is raised in an update.",
+      broken_off=lambda broken_off, what, signal: replace(broken_off(what, signal),
+          begun=broken_off(what, signal).made + (what == "worker")))
+fault("RES-9.4", "A validation that is broken off is never made.",
+      broken_off=lambda broken_off, what, signal: replace(broken_off(what, signal),
+          validated=(0,) if what == "validation" else (0, 1)))
+fault("RES-9.5", "The resumed run differs.",
+      broken_off=lambda broken_off, what, signal: replace(broken_off(what, signal), same=False))
+
+
+def _at_once(note: Any, self: Any, number: int, frame: Any) -> None:
+    self._fetching = True
+    note(self, number, frame)
+
+
+zeroproof_fault("RES-9.3", "The death of a worker is raised in an update.",
+      f"{HELD}._note_death", _at_once)
+
+
+def _without_validation(apply: Any, trainer: Any, state: Any) -> None:
+    apply(trainer, state)
+    trainer.validation_due = False
+
+
+zeroproof_fault("RES-9.4", "A validation that is broken off is never made.",
+      "zeroproof.training.state.apply", _without_validation)
+zeroproof_fault("RES-9.5", "The draws of a fetch that failed are lost.",
+      "zeroproof.training.state.LoaderState.undo", lambda undo, self: True)

@@ -1,0 +1,114 @@
+"""Signals that ask a run to end: noted when they arrive, and raised between updates."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import FrameType, TracebackType
+from typing import Any
+
+CHILD: int | None = getattr(signal, "SIGCHLD", None)
+# A closed terminal sends SIGHUP, which Windows lacks. Of several the last in this order counts.
+STOPPING = *filter(None, [getattr(signal, "SIGHUP", None)]), signal.SIGINT, signal.SIGTERM
+PATIENCE = 1.0
+"""Seconds within which a signal may come twice, or after the worker that it has killed."""
+TORCH = "torch.utils.data._utils.signal_handling"
+
+
+class DeferredSignals:
+    """Defers signals to the end of the update, unless the program has its own handlers.
+
+    They are SIGINT, SIGTERM and SIGHUP. A second SIGINT is raised at once, unless it comes within
+    a second, as launchers pass on what the terminal has sent to both. torch raises an error for a
+    dead worker of a loader anywhere; here it is raised while a batch is fetched, never in an
+    update. Handlers belong to the main thread; in another thread nothing changes.
+
+    Args:
+        save: called before a signal is raised instead of an error; told whether that came while
+            a batch was fetched.
+
+    Meets: RES-4, RES-9.
+    """
+
+    def __init__(self, save: Callable[[bool], None]) -> None:
+        self._save, self._taken = save, dict[int, Any]()
+        self._reset()
+
+    def _reset(self) -> None:
+        self.received, self._since = 0, 0.0
+        self._fetching = self._missed_death = self._worker_died = False
+
+    def __enter__(self) -> DeferredSignals:
+        """Install the handlers."""
+        if threading.current_thread() is threading.main_thread():
+            for number in STOPPING:
+                default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+                if signal.getsignal(number) is default:
+                    self._taken[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Raise a signal instead of an error that came after it; restore the handlers."""
+        fetching, self._fetching = self._fetching, False
+        try:
+            until = time.monotonic() + PATIENCE
+            while self._worker_died and not self.received and time.monotonic() < until:
+                time.sleep(0.01)  # What killed the worker may be on its way to this process.
+            if self.received and (isinstance(error, Exception) or (error and fetching)):
+                self._save(fetching)
+                raise_signal(self.received, error)
+        finally:
+            while self._taken:
+                signal.signal(*self._taken.popitem())
+            self._reset()
+
+    def watch(self, batches: Iterable[Any], *, breaks_off: bool = False) -> Iterator[Any]:
+        """Iterate over a loader, whose workers' deaths are raised here.
+
+        With ``breaks_off`` a signal ends it by RuntimeError.
+        """
+        iterator, first = iter(batches), True
+        while True:
+            if breaks_off and self.received:
+                raise RuntimeError("a signal broke it off")
+            self._fetching = True
+            if self._missed_death:
+                self._note_death(CHILD or 0, None)
+            batch = next(iterator, self)
+            self._fetching = False
+            if batch is self:
+                return
+            if first and self._taken and CHILD is not None:
+                first, handler = False, signal.getsignal(CHILD)  # torch's came with the workers
+                if getattr(handler, "__module__", "") == TORCH:
+                    self._taken[CHILD] = signal.signal(CHILD, self._note_death)
+            yield batch
+
+    def _note_death(self, number: int, frame: FrameType | None) -> None:
+        self._missed_death = not self._fetching
+        if self._fetching:
+            try:
+                self._taken[number](number, frame)
+            except Exception:
+                self._worker_died = True
+                raise
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if not self.received:
+            self.received, self._since = number, time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - self._since > PATIENCE:
+            raise_signal(number)
+
+
+def raise_signal(number: int, cause: BaseException | None = None) -> None:
+    """Raise KeyboardInterrupt for SIGINT, SystemExit for another signal."""
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt from cause
+    raise SystemExit(128 + number) from cause
