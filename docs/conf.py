@@ -33,7 +33,7 @@ napoleon_use_rtype = False
 # Types of other libraries, which a build without network cannot link.
 nitpick_ignore_regex = [
     ("py:.*", r"(torch|nn|jaxtyping|tqdm|collections|contextlib|random|argparse|pathlib|os)\b.*"),
-    ("py:.*", r"typing_extensions\b.*"),
+    ("py:.*", r"(typing_extensions|numpy|np|sklearn|NDArray|Array)\b.*"),
     ("py:class", r"Tensor|Bool|Float|Int8|Shaped|Targets|Row|zeroproof\.utils\.checks\.Call"),
 ]
 

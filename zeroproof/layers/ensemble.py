@@ -54,5 +54,5 @@ class ProjectiveEnsemble(nn.Module):
         x = x * self.gates
         for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             x = torch.baddbmm(bias[:, None], functional.silu(x) if number else x, weight.mT)
-        P, Q = x.transpose(0, 1).split(self.sizes, dim=-1)
+        P, Q = torch.split(x.transpose(0, 1), self.sizes, dim=-1)
         return P, Q

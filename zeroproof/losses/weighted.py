@@ -37,7 +37,6 @@ class WeightedLikelihood:
     shape of the outputs less their last dimension, and should have the mean 1 over all batches:
     a batch is not divided by its own sum, which would let the weight of a row depend on the others.
 
-    Meets: LIK-1, LIK-2, LIK-8, LIK-9.
     """
 
     def __init__(self) -> None:

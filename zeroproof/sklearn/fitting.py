@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from zeroproof.layers.ensemble import ProjectiveEnsemble
@@ -65,7 +65,8 @@ class EarlyStopping:
     """
 
     def __init__(self, model: nn.Module, patience: int) -> None:
-        self.model, self.patience, self.trainer = model, patience, None
+        self.model, self.patience = model, patience
+        self.trainer: SCMTrainer | None = None
         self.least, self.best_epoch, self.weights = math.inf, 0, model.state_dict()
         self.history: dict[str, list[float]] = {"loss": [], "val_loss": []}
         self._total = self._samples = 0.0
@@ -117,10 +118,10 @@ def train_ensemble(
     inputs = x[chosen], held / held.mean()
     targets = map_tensors(targets, lambda part: part[chosen])
     validation = TensorBatches(inputs, targets, batch_size=CHUNK, shuffle=False)
-    epochs = epochs or int(np.clip(4000 / len(loader), 20, 300))
+    epochs = epochs or int(np.clip(4000 / len(loader), 20, 400))
     selecting = [network.gates, network.weights[0]]
     others = [*network.weights[1:], *network.biases]
-    decay = min(max(5e-5 * x.shape[1], 5e-4), 1e-2) if decay is None else decay
+    decay = min(max(5e-5 * x.shape[1], 1e-4), 1e-2) if decay is None else decay
     groups = [
         {"params": selecting, "weight_decay": decay / rate},
         {"params": others, "weight_decay": 1e-4 / rate},
@@ -132,7 +133,8 @@ def train_ensemble(
     config = TrainingConfig(**{"history_limit": 1, **options, **own})
     scheduler = CosineAnnealingLR(optimizer, epochs * len(loader))
     loss = WeightedLikelihood()
-    best.trainer = SCMTrainer(model, optimizer, loss, loader, scheduler=scheduler, config=config)
-    best.trainer.fit()
+    trainer = SCMTrainer(model, optimizer, loss, loader, scheduler=scheduler, config=config)
+    best.trainer = trainer
+    trainer.fit()
     model.load_state_dict(best.weights)
     return best

@@ -50,11 +50,11 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         hidden: widths of the hidden layers.
         n_estimators: number of networks.
-        max_epochs: passes over the rows; None makes about 4000 updates, in 20 to 300 epochs.
+        max_epochs: passes over the rows; None makes about 4000 updates, in 20 to 400 epochs.
         batch_size: rows of an update; None takes a fifteenth, as a power of two from 32 to 512.
         learning_rate: of Adam, at the start; it falls along half a cosine.
         weight_decay: shrinks gates and first weights by this share an update, at the start; None
-            takes 5e-5 for each input, between 5e-4 and 1e-2.
+            takes 5e-5 for each input, between 1e-4 and 1e-2.
         validation_fraction: share of the rows (or groups) that each network leaves out.
         n_iter_no_change: epochs without a better one after which training stops.
         shared_denominator: whether several outputs have their poles together; intervals of several
@@ -167,8 +167,9 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             finite = np.isfinite(known)
             if not finite.any():
                 raise ValueError("y contains no finite target: infinity and NaN have no scale")
-            found.append(robust_scale(known[finite], None if weight is None else weight[finite]))
-        centre, deviation = np.array(found).T
+            own = None if weight is None else weight[finite]
+            found.append(robust_scale(known[finite, None], own))
+        centre, deviation = np.array(found)[..., 0].T
         self._centre, self._unit = centre, 1.5 * deviation
 
     def _held_out(self, X: Array, groups: Any, seed: int) -> NDArray[np.bool_]:
@@ -242,8 +243,8 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         for start in range(0, len(x), CHUNK):
             part = slice(start, start + CHUNK)
             with torch.no_grad():
-                tuples = self.network_(x[part])
-            found.append(combine_tuples(*tuples, None if weights is None else weights[part]))
+                P, Q = self.network_(x[part])
+            found.append(combine_tuples(P, Q, None if weights is None else weights[part]))
         P, Q = (self._certainty * torch.cat(part) for part in zip(*found, strict=True))
         return P, Q
 
