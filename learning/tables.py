@@ -134,7 +134,7 @@ def by_trees(name: str, data: Data, train: Rows, test: Rows, seed: int) -> Array
     if not finite.all():
         kind = classifier(random_state=seed).fit(x, np.where(finite, 0.0, np.sign(y)))
         sides = kind.predict(unseen)
-        found = np.where(sides == 0, found, sides * np.inf)
+        found = np.where(sides == 0, found, np.copysign(np.inf, sides))
     return found
 
 
