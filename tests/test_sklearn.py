@@ -28,7 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from zeroproof.sklearn import SCMRegressor
-from zeroproof.sklearn.fitting import EarlyStopping, robust_scale
+from zeroproof.sklearn.fitting import EarlyStopping, held_out, robust_scale
 
 EXCEPTIONS = {
     "check_sample_weight_equivalence_on_dense_data": (
@@ -164,9 +164,8 @@ def test_a_row_without_weight_is_not_seen_and_weights_decide() -> None:
 
 
 def test_groups_are_left_out_together() -> None:
-    x, _ = table()
     groups = np.arange(200) % 20
-    held = regressor(n_estimators=5)._held_out(x, groups, seed=0)
+    held = held_out(200, 5, 0.2, groups, seed=0)
     for member in held.T:
         assert member.sum() == 40
         assert not set(groups[member]) & set(groups[~member])

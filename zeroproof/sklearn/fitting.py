@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
@@ -56,6 +57,16 @@ def r_squared(found: Array, lower: Array, upper: Array, weight: Array) -> float:
     return float(np.mean(np.where(spread > 0, 1.0 - missed / np.maximum(spread, 1e-300), 0.0)))
 
 
+def held_out(rows: int, members: int, share: float, groups: Any, seed: int) -> NDArray[np.bool_]:
+    """Return which rows each member leaves out, (rows, members); rows of a group together."""
+    splitter = ShuffleSplit if groups is None else GroupShuffleSplit
+    parts = splitter(members, test_size=share, random_state=seed)
+    held = np.zeros((rows, members), dtype=bool)
+    for member, (_, left_out) in enumerate(parts.split(held, groups=groups)):
+        held[left_out, member] = True
+    return held
+
+
 class EarlyStopping:
     """A log hook that keeps the best epoch's weights, and stops after some epochs without a better.
 
@@ -86,6 +97,19 @@ class EarlyStopping:
             self.weights = copy.deepcopy(self.model.state_dict())
         elif epoch - self.best_epoch >= self.patience and self.trainer is not None:
             self.trainer.stopped = True
+
+
+def adam(network: ProjectiveEnsemble, rate: float, decay: float | None) -> torch.optim.Optimizer:
+    """Return an optimizer that shrinks gates and first weights more than the others."""
+    features = network.gates.shape[-1]
+    decay = min(max(5e-5 * features, 1e-4), 1e-2) if decay is None else decay
+    selecting = [network.gates, network.weights[0]]
+    others = [*network.weights[1:], *network.biases]
+    groups = [
+        {"params": selecting, "weight_decay": decay / rate},
+        {"params": others, "weight_decay": 1e-4 / rate},
+    ]
+    return torch.optim.AdamW(groups, lr=rate)
 
 
 def train_ensemble(
@@ -119,22 +143,12 @@ def train_ensemble(
     targets = map_tensors(targets, lambda part: part[chosen])
     validation = TensorBatches(inputs, targets, batch_size=CHUNK, shuffle=False)
     epochs = epochs or int(np.clip(4000 / len(loader), 20, 400))
-    selecting = [network.gates, network.weights[0]]
-    others = [*network.weights[1:], *network.biases]
-    decay = min(max(5e-5 * x.shape[1], 1e-4), 1e-2) if decay is None else decay
-    groups = [
-        {"params": selecting, "weight_decay": decay / rate},
-        {"params": others, "weight_decay": 1e-4 / rate},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=rate)
-    model = Weighed(network)
-    best = EarlyStopping(model, patience)
+    optimizer = adam(network, rate, decay)
+    best = EarlyStopping(model := Weighed(network), patience)
     own = {"max_epochs": epochs, "val_loader": validation, "log_hook": best, "seed": seed}
     config = TrainingConfig(**{"history_limit": 1, **options, **own})
-    scheduler = CosineAnnealingLR(optimizer, epochs * len(loader))
-    loss = WeightedLikelihood()
-    trainer = SCMTrainer(model, optimizer, loss, loader, scheduler=scheduler, config=config)
-    best.trainer = trainer
-    trainer.fit()
+    steps, loss = CosineAnnealingLR(optimizer, epochs * len(loader)), WeightedLikelihood()
+    best.trainer = SCMTrainer(model, optimizer, loss, loader, scheduler=steps, config=config)
+    best.trainer.fit()
     model.load_state_dict(best.weights)
     return best

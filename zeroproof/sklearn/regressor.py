@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import (
     _check_sample_weight,
@@ -29,6 +28,7 @@ from zeroproof.sklearn.fitting import (
     CHUNK,
     Array,
     finite_part,
+    held_out,
     r_squared,
     robust_scale,
     train_ensemble,
@@ -134,7 +134,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             groups = np.asarray(groups)[seen]
         self._scale(X, ends, None if sample_weight is None else weight)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
-        held = self._held_out(X, groups, seed)
+        held = held_out(len(X), self.n_estimators, self.validation_fraction, groups, seed)
         # One more dimension, that of the members.
         scaled = [torch.tensor((end - self._centre) / self._unit).unsqueeze(1) for end in ends]
         self._train(X, scaled[0] if y_upper is None else Interval(*scaled), weight, held, seed)
@@ -152,10 +152,8 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             ends.append(part.reshape(len(part), -1))
         lower, upper = ends
         if lower.shape != upper.shape or (y_upper is not None and not (lower <= upper).all()):
-            raise ValueError(
-                f"y and y_upper must have one shape, and y ≤ y_upper without NaN; got "
-                f"{lower.shape} and {upper.shape}"
-            )
+            shapes = f"{lower.shape} and {upper.shape}"
+            raise ValueError(f"y ≤ y_upper must hold, without NaN and of one shape, got {shapes}")
         if y_upper is not None and lower.shape[1] > 1 and self.shared_denominator:
             raise ValueError("intervals of several outputs need shared_denominator=False")
         return ends
@@ -172,15 +170,6 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         centre, deviation = np.array(found)[..., 0].T
         self._centre, self._unit = centre, 1.5 * deviation
 
-    def _held_out(self, X: Array, groups: Any, seed: int) -> NDArray[np.bool_]:
-        """Return which rows each member leaves out, (rows, members)."""
-        splitter = ShuffleSplit if groups is None else GroupShuffleSplit
-        parts = splitter(self.n_estimators, test_size=self.validation_fraction, random_state=seed)
-        held = np.zeros((len(X), self.n_estimators), dtype=bool)
-        for member, (_, left_out) in enumerate(parts.split(X, groups=groups)):
-            held[left_out, member] = True
-        return held
-
     def _inputs(self, X: Array) -> Tensor:
         """Return scaled inputs, of which large ones grow like a logarithm."""
         z = torch.tensor((X - self._x_centre) / self._x_unit)
@@ -194,10 +183,8 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         order = np.random.default_rng(seed).permutation(np.flatnonzero(held.any(axis=1)))
         rows = torch.tensor(order[:MOST_VALIDATED])
         outputs = len(self._centre)
-        options = {
-            "hidden": self.hidden,
-            "shared_denominator": self.shared_denominator and outputs > 1,
-        }
+        shared = self.shared_denominator and outputs > 1
+        options = {"hidden": self.hidden, "shared_denominator": shared}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = ProjectiveEnsemble(self.n_estimators, X.shape[1], outputs, **options)
