@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 
 from properties.assertions import assert_clause
 from properties.plans import FALLING, LOW, VARIED, interrupted, plans
-from spec.checkpoints import STATEFUL, UNREADABLE, Resumes
+from spec.checkpoints import FOLDERS, LOADABLE, STATEFUL, UNLOADABLE, UNREADABLE, Resumes
 from spec.runs import MicroBatch, Plan, Trains
 
 RESUMED = replace(VARIED, random=True, validation=(MicroBatch("vb"),), interrupts=(3,))
@@ -47,6 +47,16 @@ def test_RES_4_signals(subject: Resumes, signal: str) -> None:
     assert_clause("RES-4", subject, signal)
 
 
+@pytest.mark.parametrize("value", LOADABLE + UNLOADABLE)
+def test_RES_5_loadable(subject: Resumes, value: str) -> None:
+    assert_clause("RES-5", subject, value)
+
+
 @pytest.mark.parametrize("what", STATEFUL)
 def test_RES_6_complete(subject: Resumes, what: str) -> None:
     assert_clause("RES-6", subject, what)
+
+
+@pytest.mark.parametrize("case", FOLDERS)
+def test_RES_7_one_run(subject: Resumes, case: str) -> None:
+    assert_clause("RES-7", subject, case)

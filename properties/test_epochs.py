@@ -62,6 +62,17 @@ def test_VAL_2_no_trace(subject: Feeds, plan: Plan, fails: bool) -> None:
     assert_clause("VAL-2", subject, plan, fails)
 
 
+sixteenths = st.integers(-16, 16).map(lambda k: k / 16)
+
+
+@given(st.sampled_from(["loss", "model"]), st.lists(sixteenths, min_size=1, max_size=4))
+@example("loss", [0.5, -1.0])
+@example("model", [0.5, -1.0])
+@settings(max_examples=20)
+def test_VAL_3_differentiates(subject: Feeds, place: str, inputs: list[float]) -> None:
+    assert_clause("VAL-3", subject, place, inputs)
+
+
 @given(st.lists(st.sampled_from(OFFERED), unique=True).map(tuple), plans())
 @example(OFFERED, VALIDATED)
 @example(OFFERED, replace(VALIDATED, weights=(), accumulation=2))

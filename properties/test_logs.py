@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import example, given, settings
 
 from properties.assertions import assert_clause
@@ -25,6 +26,11 @@ def test_LOG_1_every_record(subject: Reports, plan: Plan) -> None:
 @settings(max_examples=50)
 def test_LOG_2_bounded(subject: Trains, plan: Plan) -> None:
     assert_clause("LOG-2", subject, plan)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_LOG_3_undisturbed(subject: Reports, fails: bool) -> None:
+    assert_clause("LOG-3", subject, 12, fails)
 
 
 @given(plans(faulty=True))

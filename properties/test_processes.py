@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
 from properties.plans import VARIED, plans, shared_by
-from spec.checkpoints import Distributes
+from spec.ranks import Distributes
 from spec.runs import MicroBatch, Plan
 
 CLIPPED = replace(VARIED, accumulation=2, max_norm=0.25, validation=(MicroBatch("vb"),))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
 from properties.plans import LOW, VARIED, interrupted, patiences, plans, shared_by, thresholds
-from spec.checkpoints import Distributes
+from spec.ranks import Distributes
 from spec.runs import MicroBatch, Plan, Trains
 from spec.stopping import Stops
 

@@ -14,6 +14,7 @@ from properties.assertions import assert_clause
 from properties.plans import FALLING, VARIED, plans
 from spec.options import OPTIONS, Configures, Equips, Outcome, Tensors
 from spec.runs import MicroBatch, Plan, Trains
+from spec.schedules import Schedules
 from spec.update import UNTRAINABLE, Updates
 
 
@@ -114,6 +115,13 @@ def test_STEP_7_watched(subject: Updates, losses: list[float]) -> None:
 def test_STEP_12_cadence(subject: Updates, cadence: str) -> None:
     plan = replace(VARIED, accumulation=2, validation=(MicroBatch("vb"),), cadence=cadence)
     assert_clause("STEP-12", subject, plan)
+
+
+@pytest.mark.parametrize("cadence", ["update", "epoch", "validation"])
+@pytest.mark.parametrize(("batches", "accumulation"), [(5, 2), (4, 2), (3, 5)])
+def test_STEP_10_planned(subject: Schedules, cadence: str, batches: int, accumulation: int) -> None:
+    epochs = (sized(*[1] * batches),) * 2
+    assert_clause("STEP-10", subject, Plan(epochs, accumulation, cadence=cadence))
 
 
 @pytest.mark.parametrize("option", OPTIONS)

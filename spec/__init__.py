@@ -6,7 +6,8 @@ them), ``formats`` (IEEE formats), ``carriers``, ``bottom`` and ``derivatives`` 
 ``policies`` and ``scopes`` (gradients at ⊥), ``loss_terms``, ``losses``, ``single_losses``,
 ``loss_numerics``, ``training_loss``, ``squares``, ``likelihood_terms``, ``likelihood``,
 ``likelihood_numerics``, ``joint_likelihood``, ``coverage``, ``stopping``, ``accumulation``,
-``update``, ``options``, ``automaton``, ``epochs``, ``logs``, ``checkpoints``.
+``update``, ``finite``, ``options``, ``schedules``, ``automaton``, ``epochs``, ``logs``,
+``checkpoints``, ``ranks``.
 Each states its rule as exact functions (``Fraction``), names what a *subject* must offer, and
 lists its clauses: a sentence, a source, and a predicate over a subject. Nothing here knows an
 implementation. ``python -m spec`` prints the clauses with their evidence, ``python -m spec show
@@ -36,7 +37,7 @@ for _module in (
     "meadows", "bottom", "derivatives", "lifting", "thresholds", "decoding", "ranges", "policies",
     "scopes", "losses", "single_losses", "loss_numerics", "training_loss", "squares", "likelihood",
     "likelihood_numerics", "joint_likelihood", "coverage", "stopping", "accumulation", "update",
-    "options", "automaton", "epochs", "logs", "checkpoints",
+    "finite", "options", "schedules", "automaton", "epochs", "logs", "checkpoints", "ranks",
 ):  # fmt: skip
     import_module(f"{__name__}.{_module}")
 CLAUSES: Final[dict[str, Clause]] = {

@@ -1,4 +1,4 @@
-"""RES and DDP: a run that is resumed, or shared by processes, is the run of one that is not."""
+"""RES: a run that is resumed is the run that was not interrupted."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Final, Protocol
 
-from .clause import clause, refused, require
-from .runs import Kind, Plan, Trace, Trains, require_same_run
+from .clause import clause, require
+from .runs import Kind, Plan, Trains
 
 UNREADABLE: Final = (
     "truncated", "garbage", "foreign", "newer", "hostile", "missing", "of another model",
@@ -19,6 +19,12 @@ STATEFUL: Final = (
     "buffer of the model", "buffer of the loss", "extra state of the model",
     "extra state of the loss", "object of the user",
 )  # fmt: skip
+LOADABLE: Final = (
+    "number", "string", "list", "set", "dictionary", "tensor", "number of NumPy", "array",
+    "dictionary with keys of NumPy", "dictionary with a default",
+)  # fmt: skip
+UNLOADABLE: Final = ("path", "function", "object", "enumeration", "array of objects")
+FOLDERS: Final = ("another run", "later checkpoints", "at once", "several runs", "loaded")
 WRAPPERS: Final = ("module.", "_orig_mod.")
 RESUMED: Final[tuple[tuple[int, tuple[Kind, ...], tuple[str, ...], tuple[str, ...]], ...]] = (
     (1, ("update",), ("w", "v"), ("parameters",)),
@@ -59,6 +65,29 @@ class Interrupted:
     saved: bool
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A save over an older file: the error's message or "", whether what is then loaded equals what
+    was saved, and whether all files are as they were.
+    """
+
+    error: str
+    loaded: bool
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Second:
+    """A run in a folder of checkpoints: the error's type or "", the updates made, whether those of
+    other runs are as they were, and whether a load of the folder finds the run's own last one.
+    """
+
+    error: str
+    updates: int
+    kept: bool
+    found: bool
+
+
 class Resumes(Trains, Protocol):
     """A subject that saves and loads."""
 
@@ -85,6 +114,20 @@ class Resumes(Trains, Protocol):
     def survives(self, what: str) -> bool:
         """Save a run, load it into a new trainer, and tell whether one of :data:`STATEFUL` things
         is there as it was.
+        """
+
+    def saved(self, value: str) -> Saved:
+        """Save a checkpoint, and over it another whose state holds a value, of :data:`LOADABLE` or
+        :data:`UNLOADABLE`, under the name ``place``; load what is then there.
+        """
+
+    def in_folder(self, case: str) -> Second:
+        """Train a run into a folder, and then another, in one of :data:`FOLDERS` ways.
+
+        ``another run`` is a new trainer; ``later checkpoints`` has loaded the first run's oldest
+        checkpoint, and ``loaded`` its latest. The first run trains ``at once`` if all
+        its updates follow the other's first. ``several runs`` is a load of a folder to which
+        another run's checkpoints were copied.
         """
 
 
@@ -178,6 +221,23 @@ def signals(subject: Resumes, signal: str) -> None:
     require(found.saved, "{} left no checkpoint", signal, claim=4)
 
 
+@clause("RES-5", source="Ours: that a file cannot be read shows when it is needed", since="0.7.0")
+def loadable(subject: Resumes, value: str) -> None:
+    """What is saved can be loaded.
+
+    1. Numbers, strings, tensors, NumPy's numbers and arrays, and containers of these are loaded as
+       equal values.
+    2. A state that only code could restore raises an error at the save, which names its place.
+    3. A save that raises this error leaves all files as they were.
+    """
+    found = subject.saved(value)
+    if value in LOADABLE:
+        require(found.error == "" and found.loaded, "a {}: {}", value, found)
+    else:
+        require("place" in found.error, "a {}: {}", value, found, claim=2)
+        require(found.kept, "a {} was refused, and the files changed", value, claim=3)
+
+
 @clause("RES-6", source="Ours: what is not saved is trained from its start again", since="0.4.0")
 def complete(subject: Resumes, what: str) -> None:
     """A checkpoint holds all that a run consists of.
@@ -190,71 +250,23 @@ def complete(subject: Resumes, what: str) -> None:
     require(subject.survives(what), "a {} was not restored", what, claim=claim)
 
 
-class Distributes(Trains, Protocol):
-    """A subject that trains on several ranks."""
+@clause("RES-7", source="Ours: people start a script twice", since="0.7.0")
+def one_run(subject: Resumes, case: str) -> None:
+    """A folder of checkpoints belongs to one run, and a load continues the run that it loads.
 
-    def train_ranks(self, plan: Plan) -> Sequence[Trace]:
-        """Carry out a plan on its ranks, and return the trace of each.
-
-        Only what a rank's own hook is called with is in its trace as reported. The loader of each
-        rank has a ``set_epoch``, and each rank is asked to write checkpoints into a folder of its
-        own.
-        """
-
-    def train_unequal(self, ranks: int, loader: str = "train") -> None:
-        """Train on loaders of unequal length, or on equal ones with a ``validation`` of unequal
-        length; ValueError before the epoch, or the validation.
-        """
-
-    def interrupted_ranks(self, signal: str, ranks: int) -> Sequence[Interrupted]:
-        """Train, and send SIGINT or SIGTERM to the last rank during an update."""
-
-
-@clause("DDP-1", source="Ours: a cluster is a way to be done sooner, nothing else", since="0.2.0")
-def as_one(subject: Distributes, plan: Plan, ranks: int) -> None:
-    """With a fixed global batch, any number of ranks train as one.
-
-    1. Updates, records and stop are those of one rank.
-    2. Every rank has the same updates and thresholds.
-    3. Only rank 0 calls the hook and writes checkpoints.
-    4. Gradients are reduced once per window.
-    5. Each rank's loader is given the number of each epoch by ``set_epoch``.
-    6. Ranks with unequal numbers of micro-batches raise ValueError before the epoch.
+    1. A folder with checkpoints of another run, or later ones of the same run, raises ValueError
+       before the first update.
+    2. No run deletes or replaces the checkpoints of another, even if both start at once.
+    3. A run that was loaded from the folder continues there.
+    4. Loading a folder that holds checkpoints of several runs raises an error.
     """
-    first, *others = subject.train_ranks(replace(plan, ranks=ranks))
-    require_same_run(first.events, subject.train(plan).events)
-    for rank, other in enumerate(others, 1):
-        found, expected = repr(other.of("draw", "update")), repr(first.of("draw", "update"))
-        require(found == expected, "rank {}: {}, not {}", rank, found, expected, claim=2)
-        same = (other.parameters, other.thresholds) == (first.parameters, first.thresholds)
-        require(same, "rank {} left {}, rank 0 {}", rank, other, first, claim=2)
-        reported = other.of("log", "validate", "skip")
-        require(not reported, "rank {} reported {}", rank, reported, claim=3)
-        require(other.written == 0, "rank {} wrote {} files", rank, other.written, claim=3)
-    windows = len(first.of("update", "skip"))
-    for rank, trace in enumerate((first, *others)):
-        parts = rank, trace.reductions, windows
-        right = trace.reductions == windows
-        require(right, "rank {}: {} reductions, {} windows", *parts, claim=4)
-        told, epochs = trace.epochs_set, first.epochs_set
-        right = told == epochs == tuple(range(len(epochs))) and len(epochs) > 0
-        require(right, "{}: rank {} was given the epochs {}", plan, rank, told, claim=5)
-    unequal = refused(ValueError, lambda: subject.train_unequal(ranks), claim=6)
-    require(unequal, "unequal loaders trained", claim=6)
-
-
-@clause("DDP-2", source="Ours: a rank that misses another waits for it forever", since="0.6.0")
-def together(subject: Distributes, signal: str, ranks: int) -> None:
-    """Ranks end together.
-
-    1. A signal that one rank gets ends training on all after the same update, at most two later,
-       with the error of RES-4.
-    2. Unequal numbers of micro-batches in a validation raise ValueError.
-    """
-    found = subject.interrupted_ranks(signal, ranks)
-    error = "KeyboardInterrupt" if signal == "SIGINT" else "SystemExit"
-    same = {(one.raised, one.updates_after) for one in found} <= {(error, i) for i in range(3)}
-    right = same and len({one.updates_after for one in found}) == 1
-    require(right, "{} to one of {} ranks: {}", signal, ranks, found)
-    unequal = refused(ValueError, lambda: subject.train_unequal(ranks, "validation"), claim=2)
-    require(unequal, "unequal loaders validated", claim=2)
+    found = subject.in_folder(case)
+    if case == "several runs":
+        require(found.error != "", "{}: {}", case, found, claim=4)
+    if case in ("another run", "later checkpoints"):
+        early = found.error == "ValueError" and found.updates == 0
+        require(early, "{}: {}", case, found)
+    require(found.kept, "{}: {}", case, found, claim=2)
+    if case == "loaded":
+        continued = found.error == "" and found.updates > 0 and found.found
+        require(continued, "{}: {}", case, found, claim=3)

@@ -17,7 +17,7 @@ DERIVATIVES: Final[dict[str, tuple[Callable[..., float], ...]]] = {
     "add": (lambda v, x, y: 1.0, lambda v, x, y: 1.0),
     "sub": (lambda v, x, y: 1.0, lambda v, x, y: -1.0),
     "mul": (lambda v, x, y: y, lambda v, x, y: x),
-    "div": (lambda v, x, y: 1 / y, lambda v, x, y: -x / y**2),
+    "div": (lambda v, x, y: 1 / y, lambda v, x, y: -x / y / y),
     "neg": (lambda v, x: -1.0,),
     "inv": (lambda v, x: -1 / x**2,),
     "absolute": (lambda v, x: math.copysign(1.0, x),),
@@ -28,6 +28,9 @@ DERIVATIVES: Final[dict[str, tuple[Callable[..., float], ...]]] = {
     "power": (lambda v, x, y: y * v / x, lambda v, x, y: v * Fraction(math.log(x))),
 }
 """The derivatives of an operation by its operands, from its value ``v`` and these."""
+
+FLAT: Final = ("mul", "div", "sign")
+"""Operations whose derivatives are 0 for some operands; BOT-11."""
 
 FEW: Final = 16
 """How many ε of its terms' magnitude a gradient may be off, and one ε per term; BOT-11."""
@@ -40,7 +43,7 @@ def _term(
     operation: str, at: int, arriving: float, value: Number, row: tuple[Number, ...]
 ) -> Fraction | None:
     """Return what an element adds to a gradient; None where no claim says what."""
-    if isinstance(value, Bottom):
+    if isinstance(value, Bottom) or not math.isfinite(arriving):
         return None
     incoming, *known = [Fraction(x) for x in (arriving, value, *row) if not isinstance(x, Bottom)]
     unreal = operation == "power" and at == 1 and known[1] < 0
@@ -64,15 +67,33 @@ def _terms(
     return terms
 
 
+def _require_zeros(
+    operation: str, at: int, incoming: Array, gradient: Array, rows: list[tuple[Number, ...]]
+) -> None:
+    """Check the gradients, of an operand as large as the result, that are 0 by a claim."""
+    for arriving, value, (number, *row) in zip(incoming.values, gradient.values, rows, strict=True):
+        flat = operation in FLAT and not isinstance(number, Bottom)
+        flat = flat and DERIVATIVES[operation][at](number, *row) == 0
+        claim = 5 if arriving == 0 else 6 if math.isinf(arriving) and flat else 0
+        right = value == 0 or not claim or isinstance(number, Bottom)  # of which BOT-5 speaks
+        complaint = "{} of {}: where {} arrives, the gradient is {}"
+        require(right, complaint, operation, row, arriving, value, claim=claim or 1)
+
+
 @clause("BOT-11", source="Ours: training must follow the function that it computes", since="0.4.0")
 def derivatives(subject: Bottoms, operation: str, incoming: Array, *operands: Operand) -> None:
-    """These hold for operands, results and arriving gradients from 1/8 to 8 in size, and up to
-    (16 + n) ε magnitudes of n terms.
+    """Claims 1 to 3 hold for operands, results and gradients from 1/8 to 8 in size, and up to
+    (16 + n) ε magnitudes of n terms; 4 to 6 hold for any of them.
 
     1. An operand's gradient is the arriving gradient times the operation's derivative.
     2. A broadcast operand's gradient is the sum over the elements that it reaches, without ⊥.
     3. A plain array or a number beside a carrier is a constant.
     4. A gradient has its operand's shape and dtype.
+    5. An arriving gradient of 0 stays 0, also where the derivative is infinite or undefined.
+    6. An infinite arriving gradient becomes 0 where the derivative is 0.
+
+    So √(x·x) has at 0 the gradient 0, as |x| has. What else arrives at an infinite derivative
+    becomes infinite, and the update is skipped (STEP-3).
     """
     found, gradients = subject.gradients(operation, incoming, *operands)
     carriers = [_carrier(x, incoming.dtype) for x in operands]
@@ -81,6 +102,9 @@ def derivatives(subject: Bottoms, operation: str, incoming: Array, *operands: Op
     require(len(gradients) == len(tracked), complaint, len(gradients), len(tracked), claim=3)
     for at, gradient in zip(tracked, gradients, strict=True):
         like, terms = carriers[at].payload, _terms(operation, at, incoming, found, carriers)
+        if like.shape == incoming.shape == gradient.shape:
+            rows = [found.numbers(like.shape), *(x.numbers(like.shape) for x in carriers)]
+            _require_zeros(operation, at, incoming, gradient, list(zip(*rows, strict=True)))
         kept = (gradient.shape, gradient.dtype) == (like.shape, like.dtype)
         require(kept, "the gradient of {} is {}", like, gradient, claim=4)
         claim = 2 if like.shape != incoming.shape else 3 if len(tracked) < len(operands) else 1

@@ -27,6 +27,19 @@ class Call:
     given: Mapping[str, object]
 
 
+@dataclass(frozen=True)
+class Derived:
+    """What a validation shows.
+
+    These are its loss, NaN if it raised; whether a graph was made where nothing is differentiated;
+    and for each parameter whether it requires a gradient afterwards.
+    """
+
+    loss: float | Fraction
+    attached: bool
+    trained: tuple[bool, ...]
+
+
 class Feeds(Trains, Protocol):
     """A subject whose validations and losses one can watch."""
 
@@ -35,6 +48,13 @@ class Feeds(Trains, Protocol):
 
         Looked at are ``parameters``, ``gradients``, ``buffers`` and each submodule's ``modes``,
         and the random states of ``torch``, ``cuda``, ``python`` and ``numpy``.
+        """
+
+    def derived(self, place: str, inputs: Sequence[float], fails: bool) -> Derived:
+        """Validate the model ``y = 3·x² + 0·x`` by the mean of ``(dy/dx)²``.
+
+        The ``loss`` or the ``model`` differentiates; then the loss raises a KeyError if it is
+        asked to. Of the two parameters, 3 and 0, the first requires a gradient.
         """
 
     def loss_arguments(self, accepts: Sequence[str], plan: Plan) -> list[Call]:
@@ -188,6 +208,23 @@ def no_trace(subject: Feeds, plan: Plan, fails: bool) -> None:
         found, expected = repr(ours.of(*kinds)), repr(without.of(*kinds))
         right = found == expected
         require(right, "{}: with validation {}, without {}", plan, found, expected, claim=3)
+
+
+@clause("VAL-3", source="Ours: a physical law is a loss of derivatives", since="0.7.0")
+def differentiates(subject: Feeds, place: str, inputs: Sequence[float]) -> None:
+    """Validation differentiates with respect to inputs.
+
+    1. A loss or a model that differentiates with respect to its inputs is evaluated.
+    2. Where nothing is differentiated no graph is made, whatever requires a gradient in training.
+    3. Afterwards the same parameters require a gradient, also when validation raises.
+    """
+    found = subject.derived(place, inputs, False)
+    expected = sample_mean([1] * len(inputs), [Fraction(6 * Fraction(x)) ** 2 for x in inputs])
+    parts = place, inputs, found
+    require(agree(found.loss, expected), "{} of {}: {}, not {}", *parts, expected)
+    require(not found.attached, "{} of {}: {} with a graph", *parts, claim=2)
+    for case in found, subject.derived(place, inputs, True):
+        require(case.trained == (True, False), "{} of {}: {}", place, inputs, case, claim=3)
 
 
 @clause("CUR-1", source="Guide: loss_curriculum, loss_weights", since="0.2.0")

@@ -36,6 +36,20 @@ class Reports(Trains, Protocol):
     def by_hand(self, plan: Plan) -> Sequence[Record]:
         """Make each update of a plan's first epoch by hand; return what each returns."""
 
+    def arrivals(self, updates: int, slow: bool) -> Sequence[int]:
+        """Train; return how many micro-batches the loader had yielded when each record arrived.
+
+        A slow loader takes a hundredth of a second for each.
+        """
+
+    def hook_traces(self, fails: bool) -> tuple[str, ...]:
+        """Make one update under a hook that changes all it can, and raises if asked.
+
+        Name what is afterwards other than before: ``gradients``, submodules' ``modes``, the
+        gradient ``mode``, the default ``dtype``, and the random states of ``torch``, ``cuda``,
+        ``python`` and ``numpy``.
+        """
+
 
 @clause("LOG-1", source="Guide: log_hook", since="0.2.0")
 def every_record(subject: Reports, plan: Plan) -> None:
@@ -91,6 +105,23 @@ def bounded(subject: Trains, plan: Plan) -> None:
             whole = len(shared) > 3 and {"epoch", "global_step"} & record.keys() <= shared
             right = whole and all(agree(record[name], event.values[name]) for name in shared)
             require(right, "{}: kept {}, not {}", plan, record, event, claim=claim)
+
+
+@clause("LOG-3", source="Ours: to look must not change what is seen", since="0.7.0")
+def undisturbed(subject: Reports, updates: int, fails: bool) -> None:
+    """A log hook does not disturb training, also when it raises.
+
+    1. When it is called follows from counts, never from the clock.
+    2. The random states of torch, CUDA, Python and NumPy are afterwards as before.
+    3. Gradients, each submodule's mode, gradient mode and default dtype are afterwards as before.
+    """
+    fast, slow = (list(subject.arrivals(updates, slow)) for slow in (False, True))
+    require(len(fast) == updates, "{} records, not {}", len(fast), updates)
+    require(fast == slow, "records arrived after {} micro-batches, slowly after {}", fast, slow)
+    changed = set(subject.hook_traces(fails))
+    random = changed & {"torch", "cuda", "python", "numpy"}
+    require(not random, "a hook moved the random state of {}", sorted(random), claim=2)
+    require(not changed, "a hook changed {}", sorted(changed), claim=3)
 
 
 @clause("LOG-4", source="Ours: a curve over steps is drawn from what records say", since="0.4.0")

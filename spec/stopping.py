@@ -7,8 +7,8 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Protocol
 
-from .checkpoints import Distributes
 from .clause import clause, require
+from .ranks import Distributes
 from .runs import Plan, Trace, Trains
 
 

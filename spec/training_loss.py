@@ -135,7 +135,7 @@ def weighted_sum(subject: TrainingLosses, batch: Batch, options: Options) -> Non
     1. It is fit + λ_margin·margin + λ_sign·sign + λ_rej·rejection, up to rounding.
     2. Its gradient is the same sum of the terms' gradients, up to rounding.
     3. The fit is the chordal or the implicit loss, as configured.
-    4. Unless configured, λ_margin is 0.1, λ_sign is 1 and λ_rej is 0.01.
+    4. Unless configured, λ_margin is 0.1, λ_sign is 1 and λ_rej is 0.01 with these fits.
     5. A weight given with a call, by the name of its term, replaces the configured one, or 1 for
        the fit; it is a number or a scalar.
     6. The training loss also returns each term, unweighted, bit for bit the loss by itself.

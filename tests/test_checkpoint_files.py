@@ -160,22 +160,70 @@ def test_keys_carry_no_prefix_of_a_wrapper(tmp_path: Path) -> None:
     assert same(list(compiled.model.parameters()), list(wrapped.parameters()))
 
 
+def save_file(path: Path) -> None:
+    """Save over a file, on and on."""
+    for saves in range(1, 10**6):
+        checkpoint.write_checkpoint(path, {"saves": saves, "weights": WEIGHTS + saves})
+
+
+def save_folder(folder: Path) -> None:
+    """Train, from the latest checkpoint on, with one after each update."""
+    trainer = killed(folder)
+    trainer.load_checkpoint(folder)
+    trainer.fit()
+
+
+def killed(folder: Path) -> SCMTrainer:
+    saves: dict[str, Any] = {"checkpoint_dir": folder, "checkpoint_every": 1}
+    return make_trainer(small_model(), pole_batches([4] * 9), max_epochs=10**6, **saves)
+
+
+def signature(path: Path) -> Any:
+    """Return what every save changes."""
+    if path.is_dir():
+        return max(file.name for file in path.glob("step-*.pt"))
+    return path.stat().st_mtime_ns
+
+
+WEIGHTS = torch.arange(50_000.0)
+SAVES = {"file": save_file, "folder": save_folder}
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_two_hundred_kills_in_a_save_leave_a_whole_checkpoint(tmp_path: Path) -> None:
-    path, draw = tmp_path / "run.pt", random.Random(0)
-    weights = torch.arange(50_000.0)
-    checkpoint.write_checkpoint(path, {"saves": 0, "weights": weights})
-    found = set()
-    for _ in range(200):
+@pytest.mark.parametrize("kills", [4, pytest.param(200, marks=pytest.mark.endurance)])
+@pytest.mark.parametrize("kind", SAVES)
+def test_a_kill_in_a_save_leaves_a_whole_checkpoint(
+    kind: str, kills: int, tmp_path: Path, unchecked: None
+) -> None:
+    path, draw = tmp_path / "run", random.Random(0)
+    if kind == "file":
+        checkpoint.write_checkpoint(path, {"saves": 0, "weights": WEIGHTS})
+    else:
+        started = killed(path)
+        checkpoint.write_latest(path, started.state_dict(), 1)
+    found = []
+    for _ in range(kills):
+        before = signature(path)
         child = os.fork()
         if not child:
-            for saves in range(1, 10**6):
-                checkpoint.write_checkpoint(path, {"saves": saves, "weights": weights + saves})
-        time.sleep(draw.uniform(0.0, 0.01))
+            try:
+                SAVES[kind](path)
+            finally:
+                os._exit(1)
+        while signature(path) == before and os.waitpid(child, os.WNOHANG) == (0, 0):
+            time.sleep(0.001)
+        time.sleep(draw.uniform(0.0, 0.02))
         os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        _, status = os.waitpid(child, 0)
+        assert os.WTERMSIG(status) == signal.SIGKILL
         state = checkpoint.read_checkpoint(path)
-        assert torch.equal(state["weights"], weights + state["saves"])
-        found.add(state["saves"])
-    assert len(found) > 1, "the saves were never reached"
+        if kind == "file":
+            assert torch.equal(state["weights"], WEIGHTS + state["saves"])
+            found.append(state["saves"])
+        else:
+            reader = killed(path)
+            reader.load_checkpoint(path)
+            assert reader.run == started.run
+            found.append(reader.micro_step)
+    assert kind == "file" or found == sorted(set(found)), "what was saved stays saved"

@@ -88,6 +88,35 @@ def test_resume_refuses_another_run(
     assert "is damaged" in refused("--resume")
 
 
+def test_a_resume_that_is_killed_at_once_loses_no_record(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = run("run")
+    before = (out / "metrics.jsonl").read_text()
+
+    def end(self: Any, metrics: dict[str, float]) -> None:
+        raise KeyboardInterrupt
+
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(train.JsonlLogger, "__call__", end)
+            assert main(["train", "--resume", "--out", str(out)]) == 130
+        assert (out / "metrics.jsonl").read_text() == before
+    assert main(["train", "--resume", "--out", str(out)]) == 0
+    assert (out / "metrics.jsonl").read_text() == before
+
+
+def test_records_of_another_run_are_not_added_to(
+    run: Callable[..., Path], data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = run("run")
+    before = (out / "metrics.jsonl").read_text()
+    (out / "config.json").unlink()
+    assert main(["train", str(data), "--target", "y", "--out", str(out)]) == 2
+    assert "holds a run already (metrics.jsonl)" in capsys.readouterr().err
+    assert (out / "metrics.jsonl").read_text() == before
+
+
 def test_a_run_goes_on_from_another_folder(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

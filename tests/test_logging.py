@@ -6,8 +6,12 @@ import json
 import math
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from tests.helpers import make_trainer, pole_batches, small_model
 from zeroproof.utils.logging import JsonlLogger, TensorBoardLogger, read_jsonl
@@ -35,21 +39,90 @@ def test_half_a_record_is_passed_over_only_if_asked_for(tmp_path: Path) -> None:
         read_jsonl(path)
 
 
-def test_a_log_is_replaced_or_appended_to(tmp_path: Path) -> None:
+def test_a_log_is_never_destroyed(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
-    for append, count in ((False, 1), (True, 2), (False, 1)):
-        log = JsonlLogger(path, append=append)
+    path.touch()
+    for count, options in enumerate(({"append": False}, {}, {"append": True}), 1):
+        log = JsonlLogger(path, **options)
         log({"loss": 1.0})
         assert len(read_jsonl(path)) == count, "a record is on disk before the file is closed"
         log.close()
+    with pytest.raises(FileExistsError, match=r"metrics\.jsonl holds records; give another path"):
+        JsonlLogger(path, append=False)
+    assert len(read_jsonl(path)) == 3
 
 
-@pytest.mark.parametrize("line", ['{"loss": 1', "[1]", '{"loss": "x"}', '{"loss": null}'])
+def test_a_script_that_runs_again_and_loads_keeps_its_log(tmp_path: Path) -> None:
+    path, file = tmp_path / "metrics.jsonl", tmp_path / "run.pt"
+    for epochs in (1, 2):
+        with JsonlLogger(path) as log:
+            trainer = make_trainer(
+                small_model(), pole_batches((4, 4)), log_hook=log, max_epochs=epochs
+            )
+            if file.exists():
+                trainer.load_checkpoint(file)
+            trainer.fit()
+            trainer.save_checkpoint(file)
+    assert [record["micro_step"] for record in read_jsonl(path)] == [0, 1, 2, 3]
+
+
+def test_a_log_goes_on_behind_half_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"loss": 1.0}\n{"loss": 0.')
+    with JsonlLogger(path) as log:
+        log({"loss": 2.0})
+    assert [record["loss"] for record in read_jsonl(path, partial=True)] == [1.0, 2.0]
+    with pytest.raises(ValueError, match="line 2: not a record"):
+        read_jsonl(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        ("phase 1", "phase 1"), (None, None), (True, True), (3, 3), (torch.tensor(0.5), 0.5),
+        (torch.tensor([[2]]), 2), (torch.tensor(math.inf), math.inf), (np.float32(0.5), 0.5),
+        (np.int64(3), 3), (np.bool_(True), True), (np.array(0.5), 0.5), (-math.inf, -math.inf),
+        (nn.Parameter(torch.ones(())), 1.0), (torch.tensor(0.5, dtype=torch.bfloat16), 0.5),
+    ],
+)  # fmt: skip
+def test_a_record_may_hold_what_json_can_say(value: Any, read: Any, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with JsonlLogger(path) as log:
+        log({"it": value})
+    found = read_jsonl(path)[0]["it"]
+    assert type(found) is type(read)
+    assert found == read
+
+
+@pytest.mark.parametrize("value", [torch.ones(2), np.ones(2), [1.0], object(), 1j, b"a"])
+def test_a_record_that_json_cannot_say_is_named_and_writes_nothing(
+    value: Any, tmp_path: Path
+) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with JsonlLogger(path) as log, pytest.raises(TypeError, match=r"record\['it'\] must be a num"):
+        log({"loss": 1.0, "it": value})
+    assert path.read_text() == ""
+
+
+@pytest.mark.parametrize("line", ['{"loss": 1', "[1]", "1.0", '"loss"'])
 def test_a_damaged_line_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"loss": 1.0}\n' + line + "\n")
     with pytest.raises(ValueError, match=r"metrics\.jsonl, line 2: not a record"):
         read_jsonl(path)
+
+
+def test_tensorboard_passes_over_what_is_no_number(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    log = TensorBoardLogger(tmp_path)
+    log({"phase": "warm-up", "best": None, "loss": torch.tensor(2.0), "each": torch.ones(2)})
+    log.close()
+    events = EventAccumulator(str(tmp_path))
+    events.Reload()
+    assert events.Tags()["scalars"] == ["loss"]
+    assert [(e.step, e.value) for e in events.Scalars("loss")] == [(0, 2.0)]
 
 
 def test_tensorboard_gets_every_scalar_at_its_step(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_a_signal_to_one_rank_stops_all_at_one_update(
     assert first[0] == raised
     assert 3 <= first[1] <= 4
     first = first[1:]
-    assert [path.name for path in tmp_path.iterdir()] == [f"step-{first[0]:010d}.pt"]
+    assert [path.name[:-16] for path in tmp_path.iterdir()] == [f"step-{first[0]:010d}"]
 
 
 def summed(trainer: SCMTrainer) -> list[Any]:
@@ -175,7 +175,7 @@ def test_ranks_go_on_from_a_checkpoint_each_at_its_own_place(tmp_path: Path) -> 
         first.fit()
         assert len(seen) == (8 if rank == 0 else 0), "rank 0 alone reports"
         second = shared(rank, 2)
-        second.load_checkpoint(tmp_path / "step-0000000003.pt")
+        second.load_checkpoint(next(tmp_path.glob("step-0000000003-*.pt")))
         assert len(second.state_dict()["position"]["ranks"]) == 2
         second.fit()
         return [w.tolist() for w in weights(second.model)]

@@ -149,8 +149,10 @@ def test_the_latest_checkpoints_are_kept_and_the_last_is_loaded(tmp_path: Path) 
     saves = {"checkpoint_dir": tmp_path, "checkpoint_every": 2, "keep_checkpoints": 2}
     trainer = make_trainer(small_model(), pole_batches([4] * 7), max_epochs=2, **saves)
     trainer.fit()
-    names = ["step-0000000012.pt", "step-0000000014.pt"]
-    assert sorted(p.name for p in tmp_path.iterdir()) == names
+    steps = ["step-0000000012", "step-0000000014"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        f"{s}-{trainer.run:012x}.pt" for s in steps
+    ]
     other = make_trainer(small_model(), pole_batches([4] * 7), max_epochs=3)
     other.load_checkpoint(tmp_path)
     assert other.micro_step == 14
@@ -228,7 +230,7 @@ def test_ctrl_c_is_honoured_once_and_then_training_goes_on(
     trainer: SCMTrainer
 
     def loss(outputs: Any, lifted: Any) -> Any:
-        place = "update" if torch.is_grad_enabled() else "validation"
+        place = "update" if trainer.model.training else "validation"
         last = trainer.epoch == trainer.config.max_epochs
         if not pressed and when == ("last " if last and place == "validation" else "") + place:
             pressed.append(trainer.epoch)

@@ -7,9 +7,20 @@ from typing import Any
 
 import pytest
 import torch
-from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import (
+    ChainedScheduler,
+    CosineAnnealingLR,
+    CosineAnnealingWarmRestarts,
+    LambdaLR,
+    LinearLR,
+    OneCycleLR,
+    PolynomialLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+)
 
 from tests.helpers import finite_batches, make_trainer, pole_batches, same, small_model, weights
+from zeroproof.training.trainer import TrainingConfig
 
 
 def halving(step: str, **options: Any) -> list[float]:
@@ -116,3 +127,127 @@ def test_a_state_saved_in_the_hook_holds_the_schedulers_step(
     resumed.load_checkpoint(tmp_path / "run.pt")
     resumed.fit()
     assert same(weights(resumed.model), weights(whole.model))
+
+
+def cycle(optimizer: Any, total: int) -> Any:
+    return OneCycleLR(optimizer, 0.1, total_steps=total)
+
+
+def warm_up(optimizer: Any, total: int) -> Any:
+    """Two steps of another scheduler, of which the second is the cycle's first."""
+    parts = [LinearLR(optimizer, total_iters=2), cycle(optimizer, total)]
+    return SequentialLR(optimizer, parts, milestones=[2])
+
+
+def chained(optimizer: Any, total: int) -> Any:
+    return ChainedScheduler([LinearLR(optimizer), cycle(optimizer, total)])
+
+
+def scheduled(schedule: Any, total: int, batches: Any = None, **options: Any) -> Any:
+    """A trainer of 3 epochs of 5 micro-batches, 3 updates each, under a scheduler."""
+    model = small_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    options = {"max_epochs": 3, "gradient_accumulation_steps": 2} | options
+    batches = finite_batches(5) if batches is None else batches
+    scheduler = schedule(optimizer, total)
+    return make_trainer(model, batches, optimizer=optimizer, scheduler=scheduler, **options)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "most", "step"),
+    [
+        (cycle, 9, "update"),
+        (cycle, 3, "epoch"),
+        (cycle, 3, "val"),
+        (warm_up, 7, "update"),
+        (chained, 9, "update"),
+    ],
+)
+def test_a_scheduler_that_ends_too_early_is_refused_first(
+    schedule: Any, most: int, step: str
+) -> None:
+    options = {"scheduler_step": step, "val_loader": finite_batches(1)}
+    trainer = scheduled(schedule, most, **options)
+    trainer.fit()
+    assert trainer.global_step == 9
+    trainer = scheduled(schedule, most - 1, **options)
+    message = f"ends after {most - 1} steps, but training makes {most}; give it total_steps={most}"
+    with pytest.raises(ValueError, match=message):
+        trainer.fit()
+    assert trainer.micro_step == 0
+
+
+def test_the_length_of_training_is_known_before_the_trainer() -> None:
+    config, loader = TrainingConfig(max_epochs=3, gradient_accumulation_steps=2), finite_batches(5)
+    planned = config.planned_updates(loader)
+    trainer = scheduled(cycle, planned, loader)
+    assert trainer.planned_updates == planned == 9
+    assert config.planned_updates(iter(loader)) is None
+    trainer.fit()
+    assert trainer.global_step == planned
+
+
+@pytest.mark.parametrize("step", ["update", "epoch"])
+def test_a_longer_resume_is_refused_first(step: str) -> None:
+    most = {"update": 6, "epoch": 2}[step]
+    first = scheduled(cycle, most, max_epochs=2, scheduler_step=step)
+    first.fit()
+    longer = scheduled(cycle, 1000, scheduler_step=step)
+    longer.load_state_dict(first.state_dict())
+    with pytest.raises(ValueError, match=f"after {most} steps.*checkpoint"):
+        longer.fit()
+    assert longer.global_step == 6
+
+
+def test_the_rest_of_a_run_is_what_counts(tmp_path: Path) -> None:
+    whole = scheduled(cycle, 9, checkpoint_dir=tmp_path, checkpoint_every=1, keep_checkpoints=9)
+    whole.fit()
+    for path in tmp_path.iterdir():
+        resumed = scheduled(cycle, 9)
+        resumed.load_checkpoint(path)
+        if resumed.epoch < 3:
+            resumed.fit()
+        assert resumed.global_step == 9
+        assert same(weights(resumed.model), weights(whole.model))
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        lambda optimizer, total: CosineAnnealingLR(optimizer, total),
+        lambda optimizer, total: CosineAnnealingWarmRestarts(optimizer, total),
+        lambda optimizer, total: PolynomialLR(optimizer, total),
+        lambda optimizer, total: LinearLR(optimizer, total_iters=total),
+        lambda optimizer, total: LambdaLR(optimizer, lambda k: max(0.0, 1 - k / total)),
+    ],
+)
+def test_schedulers_that_do_not_end_are_taken(schedule: Any) -> None:
+    trainer = scheduled(schedule, 2)
+    trainer.fit()
+    assert trainer.global_step == 9
+
+
+def test_skipped_updates_take_no_steps_of_a_scheduler() -> None:
+    batches = finite_batches(5)
+    batches[2][0].fill_(torch.nan)
+    trainer = scheduled(cycle, 9, batches)
+    trainer.fit()
+    assert (trainer.skipped_steps, trainer.scheduler.scheduler.last_epoch) == (3, 6)
+
+
+def test_a_loader_without_a_length_is_not_judged() -> None:
+    class Stream:
+        def __iter__(self) -> Any:
+            return iter(finite_batches(5))
+
+    trainer = scheduled(cycle, 9, Stream())
+    assert trainer.planned_updates is None
+    trainer.fit()
+    assert trainer.global_step == 9
+
+
+def test_a_scheduler_of_another_optimizer_is_refused() -> None:
+    model = small_model()
+    first, second = (torch.optim.SGD(model.parameters(), lr=0.1) for _ in range(2))
+    with pytest.raises(ValueError, match="rates of another optimizer"):
+        make_trainer(model, finite_batches(1), optimizer=first, scheduler=cycle(second, 9))

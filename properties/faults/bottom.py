@@ -185,7 +185,7 @@ zeroproof_fault("BOT-10.1", "The mask is left behind.",
 fault("BOT-11.1", "Gradients pass straight through.",
       gradients=gradient_of(lambda g, arriving, flags: arriving if len(g) == len(arriving) else g))
 zeroproof_fault("BOT-11.1", "The gradient is doubled.",
-      "zeroproof.scm.carrier._ValueOf.backward", lambda _, ctx, *g: (2 * g[0], None))
+      "zeroproof.scm.carrier._Tracked.backward", lambda real, ctx, g: real(ctx, 2 * g))
 fault("BOT-11.2", "A broadcast operand receives the mean.",
       summed=lambda summed, x, values, shape: summed(x, [v * len(x.values) / len(values) for v in
           values], shape))
@@ -194,3 +194,10 @@ fault("BOT-11.3", "Beside a constant the operands are swapped.",
           for y in x) else x[::-1])))
 fault("BOT-11.4", "The gradient has the result's shape.",
       summed=lambda summed, x, values, shape: Array(tuple(values), shape, x.dtype))
+zeroproof_fault("BOT-11.5", "A gradient of 0 is multiplied by an infinite derivative.",
+      "zeroproof.scm.carrier._times", lambda _, gradient, slope: gradient * slope)
+fault("BOT-11.6", "An infinite gradient stays infinite.",
+      gradients=lambda real, of, incoming, *x: (real(of, incoming, *x)[0], tuple(g.with_values([
+          math.inf if math.isinf(i) else v for i, v in zip(incoming.values, g.values,
+              strict=True)])
+          if g.shape == incoming.shape else g for g in real(of, incoming, *x)[1])))

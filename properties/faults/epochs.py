@@ -36,7 +36,7 @@ automaton_fault("TAU-7.3", "``last_thresholds`` grows over the whole run.",
           events if e.kind == "draw")))
 fault("TAU-8.1", "Validation uses the upper end.",
       train=lambda train, plan: changed(train(plan), "validate", loss_tau=lambda _: plan.tau_max))
-zeroproof_fault("TAU-8.1", "The midpoint overflows.", "zeroproof.training.trainer.midpoint",
+zeroproof_fault("TAU-8.1", "The midpoint overflows.", "zeroproof.training.validation.midpoint",
       lambda midpoint, low, high: (low + high) / 2)
 automaton_fault("TAU-8.2", "A validation is measured at the upper end.",
       measure=lambda real, batch, tau, factor: real(batch, real.__self__.plan.tau_max, factor))
@@ -152,7 +152,7 @@ def _forgotten(validation: Any, trainer: Any) -> Any:
 
 
 zeroproof_fault("LOG-2.2", "``val_history`` stays empty.",
-      "zeroproof.training.trainer.SCMTrainer._validation", _forgotten)
+      "zeroproof.training.trainer.validate", _forgotten)
 automaton_fault("LOG-4.1", "A record has the global step of the next update.",
       progress=lambda real, rate: (real(rate) | {"global_step": real(rate)["global_step"] + 1}))
 zeroproof_fault("LOG-4.1", "A window's records have the step before it.",
@@ -176,7 +176,7 @@ fault("CUR-1.2", "A validation has the weights of the first epoch.",
           {"fit": plan.weights[0]}} if a[4] and plan.weights else {})))
 zeroproof_fault("CUR-1.2", "All epochs have the weights of the first.",
       "zeroproof.training.loss_adapter.LossAdapter.weights",
-      lambda weights, objective, epoch: weights(objective, 0))
+      lambda weights, objective, epoch, training: weights(objective, 0, training=training))
 fault("CUR-1.3", "A validation has the next epoch's number.",
       call=lambda call, *a: _given(call(*a), epoch=a[3] + a[6]))
 fault("CUR-1.3", "global_step counts micro-batches.",
@@ -196,7 +196,7 @@ fault("CUR-1.7", "Fixed weights are taken for those of the first epoch.",
       call=lambda call, *a: _given(call(*a), **({"loss_weights": {"fit": 1.0}} if a[3] else {})))
 zeroproof_fault("CUR-1.2", "Fixed weights count before the curriculum.",
       "zeroproof.training.loss_adapter.LossAdapter.weights",
-      lambda weights, objective, epoch: objective._fixed)
+      lambda weights, objective, epoch, training: objective._fixed)
 fault("LOG-5.1", "Terms are not logged.", train=lambda real, plan: real(replace(plan, tells=False)))
 zeroproof_fault("LOG-5.1", "Terms are logged in single precision.",
       "zeroproof.training.evaluation.Evaluation._scalar",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 from properties.faults.register import automaton_fault, fault, zeroproof_fault
 from properties.faults.update import changed, with_slopes
 from spec.checkpoints import Loaded
-from zeroproof.training.checkpoint import CheckpointError
+from zeroproof.training.checkpoint import CheckpointError, checkpoints
 from zeroproof.training.state import apply
 
 fault("STOP-1.1", "An epoch at the threshold is bad.",
@@ -102,6 +103,14 @@ def _without_rollback(load: Any, trainer: Any, state: Any) -> None:
         raise CheckpointError(str(error)) from error
 
 
+def _write_and_remove(write: Any, folder: Any, state: Any, count: int) -> None:
+    with suppress(ValueError):
+        write(folder, state, count)
+    for file in checkpoints(folder):
+        if f"{state['run']:012x}" not in file.name:
+            file.unlink()
+
+
 zeroproof_fault("RES-3.3", "What fits is kept when the rest does not.",
       "zeroproof.training.trainer.SCMTrainer.load_state_dict", _without_rollback)
 fault("RES-3.4", "Keys carry the wrapper's prefix.",
@@ -124,6 +133,37 @@ for claim, wrong, lacking in (
     fault(claim, wrong, survives=lambda survives, what, lacking=lacking: what != lacking)
 zeroproof_fault("RES-6.1", "Parameters of neither model nor loss are not saved.",
       "zeroproof.training.state._free", lambda free, trainer: [])
+
+fault("RES-5.1", "Arrays are refused.",
+      saved=lambda saved, value: replace(saved(value), error="place" * (value == "array")))
+zeroproof_fault("RES-5.1", "NumPy's numbers are written as they are.",
+      "zeroproof.training.checkpoint.to_builtin", lambda _, value, name: value)
+fault("RES-5.2", "What cannot be loaded is written.",
+      saved=lambda saved, value: replace(saved(value), error=""))
+zeroproof_fault("RES-5.2", "What cannot be loaded is written.",
+      "zeroproof.training.checkpoint.to_builtin", lambda _, value, name: value)
+fault("RES-5.3", "What cannot be loaded is refused after the old file is gone.",
+      saved=lambda saved, value: replace(saved(value), kept=False))
+zeroproof_fault("RES-5.3", "What cannot be loaded is refused after the old file is gone.",
+      "zeroproof.training.trainer.write_checkpoint", lambda write, path, state:
+          (Path(path).write_bytes(b""), write(path, state)))
+for claim, wrong, field, value in (
+    ("RES-7.1", "The folder is looked at when there is something to save.", "updates", 1),
+    ("RES-7.2", "The latest checkpoints stay, whoever wrote them.", "kept", False),
+    ("RES-7.3", "A run cannot write where it was loaded from.", "error", "ValueError"),
+    ("RES-7.4", "The latest checkpoint is loaded, whoever wrote it.", "error", ""),
+):
+    fault(claim, wrong, in_folder=lambda in_folder, case, changes={field: value}: replace(
+        in_folder(case), **changes))
+zeroproof_fault("RES-7.1", "The folder is looked at when there is something to save.",
+      "zeroproof.training.trainer.check_folder", lambda check, folder, run, step: "")
+zeroproof_fault("RES-7.4", "All runs have one number.",
+      "zeroproof.training.trainer.secrets.randbits", lambda randbits, bits: 1)
+zeroproof_fault("RES-7.2", "A run removes all checkpoints but its own.",
+      "zeroproof.training.trainer.write_latest", _write_and_remove)
+zeroproof_fault("RES-7.3", "A load keeps the number of the new run.",
+      "zeroproof.training.trainer.restore", lambda restore, trainer, state:
+          restore(trainer, {**state, "run": trainer.run}))
 
 fault("DDP-1.1", "Gradients are summed over ranks, not averaged by samples.",
       train=lambda train, plan: train(with_slopes(plan, lambda i, slope: slope * plan.ranks)))

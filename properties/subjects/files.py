@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from enum import Enum
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,8 +16,14 @@ from unittest import mock
 import torch
 from torch import nn
 
+from properties.assertions import Unsupported
 from properties.subjects.tasks import mean_square, ones
-from spec.checkpoints import Loaded
+from spec.checkpoints import Loaded, Saved
+
+try:
+    import numpy
+except ImportError:  # which torch does without
+    numpy = None  # type: ignore[assignment]
 
 
 class Kill(BaseException):
@@ -84,6 +93,26 @@ class Hostile:
 
 def run() -> None:
     Hostile.ran = True
+
+
+class Phase(Enum):
+    """A constant by name."""
+
+    FIRST = 1
+
+
+VALUES: dict[str, Any] = {
+    "number": 0.1, "string": "a", "list": [1, (None, True)], "set": {1}, "dictionary": {(1,): b"a"},
+    "tensor": torch.ones(2), "dictionary with a default": defaultdict(list, {"a": [1]}),
+    "path": Path("a"), "function": run, "object": Counting(1.0), "enumeration": Phase.FIRST,
+}  # fmt: skip
+"""The values of :data:`spec.checkpoints.LOADABLE` and ``UNLOADABLE``."""
+if numpy is not None:
+    VALUES |= {
+        "number of NumPy": numpy.float64(0.1), "array": numpy.ones((2, 1)),
+        "dictionary with keys of NumPy": {numpy.int64(1): [numpy.float32(0.5)]},
+        "array of objects": numpy.array([None]),
+    }  # fmt: skip
 
 
 class Checkpoints:
@@ -183,3 +212,34 @@ class Checkpoints:
             one.save_checkpoint(path)
             other.load_checkpoint(path)
         return loaded.found(what) == saved.found(what)
+
+    def saved(self, value: str) -> Saved:
+        """Save and load an optimizer that has a value in its parameters' group."""
+        if value not in VALUES:
+            raise Unsupported("NumPy is not installed")
+        optimizers, trainers = [], []
+        for _ in range(2):
+            layer = nn.Linear(2, 1)
+            optimizers.append(torch.optim.SGD(layer.parameters(), lr=0.1))
+            trainers.append(self._trainer_of(layer, optimizers[-1], mean_square, ones(1)))
+        groups, error, equal = [o.param_groups[0] for o in optimizers], "", False
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "run.pt"
+            trainers[0].save_checkpoint(str(path))
+            before = path.read_bytes()
+            groups[0]["place"] = VALUES[value]
+            try:
+                trainers[0].save_checkpoint(str(path))
+            except Exception as refusal:
+                error = str(refusal)
+            kept = os.listdir(folder) == ["run.pt"] and path.read_bytes() == before
+            with suppress(Exception):
+                trainers[1].load_checkpoint(str(path))
+                found = optimizers[1].param_groups[0].get("place")
+                equal = _listed(found) == _listed(VALUES[value])
+        return Saved(error, equal, kept)
+
+
+def _listed(value: Any) -> Any:
+    """Return an array or a tensor as lists."""
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -30,6 +30,25 @@ def name_of(x: Tensor) -> str:
     return str(x.dtype).removeprefix("torch.")
 
 
+def _plain(state: Any) -> list[object]:
+    return [part.tolist() if hasattr(part, "tolist") else part for part in state]
+
+
+def surroundings(layer: nn.Module) -> dict[str, str]:
+    """Return what is around training: random states, modes and gradients."""
+    numpy: Any = sys.modules.get("numpy")
+    return {
+        "gradients": repr([p.grad for p in layer.parameters()]),
+        "torch": repr(torch.get_rng_state().tolist()),
+        "cuda": repr(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else ""),
+        "python": repr(random.getstate()),
+        "numpy": repr(_plain(numpy.random.get_state())) if numpy else "",
+        "modes": repr([m.training for m in layer.modules()]),
+        "mode": repr(torch.is_grad_enabled()),
+        "dtype": repr(torch.get_default_dtype()),
+    }
+
+
 class Noting(ReduceLROnPlateau):
     """Notes the rate after each step."""
 
@@ -129,16 +148,9 @@ class Disturbed:
         return outputs.square().mean()
 
     def _state(self) -> dict[str, str]:
-        numpy: Any = sys.modules.get("numpy")
-        return {
+        return surroundings(self.layer) | {
             "parameters": repr([p.tolist() for p in self.layer.parameters()]),
-            "gradients": repr([p.grad for p in self.layer.parameters()]),
             "buffers": repr([b.tolist() for b in self.layer.buffers()]),
-            "torch": repr(torch.get_rng_state().tolist()),
-            "cuda": repr(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else ""),
-            "python": repr(random.getstate()),
-            "numpy": repr(numpy.random.get_state()[1].tolist() if numpy else ""),
-            "modes": repr([m.training for m in self.layer.modules()]),
         }
 
     def traces(self, validate: Callable[[], object]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib import resources
@@ -109,6 +110,9 @@ def _options(arguments: argparse.Namespace) -> Options:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0, 2 for a user's error, 130 when interrupted."""
+    for name in ("stdout", "stderr"):  # first, lest a file get the number of a closed stream
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # ⊥ and ‖ are in few of the older encodings
             stream.reconfigure(errors="replace")

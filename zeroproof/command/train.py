@@ -135,10 +135,12 @@ def prepare(folder: Path, run: Run, *, resume: bool) -> None:
                 f"{folder / 'config.json'}, or another --out"
             )
         return
-    if (folder / "config.json").exists():
-        raise UserError(
-            f"{folder} holds a run already; add --resume to go on, or use another --out"
-        )
+    for name in ("config.json", "metrics.jsonl"):
+        if (folder / name).exists():
+            raise UserError(
+                f"{folder} holds a run already ({name}); add --resume to go on, or use another "
+                "--out"
+            )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         run.write(folder)
@@ -183,7 +185,6 @@ class Keeper:
     def start(self, trainer: SCMTrainer, *, resume: bool) -> None:
         """Take the trainer, and where a run is resumed its state and the records up to it."""
         self._trainer = trainer
-        records = []
         if resume:
             trainer.load_checkpoint(self.checkpoint)
             records = [
@@ -191,9 +192,13 @@ class Keeper:
                 for record in read_jsonl(self._metrics, partial=True)
                 if record["epoch"] < trainer.epoch
             ]
+            rewritten = self._metrics.with_suffix(".tmp")  # a kill leaves the old records
+            rewritten.unlink(missing_ok=True)
+            with JsonlLogger(rewritten) as log:
+                for record in records:
+                    log(record)
+            rewritten.replace(self._metrics)
         self._log = JsonlLogger(self._metrics)
-        for record in records:
-            self._log(record)
 
     def __call__(self, metrics: dict[str, float]) -> None:
         """Write a record; after a validation, now and then and at the end, save."""

@@ -95,8 +95,9 @@ def _apply_total(operation: Callable[..., Tensor], *operands: Operand) -> SCMTen
         bottom = bottom | carrier.bottom
     # Where the result is ⊥ the operands are replaced *before* the differentiable pass: a mask
     # after it would multiply an infinite local derivative by zero.
-    tracked = operation(*(torch.where(bottom, 1.0, payload) for payload in payloads))
-    return SCMTensor(_ValueOf.apply(tracked, value), bottom)  # type: ignore[no-untyped-call]
+    replaced = [torch.where(bottom, 1.0, payload) for payload in payloads]
+    tracked: Tensor = _Tracked.apply(operation.__name__, value, *replaced)  # type: ignore[no-untyped-call]
+    return SCMTensor(tracked, bottom)
 
 
 def _to_carriers(operands: tuple[Operand, ...]) -> list[SCMTensor]:
@@ -114,26 +115,61 @@ def _to_carriers(operands: tuple[Operand, ...]) -> list[SCMTensor]:
     return [to_carrier(x) for x in operands]
 
 
-class _ValueOf(torch.autograd.Function):
-    """The gradient of one tensor with the value of another.
+def _times(gradient: Tensor, slope: Tensor) -> Tensor:
+    """Return the product, in which 0 times what is infinite is 0, and so is 0 times no slope."""
+    product = gradient * slope
+    known = (slope == slope) | (gradient == 0)
+    lost = (product != product) & (gradient == gradient) & known
+    return gradient.masked_fill(lost, 0.0) * slope.masked_fill(lost, 0.0)
 
-    The replaced operands are as large as the result, where torch may take another kernel and
-    round otherwise than on the operands themselves.
+
+def _power_gradients(g: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    in_x = torch.where(y == 0, 0.0, y * x.pow(y - 1))  # as 0⁰ = 1
+    in_y = torch.where(x == 0, 0.0, x.pow(y) * x.log())  # as 0ʸ = 0
+    return _times(g, in_x), _times(g, in_y)
+
+
+def _quotient_gradients(g: Tensor, x: Tensor | float, y: Tensor) -> tuple[Tensor, Tensor]:
+    return g / y, -_times(g / y, x / y)
+
+
+_GRADIENTS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
+    "add": lambda g, x, y: (g, g),
+    "sub": lambda g, x, y: (g, -g),
+    "mul": lambda g, x, y: (_times(g, y), _times(g, x)),
+    "div": _quotient_gradients,
+    "neg": lambda g, x: (-g,),
+    "reciprocal": lambda g, x: _quotient_gradients(g, 1.0, x)[1:],
+    "abs": lambda g, x: (_times(g, x.sign()),),
+    "sign": lambda g, x: (torch.zeros_like(g),),
+    "exp": lambda g, x: (_times(g, x.exp()),),
+    "log": lambda g, x: (g / x,),
+    "sqrt": lambda g, x: (_times(g, 0.5 / x.sqrt()),),
+    "pow": _power_gradients,
+}
+"""From the arriving gradient and the operands to the operands' gradients."""
+
+
+class _Tracked(torch.autograd.Function):
+    """The value of an operation, with its gradients in operands that are as large as the result.
+
+    The value is that of the operands themselves, which torch may round otherwise than these.
     """
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(tracked: Tensor, value: Tensor) -> Tensor:
+    def forward(name: str, value: Tensor, *operands: Tensor) -> Tensor:
         return value.view_as(value)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        pass
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.name = inputs[0]
+        ctx.save_for_backward(*inputs[2:])
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return None, None, *_GRADIENTS[ctx.name](gradient, *ctx.saved_tensors)
 
 
 @dataclass(frozen=True, eq=False)

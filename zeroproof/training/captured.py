@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -65,3 +65,24 @@ class Captured:
             row = self._function(batch, numbers, first, last)
         self._pool = self._pool or graph.pool()
         return Capture(graph, read, row)
+
+
+def pack(batch: MicroBatch, weight: float | Tensor) -> tuple[MicroBatch, list[float]]:
+    """Return a micro-batch without its numbers, and the numbers, which are not compiled in."""
+    numbers, names = [float(weight), float(batch.tau)], dict[str, tuple[str, ...] | None]()
+    for name, value in batch.loss_kwargs.items():
+        nested = isinstance(value, Mapping)
+        names[name] = tuple(value) if nested else None
+        numbers += map(float, value.values() if nested else [value])
+    return MicroBatch(batch.inputs, batch.targets, 0.0, names), numbers
+
+
+def unpack(batch: MicroBatch, numbers: Tensor) -> tuple[MicroBatch, Tensor]:
+    """Return the micro-batch and its weight, from what :func:`pack` returned."""
+    weight, tau, *rest = numbers.unbind()
+    values = iter(rest)  # and perhaps learning rates
+    kwargs = {
+        name: next(values) if nested is None else {key: next(values) for key in nested}
+        for name, nested in batch.loss_kwargs.items()
+    }
+    return MicroBatch(batch.inputs, batch.targets, tau, kwargs), weight

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import FunctionType, MethodType
@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.func import grad_and_value
 
 from zeroproof.autodiff.policies import get_grad_scale, traced_setting
-from zeroproof.training.captured import Captured, Row
+from zeroproof.training.captured import Captured, Row, pack, unpack
 from zeroproof.training.evaluation import Evaluation, MicroBatch, undone
 from zeroproof.training.targets import ends
 from zeroproof.training.transfer import AsyncHostCopy, from_host, on_host
-from zeroproof.training.update import Header, Outcome, Update, current_rate
+from zeroproof.training.update import Header, Outcome, Update
+from zeroproof.utils.optimizers import current_rate
 
 MAX_SHAPES = 8
 REPLAYED = ("cuda",)
@@ -30,7 +31,8 @@ class CompiledUpdate(Update):
     """An :class:`~zeroproof.training.update.Update` in one graph: forward, backward, step.
 
     The optimizer's state must exist before it is traced, so updates are eager until one is
-    applied. Numbers that change enter as tensors: thresholds, loss arguments, learning rates.
+    applied, also after a parameter is frozen or unfrozen. Numbers that change enter as tensors:
+    thresholds, loss arguments, learning rates.
 
     Meets: STEP-6.
     """
@@ -50,6 +52,7 @@ class CompiledUpdate(Update):
         self._step = inspect.unwrap(type(self.optimizer).step)
         device = self.evaluate.device
         self._gradients_of: dict[nn.Parameter, Tensor] = {}
+        self._trained, self._eager_at = [p.requires_grad for p in self.parameters()], 0
         # The largest ``|loss|`` of the window so far; NaN if one is.
         self._size = torch.zeros((), dtype=torch.float64, device=device)
         self._numbers, self._prepared = torch.empty(0), object()
@@ -62,8 +65,14 @@ class CompiledUpdate(Update):
             self._compiled = Captured(self._compiled, self._fixed)
 
     def _run(self, window: Sequence[MicroBatch], headers: list[Header], signal: int) -> Outcome:
-        if not self.global_step:
+        trained = [p.requires_grad for p in self.parameters()]
+        if trained != self._trained:
+            self.settle()
+            self._trained, self._gradients_of, self._prepared = trained, {}, object()
+            self._eager_at, self.skips_on_device = self.global_step, False
+        if self.global_step == self._eager_at:
             return super()._run(window, headers, signal)
+        self._buffers.keep()
         if not self._gradients_of:
             self.skips_on_device = self._replays
             self._gradients_of = {p: torch.zeros_like(p) for p in self._reached(window[0])}
@@ -110,6 +119,7 @@ class CompiledUpdate(Update):
             self._step(self.optimizer)
             for state, old in zip(states, before, strict=True):
                 state.copy_(torch.where(flags[0] > 0, state, old))
+            self._buffers.restore(flags[0] > 0)
         return torch.cat([row, flags])
 
     def _differentiate(
@@ -133,24 +143,28 @@ class CompiledUpdate(Update):
         """Return the loss to differentiate in the values of parameters; note the row's names."""
         index_of = {p: str(index) for index, p in enumerate(self._gradients_of)}
         inside = torch.zeros_like(next(iter(values.values()))).sum()
-        replaced, buffers = [], []
+        replaced = []
         for module in self._modules:
             own = {n: values[index_of[p]] for n, p in module.named_parameters() if p in index_of}
             # Added to what is differentiated, a buffer can be written in place.
             written = {n: b + inside.to(b.dtype) for n, b in module.named_buffers()}
             replaced.append(own | written)
-            buffers.append(written)
         with traced_setting(self.evaluate.policy, scale):
             loss, found, row = self.evaluate(batch, replaced)
         names += found
-        return loss * scale, (loss, row, buffers)
+        return loss * scale, (loss, row, replaced)  # where a forward has put other buffers, too
 
     def _reached(self, batch: MicroBatch) -> list[nn.Parameter]:
         """Return the parameters that the loss reaches; the optimizer leaves the others alone."""
         parameters = [p for p in self.parameters() if p.requires_grad]
         with undone(self._modules):
             loss, _, _ = self.evaluate(batch)
-        found = torch.autograd.grad(loss, parameters, allow_unused=True)
+            found = torch.autograd.grad(loss, parameters, allow_unused=True)
+        if any(gradient is not None and gradient.is_sparse for gradient in found):
+            raise ValueError(
+                "compile=True cannot trace sparse gradients; give the embedding sparse=False, and "
+                "an optimizer of dense gradients"
+            )
         return [p for p, gradient in zip(parameters, found, strict=True) if gradient is not None]
 
     def clear_gradients(self) -> None:
@@ -187,7 +201,7 @@ class CompiledUpdate(Update):
         self._submodules = [m for module in self._modules for m in module.modules()]
         buffers = [x for module in self._modules for x in module.buffers()]
         scale = [] if self.scale is None else [self.scale.value, self.scale.streak]
-        self._fixed_tensors = [*self._states(), *buffers, *scale]
+        self._fixed_tensors = [*self._states(), *self._gradients_of.values(), *buffers, *scale]
 
     def _check_shape(self, batch: MicroBatch) -> None:
         self._shapes.add(ends(batch.targets)[0].shape)
@@ -200,7 +214,8 @@ class CompiledUpdate(Update):
     @contextmanager
     def _sent(self, numbers: list[float]) -> Iterator[None]:
         """Let the graph read numbers, and learning rates, which may change without a new graph."""
-        groups, device = self.optimizer.param_groups, self.evaluate.device
+        groups = [g for g in self.optimizer.param_groups if g.get("lr") is not None]
+        device = self.evaluate.device
         # The graph fuses the step itself, and counts where it is replayed.
         traced = {"capturable": self._replays, "fused": False}
         kept = [{name: g[name] for name in ("lr", *traced) if name in g} for g in groups]
@@ -209,7 +224,8 @@ class CompiledUpdate(Update):
         if len(self._numbers) != len(numbers):
             self._numbers = torch.empty(len(numbers), dtype=torch.float64, device=device)
         self._numbers.copy_(on_host(numbers, device), non_blocking=True)
-        for group, rate, own in zip(groups, rates, self._numbers[-len(groups) :], strict=True):
+        places = self._numbers[len(numbers) - len(groups) :]
+        for group, rate, own in zip(groups, rates, places, strict=True):
             group["lr"] = own.copy_(rate) if isinstance(rate, Tensor) else own
             group.update({name: value for name, value in traced.items() if name in group})
         try:
@@ -270,24 +286,3 @@ def compile_options(device: torch.device) -> dict[str, Any]:
             "loop_ordering_after_fusion": False,
         }
     return {"cpp_wrapper": True} if device.type == "cpu" and sys.platform == "linux" else {}
-
-
-def pack(batch: MicroBatch, weight: float | Tensor) -> tuple[MicroBatch, list[float]]:
-    """Return a micro-batch without its numbers, and the numbers, which are not compiled in."""
-    numbers, names = [float(weight), float(batch.tau)], dict[str, tuple[str, ...] | None]()
-    for name, value in batch.loss_kwargs.items():
-        nested = isinstance(value, Mapping)
-        names[name] = tuple(value) if nested else None
-        numbers += map(float, value.values() if nested else [value])
-    return MicroBatch(batch.inputs, batch.targets, 0.0, names), numbers
-
-
-def unpack(batch: MicroBatch, numbers: Tensor) -> tuple[MicroBatch, Tensor]:
-    """Return the micro-batch and its weight, from what :func:`pack` returned."""
-    weight, tau, *rest = numbers.unbind()
-    values = iter(rest)  # and perhaps learning rates
-    kwargs = {
-        name: next(values) if nested is None else {key: next(values) for key in nested}
-        for name, nested in batch.loss_kwargs.items()
-    }
-    return MicroBatch(batch.inputs, batch.targets, tau, kwargs), weight

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from zeroproof.autodiff.policies import GradientPolicy
+from zeroproof.training.distributed import length
 from zeroproof.utils.checks import check_thresholds, explains
 
 LogHook = Callable[[dict[str, float]], None]
@@ -40,8 +41,8 @@ class TrainingConfig:
         coverage_threshold: epoch coverage below it is bad; in [0, 1] (STOP-1). The default 0
             never stops.
         coverage_patience: bad epochs in a row that stop training; ≥ 1 (STOP-1).
-        log_hook: called with every record, as plain floats (LOG-1).
-        val_loader: run once an epoch (VAL-1).
+        log_hook: called with every record, as plain floats (LOG-1); disturbs nothing (LOG-3).
+        val_loader: run once an epoch (VAL-1); only inputs can require gradients then (VAL-3).
         prepare_batch: function from what a loader yields to a pair of inputs and targets; None
             takes it as such a pair.
         gradient_policy: policy in force for forwards and where outputs meet the loss (POL-9);
@@ -53,20 +54,20 @@ class TrainingConfig:
         seed: seed of the thresholds (TAU-5); ≥ 0.
         max_grad_norm: clip the gradient's norm to it; > 0, None does not clip.
         max_nonfinite_steps: skipped updates in a row that raise an error; ≥ 1 (STEP-3). A skip
-            leaves parameters and optimizer state alone, not what the forward itself wrote, such
-            as the running statistics of a batch norm.
+            leaves parameters and optimizer state alone. Of what the forward itself wrote, such as
+            the running statistics of a batch norm, only what is not finite is undone (STEP-9).
         compile: compile with ``torch.compile``, for runs long enough to earn back the time that it
             takes: the whole update, on CUDA replayed as a graph; on several ranks model and
             loss. In compiled code losses get their numbers as tensors (STEP-6).
         scheduler_step: when the scheduler steps: after each applied ``"update"``, after each
             ``"epoch"``, or after each validation (``"val"``).
         scheduler_metric: the validation's value that a ``ReduceLROnPlateau`` gets.
-        checkpoint_dir: folder for checkpoints, or None. One is written on Ctrl-C and SIGTERM,
-            which are honoured at the next update (RES-4).
+        checkpoint_dir: folder for the checkpoints of one run (RES-7), or None. One is written on
+            Ctrl-C and SIGTERM, which are honoured at the next update (RES-4).
         checkpoint_every: write one also after every so many updates; 0 for never.
         keep_checkpoints: number of checkpoints kept in the folder, the latest; ≥ 1.
         extra_state: objects with ``state_dict`` and ``load_state_dict``, by name, that checkpoints
-            hold, too (RES-6), such as an average of the weights.
+            hold, too (RES-5, RES-6), such as an average of the weights.
         progress: show a progress bar on the standard error stream.
         history_limit: records kept in memory, the latest; ≥ 1 (LOG-2).
 
@@ -192,6 +193,19 @@ class TrainingConfig:
                 object.__setattr__(self, "device", torch.device(self.device))
             except RuntimeError as error:
                 raise ValueError(f"device {self.device!r} is unknown: {error}") from None
+
+    def planned_updates(self, loader: Iterable[Any]) -> int | None:
+        """Return how many updates a run makes if none is skipped and no stop comes early.
+
+        For schedulers that must know it; None for a loader without a length. Meets: STEP-10.
+
+        Example:
+            >>> TrainingConfig(max_epochs=3, gradient_accumulation_steps=2).planned_updates([0] * 5)
+            9
+        """
+        if (batches := length(loader)) is None:
+            return None
+        return self.max_epochs * -(-batches // self.gradient_accumulation_steps)
 
     @property
     def autocast_dtype(self) -> torch.dtype | None:

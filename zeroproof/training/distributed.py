@@ -84,6 +84,17 @@ class Ranks:
         dist.all_gather_object(found, value)
         return found
 
+    def on_rank_0(self, task: Callable[[], object]) -> None:
+        """Run a task on rank 0; what it raises is raised on every rank."""
+        error = None
+        try:
+            if self.rank == 0:
+                task()
+        except Exception as raised:
+            error = raised
+        if error := self.all_gather_object(error)[0]:
+            raise error
+
     def reduce_window(
         self, losses: list[Tensor], signal: int, unreduced: Iterable[nn.Parameter]
     ) -> tuple[list[Tensor], Tensor]:

@@ -74,11 +74,18 @@ class Evaluation:
         self._autocast_dtype = config.autocast_dtype if config.mixed_precision else None
 
     def prepare(
-        self, batch: Any, tau: float, epoch: int, global_step: Callable[[], int]
+        self,
+        batch: Any,
+        tau: float,
+        epoch: int,
+        global_step: Callable[[], int],
+        *,
+        training: bool = True,
     ) -> MicroBatch:
         """Return what a loader yielded as a micro-batch on the device."""
         inputs, targets = split_batch(batch, self.device, self._prepare_batch)
-        return MicroBatch(inputs, targets, tau, self.loss.kwargs(tau, epoch, global_step))
+        kwargs = self.loss.kwargs(tau, epoch, global_step, training=training)
+        return MicroBatch(inputs, targets, tau, kwargs)
 
     def __call__(
         self, batch: MicroBatch, replaced: Sequence[dict[str, Tensor]] = ()
@@ -114,7 +121,7 @@ class Evaluation:
         """Return the record of all micro-batches of an epoch, of all ranks."""
         totals = EpochTotals()
         for batch in batches:
-            _, names, row = self(batch)
+            names, row = self(batch)[1:]  # without the loss, which may hold a graph
             rows = ranks.all_gather(row).tolist()
             totals.add(merge([dict(zip(names, part, strict=True)) for part in rows]))
         return totals.record()
@@ -152,20 +159,3 @@ def undone(modules: Sequence[nn.Module], *loaders: object) -> Iterator[None]:
                 setattr(m, name, buffer)  # a forward may have put another tensor there
         for state, loader in zip(random, loaders, strict=True):
             restore_random_state(state, loader)
-
-
-@contextmanager
-def evaluation_mode(modules: Sequence[nn.Module], *loaders: object) -> Iterator[None]:
-    """Put modules in eval mode without gradients; afterwards everything is as it was.
-
-    Also on exceptions, and submodule by submodule. Meets: VAL-2.
-    """
-    modes = [(m, m.training) for module in modules for m in module.modules()]
-    try:
-        for module in modules:
-            module.eval()
-        with torch.no_grad(), undone(modules, *loaders):
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from zeroproof.scm.arcs import Lifted
@@ -60,20 +59,22 @@ class LossAdapter:
         """The loss itself where it is a module, which may own parameters."""
         return [self.loss_fn] if isinstance(self.loss_fn, nn.Module) else []
 
-    def weights(self, epoch: int) -> Mapping[str, float] | None:
+    def weights(self, epoch: int, *, training: bool) -> Mapping[str, float] | None:
         """Return an epoch's weights by name; the curriculum's override the fixed ones.
 
-        The curriculum is asked once an epoch. The loss's own one is left out without gradients, so
-        that validations compare epochs by one measure.
+        The curriculum is asked once an epoch. The loss's own one is for training alone, so that
+        validations compare epochs by one measure.
         """
         if self._of_epoch is None or self._of_epoch[0] != epoch:
             given = self._curriculum(epoch) if self._curriculum else {}
             self._of_epoch = epoch, {**(self._fixed or {}), **given}
-        if self._default and torch.is_grad_enabled():
+        if self._default and training:
             return {**self._default(epoch), **self._of_epoch[1]}
         return None if self._fixed is None and self._curriculum is None else self._of_epoch[1]
 
-    def kwargs(self, tau: float, epoch: int, global_step: Callable[[], int]) -> dict[str, Any]:
+    def kwargs(
+        self, tau: float, epoch: int, global_step: Callable[[], int], *, training: bool
+    ) -> dict[str, Any]:
         """Return the numbers that the loss accepts; the global step is read if it is accepted."""
         found: dict[str, Any] = {}
         if "tau" in self.accepted:
@@ -82,7 +83,7 @@ class LossAdapter:
             found["epoch"] = epoch
         if "global_step" in self.accepted:
             found["global_step"] = global_step()
-        if (weights := self.weights(epoch)) is not None:
+        if (weights := self.weights(epoch, training=training)) is not None:
             found["loss_weights"] = weights
         return found
 

@@ -90,6 +90,13 @@ def merge(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return values
 
 
+def named_rows(names: Sequence[str], values: Sequence[float]) -> list[dict[str, float]]:
+    """Return rows that lie one after the other, by the names of their values."""
+    width = len(names)
+    starts = range(0, len(values), width)
+    return [dict(zip(names, values[start : start + width], strict=True)) for start in starts]
+
+
 def _ratio(part: float, total: float) -> float:
     return part / total if total else math.nan
 

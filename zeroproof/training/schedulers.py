@@ -1,12 +1,15 @@
-"""When the learning-rate scheduler steps."""
+"""Learning rates: when the scheduler steps, and whether it lasts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from zeroproof.training.config import TrainingConfig
+from zeroproof.utils.optimizers import check_optimizer, check_steps
 
 RISING = ("coverage", "recall", "denom")  # parts of names of what is better when it is larger
 
@@ -16,16 +19,21 @@ class SchedulerStepper:
 
     Args:
         scheduler: of the optimizer's learning rates, or None.
-        config: ``scheduler_step`` and ``scheduler_metric``.
+        config: ``scheduler_step`` and ``scheduler_metric``, and how long training is.
+        optimizer: the one that is trained.
 
     Raises:
-        ValueError: a ``ReduceLROnPlateau`` without a metric, or whose mode is not its metric's.
+        ValueError: a scheduler of another optimizer; a ``ReduceLROnPlateau`` without a metric, or
+            whose mode is not its metric's.
 
-    Meets: STEP-2, STEP-7, STEP-12.
+    Meets: STEP-2, STEP-7, STEP-10, STEP-12.
     """
 
-    def __init__(self, scheduler: LRScheduler | None, config: TrainingConfig) -> None:
-        self.scheduler = scheduler
+    def __init__(
+        self, scheduler: LRScheduler | None, config: TrainingConfig, optimizer: Optimizer
+    ) -> None:
+        self.scheduler, self._config = scheduler, config
+        check_optimizer(scheduler, optimizer)
         self._step, self._metric = config.scheduler_step, config.scheduler_metric
         if isinstance(scheduler, ReduceLROnPlateau):
             if self._step != "val":
@@ -38,6 +46,15 @@ class SchedulerStepper:
                     f"the scheduler's mode is {scheduler.mode!r}, but {self._metric} is better "
                     f"when it is {'larger' if mode == 'max' else 'smaller'}; make it {mode!r}"
                 )
+
+    def check_length(self, loader: Iterable[Any], epoch: int, done: int) -> None:
+        """Raise ValueError if the scheduler ends before training, after ``done`` micro-batches."""
+        config = self._config
+        steps, size = config.max_epochs - epoch, config.gradient_accumulation_steps
+        if self._step == "update":
+            planned = config.planned_updates(loader) or 0  # which only training tells
+            steps = planned // config.max_epochs * steps + -done // size
+        check_steps(self.scheduler, steps)
 
     def after(self, event: str) -> None:
         """Step after an applied ``"update"``, or after an ``"epoch"``, if configured."""

@@ -23,6 +23,7 @@ def capture(trainer: SCMTrainer) -> dict[str, Any]:
     update, scheduler = trainer.update, trainer.scheduler.scheduler
     extra = trainer.config.extra_state or {}
     return {
+        "run": trainer.run,
         "model": unwrap(trainer.model).state_dict(),
         "loss": [module.state_dict() for module in trainer.modules[1:]],
         "optimizer": update.optimizer.state_dict(),
@@ -60,18 +61,23 @@ def restore(trainer: SCMTrainer, state: dict[str, Any]) -> None:
 def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     """Restore a state; an error may leave a part of it done."""
     update, counters = trainer.update, state["counters"]
+    trainer.run = int(state.get("run", 0))
     unwrap(trainer.model).load_state_dict(state["model"])
     for module, module_state in zip(trainer.modules[1:], state["loss"], strict=True):
         module.load_state_dict(module_state)
     update.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # it would share tensors
+    free, values = _free(trainer), state.get("free", ())
+    ours, theirs = ([tuple(x.shape) for x in part] for part in (free, values))
+    if ours != theirs:  # a copy would broadcast
+        raise ValueError(f"parameters of neither model nor loss: {ours}, the checkpoint's {theirs}")
     with torch.no_grad():
-        for parameter, value in zip(_free(trainer), state.get("free", ()), strict=True):
+        for parameter, value in zip(free, values, strict=True):
             parameter.copy_(value)
     extra, saved = trainer.config.extra_state or {}, state.get("extra", {})
     if extra.keys() != saved.keys():
         raise ValueError(f"extra_state has {list(extra)}, the checkpoint {list(saved)}")
     for name, stateful in extra.items():
-        stateful.load_state_dict(saved[name])
+        stateful.load_state_dict(copy.deepcopy(saved[name]))
     for name, own in (("scheduler", trainer.scheduler.scheduler), ("scale", update.scale)):
         if (own is None) != (state[name] is None):
             raise ValueError(
@@ -160,8 +166,8 @@ class LoaderState:
         loader = self.loader
         own = {
             "exhausted": self._exhausted,
-            "at_start": to_builtin(self._at_start),
-            "random": to_builtin(random_state(loader)),
+            "at_start": self._at_start,
+            "random": random_state(loader),
             "loader": loader.state_dict() if hasattr(loader, "state_dict") else None,
         }
         return {"ranks": self._ranks.all_gather_object(own)}
@@ -183,15 +189,6 @@ class LoaderState:
         if done:
             self._at_start, self._resumed = own["at_start"], own
             self._exhausted = own["exhausted"]
-
-
-def to_builtin(state: Any) -> Any:
-    """Turn NumPy's arrays into lists, which a checkpoint may hold (RES-3)."""
-    if isinstance(state, dict):
-        return {key: to_builtin(value) for key, value in state.items()}
-    if isinstance(state, Tensor):
-        return state
-    return state.tolist() if hasattr(state, "tolist") else state
 
 
 def _generators(loader: object) -> list[torch.Generator]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
@@ -13,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from tqdm import tqdm
 
 from zeroproof.training.checkpoint import (
     CheckpointError,
+    check_folder,
     read_checkpoint,
     write_checkpoint,
     write_latest,
@@ -24,20 +25,20 @@ from zeroproof.training.checkpoint import (
 from zeroproof.training.compiled import CompiledEvaluation, CompiledUpdate
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks, length, set_epoch
-from zeroproof.training.evaluation import (
-    Evaluation,
-    MicroBatch,
-    evaluation_mode,
-    training_device,
-)
+from zeroproof.training.evaluation import Evaluation, MicroBatch, training_device
+from zeroproof.training.finite import NonFiniteError
 from zeroproof.training.loss_adapter import LossAdapter
 from zeroproof.training.records import EpochTotals, RecordQueue
 from zeroproof.training.schedulers import SchedulerStepper
 from zeroproof.training.signals import DeferredSignals, raise_signal
-from zeroproof.training.state import LoaderState, capture, restore
+from zeroproof.training.state import LoaderState, capture, restore, unwrap
 from zeroproof.training.stopping import CoverageStop
-from zeroproof.training.thresholds import lerp, midpoint
-from zeroproof.training.update import NonFiniteError, Update
+from zeroproof.training.thresholds import lerp
+from zeroproof.training.update import Update
+from zeroproof.training.validation import validate
+from zeroproof.utils.hooks import GuardedHook
+from zeroproof.utils.logging import ProgressBar
+from zeroproof.utils.optimizers import training_weights
 
 __all__ = ["CheckpointError", "NonFiniteError", "SCMTrainer", "TrainingConfig"]
 
@@ -89,15 +90,15 @@ class SCMTrainer:
         self.ranks = Ranks(None if config.device is None else torch.device(config.device))
         device = training_device(model, config, self.ranks)
         loss = LossAdapter(loss_fn, config)
-        self.scheduler = SchedulerStepper(scheduler, config)
+        self.scheduler = SchedulerStepper(scheduler, config, optimizer)
         self.model = self.ranks.wrap(model.to(device), device)
         self.modules = [self.model, *(module.to(device) for module in loss.modules)]
         self.ranks.broadcast(p for module in self.modules[1:] for p in module.parameters())
         whole_graph = config.compile and device.type in ("cpu", "cuda") and self.ranks.size == 1
         evaluation = CompiledEvaluation if config.compile and not whole_graph else Evaluation
         self.evaluate = evaluation(self.model, loss, config, device)
-        hook = config.log_hook if self.ranks.rank == 0 else None
-        self.records = RecordQueue(hook, config.history_limit)
+        self._hook = GuardedHook(config.log_hook if self.ranks.rank == 0 else None, self.modules)
+        self.records = RecordQueue(self._hook, config.history_limit)
         parts = self.evaluate, config, self.modules, self.ranks, self.records
         update = CompiledUpdate if whole_graph else Update
         self.update = update(optimizer, *parts, applied=partial(self.scheduler.after, "update"))
@@ -105,6 +106,7 @@ class SCMTrainer:
         self.stop = CoverageStop(config.coverage_threshold, config.coverage_patience)
         self.stopped = False
         self.epoch = self.micro_step = 0
+        self.run = self.ranks.all_gather_object(secrets.randbits(48))[0]
         self.val_history: list[dict[str, float]] = []
         self._signals = DeferredSignals()
         self.start_epoch()
@@ -116,42 +118,49 @@ class SCMTrainer:
 
         Raises:
             RuntimeError: there is nothing left to train.
-            ValueError: a loader without samples, or a loss without a gradient.
-            NonFiniteError: too many updates in a row were skipped.
+            ValueError: a loader without samples, a loss without a gradient, a scheduler that
+                ends before training (STEP-10), or a ``checkpoint_dir`` of another run (RES-7).
+            NonFiniteError: too many updates in a row were skipped, or a step was not finite.
         """
+        self._hook.refuse("fit()")
         self._check_work_left()
+        if (folder := self.config.checkpoint_dir) is not None:
+            self.ranks.on_rank_0(partial(check_folder, folder, self.run, self.micro_step))
+        self.scheduler.check_length(self.train_loader, self.epoch, self.loader.done)
         self.records.records.clear()
         batches = length(self.train_loader)
         total = None if batches is None else batches * self.config.max_epochs
         done = self.epoch * (batches or 0) + self.loader.done
         shown = self.config.progress and self.ranks.rank == 0
-        with tqdm(total=total, initial=done, disable=not shown) as bar, self._signals:
+        bar = ProgressBar(total, done, shown=shown)
+        with bar, self._signals, training_weights(self.update.optimizer):
             while self.epoch < self.config.max_epochs and not self.stopped:
                 self._train_epoch(bar)
                 self.scheduler.after("epoch")
                 if self.config.val_loader is not None:
-                    record = self._validation()
+                    record = validate(self)
                     self.scheduler.after_validation(record)  # first: the hook may save
                     self.records.send(record)
                 received = self.ranks.all_gather_object(self._signals.received)
                 self._save_if_due(max(received))
         return list(self.records.records)
 
-    def _train_epoch(self, bar: tqdm[Any]) -> None:
+    def _train_epoch(self, bar: ProgressBar) -> None:
         self.ranks.check_equal_lengths(self.train_loader, "train_loader")
         if not self.loader.resumed:
             self.start_epoch()
-        for module in self.modules:
+        for module in (m for m in self.modules if not unwrap(m).training):
             module.train()
         batches = self.loader.iterate()
         try:
             while window := list(islice(batches, self.config.gradient_accumulation_steps)):
                 self._train_window(window)
-                self._show(bar, len(window))
+                bar.show(len(window), self.epoch, self.config.max_epochs, self.records.records)
                 signal = self._signals.received if self.ranks.size == 1 else self.update.signal
                 self._save_if_due(signal, windows=self.update.windows)
         finally:
             self.update.flush()
+        self.update.check_finite()
         if not self.loader.done:
             raise ValueError(
                 f"train_loader yielded nothing in epoch {self.epoch}; an iterator can be read "
@@ -179,19 +188,10 @@ class SCMTrainer:
         config = self.config
         due = config.checkpoint_every > 0 and windows > 0 and windows % config.checkpoint_every == 0
         if config.checkpoint_dir is not None and (signal or due):
-            state = self.state_dict()
-            if self.ranks.rank == 0:
-                write_latest(config.checkpoint_dir, state, config.keep_checkpoints)
+            folder, state, count = config.checkpoint_dir, self.state_dict(), config.keep_checkpoints
+            self.ranks.on_rank_0(partial(write_latest, folder, state, count))
         if signal:
             raise_signal(signal)
-
-    def _show(self, bar: tqdm[Any], steps: int) -> None:
-        bar.update(steps)
-        if not bar.disable and self.records.records:
-            record = self.records.records[-1]
-            bar.set_description(f"epoch {self.epoch + 1}/{self.config.max_epochs}", refresh=False)
-            numbers = {name: record[name] for name in ("loss", "coverage")}
-            bar.set_postfix(numbers, refresh=False)
 
     def start_epoch(self) -> None:
         """Reset what belongs to one epoch; its thresholds follow from (seed, epoch) alone."""
@@ -208,6 +208,7 @@ class SCMTrainer:
         For loops written by hand; :meth:`fit` does the same with the batches of its loader. The
         model's mode is the caller's. Raises the errors of :meth:`fit`. Meets: LOG-6.
         """
+        self._hook.refuse("train_step()")
         self._train_window(list(batches))
         self.update.flush()
         return self.records.records[-1]
@@ -216,34 +217,19 @@ class SCMTrainer:
         """Evaluate ``val_loader`` at the midpoint threshold; return the ``val_`` record.
 
         Parameters, buffers, modes and random state are left as they were. The record's epoch is
-        the latest one trained.
+        the latest one trained. Meets: VAL-2, VAL-3.
 
         Raises:
             ValueError: there is no ``val_loader``, or it yields no samples.
         """
-        record = self._validation()
+        record = validate(self)
         self.records.send(record)
         return record
 
-    def _validation(self) -> dict[str, float]:
-        config = self.config
-        if config.val_loader is None:
-            raise ValueError("validate() needs TrainingConfig(val_loader=...)")
-        self.ranks.check_equal_lengths(config.val_loader, "val_loader")
-        tau = midpoint(config.tau_train_min, config.tau_train_max)
-        epoch = max(self.epoch - 1, 0)
-        with evaluation_mode(self.modules, self.train_loader, config.val_loader):
-            step = self.global_step
-            prepare = partial(self.evaluate.prepare, tau=tau, epoch=epoch, global_step=lambda: step)
-            values = self.evaluate.average(map(prepare, config.val_loader), self.ranks)
-        record = {f"val_{name}": value for name, value in values.items()}
-        record |= {"epoch": float(epoch), "global_step": float(step), "val_tau": tau}
-        self.val_history.append(record)
-        return record
-
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that training continues from."""
-        self.update.settle()
+        """Return everything that training continues from; NonFiniteError as :meth:`fit`."""
+        self.update.check_finite()
+        self._hook.undisturb_random()
         return capture(self)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -253,13 +239,12 @@ class SCMTrainer:
             CheckpointError: it does not fit this model, optimizer or scheduler. Nothing of it is
                 then kept; an epoch under way starts again.
         """
+        self._hook.refuse("load_state_dict()")
         restore(self, state)
 
     def save_checkpoint(self, path: str | PathLike[str]) -> None:
-        """Write the training state atomically. Meets: RES-1."""
-        state = self.state_dict()
-        if self.ranks.rank == 0:
-            write_checkpoint(path, state)
+        """Write the training state atomically, on rank 0. Meets: RES-1."""
+        self.ranks.on_rank_0(partial(write_checkpoint, path, self.state_dict()))
 
     def load_checkpoint(self, path: str | PathLike[str]) -> None:
         """Continue from a checkpoint, exactly as if training had not been interrupted.
@@ -281,10 +266,14 @@ class SCMTrainer:
             )
 
     @property
-    def train_loader(self) -> Iterable[Any]:
+    def train_loader(self) -> Any:
         """The loader that the trainer was made with."""
-        loader: Iterable[Any] = self.loader.loader
-        return loader
+        return self.loader.loader
+
+    @property
+    def planned_updates(self) -> int | None:
+        """How many updates the run makes; as ``config.planned_updates`` of its loader."""
+        return self.config.planned_updates(self.train_loader)
 
     @property
     def global_step(self) -> int:

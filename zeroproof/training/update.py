@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,20 +12,18 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from zeroproof.autodiff.policies import grad_scale
+from zeroproof.training import finite
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks, full_tensor
 from zeroproof.training.evaluation import Evaluation, MicroBatch
-from zeroproof.training.records import RecordQueue
+from zeroproof.training.records import RecordQueue, named_rows
 from zeroproof.training.scaler import LossScale
 from zeroproof.training.targets import ends
 from zeroproof.training.transfer import AsyncHostCopy, from_host
+from zeroproof.utils.optimizers import current_rate, needs_closure
 
 Header = dict[str, float]
 """What a record takes from the host, which is epoch, micro_step and tau_train."""
-
-
-class NonFiniteError(RuntimeError):
-    """Too many updates in a row were skipped for a loss or gradient that is not finite."""
 
 
 class Outcome(NamedTuple):
@@ -55,7 +52,7 @@ class Update:
         records: the queue that gets a record per micro-batch.
         applied: called once per applied update.
 
-    Meets: ACC-1, ACC-2, AMP-2, STEP-1, STEP-2, STEP-3, STEP-4, STEP-14, DDP-1, LOG-4.
+    Meets: ACC-1, ACC-2, AMP-2, STEP-1 to STEP-4, STEP-8, STEP-9, STEP-14, DDP-1, LOG-4.
     """
 
     def __init__(
@@ -72,14 +69,14 @@ class Update:
         self._modules, self._ranks = modules, ranks
         self._records, self._applied = records, applied
         self._owned = [p for module in modules for p in module.parameters()]
+        self._stepped = finite.SteppedParameters(optimizer, modules)
+        self._buffers = finite.KeptBuffers(modules)
         # What GradScaler asks of an optimizer that takes ``found_inf``.
         fused = getattr(optimizer, "_step_supports_amp_scaling", False)
         self.skips_on_device = evaluate.device.type == "cuda" and fused
         fp16 = config.mixed_precision and config.autocast_dtype == torch.float16
         self.scale = LossScale(evaluate.device) if fp16 else None
-        # Such as LBFGS, which evaluates a window several times.
-        closure = inspect.signature(optimizer.step).parameters.get("closure")
-        self._needs_closure = closure is not None and closure.default is closure.empty
+        self._needs_closure = needs_closure(optimizer)
         if self._needs_closure and fp16:
             raise ValueError(
                 f"{type(optimizer).__name__} compares losses, which float16's scale changes; "
@@ -113,6 +110,7 @@ class Update:
             self._records.deliver()
 
     def _run(self, window: Sequence[MicroBatch], headers: list[Header], signal: int) -> Outcome:
+        self._buffers.keep()
         losses, names, rows = self._gradients(window)
         judged, received = losses, []
         if self._ranks.size > 1:
@@ -123,11 +121,13 @@ class Update:
         values = AsyncHostCopy(torch.cat([table.flatten(), flags]))
         self.settle()
         rate = current_rate(self.optimizer)
+        applied = flags[0] > 0 if self.skips_on_device else bool(values.read()[-len(flags)])
+        self._buffers.restore(applied)
         if self.skips_on_device:
             self.optimizer.found_inf = (1.0 - flags[0]).float()  # type: ignore[attr-defined]
             self.optimizer.step()
             del self.optimizer.found_inf  # type: ignore[attr-defined]
-        elif values.read()[-len(flags)]:
+        elif applied:
             if not self._needs_closure:
                 self.optimizer.step()
             elif not self._search(window, losses):
@@ -186,7 +186,7 @@ class Update:
         Of the whole gradient, or of its parts if only their being finite matters.
         """
         parameters = self.parameters()
-        gradients = [p.grad for p in parameters if p.grad is not None]
+        gradients = [finite.gradient_values(p) for p in parameters if p.grad is not None]
         if not gradients:
             raise ValueError(
                 "the loss reaches none of the optimizer's parameters; build the optimizer from "
@@ -207,14 +207,16 @@ class Update:
 
     def _search(self, window: Sequence[MicroBatch], losses: list[Tensor]) -> bool:
         """Let the optimizer evaluate the window as often as it likes; undo what is not finite."""
-        parameters = self.parameters()
+        parameters, state = self.parameters(), copy.deepcopy(self.optimizer.state_dict())
         before = [p.detach().clone() for p in parameters]
-        state = copy.deepcopy(self.optimizer.state_dict())
         first = [self._mean_loss(window, losses)]  # of the gradient that is there already
+        versions = [p._version for p in parameters]
 
         def reevaluate_window() -> float:
-            if first:
-                return first.pop()
+            known = [first.pop()] if first else []
+            there = any(p.grad is not None for p in parameters)
+            if known and there and versions == [p._version for p in parameters]:
+                return known[0]
             self.clear_gradients()
             losses, _, _ = self._gradients(window)
             if self._ranks.size > 1:
@@ -223,13 +225,13 @@ class Update:
             return self._mean_loss(window, losses)
 
         self.optimizer.step(reevaluate_window)
-        finite = all(bool(torch.isfinite(p).all()) for p in parameters)
-        if not finite:
-            with torch.no_grad():
-                for parameter, value in zip(parameters, before, strict=True):
-                    parameter.copy_(value)
-            self.optimizer.load_state_dict(state)
-        return finite
+        self._buffers.restore()  # after which evaluation that was not finite
+        if not self._stepped.fault():
+            return True
+        with torch.no_grad():
+            torch._foreach_copy_([*parameters], before)
+        self.optimizer.load_state_dict(state)
+        return False
 
     def _mean_loss(self, window: Sequence[MicroBatch], losses: list[Tensor]) -> float:
         parts = zip(losses, self._weights(window), strict=True)
@@ -256,16 +258,21 @@ class Update:
         if applied:
             self._applied()
         progress = {"global_step": self.global_step, "skipped": self.skipped, "lr": float(rate)}
-        rows = _rows(names, values[:-flags])
+        rows = named_rows(names, values[:-flags])
         for index, header in enumerate(headers):
             self._records.add({**header, **progress}, rows[index::parts])
         if self.skipped_in_row >= self._config.max_nonfinite_steps:
-            raise NonFiniteError(
+            cause = self._stepped.fault() or finite.STILL_FINITE
+            raise finite.NonFiniteError(
                 f"{self.skipped_in_row} updates in a row were skipped at global step "
-                f"{self.global_step}, because a loss or the gradient's norm was not finite; the "
-                "parameters are those of the last applied update. Look for NaN in the inputs, "
-                "lower the learning rate, or raise max_nonfinite_steps"
+                f"{self.global_step}, because a loss or the gradient's norm was not finite; {cause}"
             )
+
+    def check_finite(self) -> None:
+        """Settle; raise NonFiniteError if a step made a parameter of any rank not finite."""
+        self.settle()
+        if fault := max(self._ranks.all_gather_object(self._stepped.fault())):
+            raise finite.NonFiniteError(f"at global step {self.global_step}, {fault}")
 
     @property
     def windows(self) -> int:
@@ -286,15 +293,3 @@ class Update:
         self.optimizer.zero_grad(set_to_none=True)
         for parameter in self._owned:
             parameter.grad = None
-
-
-def _rows(names: Sequence[str], values: Sequence[float]) -> list[dict[str, float]]:
-    width = len(names)
-    starts = range(0, len(values), width)
-    return [dict(zip(names, values[start : start + width], strict=True)) for start in starts]
-
-
-def current_rate(optimizer: Optimizer) -> float | Tensor:
-    """Return the learning rate; of a tensor a copy, which a scheduler does not change."""
-    rate = optimizer.param_groups[0]["lr"]
-    return rate.detach().clone() if isinstance(rate, Tensor) else float(rate)

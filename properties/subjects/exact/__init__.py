@@ -7,6 +7,7 @@ from properties.subjects.exact.lifting import ExactLifting
 from properties.subjects.exact.likelihood import ExactLikelihoods
 from properties.subjects.exact.losses import ExactLosses
 from properties.subjects.exact.policies import ExactPolicies
+from properties.subjects.exact.schedules import ExactSchedules
 from properties.subjects.exact.training import ExactTraining
 
 
@@ -18,6 +19,7 @@ class Exact(
     ExactLikelihoods,
     ExactLosses,
     ExactPolicies,
+    ExactSchedules,
     ExactTraining,
 ):
     """All of the exact reference."""

@@ -99,7 +99,8 @@ class ExactBottom:
         gradients = []
         for given, x, derivative in zip(operands, payloads, DERIVATIVES[operation], strict=True):
             elements = zip(rows, incoming.values, found.bottom, strict=True)
-            values = [0.0 if flag else g * ieee(derivative, *row) for row, g, flag in elements]
+            slopes = [(g, ieee(derivative, *row), flag) for row, g, flag in elements]
+            values = [0.0 if flag or (0 in (g, d) and g == g) else g * d for g, d, flag in slopes]
             gradients += [self.summed(x, values, shape)] if isinstance(given, Carrier) else []
         return found, tuple(gradients)
 

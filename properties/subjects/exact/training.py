@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
@@ -9,8 +10,9 @@ from fractions import Fraction
 
 from spec.accumulation import windows
 from spec.automaton import Automaton, run
-from spec.checkpoints import Interrupted, Killed, Loaded
+from spec.checkpoints import LOADABLE, Interrupted, Killed, Loaded, Saved, Second
 from spec.epochs import Call
+from spec.finite import CAUSES, Broken
 from spec.lifting import lift
 from spec.logs import Hooked
 from spec.options import OPTIONS, Parameters, Tensors, loss_scales, ramp, window_losses
@@ -196,8 +198,39 @@ class ExactTraining:
         given = {n: offered[n] for n in accepts if n != "loss_weights" or plan.weights}
         return Call(validation, (Y_n, Y_d), given)
 
+    def spoiled(self, cause: str) -> Broken:
+        """Name the parameter and the cause, if it is one."""
+        word = CAUSES[cause]
+        return Broken(f"'w': {word}", 0, 0) if word else Broken("", validated=1, saved=1)
+
+    def modes(self, frozen: Sequence[bool], validates: bool) -> list[list[bool]]:
+        return [[not x for x in frozen]]
+
+    def freezes(self, trained: Sequence[bool]) -> list[bool]:
+        return list(trained)
+
+    def buffer(self, before: Sequence[float], written: Sequence[float], fault: bool) -> list[float]:
+        pairs = zip(before, written, strict=True)
+        return [new if math.isfinite(new) or not fault else old for old, new in pairs]
+
     def survives(self, what: str) -> bool:
         return True
+
+    def saved(self, value: str) -> Saved:
+        """Look at all of a state before a file is made."""
+        good = value in LOADABLE
+        return Saved("" if good else f"place is a {value}", loaded=good, kept=not good)
+
+    def in_folder(self, case: str) -> Second:
+        """Compare the run and the step of each file with those of the trainer."""
+        files = set() if case == "at once" else {("first", 2), ("first", 3)}
+        if case == "several runs":
+            return Second("CheckpointError", 0, kept=True, found=False)
+        run, step = {"later checkpoints": ("first", 2), "loaded": ("first", 3)}.get(case, ("", 0))
+        if any(name != run or at > step for name, at in files):
+            return Second("ValueError", 0, kept=True, found=False)
+        late = case == "at once"  # the first save then finds the other's files
+        return Second("ValueError" if late else "", 1 if late else 3, kept=True, found=not late)
 
     def save_steps(self) -> tuple[str, ...]:
         """Return the calls of a save to the operating system."""

@@ -4,10 +4,12 @@ from properties.subjects.zeroproof.bottom import ZeroProofBottom
 from properties.subjects.zeroproof.checkpoints import ZeroProofCheckpoints
 from properties.subjects.zeroproof.coverage import ZeroProofCoverage
 from properties.subjects.zeroproof.decoding import ZeroProofDecoding
+from properties.subjects.zeroproof.keeping import ZeroProofKeeping
 from properties.subjects.zeroproof.lifting import ZeroProofLifting
 from properties.subjects.zeroproof.likelihood import ZeroProofLikelihoods
 from properties.subjects.zeroproof.losses import ZeroProofLosses
 from properties.subjects.zeroproof.policies import ZeroProofPolicies
+from properties.subjects.zeroproof.schedules import ZeroProofSchedules
 from properties.subjects.zeroproof.training import ZeroProofTraining
 
 
@@ -16,10 +18,12 @@ class ZeroProof(
     ZeroProofCheckpoints,
     ZeroProofCoverage,
     ZeroProofDecoding,
+    ZeroProofKeeping,
     ZeroProofLifting,
     ZeroProofLikelihoods,
     ZeroProofLosses,
     ZeroProofPolicies,
+    ZeroProofSchedules,
     ZeroProofTraining,
 ):
     """All of ``zeroproof``."""

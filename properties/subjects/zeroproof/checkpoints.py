@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal as signals
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,7 +20,7 @@ from properties.subjects.files import Checkpoints, Counting, Kill
 from properties.subjects.tasks import mean_square, ones
 from properties.subjects.zeroproof.ranks import on_ranks
 from properties.subjects.zeroproof.scripted import trainer_of
-from spec.checkpoints import Interrupted, Killed
+from spec.checkpoints import Interrupted, Killed, Second
 from zeroproof.training import checkpoint
 from zeroproof.training.trainer import SCMTrainer
 
@@ -144,3 +145,50 @@ class ZeroProofCheckpoints(Checkpoints):
             saved = [checkpoint.read_checkpoint(p) for p in checkpoint.checkpoints(new)]
         steps = [state["counters"]["global_step"] for state in saved]
         return Interrupted(raised, len(updates) - 3, saved=steps == [len(updates)])
+
+    def in_folder(self, case: str) -> Second:
+        """Train 3 updates into a folder, and then up to 6."""
+        with tempfile.TemporaryDirectory() as name:
+            folder, other = Path(name) / "run", Path(name) / "other"
+            first, second, reader = (_run_into(folder, epochs) for epochs in (1, 2, 2))
+            theirs, updates, error = dict[str, bytes](), list[int](), ""
+
+            def train_first(*_: object) -> None:
+                if not theirs:
+                    first.fit()
+                    theirs.update(_files(folder))
+
+            def updated(*_: object) -> None:
+                updates.append(1)
+                train_first()
+
+            second.update.optimizer.register_step_post_hook(updated)
+            if case != "at once":
+                train_first()
+            if case == "several runs":
+                _run_into(other, 1).fit()
+                shutil.copytree(other, folder, dirs_exist_ok=True)
+            try:
+                if case in ("loaded", "several runs"):
+                    second.load_checkpoint(folder)
+                elif case == "later checkpoints":
+                    second.load_checkpoint(checkpoint.checkpoints(folder)[0])
+                second.fit()
+            except (ValueError, checkpoint.CheckpointError) as refusal:
+                error = type(refusal).__name__
+            kept = case == "loaded" or theirs.items() <= _files(folder).items()
+            with suppress(checkpoint.CheckpointError):
+                reader.load_checkpoint(folder)
+            return Second(error, len(updates), kept, reader.micro_step == second.micro_step)
+
+
+def _run_into(folder: Path, epochs: int) -> SCMTrainer:
+    """Return a trainer that saves after each update."""
+    layer = nn.Linear(2, 1)
+    saves: dict[str, Any] = {"checkpoint_dir": folder, "checkpoint_every": 1, "keep_checkpoints": 2}
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    return trainer_of(layer, optimizer, mean_square, ones(3), max_epochs=epochs, **saves)
+
+
+def _files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -45,7 +45,7 @@ def _train_part(plan: Plan, folder: str, before: _Part | None, stop: int, **opti
     with suppress(Pause):
         session.fit()
     if (at_end or trainer.stopped) and plan.interrupts:
-        trainer.save_checkpoint(Path(folder) / f"step-{stop:010d}.pt")
+        trainer.save_checkpoint(Path(folder) / f"step-{stop:010d}-{trainer.run:012x}.pt")
     trace = Trace(
         tuple(session.events),
         (session.model.w.item(), session.loss.v.item()),

@@ -1,0 +1,48 @@
+"""Steps to NaN that go unseen, and settings that do not last: STEP-8 and STEP-9."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from properties.faults.register import fault, zeroproof_fault
+
+fault("STEP-8.1", "NaN parameters are validated.",
+      spoiled=lambda real, cause: replace(real(cause), validated=1))
+fault("STEP-8.1", "NaN parameters are saved.",
+      spoiled=lambda real, cause: replace(real(cause), saved=1))
+zeroproof_fault("STEP-8.1", "Parameters are not looked at.",
+      "zeroproof.training.update.Update.check_finite", lambda real, update: update.settle())
+zeroproof_fault("STEP-8.2", "The cause is always the size of the learning rate.",
+      "zeroproof.training.finite.SteppedParameters.fault",
+      lambda real, stepped: real(stepped) and "'w' is not finite; lower the learning rate of 0.1")
+fault("STEP-8.2", "The parameter is not named.",
+      spoiled=lambda real, cause: replace(real(cause), error=real(cause).error.replace("'w'", "")))
+zeroproof_fault("STEP-8.3", "A mask of infinity ends the run.",
+      "zeroproof.training.finite.SteppedParameters._lost",
+      lambda real, stepped: (stepped.__dict__.update(_from_start={}), real(stepped))[1])
+
+
+def _thawed(start: Any, trainer: Any) -> None:
+    start(trainer)
+    for module in trainer.modules:
+        module.train()
+
+
+zeroproof_fault("STEP-9.1", "Each epoch puts all submodules in train mode.",
+      "zeroproof.training.trainer.SCMTrainer.start_epoch", _thawed)
+fault("STEP-9.1", "A validation leaves all submodules in train mode.",
+      modes=lambda real, frozen, validates: real([still and not validates for still in frozen],
+          validates))
+fault("STEP-9.2", "Parameters that train at first are trained to the end.",
+      freezes=lambda real, trained: real([trained[0]] * len(trained)))
+zeroproof_fault("STEP-9.3", "Buffers keep what a skipped update wrote.",
+      "zeroproof.training.finite.KeptBuffers.restore", lambda *_: None)
+fault("STEP-9.3", "What was infinite before becomes 0.",
+      buffer=lambda real, before, written, fault: [0.0 if math.isinf(x) and fault else x for x in
+          real(before, written, fault)])
+fault("STEP-9.4", "A skipped update takes back the whole buffer.",
+      buffer=lambda real, before, written, fault: [*(before if fault else written)])
+fault("STEP-9.4", "Buffers are mended after applied updates, too.",
+      buffer=lambda real, before, written, fault: real(before, written, True))

@@ -1,0 +1,94 @@
+"""Schedules, hooks and derivatives that go wrong: STEP-10, LOG-3 and VAL-3."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from properties.faults.register import fault, zeroproof_fault
+
+fault("STEP-10.1", "Micro-batches are counted.",
+      planned_updates=lambda real, plan, sized: real(replace(plan, accumulation=1), sized))
+zeroproof_fault("STEP-10.1", "The short last window of an epoch is not counted.",
+      "zeroproof.training.config.TrainingConfig.planned_updates",
+      lambda real, config, loader: real(config, loader) and config.max_epochs * (len(loader) //
+          config.gradient_accumulation_steps))
+fault("STEP-10.2", "A loader without a length has none.",
+      planned_updates=lambda real, plan, sized: real(plan, sized) if sized else (0, 0))
+fault("STEP-10.3", "The scheduler says so in the last epoch.",
+      scheduled=lambda real, plan, total, resumes: real(plan, total, resumes) if resumes or
+          real(plan, total, resumes) is None else total)
+zeroproof_fault("STEP-10.3", "The scheduler says so in the last epoch.",
+      "zeroproof.utils.optimizers._step_limits", lambda *_: ())
+fault("STEP-10.4", "A resumed scheduler says so in its last epoch.",
+      scheduled=lambda real, plan, total, resumes: 1 if resumes else real(plan, total, resumes))
+zeroproof_fault("STEP-10.4", "The steps before a resume are not counted.",
+      "zeroproof.utils.optimizers._step_limits", lambda real, scheduler, steps:
+          [(needed - scheduler.last_epoch, most) for needed, most in real(scheduler, steps)])
+fault("STEP-10.5", "A scheduler has to be longer than training.",
+      scheduled=lambda real, plan, total, resumes: real(plan, total - 1, resumes))
+
+
+def _delivered_by_the_clock(deliver: Any, queue: Any) -> None:
+    now = time.monotonic()
+    if now - getattr(queue, "delivered", 0.0) > 0.01:
+        deliver(queue)
+    queue.delivered = now
+
+
+@contextmanager
+def _without_gradients(mode: Any, trainer: Any, *loaders: object) -> Iterator[None]:
+    with mode(trainer, *loaders), torch.no_grad():
+        yield
+
+
+@contextmanager
+def _with_graphs(mode: Any, trainer: Any, *loaders: object) -> Iterator[None]:
+    with mode(trainer, *loaders):
+        for parameter in trainer.update.parameters():
+            parameter.requires_grad_(True)
+        yield
+
+
+@contextmanager
+def _frozen_afterwards(mode: Any, trainer: Any, *loaders: object) -> Iterator[None]:
+    try:
+        with mode(trainer, *loaders):
+            yield
+    finally:
+        for parameter in trainer.update.parameters():
+            parameter.requires_grad_(False)
+
+
+fault("LOG-3.1", "Records are delivered when there is time.",
+      arrivals=lambda real, updates, slow: real(updates, slow) if slow else [updates] * updates)
+zeroproof_fault("LOG-3.1", "Records are delivered when there is time.",
+      "zeroproof.training.records.RecordQueue.deliver", _delivered_by_the_clock)
+fault("LOG-3.2", "After an error of the hook NumPy's generator is left where it is.",
+      hook_traces=lambda real, fails: ("numpy",) if fails else ())
+zeroproof_fault("LOG-3.2", "The random states stay where a hook leaves them.",
+      "zeroproof.utils.hooks._Surroundings.restore_random", lambda *_: None)
+zeroproof_fault("LOG-3.2", "NumPy's generator stays where a hook leaves it.",
+      "zeroproof.utils.hooks._NumPyState.restore", lambda *_: None)
+fault("LOG-3.3", "A hook may leave the model in eval mode.",
+      hook_traces=lambda real, fails: ("modes",))
+zeroproof_fault("LOG-3.3", "Only the random states are set back.",
+      "zeroproof.utils.hooks._Surroundings.restore", lambda _, state: state.restore_random())
+
+fault("VAL-3.1", "Validation runs without gradients.",
+      derived=lambda real, place, inputs, fails: replace(real(place, inputs, fails), loss=0.0))
+zeroproof_fault("VAL-3.1", "Validation runs without gradients.",
+      "zeroproof.training.validation.evaluation_mode", _without_gradients)
+fault("VAL-3.2", "Validation makes the graph of training.",
+      derived=lambda real, *given: replace(real(*given), attached=True))
+zeroproof_fault("VAL-3.2", "Validation makes the graph of training.",
+      "zeroproof.training.validation.evaluation_mode", _with_graphs)
+fault("VAL-3.3", "All parameters are trained afterwards.",
+      derived=lambda real, *given: replace(real(*given), trained=(True, True)))
+zeroproof_fault("VAL-3.3", "Parameters stay frozen after a validation.",
+      "zeroproof.training.validation.evaluation_mode", _frozen_afterwards)

@@ -1,0 +1,125 @@
+"""STEP-8 and STEP-9 by ``SCMTrainer``: models that are spoiled, frozen, and written to."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from properties.subjects.tasks import Batch, mean_square, ones
+from properties.subjects.zeroproof.scripted import trainer_of
+from properties.subjects.zeroproof.unchecked import unchecked
+from spec.finite import Broken
+from zeroproof.training.trainer import NonFiniteError
+
+
+class Spoiled(nn.Module):
+    """Sums the first element of ``w``; the gradient of the second one is always 0."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__()
+        dtype = torch.float16 if cause == "float16 parameters" else torch.float32
+        self.w = nn.Parameter(torch.ones(2, dtype=dtype))
+        if cause == "infinite from the start":
+            nn.init.constant_(self.w[1], -math.inf)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :1] * self.w[0]
+
+
+class Writing(nn.Module):
+    """Writes its buffer in a forward, and spoils its outputs if there is a fault."""
+
+    held: Tensor
+
+    def __init__(self, before: Sequence[float], written: Sequence[float], fault: bool) -> None:
+        super().__init__()
+        self.layer, self.fault = nn.Linear(2, 1), fault
+        self.register_buffer("held", torch.tensor(before, dtype=torch.float64))
+        self.written = torch.tensor(written, dtype=torch.float64)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.held.copy_(self.written)
+        found: Tensor = self.layer(x) * (math.nan if self.fault else 1.0)
+        return found
+
+
+class Freezing:
+    """Yields micro-batches, before each of which it freezes or frees a parameter."""
+
+    def __init__(self, parameter: nn.Parameter, trained: Sequence[bool]) -> None:
+        self._parameter, self._trained = parameter, trained
+        self.values: list[float] = []
+
+    def __iter__(self) -> Iterator[Batch]:
+        for trained in self._trained:
+            self.values.append(self._parameter.item())
+            self._parameter.requires_grad_(trained)
+            yield from ones(1)
+        self.values.append(self._parameter.item())
+
+
+class ZeroProofKeeping:
+    """What ``SCMTrainer`` makes of parameters, modes and buffers."""
+
+    def spoiled(self, cause: str) -> Broken:
+        model, validated = Spoiled(cause), list[Any]()
+        eps = 0.0 if cause == "an eps of 0" else 1e-8
+        rate = math.inf if cause == "a rate of infinity" else 1e-3
+        optimizer = torch.optim.Adam(model.parameters(), rate, eps=eps)
+        with tempfile.TemporaryDirectory() as folder, unchecked():
+            trainer = trainer_of(
+                model,
+                optimizer,
+                mean_square,
+                ones(3),
+                val_loader=ones(1),
+                log_hook=lambda record: validated.append("val_loss" in record),
+                checkpoint_dir=folder,
+                checkpoint_every=2,
+            )
+            error = ""
+            try:
+                trainer.fit()
+            except NonFiniteError as raised:
+                error = str(raised)
+            return Broken(error, sum(validated), len(list(Path(folder).iterdir())))
+
+    def modes(self, frozen: Sequence[bool], validates: bool) -> list[list[bool]]:
+        layers = [nn.BatchNorm1d(2) for _ in frozen]
+        model, seen = nn.Sequential(*layers, nn.Linear(2, 1)), list[list[bool]]()
+
+        def note(*_: object) -> None:
+            if model.training:
+                seen.append([layer.training for layer in layers])
+
+        for layer, still in zip(layers, frozen, strict=True):
+            layer.train(not still)
+        model[-1].register_forward_hook(note)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        options = {"max_epochs": 2, "val_loader": ones(1) if validates else None}
+        trainer_of(model, optimizer, mean_square, ones(1), **options).fit()
+        note()
+        return seen
+
+    def freezes(self, trained: Sequence[bool]) -> list[bool]:
+        model = nn.Linear(2, 1)
+        loader = Freezing(model.bias, trained)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        with suppress(StopIteration):
+            trainer_of(model, optimizer, lambda y, _: y.mean(), loader).fit()
+        pairs = zip(loader.values, loader.values[1:], strict=False)
+        return [old != new for old, new in pairs]
+
+    def buffer(self, before: Sequence[float], written: Sequence[float], fault: bool) -> list[float]:
+        model = Writing(before, written, fault)
+        optimizer = torch.optim.SGD(model.layer.parameters(), lr=0.1)
+        trainer_of(model, optimizer, mean_square, ones(1)).fit()
+        found: list[float] = model.held.tolist()
+        return found

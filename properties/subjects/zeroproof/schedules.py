@@ -1,0 +1,159 @@
+"""STEP-10, LOG-3 and VAL-3: ``SCMTrainer`` under schedulers, hooks and losses of derivatives."""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
+
+from properties.subjects.tasks import Batch, mean_square, ones, surroundings
+from properties.subjects.zeroproof.scripted import trainer_of
+from properties.subjects.zeroproof.unchecked import unchecked
+from spec.epochs import Derived
+from spec.runs import Plan
+from zeroproof.training.trainer import SCMTrainer, TrainingConfig
+
+
+class Counted:
+    """A loader that counts its micro-batches; its length is known if it is sized."""
+
+    def __init__(self, count: int, *, seconds: float = 0.0) -> None:
+        self.count, self.seconds, self.yielded = count, seconds, 0
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in ones(self.count):
+            time.sleep(self.seconds)
+            self.yielded += 1
+            yield batch
+
+
+class Sized(Counted):
+    def __len__(self) -> int:
+        return self.count
+
+
+class Curve(nn.Module):
+    """``a·x² + b·x``, or its derivative."""
+
+    def __init__(self, derives: bool) -> None:
+        super().__init__()
+        self.a, self.b = (nn.Parameter(torch.tensor(x, dtype=torch.float64)) for x in (3.0, 0.0))
+        self.b.requires_grad_(False)
+        self.derives, self.attached = derives, False
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.derives:
+            x = x.clone().requires_grad_()
+        y: Tensor = self.a * x.square() + self.b * x
+        self.attached = y.requires_grad
+        return slope(y, x) if self.derives else y
+
+
+def slope(y: Tensor, x: Tensor) -> Tensor:
+    (found,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+    return found
+
+
+class ZeroProofSchedules:
+    """``SCMTrainer``, as far as one sees it before training and around it."""
+
+    def planned_updates(self, plan: Plan, sized: bool) -> tuple[int | None, int | None]:
+        loader = (Sized if sized else Counted)(len(plan.epochs[0]))
+        trainer = _scheduled(plan, len(plan.epochs), 1000, loader)
+        return trainer.config.planned_updates(loader), trainer.planned_updates
+
+    def scheduled(self, plan: Plan, total: int, resumes: bool) -> int | None:
+        loader = Sized(len(plan.epochs[0]))
+        trainer = _scheduled(plan, len(plan.epochs), 1000 if resumes else total, loader)
+        if resumes:
+            first = _scheduled(plan, 1, total, loader)
+            first.fit()
+            trainer.load_state_dict(first.state_dict())
+        before = trainer.global_step
+        try:
+            trainer.fit()
+        except ValueError:
+            return trainer.global_step - before
+        return None
+
+    def arrivals(self, updates: int, slow: bool) -> Sequence[int]:
+        layer, seen = nn.Linear(2, 1), list[int]()
+        loader = Counted(updates, seconds=0.01 * slow)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+        hook = lambda record: seen.append(loader.yielded)  # noqa: E731
+        trainer_of(layer, optimizer, mean_square, loader, log_hook=hook).fit()
+        return seen
+
+    def hook_traces(self, fails: bool) -> tuple[str, ...]:
+        layer = nn.Sequential(nn.Linear(2, 1), nn.Identity())
+
+        def hook(record: dict[str, float]) -> None:
+            disturb(layer)
+            if fails:
+                raise KeyError("the hook fails")
+
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+        with unchecked():
+            trainer = trainer_of(layer, optimizer, mean_square, ones(1), log_hook=hook)
+            before, dtype = surroundings(layer), torch.get_default_dtype()
+            with suppress(KeyError):
+                trainer.fit()
+            after = surroundings(layer)
+            torch.set_grad_enabled(True)
+            torch.set_default_dtype(dtype)
+        return tuple(name for name, value in after.items() if before[name] != value)
+
+    def derived(self, place: str, inputs: Sequence[float], fails: bool) -> Derived:
+        x = torch.tensor(inputs, dtype=torch.float64)[:, None]
+
+        def loss(outputs: Tensor, lifted: Batch, inputs: Tensor) -> Tensor:
+            if fails:
+                raise KeyError("the loss fails")
+            return (slope(outputs, inputs) if place == "loss" else outputs).square().mean()
+
+        def validated(model: Curve, loss: Callable[..., Tensor], **options: Any) -> float:
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            trainer = trainer_of(model, optimizer, loss, [(x, x)], val_loader=[(x, x)], **options)
+            with suppress(KeyError, RuntimeError):  # the second is torch's, without a graph
+                return trainer.validate()["val_loss"]
+            return math.nan
+
+        attaching = {"prepare_batch": lambda batch: (batch[0].clone().requires_grad_(), batch[1])}
+        model, plain = Curve(place == "model"), Curve(False)
+        found = validated(model, loss, **(attaching if place == "loss" else {}))
+        validated(plain, mean_square)
+        return Derived(found, plain.attached, tuple(p.requires_grad for p in model.parameters()))
+
+
+def disturb(layer: nn.Module) -> None:
+    """Change all that is within reach."""
+    torch.rand(3)
+    random.random()
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.normal(size=3)
+    layer.eval()
+    torch.set_grad_enabled(False)
+    torch.set_default_dtype(torch.float64)
+    for parameter in layer.parameters():
+        parameter.grad = torch.ones_like(parameter)
+
+
+def _scheduled(plan: Plan, epochs: int, total: int, loader: Counted) -> SCMTrainer:
+    layer = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, momentum=0.5)
+    config = TrainingConfig(
+        max_epochs=epochs,
+        gradient_accumulation_steps=plan.accumulation,
+        scheduler_step={"validation": "val"}.get(plan.cadence, plan.cadence),
+        val_loader=ones(1),
+    )
+    schedule = OneCycleLR(optimizer, 0.1, total)
+    return SCMTrainer(layer, optimizer, mean_square, loader, scheduler=schedule, config=config)

@@ -1,0 +1,138 @@
+"""Modes and gradients that the caller has switched off; compiled, and on several ranks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from properties.subjects.zeroproof.ranks import on_ranks
+from tests.helpers import fit_loss, make_trainer, pole_batches, same, small_model
+from tests.test_finite import NAN, Normed, faulty_batches
+from zeroproof.training.trainer import NonFiniteError
+
+
+def modes(model: nn.Module) -> list[bool]:
+    return [module.training for module in model.modules()]
+
+
+@pytest.mark.parametrize("what", ["epochs", "validation", "error"])
+def test_a_frozen_batch_norm_stays_in_eval_mode(what: str) -> None:
+    model, seen = Normed(), list[list[bool]]()
+    model.norm.eval()
+    expected = modes(model)
+    model.norm.register_forward_pre_hook(lambda *_: seen.append(modes(model)))
+    options = {"val_loader": pole_batches([4])} if what == "validation" else {}
+    batches: list[Any] = pole_batches([8] * 2)
+    trainer = make_trainer(model, batches, fit_loss, max_epochs=3, **options)
+    if what == "error":
+        batches.append("no batch")
+        with pytest.raises(TypeError):
+            trainer.fit()
+        batches.pop()
+    trainer.fit()
+    in_training = [x for x in seen if x[0]]
+    assert len(in_training) >= 6
+    assert all(x == expected for x in in_training)
+    assert modes(model) == expected
+    assert model.norm.num_batches_tracked == 0
+
+
+def test_a_model_in_eval_mode_is_trained_in_train_mode() -> None:
+    model = Normed().eval()
+    make_trainer(model, pole_batches([8]), fit_loss).fit()
+    assert all(modes(model))
+    assert model.norm.num_batches_tracked == 1
+
+
+def test_a_parameter_that_is_frozen_in_mid_run_stays_as_it_is() -> None:
+    model, seen = small_model(), list[list[Tensor]]()
+    body = list(model.body.parameters())  # type: ignore[operator, union-attr]
+
+    def hook(record: dict[str, float]) -> None:
+        for parameter in body:
+            parameter.requires_grad_(not 2 <= record["micro_step"] < 5)
+        seen.append([p.detach().clone() for p in body])
+
+    make_trainer(model, pole_batches([8] * 8), fit_loss, log_hook=hook).fit()
+    moved = [not same(seen[i], seen[i + 1]) for i in range(7)]
+    assert moved == [True, True, False, False, False, True, True]
+
+
+# In a process of its own, as in ``test_compile.py``; traced, but not compiled.
+TRACED = """
+import warnings
+import torch
+from torch import nn
+from tests.helpers import make_trainer, pole_batches, same, weights
+from tests.test_finite import Normed, faulty_batches, fit_loss
+from tests.test_sparse_gradients import Bag
+
+warnings.simplefilter("ignore")
+compile = torch.compile
+torch.compile = lambda f, options=None, **given: compile(f, backend="eager", **given)
+
+
+def run(compile, made=Normed, optimizer=torch.optim.Adam, batches=None, freeze=False, **options):
+    model, seen = made(), []
+
+    def hook(record):
+        for p in model.inner.body.parameters() if freeze else ():
+            p.requires_grad_(not 2 <= record["micro_step"] < 5)
+        seen.append(weights(model.inner.body))
+
+    trainer = make_trainer(
+        model, batches or faulty_batches(), fit_loss, optimizer=optimizer(model.parameters()),
+        compile=compile, log_hook=hook, **options,
+    )
+    trainer.fit()
+    return model, trainer, seen
+
+
+found = []
+for compiled in (True, False):
+    model, trainer, _ = run(compiled)
+    assert trainer.skipped_steps == 1
+    assert model.mask.tolist() == [0.0, -torch.inf]
+    found.append(list(model.state_dict().values()))
+for ours, eager in zip(*found):
+    torch.testing.assert_close(ours, eager)
+    assert ours.isfinite().all() or ours.numel() == 2
+_, _, seen = run(True, batches=pole_batches([8] * 8), freeze=True)
+assert [same(*pair) for pair in zip(seen, seen[1:])] == [False] * 2 + [True] * 3 + [False] * 2
+try:
+    run(True, made=lambda: Bag("embedding", True), optimizer=lambda p: torch.optim.SGD(p, 0.1))
+except ValueError as error:
+    assert "compile=True cannot trace sparse gradients; give the embedding sparse" in str(error)
+else:
+    raise AssertionError("sparse gradients were compiled")
+"""
+
+
+def test_compiled_updates_obey_the_same_rules() -> None:
+    command = [sys.executable, "-W", "ignore", "-c", TRACED]
+    done = subprocess.run(command, timeout=300, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_ranks_keep_buffers_modes_and_say_alike_what_is_not_finite() -> None:
+    def task(rank: int) -> Any:
+        model = Normed()
+        model.eval()
+        batches = [(x[rank::2], y[rank::2]) for x, y in faulty_batches()]  # one rank has the NaN
+        trainer = make_trainer(model, batches, fit_loss)
+        trainer.fit()
+        finite = [bool(torch.isfinite(b).all()) for b in (model.norm.running_var, model.seen)]
+        with torch.no_grad():
+            next(model.parameters()).fill_(NAN if rank else 1.0)
+        with pytest.raises(NonFiniteError, match=r"'norm\.weight' of the model") as error:
+            trainer.state_dict()
+        return trainer.skipped_steps, finite, all(modes(model)), str(error.value)
+
+    first, second = on_ranks(task, 2)
+    assert first == second
+    assert first[:3] == (1, [True, True], True)

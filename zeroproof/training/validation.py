@@ -1,0 +1,67 @@
+"""Validation: at the midpoint threshold, with nothing changed afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+
+from zeroproof.training.evaluation import undone
+from zeroproof.training.thresholds import midpoint
+from zeroproof.utils.optimizers import averaged_weights
+
+if TYPE_CHECKING:
+    from zeroproof.training.trainer import SCMTrainer
+
+
+def validate(trainer: SCMTrainer) -> dict[str, float]:
+    """Evaluate a trainer's ``val_loader``; note and return the ``val_`` record.
+
+    Raises ValueError without a ``val_loader``, or without samples, and NonFiniteError if a step was
+    not finite. Meets: TAU-8, VAL-1, VAL-3.
+    """
+    config, ranks = trainer.config, trainer.ranks
+    if config.val_loader is None:
+        raise ValueError("validate() needs TrainingConfig(val_loader=...)")
+    trainer.update.check_finite()
+    ranks.check_equal_lengths(config.val_loader, "val_loader")
+    tau, epoch = midpoint(config.tau_train_min, config.tau_train_max), max(trainer.epoch - 1, 0)
+    with evaluation_mode(trainer, trainer.train_loader, config.val_loader):
+        step = trainer.global_step
+        prepare = partial(trainer.evaluate.prepare, tau=tau, epoch=epoch, training=False)
+        batches = map(partial(prepare, global_step=lambda: step), config.val_loader)
+        values = trainer.evaluate.average(batches, ranks)
+    record = {f"val_{name}": value for name, value in values.items()}
+    record |= {"epoch": float(epoch), "global_step": float(step), "val_tau": tau}
+    trainer.val_history.append(record)
+    return record
+
+
+@contextmanager
+def evaluation_mode(trainer: SCMTrainer, *loaders: object) -> Iterator[None]:
+    """Put model and loss in eval mode, where only inputs can require gradients (VAL-3).
+
+    Afterwards, also on exceptions, everything is as it was, submodule by submodule. Meets: VAL-2.
+    """
+    modules, update = trainer.modules, trainer.update
+    owned = [p for module in modules for p in module.parameters()]
+    trained = {p for p in (*owned, *update.parameters()) if p.requires_grad}
+    # FSDP makes its own tensors of parameters, which would then be frozen for good.
+    freezes = not any(hasattr(p, "full_tensor") for p in trained)
+    with ExitStack() as stack:
+        for module in (m for parent in modules for m in parent.modules()):
+            stack.callback(setattr, module, "training", module.training)
+        for module in modules:
+            module.eval()
+        stack.enter_context(averaged_weights(update.optimizer))
+        for p in trained if freezes else ():
+            stack.callback(p.requires_grad_, p.requires_grad)
+            p.requires_grad_(False)
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.set_grad_enabled(freezes))
+        stack.enter_context(trainer.ranks.reduction(trainer.model, last=False))
+        stack.enter_context(undone(modules, *loaders))
+        yield

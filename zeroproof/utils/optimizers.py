@@ -1,0 +1,117 @@
+"""What optimizers and schedulers of any make have, or lack."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, SupportsFloat
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import ChainedScheduler, OneCycleLR, SequentialLR
+
+
+def current_rate(optimizer: Optimizer) -> float | Tensor:
+    """Return the first learning rate; of a tensor a copy, which a scheduler does not change.
+
+    NaN where an optimizer has none. Meets: LOG-4.
+    """
+    rate = optimizer.param_groups[0].get("lr") if optimizer.param_groups else None
+    if isinstance(rate, Tensor):
+        return rate.detach().clone() if rate.numel() == 1 else math.nan
+    return float(rate) if isinstance(rate, SupportsFloat) else math.nan
+
+
+def needs_closure(optimizer: Optimizer) -> bool:
+    """Tell whether a step needs a closure, such as that of LBFGS, which evaluates several times.
+
+    Raises ValueError if it needs other arguments.
+    """
+    arguments = inspect.signature(optimizer.step).parameters.values()
+    several = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+    needed = {a.name for a in arguments if a.default is a.empty and a.kind not in several}
+    if needed - {"self", "closure"}:  # a scheduler makes a function of the method
+        raise ValueError(
+            f"{type(optimizer).__name__}.step() needs {', '.join(sorted(needed - {'self'}))}, and "
+            "the trainer gives it a closure at most; give these to an optimizer around it"
+        )
+    return "closure" in needed
+
+
+def _has_modes(optimizer: Any) -> bool:
+    return all(callable(getattr(optimizer, name, None)) for name in ("train", "eval"))
+
+
+@contextmanager
+def training_weights(optimizer: Any) -> Iterator[None]:
+    """Put an optimizer that has modes, as schedule-free ones, in train mode, then in eval mode."""
+    if _has_modes(optimizer):
+        optimizer.train()
+    try:
+        yield
+    finally:
+        if _has_modes(optimizer):
+            optimizer.eval()
+
+
+@contextmanager
+def averaged_weights(optimizer: Any) -> Iterator[None]:
+    """Put an optimizer that has modes in eval mode; what that changes is then undone, bitwise."""
+    if not _has_modes(optimizer):
+        yield
+        return
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    before, options = [p.detach().clone() for p in parameters], _options(optimizer)
+    optimizer.eval()
+    trained = options != _options(optimizer) or not all(map(torch.equal, parameters, before))
+    try:
+        yield
+    finally:
+        if trained:
+            optimizer.train()
+            with torch.no_grad():
+                for parameter, value in zip(parameters, before, strict=True):
+                    parameter.copy_(value)  # which train() only gets back up to rounding
+
+
+def _options(optimizer: Any) -> list[dict[str, Any]]:
+    return [{n: x for n, x in g.items() if n != "params"} for g in optimizer.param_groups]
+
+
+def check_optimizer(scheduler: object, optimizer: Optimizer) -> None:
+    """Raise ValueError for a scheduler of an optimizer that has other groups."""
+    of: Any = getattr(scheduler, "optimizer", optimizer)
+    own = {id(group) for group in optimizer.param_groups}
+    if of is not optimizer and own.isdisjoint(map(id, of.param_groups)):
+        raise ValueError(
+            "the scheduler changes the rates of another optimizer; make it of the one that the "
+            "trainer gets"
+        )
+
+
+def check_steps(scheduler: object, steps: int) -> None:
+    """Raise ValueError for a scheduler that ends before so many more steps. Meets: STEP-10."""
+    for needed, most in _step_limits(scheduler, steps):
+        if needed > most:
+            raise ValueError(
+                f"the scheduler ends after {most} steps, but training makes {needed}; give it "
+                f"total_steps={needed}, for one of updates planned_updates(train_loader) of the "
+                "TrainingConfig. A loaded one has the total_steps of its checkpoint"
+            )
+
+
+def _step_limits(scheduler: object, steps: int) -> Iterator[tuple[int, int]]:
+    """Walk what raises beyond its last step; yield the steps it will have made, and may make."""
+    if isinstance(scheduler, OneCycleLR):
+        yield scheduler.last_epoch + steps, scheduler.total_steps
+    elif isinstance(scheduler, ChainedScheduler):
+        for part in scheduler._schedulers:
+            yield from _step_limits(part, steps)
+    elif isinstance(scheduler, SequentialLR):
+        last, begins = scheduler.last_epoch + steps, scheduler._milestones
+        ends = [*(min(begin - 1, last) for begin in begins), last]
+        for part, begin, end in zip(scheduler._schedulers, [0, *begins], ends, strict=True):
+            yield from _step_limits(part, end - begin - getattr(part, "last_epoch", 0))
