@@ -36,7 +36,7 @@ nitpick_ignore_regex = [
         "py:.*",
         r"(torch|nn|jaxtyping|tqdm|collections|inspect|contextlib|random|argparse|pathlib|os)\b.*",
     ),
-    ("py:.*", r"typing_extensions\b.*"),
+    ("py:.*", r"(typing_extensions|numpy|np|sklearn|NDArray|Array)\b.*"),
     (
         "py:class",
         r"Tensor|Bool|Float|Int8|Shaped|Targets|Row|zeroproof\.utils\.checks\.(Call|Kind)",

@@ -125,3 +125,61 @@ def marginals(P: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
     own, more = P * P + Q * Q, 1.0 + P.square().sum(-1, keepdim=True) + Q * Q
     factor = (2.0 * more / (1.0 + (1.0 + 4.0 * more * own).sqrt())).sqrt()
     return P * factor, Q * factor
+
+
+def combine_tuples(
+    P: Float[Tensor, "rows members outputs"],
+    Q: Float[Tensor, "rows members denominators"],
+    weights: Float[Tensor, "rows members"] | None = None,
+) -> tuple[Float[Tensor, "rows outputs"], Float[Tensor, "rows denominators"]]:
+    """Return the tuple that stands for the mixture of several, in float64.
+
+    It is that of their mean moment, where the moment of ``X`` is ``XXᵀ/(1 + ρ²)``: the mean's first
+    eigenvector is the line, and what its eigenvalue exceeds the others by is the concentration.
+    Tuples that disagree so make an uncertain one. Outputs that share ``Q`` are one tuple.
+
+    Args:
+        P, Q: tuples; a ``Q`` of one column is that of all columns of ``P``.
+        weights: of the members, ≥ 0 and not all 0; None weighs them alike.
+
+    Raises:
+        ValueError: shapes that differ.
+
+    Example:
+        >>> P, Q = torch.tensor([[[1.0], [-1.0]]]), torch.ones(1, 2, 1)
+        >>> P, Q = combine_tuples(P, Q)
+        >>> P.abs().item() < 1e-7, round(certainty(P, Q).item(), 4)  # 0, of moments at ±45°
+        (True, 0.0)
+    """
+    check_same_shape(P, own_denominators(P, Q))
+    shared = shares_denominator(P, Q)
+    X = torch.cat([P, Q], -1)[:, :, None] if shared else torch.stack([P, Q], -1)
+    X = X.double()
+    shares = torch.ones_like(X[:, :, 0, 0]) if weights is None else weights.double()
+    shares = (shares / shares.sum(1, keepdim=True))[..., None, None]
+    scaled = shares * X / (1.0 + X.square().sum(-1, keepdim=True))
+    values, vectors = torch.linalg.eigh(torch.einsum("rmoi,rmoj->roij", scaled, X))
+    found = (values[..., -1:] - values[..., :-1].mean(-1, keepdim=True)).clamp(0.0, 1.0 - 1e-12)
+    X = vectors[..., -1] * (found / (1.0 - found)).sqrt()
+    return (X[:, 0, :-1], X[:, 0, -1:]) if shared else (X[..., 0], X[..., 1])
+
+
+def median_and_scale(
+    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"]
+) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
+    """Return median and half the interquartile range of the values that tuples stand for.
+
+    Cut at infinity, the distribution of LIK-1 is Cauchy's, with these two parameters. The median is
+    ``P/Q`` where the tuple is certain, and draws near 0 where it is not. In float64.
+
+    Raises ValueError for shapes that differ.
+
+    Example:
+        >>> median_and_scale(torch.ones(1), torch.ones(1))
+        (tensor([0.9231], dtype=torch.float64), tensor([0.3846], dtype=torch.float64))
+    """
+    P, Q = marginals(P, Q)
+    square = P * P + Q * Q
+    spread = 4.0 * (1.0 + square)
+    below = 1.0 + spread * Q * Q
+    return spread * P * Q / below, (1.0 + 2.0 * square) / below

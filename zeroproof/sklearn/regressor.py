@@ -1,0 +1,299 @@
+"""A regressor for tables whose targets may be infinite, or intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    check_consistent_length,
+    check_is_fitted,
+    validate_data,
+)
+from torch import Tensor
+
+from zeroproof.inference import choose_threshold, probability, unit_denominator
+from zeroproof.inference.certainty import combine_tuples, median_and_scale
+from zeroproof.layers.ensemble import ProjectiveEnsemble
+from zeroproof.losses.weighted import WeightedLikelihood
+from zeroproof.scm.outputs import own_denominators
+from zeroproof.sklearn.fitting import (
+    CHUNK,
+    Array,
+    finite_part,
+    held_out,
+    r_squared,
+    robust_scale,
+    train_ensemble,
+)
+from zeroproof.training import Interval, lift_targets
+from zeroproof.training.batches import map_tensors
+from zeroproof.training.targets import Targets, ends
+
+MOST_VALIDATED = 20_000  # rows
+
+
+class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Regression on targets that are numbers, points at infinity or intervals.
+
+    A few small networks are trained by the projective likelihood. Each leaves out rows of its own;
+    how well those are predicted decides when training stops, which epoch counts, and how certain
+    predictions are. They are that of the mean of all networks.
+
+    Args:
+        hidden: widths of the hidden layers.
+        n_estimators: number of networks.
+        max_epochs: passes over the rows; None makes about 4000 updates, in 20 to 400 epochs.
+        batch_size: rows of an update; None takes a fifteenth, as a power of two from 32 to 512.
+        learning_rate: of Adam, at the start; it falls along half a cosine.
+        weight_decay: shrinks gates and first weights by this share an update, at the start; None
+            takes 5e-5 for each input, between 1e-4 and 1e-2.
+        validation_fraction: share of the rows (or groups) that each network leaves out.
+        n_iter_no_change: epochs without a better one after which training stops.
+        shared_denominator: whether several outputs have their poles together; intervals of several
+            outputs need False.
+        limits: what an instrument can report, as (lowest, highest); predictions beyond are ⊥.
+        trainer_options: more of :class:`~zeroproof.training.config.TrainingConfig`, such as
+            ``{"progress": True, "device": "cuda"}``.
+        random_state: seed of weights, left out rows and batches.
+
+    Attributes:
+        best_epoch_: the epoch whose weights are kept, from 1.
+        history_: ``loss`` and ``val_loss`` of each epoch, the mean negative log likelihood.
+        tau_: threshold on the unit denominator of each output; 0 without points at infinity.
+
+    Example:
+        >>> x = np.linspace(-1, 1, 200)[:, None]
+        >>> y = np.where(abs(x) < 0.1, np.inf, 1 / x)[:, 0]
+        >>> model = SCMRegressor(n_estimators=2, max_epochs=40, random_state=0).fit(x, y)
+        >>> model.predict_bottom([[0.0], [0.5]])
+        array([ True, False])
+    """
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (64, 64),
+        *,
+        n_estimators: int = 8,
+        max_epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float = 3e-3,
+        weight_decay: float | None = None,
+        validation_fraction: float = 0.2,
+        n_iter_no_change: int = 40,
+        shared_denominator: bool = True,
+        limits: tuple[float, float] | None = None,
+        trainer_options: Mapping[str, Any] | None = None,
+        random_state: Any = None,
+    ) -> None:
+        self.hidden, self.n_estimators, self.max_epochs = hidden, n_estimators, max_epochs
+        self.batch_size, self.learning_rate = batch_size, learning_rate
+        self.weight_decay, self.validation_fraction = weight_decay, validation_fraction
+        self.n_iter_no_change, self.shared_denominator = n_iter_no_change, shared_denominator
+        self.limits, self.trainer_options = limits, trainer_options
+        self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Any:
+        """Say that several outputs are allowed."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def fit(
+        self, X: Any, y: Any, y_upper: Any = None, sample_weight: Any = None, groups: Any = None
+    ) -> SCMRegressor:
+        """Train on a table.
+
+        Args:
+            X: finite numbers, (rows, columns).
+            y: targets, (rows,) or (rows, outputs); ±∞ and NaN are points at infinity.
+            y_upper: None, or upper ends of intervals, of which ``y`` then holds the lower ones;
+                ±∞ for open ends, equal ends for exact targets.
+            sample_weight: how much each row counts, (rows,), ≥ 0; rows of weight 0 are not seen.
+            groups: labels, (rows,); rows with the same label are left out together.
+
+        Raises:
+            ValueError: no finite target, ends that cross, intervals of several outputs with one
+                denominator, or what scikit-learn's own checks refuse.
+        """
+        X = validate_data(self, X, dtype=np.float64)
+        ends = self._ends(X, y, y_upper)
+        self._flat = ends[0].shape[1] == 1
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        seen = weight > 0
+        X, weight, ends = X[seen], weight[seen], [end[seen] for end in ends]
+        if groups is not None:
+            check_consistent_length(seen, groups)
+            groups = np.asarray(groups)[seen]
+        self._scale(X, ends, None if sample_weight is None else weight)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        held = held_out(len(X), self.n_estimators, self.validation_fraction, groups, seed)
+        # One more dimension, that of the members.
+        scaled = [torch.tensor((end - self._centre) / self._unit).unsqueeze(1) for end in ends]
+        self._train(X, scaled[0] if y_upper is None else Interval(*scaled), weight, held, seed)
+        return self
+
+    def _ends(self, X: Any, y: Any, y_upper: Any) -> list[Array]:
+        """Return lower and upper ends, (rows, outputs); of exact targets the targets twice."""
+        if y is None:
+            raise ValueError("SCMRegressor requires y to be passed, but the target y is None")
+        ends = []
+        for name, part in (("y", y), ("y_upper", y if y_upper is None else y_upper)):
+            options = {"ensure_2d": False, "ensure_all_finite": False, "input_name": name}
+            part = check_array(part, dtype=np.float64, **options)
+            check_consistent_length(X, part)
+            ends.append(part.reshape(len(part), -1))
+        lower, upper = ends
+        if lower.shape != upper.shape or (y_upper is not None and not (lower <= upper).all()):
+            shapes = f"{lower.shape} and {upper.shape}"
+            raise ValueError(f"y ≤ y_upper must hold, without NaN and of one shape, got {shapes}")
+        if y_upper is not None and lower.shape[1] > 1 and self.shared_denominator:
+            raise ValueError("intervals of several outputs need shared_denominator=False")
+        return ends
+
+    def _scale(self, X: Array, ends: list[Array], weight: Array | None) -> None:
+        self._x_centre, self._x_unit = robust_scale(X, weight)
+        found = []
+        for known in finite_part(*ends).T:
+            finite = np.isfinite(known)
+            if not finite.any():
+                raise ValueError("y contains no finite target: infinity and NaN have no scale")
+            own = None if weight is None else weight[finite]
+            found.append(robust_scale(known[finite, None], own))
+        centre, deviation = np.array(found)[..., 0].T
+        self._centre, self._unit = centre, 1.5 * deviation
+
+    def _inputs(self, X: Array) -> Tensor:
+        """Return scaled inputs, of which large ones grow like a logarithm."""
+        z = torch.tensor((X - self._x_centre) / self._x_unit)
+        size = z.abs()
+        return torch.where(size > 3.0, z.sign() * (3.0 + torch.log1p(size - 3.0)), z)
+
+    def _train(
+        self, X: Array, targets: Targets, weight: Array, held: NDArray[np.bool_], seed: int
+    ) -> None:
+        train, validate = (torch.tensor(weight[:, None] * part) for part in (~held, held))
+        order = np.random.default_rng(seed).permutation(np.flatnonzero(held.any(axis=1)))
+        rows = torch.tensor(order[:MOST_VALIDATED])
+        outputs = len(self._centre)
+        shared = self.shared_denominator and outputs > 1
+        options = {"hidden": self.hidden, "shared_denominator": shared}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            network = ProjectiveEnsemble(self.n_estimators, X.shape[1], outputs, **options)
+            best = train_ensemble(
+                network,
+                (self._inputs(X).float(), train, targets),
+                (rows, validate[rows]),
+                seed=seed,
+                batch_size=self.batch_size,
+                epochs=self.max_epochs,
+                patience=self.n_iter_no_change,
+                rate=self.learning_rate,
+                decay=self.weight_decay,
+                options=self.trainer_options or {},
+            )
+        self.network_ = network.double().cpu().eval()  # so that batches agree with single rows
+        self.best_epoch_, self.history_ = best.best_epoch, best.history
+        self._calibrate(X[rows], map_tensors(targets, lambda part: part[rows, 0]), validate[rows])
+
+    def _calibrate(self, X: Array, targets: Targets, held: Tensor) -> None:
+        """Choose certainty and thresholds by rows, from the networks that left them out."""
+        self._certainty = 1.0
+        P, Q = self._tuples(X, held)
+        loss, lifted = WeightedLikelihood(), lift_targets(targets)
+        weight, losses = held.amax(1), list[float]()
+        factors = torch.linspace(-1.5, 1.5, 61).exp().tolist()
+        for factor in factors:
+            terms = loss.terms((factor * P, factor * Q), lifted, loss.resolution)
+            losses.append((weight * terms).mean().item())
+        self._certainty = factors[int(np.argmin(losses))]
+        lower, upper = ends(targets)
+        exact = ~(lower < upper)
+        self.tau_ = np.zeros(len(self._centre))
+        for output in torch.nonzero((exact & ~lower.isfinite()).any(0)).flatten().tolist():
+            q = Q[:, output if Q.shape[1] > 1 else 0]
+            known = exact[:, output]
+            tuples = P[known, output], q[known]
+            self.tau_[output] = choose_threshold(*tuples, lower[known, output], unit=1.0)
+
+    def _tuples(self, X: Array, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return combined tuples of scaled targets, (rows, outputs)."""
+        found, x = [], self._inputs(X)
+        for start in range(0, len(x), CHUNK):
+            part = slice(start, start + CHUNK)
+            with torch.no_grad():
+                P, Q = self.network_(x[part])
+            found.append(combine_tuples(P, Q, None if weights is None else weights[part]))
+        P, Q = (self._certainty * torch.cat(part) for part in zip(*found, strict=True))
+        return P, Q
+
+    def _predicted(self, X: Any) -> tuple[Tensor, Tensor]:
+        check_is_fitted(self)
+        return self._tuples(validate_data(self, X, dtype=np.float64, reset=False))
+
+    def _in_units(self, scaled: Tensor) -> Array:
+        return self._as_given(scaled.numpy() * self._unit + self._centre)
+
+    def _as_given(self, found: NDArray[Any]) -> NDArray[Any]:
+        return found[:, 0] if self._flat else found
+
+    def predict(self, X: Any) -> Array:
+        """Return the median of what each row may be; NaN where it is ⊥, ±∞ beyond ``limits``."""
+        P, Q = self._predicted(X)
+        values = median_and_scale(P, Q)[0].numpy() * self._unit + self._centre
+        size = unit_denominator(P, own_denominators(P, Q)).nan_to_num()
+        values[size.numpy() < self.tau_] = np.nan
+        low, high = self.limits or (-np.inf, np.inf)
+        values = np.where(values > high, np.inf, np.where(values < low, -np.inf, values))
+        return self._as_given(values)
+
+    def predict_bottom(self, X: Any) -> NDArray[np.bool_]:
+        """Return where a prediction is no number: at a pole, or beyond ``limits``."""
+        return ~np.isfinite(self.predict(X))
+
+    def predict_interval(self, X: Any, level: float = 0.9) -> tuple[Array, Array]:
+        """Return the ends that each row lies below, or above, with probability (1 − level)/2.
+
+        Raises ValueError for a level outside [0, 1).
+        """
+        if not 0.0 <= level < 1.0:
+            raise ValueError(f"level must be in [0, 1), got {level!r}")
+        middle, scale = median_and_scale(*self._predicted(X))
+        half = math.tan(math.pi * level / 2) * scale
+        return self._in_units(middle - half), self._in_units(middle + half)
+
+    def predict_probability(self, X: Any, lower: Any, upper: Any) -> Array:
+        """Return the probability that each row lies between two numbers, or arrays of them.
+
+        Either may be infinite. Raises ValueError for NaN, or ends that cross.
+        """
+        P, Q = self._predicted(X)
+        scaled = []
+        for end in (lower, upper):
+            end = np.asarray(end, dtype=np.float64)
+            end = end[:, None] if end.ndim == 1 and len(end) == len(P) else end
+            end = np.broadcast_to((end - self._centre) / self._unit, P.shape)
+            scaled.append(torch.tensor(end))
+        lifted = lift_targets(Interval(*scaled))
+        return self._as_given(probability(P, Q, *lifted).numpy())
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, y_upper: Any = None) -> float:
+        """Return R²: the share of the squared error of the mean that predictions save.
+
+        With ``y_upper`` the error is that to the interval. Targets that are points at infinity do
+        not count, and ⊥ counts as the median of the training.
+        """
+        lower, upper = self._ends(X, y, y_upper)
+        weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
+        found = self.predict(X).reshape(lower.shape)
+        found = np.where(np.isnan(found), self._centre, found)
+        found = np.clip(found, *(self.limits or (None, None)))
+        return r_squared(found, lower, upper, weight)
