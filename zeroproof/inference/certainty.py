@@ -151,7 +151,7 @@ def combine_tuples(
         >>> P.abs().item() < 1e-7, round(certainty(P, Q).item(), 4)  # 0, of moments at ±45°
         (True, 0.0)
     """
-    check_same_shape(P, own_denominators(P, Q))
+    check_tuple(P, Q)
     shared = shares_denominator(P, Q)
     X = torch.cat([P, Q], -1)[:, :, None] if shared else torch.stack([P, Q], -1)
     X = X.double()
