@@ -260,7 +260,7 @@ def loss_scale(subject: Equips, outcomes: Sequence[tuple[Outcome, int]]) -> None
 
     1. 2000 applied updates without an overflow between them double it.
     2. An update whose gradient overflows halves it, but never below 1.
-    3. A loss that is not finite leaves it as it is.
+    3. A loss that is not finite leaves the scale unchanged.
     """
     found, expected = subject.loss_scales(outcomes), loss_scales(outcomes)
     for (outcome, _), ours, scale in zip(outcomes, found, expected, strict=True):

@@ -23,8 +23,8 @@ from tests.helpers import (
     same,
     small_model,
 )
+from zeroproof.training.parts import random_state, restore_random_state
 from zeroproof.training.trainer import NonFiniteError, SCMTrainer
-from zeroproof.utils.parts import random_state, restore_random_state
 
 
 def noisy_trainer(seed: int, max_epochs: int, *, own_generator: bool, **options: Any) -> SCMTrainer:

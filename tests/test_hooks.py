@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests.helpers import Noisy, make_trainer, pole_batches, same, weights
-from zeroproof.utils.hooks import GuardedHook
+from zeroproof.training.hooks import GuardedHook
 
 Hook = Callable[[dict[str, float], Any], object]
 

@@ -30,8 +30,8 @@ from tests.loaders import BATCH, DATA, EXACT, REFUSED
 from zeroproof.training.batches import TensorBatches
 from zeroproof.training.distributed import Ranks
 from zeroproof.training.loader import LoaderState
+from zeroproof.training.signals import DeferredSignals
 from zeroproof.training.trainer import CheckpointError, SCMTrainer
-from zeroproof.utils.signals import DeferredSignals
 
 CONFIGURATIONS, DEFAULT, COMPILED = 300, 12, 15  # all, those not marked, every how many
 
@@ -259,7 +259,7 @@ def ctrl_c() -> Iterator[None]:
 
 
 def test_a_second_ctrl_c_does_not_wait(ctrl_c: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zeroproof.utils.signals.PATIENCE", -1.0)
+    monkeypatch.setattr("zeroproof.training.signals.PATIENCE", -1.0)
     with DeferredSignals(lambda fetching: None) as signals:
         signal.raise_signal(signal.SIGINT)
         assert signals.received == signal.SIGINT

@@ -18,9 +18,9 @@ from torch.optim import lr_scheduler
 
 from properties.subjects.zeroproof.ranks import on_ranks
 from tests.helpers import make_trainer, pole_batches, same, small_model, weights
+from zeroproof.training.builtin import to_builtin
 from zeroproof.training.checkpoint import read_checkpoint, write_checkpoint
 from zeroproof.training.trainer import CheckpointError, SCMTrainer
-from zeroproof.utils.builtin import to_builtin
 
 
 @pytest.fixture(autouse=True)

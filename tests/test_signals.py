@@ -240,7 +240,7 @@ def test_a_second_ctrl_c_ends_a_loader_that_hangs_and_saves(
 ) -> None:
     def hang() -> None:
         send("SIGINT")
-        monkeypatch.setattr("zeroproof.utils.signals.PATIENCE", -1.0)  # a second is over
+        monkeypatch.setattr("zeroproof.training.signals.PATIENCE", -1.0)  # a second is over
         send("SIGINT")
 
     trainer = noisy(Shuffled(Once(BATCHES + 1, hang)), checkpoint_dir=tmp_path)

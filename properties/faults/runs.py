@@ -167,7 +167,7 @@ zeroproof_fault("RES-7.3", "A load keeps the number of the new run.",
 fault("RES-8.1", "A resumed run has the generator of a new one.",
       remembered=lambda remembered, source, drawn: 0)
 zeroproof_fault("RES-8.1", "Of generators, only the global ones are saved.",
-      "zeroproof.utils.parts._accessors", lambda accessors, part: None)
+      "zeroproof.training.parts._accessors", lambda accessors, part: None)
 zeroproof_fault("RES-8.1", "Numbers that a sampler counts are not saved.",
       "zeroproof.training.loader._numbers", lambda numbers, loader: {})
 fault("RES-8.2", "What is replayed is not checked.", repeats=lambda repeats, *orders: True)

@@ -24,11 +24,11 @@ fault("STEP-10.3", "The scheduler says so in the last epoch.",
       scheduled=lambda real, plan, total, resumes: real(plan, total, resumes) if resumes or
           real(plan, total, resumes) is None else total)
 zeroproof_fault("STEP-10.3", "The scheduler says so in the last epoch.",
-      "zeroproof.utils.optimizers._step_limits", lambda *_: ())
+      "zeroproof.training.optimizers._step_limits", lambda *_: ())
 fault("STEP-10.4", "A resumed scheduler says so in its last epoch.",
       scheduled=lambda real, plan, total, resumes: 1 if resumes else real(plan, total, resumes))
 zeroproof_fault("STEP-10.4", "The steps before a resume are not counted.",
-      "zeroproof.utils.optimizers._step_limits", lambda real, scheduler, steps:
+      "zeroproof.training.optimizers._step_limits", lambda real, scheduler, steps:
           [(needed - scheduler.last_epoch, most) for needed, most in real(scheduler, steps)])
 fault("STEP-10.5", "A scheduler has to be longer than training.",
       scheduled=lambda real, plan, total, resumes: real(plan, total - 1, resumes))
@@ -72,13 +72,13 @@ zeroproof_fault("LOG-3.1", "Records are delivered when there is time.",
 fault("LOG-3.2", "After an error of the hook NumPy's generator is left where it is.",
       hook_traces=lambda real, fails: ("numpy",) if fails else ())
 zeroproof_fault("LOG-3.2", "The random states stay where a hook leaves them.",
-      "zeroproof.utils.hooks._Surroundings.restore_random", lambda *_: None)
+      "zeroproof.training.hooks._Surroundings.restore_random", lambda *_: None)
 zeroproof_fault("LOG-3.2", "NumPy's generator stays where a hook leaves it.",
-      "zeroproof.utils.hooks._NumPyState.restore", lambda *_: None)
+      "zeroproof.training.hooks._NumPyState.restore", lambda *_: None)
 fault("LOG-3.3", "A hook may leave the model in eval mode.",
       hook_traces=lambda real, fails: ("modes",))
 zeroproof_fault("LOG-3.3", "Only the random states are set back.",
-      "zeroproof.utils.hooks._Surroundings.restore", lambda _, state: state.restore_random())
+      "zeroproof.training.hooks._Surroundings.restore", lambda _, state: state.restore_random())
 
 fault("VAL-3.1", "Validation runs without gradients.",
       derived=lambda real, place, inputs, fails: replace(real(place, inputs, fails), loss=0.0))

@@ -7,7 +7,7 @@ from typing import Any
 
 from properties.faults.register import fault, zeroproof_fault
 
-HELD = "zeroproof.utils.signals.DeferredSignals"
+HELD = "zeroproof.training.signals.DeferredSignals"
 
 fault("RES-9.1", "The failure is raised, as if no signal had come.",
       broken_off=lambda real, what, signal: replace(real(what, signal), raised="OSError"))

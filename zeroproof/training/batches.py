@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zeroproof.training.arguments import samples_of
 from zeroproof.training.distributed import rank_and_size
 from zeroproof.training.targets import Interval, Targets, check_interval, ends
-from zeroproof.utils.arguments import samples_of
 from zeroproof.utils.checks import check_integer, check_type, describe
 
 

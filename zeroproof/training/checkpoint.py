@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import torch
 
-from zeroproof.utils.builtin import to_builtin
+from zeroproof.training.builtin import to_builtin
 
 FORMAT = "zeroproof-checkpoint"
 VERSION = 4

@@ -17,10 +17,10 @@ from torch.func import grad_and_value
 from zeroproof.autodiff.policies import get_grad_scale, traced_setting
 from zeroproof.training.captured import Captured, Row, pack, unpack
 from zeroproof.training.evaluation import Evaluation, MicroBatch, undone
+from zeroproof.training.optimizers import current_rate
 from zeroproof.training.targets import ends
 from zeroproof.training.transfer import AsyncHostCopy, from_host, on_host
 from zeroproof.training.update import Header, Outcome, Update
-from zeroproof.utils.optimizers import current_rate
 
 MAX_SHAPES = 8
 REPLAYED = ("cuda",)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from zeroproof.autodiff.policies import GradientPolicy
+from zeroproof.training.arguments import check_parts
 from zeroproof.training.distributed import length
 from zeroproof.utils import checks
-from zeroproof.utils.arguments import check_parts
 
 LogHook = Callable[[dict[str, float]], None]
 LossCurriculum = Callable[[int], Mapping[str, float]]

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from zeroproof.utils.signals import STOPPING
+from zeroproof.training.signals import STOPPING
 
 
 class Ranks:

@@ -19,9 +19,9 @@ from zeroproof.training.batches import split_batch
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks
 from zeroproof.training.loss_adapter import LossAdapter
+from zeroproof.training.parts import random_state, restore_random_state
 from zeroproof.training.records import MEASURES, EpochTotals, measure, merge
 from zeroproof.training.targets import Targets, lift_targets
-from zeroproof.utils.parts import random_state, restore_random_state
 
 
 class MicroBatch(NamedTuple):

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from zeroproof.training.batches import map_tensors
 from zeroproof.training.checkpoint import CheckpointError
 from zeroproof.training.distributed import Ranks
-from zeroproof.utils.parts import (
+from zeroproof.training.parts import (
     fingerprint,
     global_state_moved,
     parts,

@@ -9,8 +9,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from zeroproof.scm.arcs import Lifted
+from zeroproof.training.arguments import check_call, check_loss, checked_result
 from zeroproof.training.config import TrainingConfig
-from zeroproof.utils.arguments import check_call, check_loss, checked_result
 from zeroproof.utils.checks import check_weights
 
 OFFERED = ("loss_weights", "epoch", "global_step", "tau", "inputs", "targets")

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from zeroproof.training.config import TrainingConfig
-from zeroproof.utils.optimizers import check_optimizer, check_steps
+from zeroproof.training.optimizers import check_optimizer, check_steps
 
 RISING = ("coverage", "recall", "denom")  # parts of names of what is better when it is larger
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zeroproof.training.checkpoint import CheckpointError, write_latest
-from zeroproof.utils.signals import raise_signal
+from zeroproof.training.signals import raise_signal
 
 if TYPE_CHECKING:
     from zeroproof.training.trainer import SCMTrainer

@@ -26,19 +26,19 @@ from zeroproof.training.config import TrainingConfig, checked_config
 from zeroproof.training.distributed import Ranks, length
 from zeroproof.training.evaluation import Evaluation, MicroBatch, training_device
 from zeroproof.training.finite import NonFiniteError
+from zeroproof.training.hooks import GuardedHook
 from zeroproof.training.loader import LoaderState
 from zeroproof.training.loss_adapter import LossAdapter
+from zeroproof.training.optimizers import training_weights
 from zeroproof.training.records import EpochTotals, RecordQueue
 from zeroproof.training.schedulers import SchedulerStepper
+from zeroproof.training.signals import DeferredSignals
 from zeroproof.training.state import capture, restore, save_if_due, save_last_update, unwrap
 from zeroproof.training.stopping import CoverageStop
 from zeroproof.training.thresholds import lerp
 from zeroproof.training.update import Update
 from zeroproof.training.validation import validate
-from zeroproof.utils.hooks import GuardedHook
 from zeroproof.utils.logging import ProgressBar
-from zeroproof.utils.optimizers import training_weights
-from zeroproof.utils.signals import DeferredSignals
 
 __all__ = ["CheckpointError", "NonFiniteError", "SCMTrainer", "TrainingConfig"]
 

@@ -16,11 +16,11 @@ from zeroproof.training import finite
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks, full_tensor
 from zeroproof.training.evaluation import Evaluation, MicroBatch
+from zeroproof.training.optimizers import current_rate, needs_closure
 from zeroproof.training.records import RecordQueue, named_rows
 from zeroproof.training.scaler import LossScale
 from zeroproof.training.targets import ends
 from zeroproof.training.transfer import AsyncHostCopy, from_host
-from zeroproof.utils.optimizers import current_rate, needs_closure
 
 Header = dict[str, float]
 """What a record takes from the host, which is epoch, micro_step and tau_train."""

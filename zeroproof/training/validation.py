@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from zeroproof.training.evaluation import undone
+from zeroproof.training.optimizers import averaged_weights
 from zeroproof.training.thresholds import midpoint
-from zeroproof.utils.optimizers import averaged_weights
 
 if TYPE_CHECKING:
     from zeroproof.training.trainer import SCMTrainer
