@@ -79,7 +79,7 @@ fault("DEC-6.1", "Shapes are broadcast.",
 fault("DEC-6.2", "Crossed thresholds are swapped in silence.",
     decode=lambda real, case: real(replace(case, tau_train=max(case.tau_infer, case.tau_train))))
 zeroproof_fault("DEC-6.2", "Thresholds are not checked.",
-    "zeroproof.inference.strict.check_thresholds", lambda real, *a: None)
+    "zeroproof.inference.strict.check_thresholds", lambda real, *ends: ends[:2])
 fault("DEC-6.3", "An unknown gauge is taken for the raw one.",
     decode=lambda real, case: real(replace(case, gauge="unit" if case.gauge == "unit" else "raw")))
 fault("DEC-7.1", "Ends are rounded to the tensors' dtype before they are compared.",

@@ -66,14 +66,15 @@ _restoring("RES-1.1", "A checkpoint lacks the optimizer's momentum.",
       optimizer=lambda optimizer: {**optimizer, "state": {}})
 _restoring("RES-1.1", "A checkpoint lacks the loss scale.",
       scale=lambda scale: scale and {"scale": 2.0**16, "streak": 0})
-zeroproof_fault("RES-1.1", "A checkpoint lacks the random states.",
-      "zeroproof.training.loader.restore_random_state", lambda real, state, loader: None)
+zeroproof_fault("RES-1.1", "A checkpoint has the random states of the epoch's start alone.",
+      "zeroproof.training.loader.LoaderState.state_dict", lambda save, state:
+          {"ranks": [{**own, "random": own["at_start"]} for own in save(state)["ranks"]]})
 zeroproof_fault("RES-1.1", "Of a folder the last checkpoint but one is loaded.",
       "zeroproof.training.checkpoint.checkpoints",
       lambda real, folder: [*real(folder)[-1:], *real(folder)[:-1]])
-zeroproof_fault("RES-1.1", "A loader's own state is not saved.",
-      "zeroproof.training.loader.LoaderState.state_dict", lambda save, state:
-          {"ranks": [{**own, "loader": None} for own in save(state)["ranks"]]})
+zeroproof_fault("RES-1.1", "A loader begins its epoch again.",
+      "properties.subjects.scripted.StatefulLoader.state_dict", lambda save, loader:
+          {**save(loader), "done": 0})
 _restoring("RES-1.4", "A checkpoint lacks ``val_history``.", val_history=lambda history: [])
 
 fault("RES-2.1", "A checkpoint is written over the old one.",

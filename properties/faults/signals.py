@@ -44,4 +44,4 @@ def _without_validation(apply: Any, trainer: Any, state: Any) -> None:
 zeroproof_fault("RES-9.4", "A validation that is broken off is never made.",
       "zeroproof.training.state.apply", _without_validation)
 zeroproof_fault("RES-9.5", "The draws of a fetch that failed are lost.",
-      "zeroproof.training.state.LoaderState.undo", lambda undo, self: True)
+      "zeroproof.training.loader.LoaderState.undo", lambda undo, self, committed: True)
