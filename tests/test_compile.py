@@ -58,6 +58,7 @@ def graphs():
 
 # Only traced, which takes a quarter of the time; the other script compiles.
 TRACED = """
+import copy
 from functools import partial
 from zeroproof import Interval, LossConfig, ProjectiveMLP, SCMTrainingLoss
 
@@ -89,6 +90,19 @@ for optimizer, options, count in (
     assert eager.global_step == compiled.global_step == 6
     assert graphs() - before == count, (optimizer, graphs() - before)
     assert close(state(compiled), state(eager)), optimizer
+
+
+def drops():
+    return Pair(nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.3), nn.Linear(8, 2)))
+
+
+saved = []
+whole, resumed = (trainer(True, made=drops, log_hook=h) for h in (lambda r: keep(), None))
+keep = lambda: saved.append(copy.deepcopy(whole.state_dict()))
+whole.fit()
+resumed.load_state_dict(saved[3])
+resumed.fit()
+assert same(state(resumed), state(whole)), "resumed, other units are dropped"
 """
 
 COMPILED = """

@@ -143,6 +143,12 @@ def chained(optimizer: Any, total: int) -> Any:
     return ChainedScheduler([LinearLR(optimizer), cycle(optimizer, total)])
 
 
+@pytest.mark.parametrize("schedule", [cycle, warm_up, chained])
+def test_a_momentum_is_not_compiled_in(schedule: Any) -> None:
+    with pytest.raises(ValueError, match="cycle_momentum=False"):
+        scheduled(schedule, 30, compile=True)
+
+
 def scheduled(schedule: Any, total: int, batches: Any = None, **options: Any) -> Any:
     """A trainer of 3 epochs of 5 micro-batches, 3 updates each, under a scheduler."""
     model = small_model()

@@ -158,7 +158,7 @@ class CompiledUpdate(Update):
     def _reached(self, batch: MicroBatch) -> list[nn.Parameter]:
         """Return the parameters that the loss reaches; the optimizer leaves the others alone."""
         parameters = [p for p in self.parameters() if p.requires_grad]
-        with undone(self._modules):
+        with undone(self._modules, None):  # with the random states
             loss, _, _ = self.evaluate(batch)
             found = torch.autograd.grad(loss, parameters, allow_unused=True)
         if any(gradient is not None and gradient.is_sparse for gradient in found):

@@ -92,6 +92,12 @@ def check_optimizer(scheduler: object, optimizer: Optimizer) -> None:
         )
 
 
+def cycles_momentum(scheduler: object) -> bool:
+    """Tell whether a scheduler changes more than rates, as OneCycleLR does by default."""
+    parts = getattr(scheduler, "_schedulers", ())
+    return bool(getattr(scheduler, "cycle_momentum", False)) or any(map(cycles_momentum, parts))
+
+
 def check_steps(scheduler: object, steps: int) -> None:
     """Raise ValueError for a scheduler that ends before so many more steps. Meets: STEP-10."""
     for needed, most in _step_limits(scheduler, steps):
