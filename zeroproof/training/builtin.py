@@ -22,11 +22,7 @@ def to_builtin(value: Any, name: str = "state") -> Any:
 
     NumPy's numbers become Python's, its arrays tensors (lists, if uint16 or wider); instances of
     subclasses of dict, list, int, float and str become instances of these. Tensors are shared.
-
-    Raises TypeError for anything else; the message begins with its place, such as
-    ``optimizer['param_groups'][0]['path']``.
-
-    Meets: RES-5.
+    Raises TypeError for anything else; the message begins with its place. Meets: RES-5.
 
     Example:
         >>> import numpy as np
