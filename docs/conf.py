@@ -27,6 +27,11 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
+# What scikit-learn makes of each estimator, with references to its own book.
+autodoc_default_options = {
+    "exclude-members": "set_fit_request, set_predict_interval_request, "
+    "set_predict_probability_request, set_score_request"
+}
 maximum_signature_line_length = 72
 add_module_names = False
 napoleon_use_rtype = False

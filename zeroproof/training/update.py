@@ -241,7 +241,7 @@ class Update:
     def settle(self) -> None:
         """Read whether the last step was applied, count it, and queue its records.
 
-        Raises :class:`NonFiniteError` after ``max_nonfinite_steps`` skips in a row; one that made
+        Raises NonFiniteError after ``max_nonfinite_steps`` skips in a row; one that made
         the float16 scale fall does not count. Meets: STEP-2, STEP-3.
         """
         if self._outcome is None:
