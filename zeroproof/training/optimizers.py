@@ -6,7 +6,8 @@ import inspect
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, SupportsFloat
+from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ def current_rate(optimizer: Optimizer) -> float | Tensor:
     rate = optimizer.param_groups[0].get("lr") if optimizer.param_groups else None
     if isinstance(rate, Tensor):
         return rate.detach().clone() if rate.numel() == 1 else math.nan
-    return float(rate) if isinstance(rate, SupportsFloat) else math.nan
+    return float(rate) if isinstance(rate, Real) else math.nan
 
 
 def needs_closure(optimizer: Optimizer) -> bool:
