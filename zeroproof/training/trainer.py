@@ -216,7 +216,9 @@ class SCMTrainer:
 
         Raises:
             ValueError: there is no ``val_loader``, or it yields no samples.
+            NonFiniteError: a step made a parameter infinite or NaN.
         """
+        self.update.check_finite()  # which fit() does at the end of each epoch
         record = validate(self)
         self.val_history.append(record)
         self.records.send(record)

@@ -20,13 +20,11 @@ if TYPE_CHECKING:
 def validate(trainer: SCMTrainer) -> dict[str, float]:
     """Evaluate a trainer's ``val_loader``; return the ``val_`` record.
 
-    Raises ValueError without a ``val_loader``, or without samples, and NonFiniteError if a step was
-    not finite. Meets: TAU-8, VAL-1, VAL-3.
+    Raises ValueError without a ``val_loader``, or without samples. Meets: TAU-8, VAL-1, VAL-3.
     """
     config, ranks = trainer.config, trainer.ranks
     if config.val_loader is None:
         raise ValueError("validate() needs TrainingConfig(val_loader=...)")
-    trainer.update.check_finite()
     ranks.check_equal_lengths(config.val_loader, "val_loader")
     tau, epoch = midpoint(config.tau_train_min, config.tau_train_max), max(trainer.epoch - 1, 0)
     with evaluation_mode(trainer, trainer.train_loader, config.val_loader):
