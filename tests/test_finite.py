@@ -149,7 +149,7 @@ def test_huge_finite_parameters_are_finite() -> None:
 
 
 class Normed(nn.Module):
-    """Has running statistics, a mask of −∞, and a buffer that each forward makes anew."""
+    """Has running statistics, a mask of −∞, and a buffer that each forward replaces."""
 
     def __init__(self) -> None:
         super().__init__()

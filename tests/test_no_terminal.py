@@ -1,4 +1,4 @@
-"""Runs that nobody watches: the standard streams are closed, missing or broken."""
+"""Runs without a terminal: the standard streams are closed, missing or broken."""
 
 from __future__ import annotations
 

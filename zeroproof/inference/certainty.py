@@ -140,7 +140,7 @@ def combine_tuples(
 
     Args:
         P, Q: tuples; a ``Q`` of one column is that of all columns of ``P``.
-        weights: of the members, ≥ 0 and not all 0; None weighs them alike.
+        weights: of the members, ≥ 0 and not all 0; None gives all the same.
 
     Raises:
         ValueError: shapes that differ.

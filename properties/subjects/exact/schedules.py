@@ -13,7 +13,7 @@ from spec.schedules import planned_steps, planned_updates
 
 
 class ExactSchedules:
-    """What a trainer knows before it begins, and leaves as it is."""
+    """Planned lengths of training, and hooks that leave it undisturbed."""
 
     def planned_updates(self, plan: Plan, sized: bool) -> tuple[int | None, int | None]:
         planned = planned_updates(plan) if sized else None
