@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,16 @@ def test_every_part_is_told_the_epoch(kind: str) -> None:
     trainer = make_trainer(small_model(), TOLD[kind](sampler, data), max_epochs=3)
     trainer.fit()
     assert sampler.told == data.told == [0, 1, 2]
+
+
+def test_a_trainer_is_freed_with_its_last_reference() -> None:
+    # Left to the garbage collector, persistent workers may lose their queues before they are told
+    # to end; torch then waits five seconds for each.
+    trainer = make_trainer(small_model(), persistent(shuffle=True))
+    trainer.fit()
+    freed = weakref.ref(trainer)
+    del trainer
+    assert freed() is None
 
 
 def test_what_a_hand_loop_trains_on_is_not_the_loaders() -> None:

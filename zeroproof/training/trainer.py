@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
+import weakref
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import islice
@@ -108,7 +109,8 @@ class SCMTrainer:
         self.epoch = self.micro_step = 0
         self.run = self.ranks.all_gather_object(secrets.randbits(48))[0]
         self.val_history: list[dict[str, float]] = []
-        self.signals = DeferredSignals(partial(save_last_update, self))
+        # Weakly: in a cycle, loaders would outlive their workers' queues and wait for them in vain.
+        self.signals = DeferredSignals(partial(save_last_update, weakref.proxy(self)))
         self.start_epoch()
 
     def fit(self) -> list[dict[str, float]]:
