@@ -13,7 +13,6 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "types", "tests", "properties", "faults", "prove"]
 nox.options.sessions += ["third_party", "tooling", "docs"]  # which read what the former record
 
-SAMPLED = ["properties", "-m", "not faults", "--record"]
 shared = nox.session(venv_backend="none", requires=["dev"])
 scripts = Path()
 
@@ -55,14 +54,17 @@ def types(session: nox.Session) -> None:
 
 @shared
 def tests(session: nox.Session) -> None:
-    """Run the tests of the package, and the examples in its docstrings."""
+    """Run the tests of the package, and the examples in its docstrings.
+
+    With ``-- --cov`` it also measures which lines and branches they run.
+    """
     run_tests(session)
 
 
 @shared
 def properties(session: nox.Session) -> None:
     """Hold the implementation to the specification, and record the evidence in spec/trace.json."""
-    run_tests(session, *SAMPLED)
+    run_tests(session, "properties", "-m", "not faults", "--record")
 
 
 @shared
@@ -88,13 +90,6 @@ def third_party(session: nox.Session) -> None:
 def tooling(session: nox.Session) -> None:
     """Test what surrounds the package: specification, conformance command, book, benchmarks."""
     run_tests(session, "tests/tooling")
-
-
-@shared
-def coverage(session: nox.Session) -> None:
-    """Measure which lines and branches of the package tests and properties run."""
-    tests = map(str, sorted(Path("tests").glob("test_*.py")))
-    run_tests(session, "--cov", *tests, "zeroproof", *SAMPLED)
 
 
 @shared
