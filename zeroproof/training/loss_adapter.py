@@ -86,13 +86,12 @@ class LossAdapter:
         self, tau: float, epoch: int, global_step: Callable[[], int], *, training: bool
     ) -> dict[str, Any]:
         """Return the numbers that the loss accepts; the global step is read if it is accepted."""
-        found: dict[str, Any] = {}
-        if "tau" in self.accepted:
-            found["tau"] = tau
-        if "epoch" in self.accepted:
-            found["epoch"] = epoch
-        if "global_step" in self.accepted:
-            found["global_step"] = global_step()
+        offered: dict[str, Callable[[], Any]] = {
+            "tau": lambda: tau,
+            "epoch": lambda: epoch,
+            "global_step": global_step,
+        }
+        found = {name: read() for name, read in offered.items() if name in self.accepted}
         if (weights := self.weights(epoch, training=training)) is not None:
             found["loss_weights"] = weights
         return found

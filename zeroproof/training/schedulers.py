@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from zeroproof.training.config import TrainingConfig
-from zeroproof.training.optimizers import check_optimizer, check_steps, cycles_momentum
+from zeroproof.training.optimizers import check_optimizer, check_steps
 
 RISING = ("coverage", "recall", "denom")  # parts of names of what is better when it is larger
 
@@ -23,8 +23,8 @@ class SchedulerStepper:
         optimizer: the one that is trained.
 
     Raises:
-        ValueError: a scheduler of another optimizer, or of momenta with ``compile``; a
-            ``ReduceLROnPlateau`` without a metric, or whose mode is not its metric's.
+        ValueError: a scheduler of another optimizer; a ``ReduceLROnPlateau`` without a metric, or
+            whose mode is not its metric's.
 
     Meets: STEP-2, STEP-7, STEP-10, STEP-12.
     """
@@ -34,11 +34,6 @@ class SchedulerStepper:
     ) -> None:
         self.scheduler, self._config = scheduler, config
         check_optimizer(scheduler, optimizer)
-        if config.compile and cycles_momentum(scheduler):
-            raise ValueError(
-                "compile=True would make a new graph for each momentum of the scheduler; give the "
-                "scheduler cycle_momentum=False, or use compile=False"
-            )
         self._step, self._metric = config.scheduler_step, config.scheduler_metric
         if isinstance(scheduler, ReduceLROnPlateau):
             if self._step != "val":

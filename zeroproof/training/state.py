@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 
 from zeroproof.training.checkpoint import CheckpointError, write_latest
+from zeroproof.training.optimizers import copy_values
 from zeroproof.training.signals import raise_signal
 
 if TYPE_CHECKING:
@@ -67,7 +66,11 @@ def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     for module, module_state in zip(trainer.modules[1:], state["loss"], strict=True):
         module.load_state_dict(module_state)
     update.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # it would share tensors
-    _copy_free(state.get("free", ()), _free(trainer))
+    free, saved_free = _free(trainer), state.get("free", ())
+    ours, theirs = ([tuple(x.shape) for x in part] for part in (free, saved_free))
+    if ours != theirs:  # a copy would broadcast
+        raise ValueError(f"parameters of neither model nor loss: {ours}, the checkpoint's {theirs}")
+    copy_values(free, saved_free)
     extra, saved = trainer.config.extra_state or {}, state.get("extra", {})
     if extra.keys() != saved.keys():
         raise ValueError(f"extra_state has {list(extra)}, the checkpoint {list(saved)}")
@@ -94,15 +97,6 @@ def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     trainer.records.totals.load_state_dict(state["totals"])
     for _ in trainer.last_thresholds:
         trainer.tau_generator.random()
-
-
-def _copy_free(values: Sequence[Tensor], parameters: Sequence[Tensor]) -> None:
-    ours, theirs = ([tuple(x.shape) for x in part] for part in (parameters, values))
-    if ours != theirs:  # a copy would broadcast
-        raise ValueError(f"parameters of neither model nor loss: {ours}, the checkpoint's {theirs}")
-    with torch.no_grad():
-        for parameter, value in zip(parameters, values, strict=True):
-            parameter.copy_(value)
 
 
 def save_if_due(trainer: SCMTrainer, windows: int = 0) -> None:

@@ -128,6 +128,7 @@ class SCMTrainer:
             self.ranks.on_rank_0(partial(check_folder, folder, self.run, self.micro_step))
         self.scheduler.check_length(self.train_loader, self.epoch, self.loader.done)
         self.records.records.clear()
+        self.update.signal = 0  # of an earlier call
         batches = length(self.train_loader)
         total = None if batches is None else batches * self.config.max_epochs
         done = self.epoch * (batches or 0) + self.loader.done

@@ -16,7 +16,7 @@ from zeroproof.training import finite
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks, full_tensor
 from zeroproof.training.evaluation import Evaluation, MicroBatch
-from zeroproof.training.optimizers import current_rate, needs_closure
+from zeroproof.training.optimizers import copy_values, current_rate, needs_closure
 from zeroproof.training.records import RecordQueue, named_rows
 from zeroproof.training.scaler import LossScale
 from zeroproof.training.targets import ends
@@ -228,8 +228,7 @@ class Update:
         self._buffers.restore()  # after which evaluation that was not finite
         if not self._stepped.fault():
             return True
-        with torch.no_grad():
-            torch._foreach_copy_([*parameters], before)
+        copy_values(parameters, before)
         self.optimizer.load_state_dict(state)
         return False
 
