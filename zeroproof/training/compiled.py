@@ -53,8 +53,9 @@ class CompiledUpdate(Update):
         device = self.evaluate.device
         self._gradients_of: dict[nn.Parameter, Tensor] = {}
         self._trained, self._eager_at = [p.requires_grad for p in self.parameters()], 0
-        # The largest ``|loss|`` of the window so far; NaN if one is.
-        self._size = torch.zeros((), dtype=torch.float64, device=device)
+        # The largest ``|loss|`` of the window so far; NaN if one is, of which torch.compile would
+        # make another graph if it were a scalar.
+        self._size = torch.zeros(1, dtype=torch.float64, device=device)
         self._numbers, self._prepared = torch.empty(0), object()
         self._loaded, self._options = object(), dict[Any, Any]()
         self._shapes: set[tuple[Any, ...]] = set()
@@ -111,7 +112,7 @@ class CompiledUpdate(Update):
 
     def _finish(self, row: Tensor) -> Tensor:
         """Make the step, undo it if the gradient is not finite, and return row and flags."""
-        flags = self._judge(self._normalise(), [self._size])
+        flags = self._judge(self._normalise(), [self._size[0]])
         states = self._states()
         before = [state.clone() for state in states]
         with torch.no_grad():
