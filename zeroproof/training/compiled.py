@@ -39,8 +39,7 @@ class CompiledUpdate(Update):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        owned = {id(p) for module in self._modules for p in module.parameters()}
-        if any(id(p) not in owned for p in self.parameters()):
+        if self.free_parameters():
             raise ValueError(
                 "compile=True differentiates parameters of the model and of a loss that is an "
                 "nn.Module; the optimizer has others. Register them in one of the two"

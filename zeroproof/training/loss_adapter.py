@@ -63,11 +63,6 @@ class LossAdapter:
                 "'loss_weights'; add it to the loss, or use zeroproof.losses.SCMTrainingLoss"
             )
 
-    @property
-    def modules(self) -> list[nn.Module]:
-        """The loss itself where it is a module, which may own parameters."""
-        return [self.loss_fn] if isinstance(self.loss_fn, nn.Module) else []
-
     def weights(self, epoch: int, *, training: bool) -> Mapping[str, float] | None:
         """Return an epoch's weights by name; the curriculum's override the fixed ones.
 

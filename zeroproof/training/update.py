@@ -282,6 +282,11 @@ class Update:
         """Return the parameters that the optimizer steps."""
         return [p for group in self.optimizer.param_groups for p in group["params"]]
 
+    def free_parameters(self) -> list[nn.Parameter]:
+        """Return those of them that neither model nor loss owns."""
+        owned = set(map(id, self._owned))
+        return [p for p in self.parameters() if id(p) not in owned]
+
     def _unreduced(self) -> Iterator[nn.Parameter]:
         """Walk the parameters of the loss, which no wrapper averages over the ranks."""
         for module in self._modules[1:]:
