@@ -54,8 +54,11 @@ def test_what_fails_after_a_signal_is_not_the_end(
         trainer = noisy(validated=_Failing(batches, fail), **options)
     elif where == "plateau":
         trainer = noisy(**options)
-        step = trainer.scheduler.after_validation
-        trainer.scheduler.after_validation = lambda record: (fail(), step(record))  # type: ignore
+        after = trainer.scheduler.after
+        trainer.scheduler.after = lambda event, *record: (  # type: ignore[method-assign]
+            record and fail(),
+            after(event, *record),
+        )
     else:
         trainer = noisy(log_hook=fail, **options)
     ends_as_if_whole(trainer, updates, tmp_path)

@@ -56,21 +56,19 @@ class SchedulerStepper:
             steps = planned // config.max_epochs * steps + -done // size
         check_steps(self.scheduler, steps)
 
-    def after(self, event: str) -> None:
-        """Step after an applied ``"update"``, or after an ``"epoch"``, if configured."""
-        if self.scheduler is not None and self._step == event:
-            self.scheduler.step()
+    def after(self, event: str, record: Mapping[str, float] | None = None) -> None:
+        """Step, if configured, after an applied ``"update"``, an ``"epoch"``, or a ``"val"``.
 
-    def after_validation(self, record: Mapping[str, float]) -> None:
-        """Step after a validation, if configured; KeyError for a metric that its record lacks."""
-        if self.scheduler is None or self._step != "val":
+        Raises KeyError for a metric that the validation's record lacks.
+        """
+        if self.scheduler is None or self._step != event:
             return
-        if isinstance(self.scheduler, ReduceLROnPlateau):
-            if self._metric not in record:
-                raise KeyError(
-                    f"scheduler_metric {self._metric!r} is not in the validation's record, "
-                    f"which has {', '.join(sorted(record))}"
-                )
+        if record is None or not isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step()
+        elif self._metric in record:
             self.scheduler.step(record[self._metric])
         else:
-            self.scheduler.step()
+            raise KeyError(
+                f"scheduler_metric {self._metric!r} is not in the validation's record, "
+                f"which has {', '.join(sorted(record))}"
+            )

@@ -146,7 +146,7 @@ class SCMTrainer:
                     self.scheduler.after("epoch")
                 if self.config.val_loader is not None:
                     record = validate(self)
-                    self.scheduler.after_validation(record)
+                    self.scheduler.after("val", record)
                     self.validation_due = False
                     self.val_history.append(record)
                     self.records.send(record)  # last: the hook may save
