@@ -1,5 +1,6 @@
 """Fixtures; what they use is imported at need, after pytest has switched the type checks on."""
 
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,17 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
+def foreground() -> Iterator[None]:
+    """Handle signals as a program in the foreground does; shells change that in the background."""
+    names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    own = {"SIGINT": signal.default_int_handler}
+    before = [(n, signal.signal(getattr(signal, n), own.get(n, signal.SIG_DFL))) for n in names]
+    yield
+    for name, handler in before:
+        signal.signal(getattr(signal, name), handler)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -121,6 +122,14 @@ def coverage_run(bottoms: list[int], form: str = "nan", **options: Any) -> Any:
     batches = options.pop("batches", finite_batches(len(bottoms)))
     trainer = make_trainer(model, batches, square, **{"max_epochs": 4, **options})
     return trainer, trainer.fit()
+
+
+def fit_in_two(first: SCMTrainer, rest: SCMTrainer, path: Path) -> None:
+    """Train one trainer, and another one from its checkpoint."""
+    first.fit()
+    first.save_checkpoint(path)
+    rest.load_checkpoint(path)
+    rest.fit()
 
 
 def set_scale(trainer: SCMTrainer, scale: float) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.helpers import make_trainer, pole_batches, same, small_model, weights
+from tests.helpers import fit_in_two, make_trainer, pole_batches, same, small_model, weights
 from zeroproof.command.main import main
 from zeroproof.losses import SCMTrainingLoss
 from zeroproof.training.targets import lift_targets
@@ -61,10 +61,7 @@ def test_resume_on_the_device(tmp_path: Path) -> None:
 
     whole, half, rest = run(4), run(2), run(4)
     whole.fit()
-    half.fit()
-    half.save_checkpoint(tmp_path / "run.pt")
-    rest.load_checkpoint(tmp_path / "run.pt")
-    rest.fit()
+    fit_in_two(half, rest, tmp_path / "run.pt")
     assert same(weights(rest.model), weights(whole.model))
 
 

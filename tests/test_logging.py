@@ -7,13 +7,14 @@ import math
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from tests.helpers import make_trainer, pole_batches, small_model
+from tests.helpers import finite_batches, make_trainer, pole_batches, small_model
 from zeroproof.utils.logging import JsonlLogger, TensorBoardLogger, read_jsonl
 
 
@@ -160,3 +161,13 @@ def test_without_tensorboard_the_remedy_is_named(
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(ImportError, match=r"pip install 'zeroproof-scm\[tensorboard\]'"):
         TensorBoardLogger(tmp_path)
+
+
+@pytest.mark.parametrize("stream", ["none", "closed", "broken pipe"])
+def test_progress_needs_no_terminal(stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = mock.Mock(wraps=sys.stderr)
+    errors = {"closed": ValueError("closed"), "broken pipe": BrokenPipeError(32, "broken")}
+    file.write.side_effect = file.flush.side_effect = errors.get(stream)
+    monkeypatch.setattr(sys, "stderr", None if stream == "none" else file)
+    trainer = make_trainer(small_model(), finite_batches(3), progress=True)
+    assert len(trainer.fit()) == 3

@@ -11,7 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from tests.helpers import fit_loss, make_trainer, pole_batches, same, small_model, weights
+from tests.helpers import (
+    fit_in_two,
+    fit_loss,
+    make_trainer,
+    pole_batches,
+    same,
+    small_model,
+    weights,
+)
 from zeroproof.training.trainer import CheckpointError, SCMTrainer
 
 
@@ -95,10 +103,7 @@ def test_what_is_trained_or_kept_beside_the_model_resumes_bitwise(
 ) -> None:
     (whole, expected), (first, _), (resumed, found) = make(3), make(1), make(3)
     whole.fit()
-    first.fit()
-    first.save_checkpoint(tmp_path / "run.pt")
-    resumed.load_checkpoint(tmp_path / "run.pt")
-    resumed.fit()
+    fit_in_two(first, resumed, tmp_path / "run.pt")
     assert same(weights(resumed.model), weights(whole.model))
     assert shown(found) == shown(expected)
 

@@ -60,6 +60,19 @@ def test_a_signal_to_one_rank_stops_all_at_one_update(
     assert [path.name[:-16] for path in tmp_path.iterdir()] == [f"step-{first[0]:010d}"]
 
 
+def test_a_signal_that_ended_a_fit_does_not_end_the_next_one() -> None:
+    def task(rank: int) -> int:
+        model = small_model()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, fused=True)
+        trainer = make_trainer(model, pole_batches(SIZES)[rank::2], fit_loss, optimizer=optimizer)
+        trainer.update.skips_on_device = True  # as on a GPU: an outcome is read one update late
+        trainer.update.signal = signal.SIGTERM
+        trainer.fit()
+        return trainer.global_step
+
+    assert on_ranks(task, 2) == [2, 2]
+
+
 def summed(trainer: SCMTrainer) -> list[Any]:
     return [w.tolist() for w in weights(trainer.model)]
 

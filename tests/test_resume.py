@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-import signal
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,7 +16,6 @@ from torch import nn
 from tests.helpers import (
     Noisy,
     ScaledLoss,
-    fit_loss,
     make_trainer,
     pole_batches,
     random_parts,
@@ -30,7 +27,6 @@ from tests.loaders import BATCH, DATA, EXACT, REFUSED
 from zeroproof.training.batches import TensorBatches
 from zeroproof.training.distributed import Ranks
 from zeroproof.training.loader import LoaderState
-from zeroproof.training.signals import DeferredSignals
 from zeroproof.training.trainer import CheckpointError, SCMTrainer
 
 CONFIGURATIONS, DEFAULT, COMPILED = 300, 12, 15  # all, those not marked, every how many
@@ -224,81 +220,6 @@ def test_another_trainers_state_changes_nothing(unchecked: None) -> None:
     with pytest.raises(CheckpointError, match="does not fit this trainer"):
         trainer.load_state_dict(state | {"model": {}})
     assert repr(trainer.state_dict()) == repr(state)
-
-
-@pytest.mark.parametrize("where", ["another thread", "own handler"])
-def test_signals_that_others_take_are_left_alone(where: str) -> None:
-    before = signal.getsignal(signal.SIGTERM)
-
-    def own(number: int, frame: Any) -> None: ...
-
-    taken: list[Any] = []
-
-    def look() -> None:
-        with DeferredSignals(lambda fetching: None) as signals:
-            taken.extend(signals._taken)
-
-    try:
-        if where == "own handler":
-            signal.signal(signal.SIGTERM, own)
-            look()
-            assert signal.SIGTERM not in taken
-            assert signal.getsignal(signal.SIGTERM) is own
-        else:
-            thread = threading.Thread(target=look)
-            thread.start()
-            thread.join()
-            assert taken == []
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """Let Ctrl-C interrupt, which shells switch off for what they start in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-def test_a_second_ctrl_c_does_not_wait(ctrl_c: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("zeroproof.training.signals.PATIENCE", -1.0)
-    with DeferredSignals(lambda fetching: None) as signals:
-        signal.raise_signal(signal.SIGINT)
-        assert signals.received == signal.SIGINT
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
-
-
-@pytest.mark.parametrize("when", ["update", "validation", "last validation"])
-def test_ctrl_c_is_honoured_once_and_then_training_goes_on(
-    when: str, tmp_path: Path, ctrl_c: None
-) -> None:
-    trainer: SCMTrainer
-
-    def loss(outputs: Any, lifted: Any) -> Any:
-        place = "update" if trainer.model.training else "validation"
-        last = trainer.epoch == trainer.config.max_epochs
-        if not pressed and when == ("last " if last and place == "validation" else "") + place:
-            pressed.append(trainer.epoch)
-            signal.raise_signal(signal.SIGINT)
-        return fit_loss(outputs, lifted)
-
-    pressed: list[int] = []
-    batches = pole_batches((4, 4))
-    options: dict[str, Any] = {"checkpoint_dir": tmp_path, "val_loader": batches, "max_epochs": 2}
-    trainer = make_trainer(small_model(), batches, loss, **options)
-    with pytest.raises(KeyboardInterrupt):
-        trainer.fit()
-    assert len(list(tmp_path.iterdir())) == 1
-    resumed = make_trainer(small_model(), batches, fit_loss, **options)
-    resumed.load_checkpoint(tmp_path)
-    assert resumed.micro_step == trainer.micro_step
-    if when != "last validation":
-        trainer.fit()
-        assert trainer.epoch == 2
 
 
 def test_a_resumed_loader_state_is_saved_again_as_it_was() -> None:

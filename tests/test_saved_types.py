@@ -17,7 +17,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 
 from properties.subjects.zeroproof.ranks import on_ranks
-from tests.helpers import make_trainer, pole_batches, same, small_model, weights
+from tests.helpers import fit_in_two, make_trainer, pole_batches, same, small_model, weights
 from zeroproof.training.builtin import to_builtin
 from zeroproof.training.checkpoint import read_checkpoint, write_checkpoint
 from zeroproof.training.trainer import CheckpointError, SCMTrainer
@@ -101,12 +101,8 @@ LOADED: dict[str, Callable[..., SCMTrainer]] = {
 def test_numbers_of_numpy_resume_bitwise(case: str, tmp_path: Path) -> None:
     whole = LOADED[case](max_epochs=2)
     whole.fit()
-    first = LOADED[case]()
-    first.fit()
-    first.save_checkpoint(tmp_path / "run.pt")
     resumed = LOADED[case](max_epochs=2)
-    resumed.load_checkpoint(tmp_path / "run.pt")
-    resumed.fit()
+    fit_in_two(LOADED[case](), resumed, tmp_path / "run.pt")
     assert same(weights(resumed.model), weights(whole.model))
     rates = [t.update.optimizer.param_groups[0]["lr"] for t in (resumed, whole)]
     assert rates[0] == rates[1]

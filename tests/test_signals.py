@@ -1,4 +1,4 @@
-"""Signals, and what fails after them: RES-4 and RES-9 beyond what their properties try."""
+"""Signals to a run, its loader and its program: RES-4 beyond what its properties try."""
 
 from __future__ import annotations
 
@@ -8,109 +8,29 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
 import torch
-from torch import Tensor
 
-from tests.helpers import (
-    Batch,
-    finite_batches,
-    fit_loss,
-    make_trainer,
-    pole_batches,
-    same,
-    small_model,
-    weights,
+from tests.helpers import fit_loss, make_trainer, pole_batches, small_model
+from tests.signal_helpers import (
+    BATCHES,
+    ENDED,
+    Once,
+    Shuffled,
+    ends_as_if_whole,
+    noisy,
+    number_of,
+    send,
+    signalled,
 )
-from zeroproof.training.checkpoint import checkpoints, read_checkpoint
+from zeroproof.training.signals import DeferredSignals
 from zeroproof.training.trainer import SCMTrainer
 
-BATCHES = 4
-ENDED = {"SIGINT": KeyboardInterrupt, "SIGTERM": SystemExit, "SIGHUP": SystemExit}
-
-
-@pytest.fixture(autouse=True)
-def defaults() -> Iterator[None]:
-    """Handle signals as a program in the foreground does."""
-    own = {signal.SIGINT: signal.default_int_handler}
-    before = {n: signal.signal(n, own.get(n, signal.SIG_DFL)) for n in map(_number, ENDED)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
-def _number(name: str) -> signal.Signals:
-    return signal.Signals[name]
-
-
-def send(*names: str) -> None:
-    for name in names:
-        os.kill(os.getpid(), _number(name))
-
-
-class Once:
-    """Does something at one of the times that it is called."""
-
-    def __init__(self, at: int, action: Callable[[], None]) -> None:
-        self.left, self.action = at, action
-
-    def __call__(self, *_: object) -> None:
-        self.left -= 1
-        if self.left == 0:
-            self.action()
-
-
-class Shuffled:
-    """A loader that draws an order, and calls ``before`` before each of its micro-batches."""
-
-    def __init__(self, before: Callable[[], None] = lambda: None) -> None:
-        self.batches, self.before = pole_batches([4] * BATCHES), before
-
-    def __iter__(self) -> Iterator[Batch]:
-        for index in torch.randperm(BATCHES).tolist():
-            self.before()
-            yield self.batches[index]
-
-
-def signalled(name: str = "SIGINT") -> None:
-    """Send a signal, and fail, as what the same signal ends does."""
-    send(name)
-    raise OSError("something fails")
-
-
-def noisy(
-    loader: Any = None, validated: Any = None, loss: Any = fit_loss, **options: Any
-) -> SCMTrainer:
-    torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Dropout(0.2), small_model())
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, threshold=9.0)
-    given = {"max_epochs": 2, "val_loader": validated or pole_batches((5,)), **options}
-    return make_trainer(
-        model, loader or Shuffled(), loss, optimizer=optimizer, scheduler=plateau,
-        scheduler_step="val", **given,
-    )  # fmt: skip
-
-
-def ends_as_if_whole(trainer: SCMTrainer, updates: int, folder: Path, name: str = "SIGINT") -> None:
-    """Fit; the signal ends it after so many updates, and the resumed run is the uninterrupted."""
-    with pytest.raises(ENDED[name]) as caught:
-        trainer.fit()
-    assert name == "SIGINT" or caught.value.code == 128 + _number(name)
-    whole, rest = noisy(), noisy()
-    whole.fit()
-    rest.load_checkpoint(folder)
-    assert rest.global_step == trainer.global_step == updates
-    rest.fit()
-    assert same(weights(rest.model), weights(whole.model))
-    assert repr(rest.val_history) == repr(whole.val_history)  # where NaN equals NaN
-    assert rest.update.optimizer.param_groups[0]["lr"] == 0.0001, "a plateau in each epoch"
+pytestmark = pytest.mark.usefixtures("foreground")
 
 
 @pytest.mark.parametrize("count", [4, pytest.param(200, marks=pytest.mark.endurance)])
@@ -122,45 +42,6 @@ def test_signals_to_a_group_leave_a_checkpoint_from_which_the_run_continues(coun
     assert len(runs) == count
     assert not [run for run in runs if not (run["ended"] and run["right"] and run.get("saved", 1))]
     assert sum(run["ended"] is True for run in runs) >= count // 2
-
-
-@pytest.mark.parametrize(
-    ("where", "at", "updates"),
-    [
-        ("first fetch", BATCHES + 1, 4),
-        ("hook", 3, 3),
-        ("hook at a validation", BATCHES + 1, 4),
-        ("first validation", 1, 4),
-        ("last validation", 2, 8),
-        ("plateau", 1, 4),
-    ],
-)
-def test_what_fails_after_a_signal_is_not_the_end(
-    where: str, at: int, updates: int, tmp_path: Path
-) -> None:
-    fail = Once(at, signalled)
-    options: dict[str, Any] = {"checkpoint_dir": tmp_path}
-    if where == "first fetch":
-        trainer = noisy(Shuffled(fail), **options)
-    elif where.endswith(" validation") and "hook" not in where:
-        batches = [(x, y) for x, y in pole_batches((5,))]
-        trainer = noisy(validated=_Failing(batches, fail), **options)
-    elif where == "plateau":
-        trainer = noisy(**options)
-        step = trainer.scheduler.after_validation
-        trainer.scheduler.after_validation = lambda record: (fail(), step(record))  # type: ignore
-    else:
-        trainer = noisy(log_hook=fail, **options)
-    ends_as_if_whole(trainer, updates, tmp_path)
-
-
-class _Failing:
-    def __init__(self, batches: list[Batch], fail: Callable[[], None]) -> None:
-        self.batches, self.fail = batches, fail
-
-    def __iter__(self) -> Iterator[Batch]:
-        self.fail()
-        yield from self.batches
 
 
 @pytest.mark.parametrize(
@@ -216,12 +97,12 @@ def test_a_loop_by_hand_makes_its_update_first(name: str, tmp_path: Path) -> Non
     trainer, ended = noisy(checkpoint_dir=tmp_path), list[int]()
     trainer.update.optimizer.register_step_pre_hook(lambda *_: send(name))
     trainer.update.optimizer.register_step_post_hook(lambda *_: ended.append(1))
-    before = signal.getsignal(_number(name))
+    before = signal.getsignal(number_of(name))
     with pytest.raises(ENDED[name]), trainer.signals:
         trainer.train_step(*pole_batches((4,)))
     assert (ended, trainer.global_step) == ([1], 1)
     assert len(list(tmp_path.iterdir())) == 1
-    assert signal.getsignal(_number(name)) is before
+    assert signal.getsignal(number_of(name)) is before
 
 
 def test_a_handler_of_the_programs_own_may_ask_for_the_end(tmp_path: Path) -> None:
@@ -247,90 +128,61 @@ def test_a_second_ctrl_c_ends_a_loader_that_hangs_and_saves(
     ends_as_if_whole(trainer, 4, tmp_path)
 
 
-@pytest.mark.filterwarnings("ignore:what the loader drew:RuntimeWarning")  # it is ahead
-def test_a_compiler_that_a_signal_ends_has_changed_nothing(tmp_path: Path) -> None:
-    trainer = noisy(compile=True, checkpoint_dir=tmp_path)
-    trainer.update._compiled = lambda *_: signalled()  # type: ignore[attr-defined]
+@pytest.mark.parametrize("where", ["another thread", "own handler"])
+def test_signals_that_others_take_are_left_alone(where: str) -> None:
+    def own(number: int, frame: Any) -> None: ...
+
+    taken: list[Any] = []
+
+    def look() -> None:
+        with DeferredSignals(lambda fetching: None) as signals:
+            taken.extend(signals._taken)
+
+    if where == "own handler":
+        signal.signal(signal.SIGTERM, own)
+        look()
+        assert signal.SIGTERM not in taken
+        assert signal.getsignal(signal.SIGTERM) is own
+    else:
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        assert taken == []
+
+
+def test_a_second_ctrl_c_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zeroproof.training.signals.PATIENCE", -1.0)
+    with DeferredSignals(lambda fetching: None) as signals:
+        signal.raise_signal(signal.SIGINT)
+        assert signals.received == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        trainer.fit()
-    state = read_checkpoint(tmp_path)
-    assert state["counters"]["micro_batches"] == state["counters"]["global_step"] == 1
-    assert len(state["last_thresholds"]) == 1
+        signal.raise_signal(signal.SIGINT)
 
 
-def test_what_cannot_be_saved_is_warned_of(tmp_path: Path) -> None:
-    trainer = noisy(checkpoint_dir=tmp_path, checkpoint_every=2)
-    trainer.update.optimizer.register_step_pre_hook(Once(4, lambda: send("SIGTERM")))
-    write, full = torch.save, OSError("the disk is full")
-    with (
-        mock.patch("torch.save", mock.Mock(side_effect=[None, full, full], wraps=write)),
-        pytest.warns(RuntimeWarning, match="not saved: the disk is full; load an earlier"),
-        pytest.raises(SystemExit) as caught,
-    ):
-        trainer.fit()
-    assert caught.value.code == 143
-    assert isinstance(caught.value.__cause__, OSError)
+@pytest.mark.parametrize("when", ["update", "validation", "last validation"])
+def test_ctrl_c_is_honoured_once_and_then_training_goes_on(when: str, tmp_path: Path) -> None:
+    trainer: SCMTrainer
 
-
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_an_update_that_fails_is_not_saved(name: str, tmp_path: Path) -> None:
-    fail = Once(6, lambda: signalled(name))
-
-    def loss(outputs: Any, lifted: Any) -> Tensor:
-        if torch.is_grad_enabled():
-            fail()
+    def loss(outputs: Any, lifted: Any) -> Any:
+        place = "update" if trainer.model.training else "validation"
+        last = trainer.epoch == trainer.config.max_epochs
+        if not pressed and when == ("last " if last and place == "validation" else "") + place:
+            pressed.append(trainer.epoch)
+            signal.raise_signal(signal.SIGINT)
         return fit_loss(outputs, lifted)
 
-    trainer = noisy(loss=loss, checkpoint_dir=tmp_path, checkpoint_every=4)
-    with pytest.warns(RuntimeWarning, match="within an update"), pytest.raises(ENDED[name]):
+    pressed: list[int] = []
+    batches = pole_batches((4, 4))
+    options: dict[str, Any] = {"checkpoint_dir": tmp_path, "val_loader": batches, "max_epochs": 2}
+    trainer = make_trainer(small_model(), batches, loss, **options)
+    with pytest.raises(KeyboardInterrupt):
         trainer.fit()
-    assert [path.stem[:15] for path in checkpoints(tmp_path)] == ["step-0000000004"]
-
-
-def test_a_failure_without_a_signal_is_raised_and_nothing_is_saved(tmp_path: Path) -> None:
-    def fail() -> None:
-        raise OSError("something fails")
-
-    trainer = noisy(Shuffled(Once(3, fail)), checkpoint_dir=tmp_path)
-    with pytest.raises(OSError, match="something fails"):
+    assert len(list(tmp_path.iterdir())) == 1
+    resumed = make_trainer(small_model(), batches, fit_loss, **options)
+    resumed.load_checkpoint(tmp_path)
+    assert resumed.micro_step == trainer.micro_step
+    if when != "last validation":
         trainer.fit()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_the_signal_may_come_after_the_worker_that_it_kills(tmp_path: Path) -> None:
-    class Dying(torch.utils.data.Dataset[Batch]):
-        def __len__(self) -> int:
-            return 4
-
-        def __getitem__(self, index: int) -> Batch:
-            if index == 3:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return finite_batches(1, 1)[0]
-
-    loader = torch.utils.data.DataLoader(
-        Dying(), 1, num_workers=1, collate_fn=lambda x: x[0], multiprocessing_context="fork",
-        prefetch_factor=1,
-    )  # fmt: skip
-    late = threading.Timer(0.0, lambda: None)
-
-    def follow(*_: object) -> None:
-        nonlocal late
-        late = threading.Timer(0.3, lambda: send("SIGTERM"))
-        late.start()
-        time.sleep(0.1)
-
-    trainer = make_trainer(small_model(), loader, checkpoint_dir=tmp_path, log_hook=Once(3, follow))
-    with pytest.raises(SystemExit):
-        trainer.fit()
-    late.join()
-    assert read_checkpoint(tmp_path)["counters"]["global_step"] == 3
-
-
-@pytest.mark.parametrize("stream", ["none", "closed", "broken pipe"])
-def test_progress_needs_no_terminal(stream: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = mock.Mock(wraps=sys.stderr)
-    errors = {"closed": ValueError("closed"), "broken pipe": BrokenPipeError(32, "broken")}
-    file.write.side_effect = file.flush.side_effect = errors.get(stream)
-    monkeypatch.setattr(sys, "stderr", None if stream == "none" else file)
-    trainer = make_trainer(small_model(), finite_batches(3), progress=True)
-    assert len(trainer.fit()) == 3
+        assert trainer.epoch == 2

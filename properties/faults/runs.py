@@ -133,7 +133,7 @@ for claim, wrong, lacking in (
 ):
     fault(claim, wrong, survives=lambda survives, what, lacking=lacking: what != lacking)
 zeroproof_fault("RES-6.1", "Parameters of neither model nor loss are not saved.",
-      "zeroproof.training.state._free", lambda free, trainer: [])
+      "zeroproof.training.update.Update.free_parameters", lambda free, update: [])
 
 fault("RES-5.1", "Arrays are refused.",
       saved=lambda saved, value: replace(saved(value), error="place" * (value == "array")))

@@ -72,13 +72,13 @@ zeroproof_fault("LOG-3.1", "Records are delivered when there is time.",
 fault("LOG-3.2", "After an error of the hook NumPy's generator is left where it is.",
       hook_traces=lambda real, fails: ("numpy",) if fails else ())
 zeroproof_fault("LOG-3.2", "The random states stay where a hook leaves them.",
-      "zeroproof.training.hooks._Surroundings.restore_random", lambda *_: None)
+      "zeroproof.training.hooks.restore_random_state", lambda *_: None)
 zeroproof_fault("LOG-3.2", "NumPy's generator stays where a hook leaves it.",
-      "zeroproof.training.hooks._NumPyState.restore", lambda *_: None)
+      "zeroproof.training.parts._numpy_state", lambda *_, **__: None)
 fault("LOG-3.3", "A hook may leave the model in eval mode.",
       hook_traces=lambda real, fails: ("modes",))
 zeroproof_fault("LOG-3.3", "Only the random states are set back.",
-      "zeroproof.training.hooks._Surroundings.restore", lambda _, state: state.restore_random())
+      "zeroproof.training.hooks.GuardedHook._restore", lambda *_: None)
 
 fault("VAL-3.1", "Validation runs without gradients.",
       derived=lambda real, place, inputs, fails: replace(real(place, inputs, fails), loss=0.0))

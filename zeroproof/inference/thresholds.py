@@ -39,16 +39,15 @@ def choose_threshold(
 ) -> float:
     """Return the threshold on the unit denominator that serves the targets best.
 
-    Below the threshold everything decodes to ⊥. The cost of a finite target is its absolute error
-    over ``unit``, or 1 where it decodes to ⊥; of a singular one 1 where it decodes to a number. The
-    sum of the two mean costs is minimised; of several best thresholds, the middle of the widest
-    interval is taken. Without singular targets it lies below every denominator.
+    A finite target costs its absolute error over ``unit``, or 1 where it decodes to ⊥; a singular
+    one costs 1 where it decodes to a number. The sum of the two mean costs is minimised, in the
+    middle of the widest best interval; without singular targets, below every denominator.
 
     Args:
         P, Q: predicted tuples of held-out rows.
         targets: what was measured there; ±∞ and NaN are singular.
         unit: the error that is as bad as a ⊥; None takes the interquartile range of the finite
-            targets over 1.349, the standard deviation of a normal distribution with that range.
+            targets over 1.349, a normal distribution's standard deviation.
 
     Raises:
         ValueError: shapes that differ, or no rows.
@@ -62,15 +61,13 @@ def choose_threshold(
     unit = None if unit is None else check_number("unit", unit, "(0, ∞)")
     if finite.all():
         return denominator.min().item() / 2
-    order = denominator.argsort()
-    value = (P.double() / Q.double())[order]
-    error = (value - targets[order].double()).abs() / (unit or _deviation(targets[finite]))
-    error, finite = error.nan_to_num(1.0, 1.0), finite[order]
-    edges = torch.cat([denominator.new_zeros(1), denominator[order], denominator.new_ones(1)])
-    width = edges[1:] - edges[:-1]
+    error = (P.double() / Q.double() - targets).abs() / (unit or _deviation(targets[finite]))
+    denominator, order = denominator.sort()
+    error, finite = error.nan_to_num(1.0, 1.0)[order], finite[order]
+    edges = torch.cat([denominator.new_zeros(1), denominator, denominator.new_ones(1)])
+    width = edges.diff()
     cost = _cost_below(1.0 - error, finite) - _cost_below(torch.ones_like(error), ~finite)
-    # Equal denominators cannot be told apart, so an interval without width is no choice.
-    cost = cost.masked_fill(width <= 0, torch.inf)
+    cost = cost.masked_fill(width <= 0, torch.inf)  # equal denominators cannot be told apart
     best = torch.where(cost <= cost.min() + 1e-12, width, -1.0).argmax()
     return ((edges[best] + edges[best + 1]) / 2).item()
 
@@ -109,19 +106,12 @@ def certify_threshold(
     confidence = check_number("confidence", confidence, "(0, 1)")
     denominator, finite = _checked(P, Q, targets)
     singular = denominator[~finite].sort().values
-    rows = len(singular)
-    allowed = _allowed(rows, rate, 1.0 - confidence)
-    if allowed < 0:
-        needed = math.ceil(math.log(1.0 - confidence) / math.log1p(-rate))
-        raise ValueError(
-            f"{rows} held-out singular rows cannot certify a rate of {rate:.3g} at confidence "
-            f"{confidence:.3g}, which takes at least {needed}; hold out more, or ask for less"
-        )
+    allowed = _allowed(len(singular), rate, confidence)
     # Just above the largest denominator that has to decode to ⊥.
-    tau = math.nextafter(singular[rows - allowed - 1].item(), math.inf)
+    tau = math.nextafter(singular[-allowed - 1].item(), math.inf)
     errors = int((singular >= tau).sum())
     lost = (denominator[finite] < tau).double().mean().item()
-    return Certificate(tau, rate, confidence, rows, errors, lost)
+    return Certificate(tau, rate, confidence, len(singular), errors, lost)
 
 
 def _checked(P: Tensor, Q: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,9 +137,12 @@ def _deviation(finite: Tensor) -> float:
     return (high - low).item() / 1.349 or 1.0
 
 
-def _allowed(rows: int, rate: float, risk: float) -> int:
-    """Return the largest k such that k of so many trials, or fewer, have at most that chance."""
-    total, k = 0.0, -1
+def _allowed(rows: int, rate: float, confidence: float) -> int:
+    """Return the largest k such that k of so many trials, or fewer, have at most the chance left.
+
+    Raises ValueError if there is none.
+    """
+    total, k, risk = 0.0, -1, 1.0 - confidence
     while k + 1 < rows:
         i = k + 1
         choices = math.lgamma(rows + 1) - math.lgamma(i + 1) - math.lgamma(rows - i + 1)
@@ -157,4 +150,10 @@ def _allowed(rows: int, rate: float, risk: float) -> int:
         if total > risk:
             break
         k = i
+    if k < 0:
+        needed = math.ceil(math.log(risk) / math.log1p(-rate))
+        raise ValueError(
+            f"{rows} held-out singular rows cannot certify a rate of {rate:.3g} at confidence "
+            f"{confidence:.3g}, which takes at least {needed}; hold out more, or ask for less"
+        )
     return k

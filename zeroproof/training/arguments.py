@@ -28,9 +28,7 @@ def check_parts(
     check_loader("train_loader", loader)
     if scheduler is not None:
         wanted = "a scheduler that is made, as StepLR(optimizer, 10) is, or None"
-        is_optimizer = hasattr(scheduler, "param_groups")
-        offered = "step", "get_last_lr" if is_optimizer else "state_dict"
-        check_offers("scheduler", scheduler, offered, wanted)
+        check_offers("scheduler", scheduler, ("step", "state_dict", "get_last_lr"), wanted)
 
 
 def check_loss(loss_fn: Any) -> None:

@@ -17,7 +17,7 @@ from torch.func import grad_and_value
 from zeroproof.autodiff.policies import get_grad_scale, traced_setting
 from zeroproof.training.captured import Captured, Row, pack, unpack
 from zeroproof.training.evaluation import Evaluation, MicroBatch, undone
-from zeroproof.training.optimizers import current_rate
+from zeroproof.training.optimizers import current_rate, fixed_options
 from zeroproof.training.targets import ends
 from zeroproof.training.transfer import AsyncHostCopy, from_host, on_host
 from zeroproof.training.update import Header, Outcome, Update
@@ -39,8 +39,7 @@ class CompiledUpdate(Update):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        owned = {id(p) for module in self._modules for p in module.parameters()}
-        if any(id(p) not in owned for p in self.parameters()):
+        if self.free_parameters():
             raise ValueError(
                 "compile=True differentiates parameters of the model and of a loss that is an "
                 "nn.Module; the optimizer has others. Register them in one of the two"
@@ -53,9 +52,11 @@ class CompiledUpdate(Update):
         device = self.evaluate.device
         self._gradients_of: dict[nn.Parameter, Tensor] = {}
         self._trained, self._eager_at = [p.requires_grad for p in self.parameters()], 0
-        # The largest ``|loss|`` of the window so far; NaN if one is.
-        self._size = torch.zeros((), dtype=torch.float64, device=device)
+        # The largest ``|loss|`` of the window so far; NaN if one is, of which torch.compile would
+        # make another graph if it were a scalar.
+        self._size = torch.zeros(1, dtype=torch.float64, device=device)
         self._numbers, self._prepared = torch.empty(0), object()
+        self._loaded, self._options = object(), dict[Any, Any]()
         self._shapes: set[tuple[Any, ...]] = set()
         function, options = _of_own_code(self._update_in_graph), compile_options(device)
         self._compiled: Callable[..., Row]
@@ -65,6 +66,7 @@ class CompiledUpdate(Update):
             self._compiled = Captured(self._compiled, self._fixed)
 
     def _run(self, window: Sequence[MicroBatch], headers: list[Header], signal: int) -> Outcome:
+        self._check_options()
         trained = [p.requires_grad for p in self.parameters()]
         if trained != self._trained:
             self.settle()
@@ -99,21 +101,17 @@ class CompiledUpdate(Update):
 
         Returns the row, which ends with the flags of the step, and its names.
         """
-        row, names = self._add_gradient(batch, numbers, first)
-        return self._finish(row) if last else row, names
-
-    def _add_gradient(self, batch: MicroBatch, numbers: Tensor, first: bool) -> Row:
         loss, names, row, gradients = self._differentiate(*unpack(batch, numbers))
         for parameter, gradient in gradients.items():
             assert parameter.grad is not None
             parameter.grad.copy_(gradient if first else parameter.grad + gradient)
         size = loss.detach().abs().double()
         self._size.copy_(size if first else torch.maximum(self._size, size))
-        return row, names
+        return self._finish(row) if last else row, names
 
     def _finish(self, row: Tensor) -> Tensor:
         """Make the step, undo it if the gradient is not finite, and return row and flags."""
-        flags = self._judge(self._normalise(), [self._size])
+        flags = self._judge(self._normalise(), [self._size[0]])
         states = self._states()
         before = [state.clone() for state in states]
         with torch.no_grad():
@@ -179,11 +177,9 @@ class CompiledUpdate(Update):
 
     def _fixed(self) -> tuple[Hashable, ...]:
         """Return what a captured graph depends on beside its arguments."""
-        groups = self.optimizer.param_groups
-        options = (str(v) for g in groups for k, v in g.items() if k not in ("params", "lr"))
         modes = (module.training for module in self._submodules)
         tensors = (self._numbers, *self._fixed_tensors)
-        return (*(x.data_ptr() for x in tensors), *options, *modes)
+        return (*(x.data_ptr() for x in tensors), self._option_text, *modes)
 
     def _prepare_states(self) -> None:
         """Move counts from the CPU to a GPU; refuse what torch.compile does not write back.
@@ -199,10 +195,23 @@ class CompiledUpdate(Update):
                 "compile=True cannot train float64 parameters without a dimension, nor step counts "
                 "in float64 (torch.set_default_dtype); give them a dimension, or use float32"
             )
+        self._option_text = str(self._options)
         self._submodules = [m for module in self._modules for m in module.modules()]
         buffers = [x for module in self._modules for x in module.buffers()]
         scale = [] if self.scale is None else [self.scale.value, self.scale.streak]
         self._fixed_tensors = [*self._states(), *self._gradients_of.values(), *buffers, *scale]
+
+    def _check_options(self) -> None:
+        """Refuse options that change, the rate apart: each value would have a graph of its own."""
+        options, state = fixed_options(self.optimizer), self.optimizer.state
+        if self._loaded is not state:  # which loading replaces, as it may the options
+            self._loaded, self._options = state, options
+        if options != self._options:
+            changed = {n for (i, n), x in options.items() if x != self._options.get((i, n))}
+            raise ValueError(
+                "compile=True compiles in what an optimizer's groups hold beside their rates, and "
+                f"{changed} changed; give a scheduler cycle_momentum=False, or use compile=False"
+            )
 
     def _check_shape(self, batch: MicroBatch) -> None:
         self._shapes.add(ends(batch.targets)[0].shape)

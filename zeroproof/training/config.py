@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from zeroproof.autodiff.policies import GradientPolicy
-from zeroproof.training.arguments import check_parts
 from zeroproof.training.distributed import length
 from zeroproof.utils import checks
 
@@ -217,13 +216,6 @@ class TrainingConfig:
         """``gradient_policy`` as a member of the enumeration."""
         given = self.gradient_policy
         return None if given is None else GradientPolicy.parse(given)
-
-
-def checked_config(config: TrainingConfig | None, *parts: object) -> TrainingConfig:
-    """Return the options, or the default ones, if the parts of a trainer go with them."""
-    config = checks.instance_or_default("config", config, TrainingConfig)
-    check_parts(*parts, validates=config.val_loader is not None)
-    return config
 
 
 TrainingConfig.__init__ = checks.explains(  # type: ignore[method-assign]

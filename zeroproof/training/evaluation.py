@@ -20,7 +20,7 @@ from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks
 from zeroproof.training.loss_adapter import LossAdapter
 from zeroproof.training.parts import random_state, restore_random_state
-from zeroproof.training.records import MEASURES, EpochTotals, measure, merge
+from zeroproof.training.records import MEASURES, EpochTotals, measure, merge, named_rows
 from zeroproof.training.targets import Targets, lift_targets
 
 
@@ -122,8 +122,7 @@ class Evaluation:
         totals = EpochTotals()
         for batch in batches:
             names, row = self(batch)[1:]  # without the loss, which may hold a graph
-            rows = ranks.all_gather(row).tolist()
-            totals.add(merge([dict(zip(names, part, strict=True)) for part in rows]))
+            totals.add(merge(named_rows(names, ranks.all_gather(row).flatten().tolist())))
         return totals.record()
 
     def _autocast(self) -> Any:

@@ -63,11 +63,6 @@ class LossAdapter:
                 "'loss_weights'; add it to the loss, or use zeroproof.losses.SCMTrainingLoss"
             )
 
-    @property
-    def modules(self) -> list[nn.Module]:
-        """The loss itself where it is a module, which may own parameters."""
-        return [self.loss_fn] if isinstance(self.loss_fn, nn.Module) else []
-
     def weights(self, epoch: int, *, training: bool) -> Mapping[str, float] | None:
         """Return an epoch's weights by name; the curriculum's override the fixed ones.
 
@@ -86,13 +81,12 @@ class LossAdapter:
         self, tau: float, epoch: int, global_step: Callable[[], int], *, training: bool
     ) -> dict[str, Any]:
         """Return the numbers that the loss accepts; the global step is read if it is accepted."""
-        found: dict[str, Any] = {}
-        if "tau" in self.accepted:
-            found["tau"] = tau
-        if "epoch" in self.accepted:
-            found["epoch"] = epoch
-        if "global_step" in self.accepted:
-            found["global_step"] = global_step()
+        offered: dict[str, Callable[[], Any]] = {
+            "tau": lambda: tau,
+            "epoch": lambda: epoch,
+            "global_step": global_step,
+        }
+        found = {name: read() for name, read in offered.items() if name in self.accepted}
         if (weights := self.weights(epoch, training=training)) is not None:
             found["loss_weights"] = weights
         return found

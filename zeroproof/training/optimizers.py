@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Real
 from typing import Any
@@ -58,6 +58,13 @@ def training_weights(optimizer: Any) -> Iterator[None]:
             optimizer.eval()
 
 
+def copy_values(parameters: Iterable[Tensor], values: Iterable[Tensor]) -> None:
+    """Give parameters, in place, the values of as many tensors."""
+    with torch.no_grad():
+        for parameter, value in zip(parameters, values, strict=True):
+            parameter.copy_(value)
+
+
 @contextmanager
 def averaged_weights(optimizer: Any) -> Iterator[None]:
     """Put an optimizer that has modes in eval mode; what that changes is then undone, bitwise."""
@@ -65,21 +72,21 @@ def averaged_weights(optimizer: Any) -> Iterator[None]:
         yield
         return
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    before, options = [p.detach().clone() for p in parameters], _options(optimizer)
+    before, options = [p.detach().clone() for p in parameters], fixed_options(optimizer)
     optimizer.eval()
-    trained = options != _options(optimizer) or not all(map(torch.equal, parameters, before))
+    trained = options != fixed_options(optimizer) or not all(map(torch.equal, parameters, before))
     try:
         yield
     finally:
         if trained:
             optimizer.train()
-            with torch.no_grad():
-                for parameter, value in zip(parameters, before, strict=True):
-                    parameter.copy_(value)  # which train() only gets back up to rounding
+            copy_values(parameters, before)  # which train() only gets back up to rounding
 
 
-def _options(optimizer: Any) -> list[dict[str, Any]]:
-    return [{n: x for n, x in g.items() if n != "params"} for g in optimizer.param_groups]
+def fixed_options(optimizer: Any) -> dict[tuple[int, str], Any]:
+    """Return what an optimizer's groups hold beside parameters and rates, by group and name."""
+    groups = enumerate(optimizer.param_groups)
+    return {(i, n): x for i, g in groups for n, x in g.items() if n not in ("params", "lr")}
 
 
 def check_optimizer(scheduler: object, optimizer: Optimizer) -> None:
@@ -91,12 +98,6 @@ def check_optimizer(scheduler: object, optimizer: Optimizer) -> None:
             "the scheduler changes the rates of another optimizer; make it of the one that the "
             "trainer gets"
         )
-
-
-def cycles_momentum(scheduler: object) -> bool:
-    """Tell whether a scheduler changes more than rates, as OneCycleLR does by default."""
-    parts = getattr(scheduler, "_schedulers", ())
-    return bool(getattr(scheduler, "cycle_momentum", False)) or any(map(cycles_momentum, parts))
 
 
 def check_steps(scheduler: object, steps: int) -> None:

@@ -178,13 +178,13 @@ class RecordQueue:
     """Delivers records to the log hook in order, and keeps the latest of them.
 
     Args:
-        hook: called with each record, or None.
+        hook: called with each record.
         limit: records kept in memory.
 
     Meets: LOG-1, LOG-2, DDP-1.
     """
 
-    def __init__(self, hook: LogHook | None, limit: int) -> None:
+    def __init__(self, hook: LogHook, limit: int) -> None:
         self._hook = hook
         self._ready: deque[dict[str, float]] = deque()
         self.records: deque[dict[str, float]] = deque(maxlen=limit)
@@ -210,5 +210,4 @@ class RecordQueue:
 
     def send(self, record: Mapping[str, float]) -> None:
         """Call the hook with a copy of a record."""
-        if self._hook is not None:
-            self._hook(dict(record))
+        self._hook(dict(record))

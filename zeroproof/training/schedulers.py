@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from zeroproof.training.config import TrainingConfig
-from zeroproof.training.optimizers import check_optimizer, check_steps, cycles_momentum
+from zeroproof.training.optimizers import check_optimizer, check_steps
 
 RISING = ("coverage", "recall", "denom")  # parts of names of what is better when it is larger
 
@@ -23,8 +23,8 @@ class SchedulerStepper:
         optimizer: the one that is trained.
 
     Raises:
-        ValueError: a scheduler of another optimizer, or of momenta with ``compile``; a
-            ``ReduceLROnPlateau`` without a metric, or whose mode is not its metric's.
+        ValueError: a scheduler of another optimizer; a ``ReduceLROnPlateau`` without a metric, or
+            whose mode is not its metric's.
 
     Meets: STEP-2, STEP-7, STEP-10, STEP-12.
     """
@@ -34,11 +34,6 @@ class SchedulerStepper:
     ) -> None:
         self.scheduler, self._config = scheduler, config
         check_optimizer(scheduler, optimizer)
-        if config.compile and cycles_momentum(scheduler):
-            raise ValueError(
-                "compile=True would make a new graph for each momentum of the scheduler; give the "
-                "scheduler cycle_momentum=False, or use compile=False"
-            )
         self._step, self._metric = config.scheduler_step, config.scheduler_metric
         if isinstance(scheduler, ReduceLROnPlateau):
             if self._step != "val":
@@ -61,21 +56,19 @@ class SchedulerStepper:
             steps = planned // config.max_epochs * steps + -done // size
         check_steps(self.scheduler, steps)
 
-    def after(self, event: str) -> None:
-        """Step after an applied ``"update"``, or after an ``"epoch"``, if configured."""
-        if self.scheduler is not None and self._step == event:
-            self.scheduler.step()
+    def after(self, event: str, record: Mapping[str, float] | None = None) -> None:
+        """Step, if configured, after an applied ``"update"``, an ``"epoch"``, or a ``"val"``.
 
-    def after_validation(self, record: Mapping[str, float]) -> None:
-        """Step after a validation, if configured; KeyError for a metric that its record lacks."""
-        if self.scheduler is None or self._step != "val":
+        Raises KeyError for a metric that the validation's record lacks.
+        """
+        if self.scheduler is None or self._step != event:
             return
-        if isinstance(self.scheduler, ReduceLROnPlateau):
-            if self._metric not in record:
-                raise KeyError(
-                    f"scheduler_metric {self._metric!r} is not in the validation's record, "
-                    f"which has {', '.join(sorted(record))}"
-                )
+        if record is None or not isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step()
+        elif self._metric in record:
             self.scheduler.step(record[self._metric])
         else:
-            self.scheduler.step()
+            raise KeyError(
+                f"scheduler_metric {self._metric!r} is not in the validation's record, "
+                f"which has {', '.join(sorted(record))}"
+            )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from zeroproof.training.checkpoint import CheckpointError, write_latest
+from zeroproof.training.optimizers import copy_values
 from zeroproof.training.signals import raise_signal
 
 if TYPE_CHECKING:
@@ -27,26 +26,29 @@ def capture(trainer: SCMTrainer) -> dict[str, Any]:
         "model": unwrap(trainer.model).state_dict(),
         "loss": [module.state_dict() for module in trainer.modules[1:]],
         "optimizer": update.optimizer.state_dict(),
-        "free": [p.detach() for p in _free(trainer)],
+        "free": [p.detach() for p in update.free_parameters()],
         "extra": {name: stateful.state_dict() for name, stateful in extra.items()},
         "scheduler": None if scheduler is None else scheduler.state_dict(),
         "scale": None if update.scale is None else update.scale.state_dict(),
         "counters": {
-            "epoch": trainer.epoch,
-            "micro_step": trainer.micro_step,
             "micro_batches": trainer.loader.done,
-            "global_step": update.global_step,
-            "skipped": update.skipped,
-            "skipped_in_row": update.skipped_in_row,
-            "bad_epochs": trainer.stop.bad_epochs,
-            "stopped": trainer.stopped,
-            "validation_due": trainer.validation_due,
+            **{name: getattr(owner, name) for name, owner in _counters(trainer).items()},
         },
         "val_history": trainer.val_history,
         "last_thresholds": trainer.last_thresholds,
         "totals": trainer.records.totals.state_dict(),
         "position": trainer.loader.state_dict(),
     }
+
+
+def _counters(trainer: SCMTrainer) -> dict[str, Any]:
+    """Return the attributes that count, with their owners."""
+    owners: tuple[tuple[Any, str], ...] = (
+        (trainer, "epoch micro_step stopped validation_due"),
+        (trainer.update, "global_step skipped skipped_in_row"),
+        (trainer.stop, "bad_epochs"),
+    )
+    return {name: owner for owner, names in owners for name in names.split()}
 
 
 def restore(trainer: SCMTrainer, state: dict[str, Any]) -> None:
@@ -61,13 +63,17 @@ def restore(trainer: SCMTrainer, state: dict[str, Any]) -> None:
 
 def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     """Restore a state; an error may leave a part of it done."""
-    update, counters = trainer.update, state["counters"]
+    update, counters = trainer.update, {"validation_due": False} | state["counters"]  # before 0.7
     trainer.run = int(state.get("run", 0))
     unwrap(trainer.model).load_state_dict(state["model"])
     for module, module_state in zip(trainer.modules[1:], state["loss"], strict=True):
         module.load_state_dict(module_state)
     update.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # it would share tensors
-    _copy_free(state.get("free", ()), _free(trainer))
+    free, saved_free = update.free_parameters(), state.get("free", ())
+    ours, theirs = ([tuple(x.shape) for x in part] for part in (free, saved_free))
+    if ours != theirs:  # a copy would broadcast
+        raise ValueError(f"parameters of neither model nor loss: {ours}, the checkpoint's {theirs}")
+    copy_values(free, saved_free)
     extra, saved = trainer.config.extra_state or {}, state.get("extra", {})
     if extra.keys() != saved.keys():
         raise ValueError(f"extra_state has {list(extra)}, the checkpoint {list(saved)}")
@@ -80,13 +86,10 @@ def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
             )
         if own is not None:
             own.load_state_dict(state[name])
-    trainer.epoch, trainer.micro_step = counters["epoch"], counters["micro_step"]
-    for name in ("global_step", "skipped", "skipped_in_row"):
-        setattr(update, name, counters[name])
+    for name, owner in _counters(trainer).items():
+        setattr(owner, name, counters[name])
+    trainer.validation_due &= trainer.config.val_loader is not None
     update.unmade = 0
-    trainer.stop.bad_epochs, trainer.stopped = counters["bad_epochs"], counters["stopped"]
-    due = counters.get("validation_due", False)
-    trainer.validation_due = due and trainer.config.val_loader is not None
     trainer.val_history = list(state["val_history"])
     trainer.start_epoch()
     trainer.last_thresholds = list(state["last_thresholds"])
@@ -94,15 +97,6 @@ def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     trainer.records.totals.load_state_dict(state["totals"])
     for _ in trainer.last_thresholds:
         trainer.tau_generator.random()
-
-
-def _copy_free(values: Sequence[Tensor], parameters: Sequence[Tensor]) -> None:
-    ours, theirs = ([tuple(x.shape) for x in part] for part in (parameters, values))
-    if ours != theirs:  # a copy would broadcast
-        raise ValueError(f"parameters of neither model nor loss: {ours}, the checkpoint's {theirs}")
-    with torch.no_grad():
-        for parameter, value in zip(parameters, values, strict=True):
-            parameter.copy_(value)
 
 
 def save_if_due(trainer: SCMTrainer, windows: int = 0) -> None:
@@ -142,12 +136,6 @@ def save_last_update(trainer: SCMTrainer, fetching: bool) -> None:
         message = f"the last update was not saved: {error}; load an earlier checkpoint"
     if message and trainer.config.checkpoint_dir is not None:
         warnings.warn(message, RuntimeWarning, stacklevel=2)
-
-
-def _free(trainer: SCMTrainer) -> list[Tensor]:
-    """Return the parameters that the optimizer steps, and neither model nor loss owns."""
-    owned = {id(p) for module in trainer.modules for p in module.parameters()}
-    return [p for p in trainer.update.parameters() if id(p) not in owned]
 
 
 def unwrap(model: nn.Module) -> nn.Module:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from zeroproof.training.arguments import check_parts
 from zeroproof.training.checkpoint import (
     CheckpointError,
     check_folder,
@@ -23,7 +24,7 @@ from zeroproof.training.checkpoint import (
     write_checkpoint,
 )
 from zeroproof.training.compiled import CompiledEvaluation, CompiledUpdate
-from zeroproof.training.config import TrainingConfig, checked_config
+from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks, length
 from zeroproof.training.evaluation import Evaluation, MicroBatch, training_device
 from zeroproof.training.finite import NonFiniteError
@@ -39,6 +40,7 @@ from zeroproof.training.stopping import CoverageStop
 from zeroproof.training.thresholds import lerp
 from zeroproof.training.update import Update
 from zeroproof.training.validation import validate
+from zeroproof.utils.checks import instance_or_default
 from zeroproof.utils.logging import ProgressBar
 
 __all__ = ["CheckpointError", "NonFiniteError", "SCMTrainer", "TrainingConfig"]
@@ -87,14 +89,17 @@ class SCMTrainer:
         scheduler: LRScheduler | None = None,
         config: TrainingConfig | None = None,
     ) -> None:
-        self.config = config = checked_config(config, model, optimizer, train_loader, scheduler)
+        self.config = config = instance_or_default("config", config, TrainingConfig)
+        validates = config.val_loader is not None
+        check_parts(model, optimizer, train_loader, scheduler, validates=validates)
         self.ranks = Ranks(None if config.device is None else torch.device(config.device))
         device = training_device(model, config, self.ranks)
         loss = LossAdapter(loss_fn, config)
         self.scheduler = SchedulerStepper(scheduler, config, optimizer)
         self.model = self.ranks.wrap(model.to(device), device)
-        self.modules = [self.model, *(module.to(device) for module in loss.modules)]
-        self.ranks.broadcast(p for module in self.modules[1:] for p in module.parameters())
+        losses = [loss_fn.to(device)] if isinstance(loss_fn, nn.Module) else []
+        self.modules = [self.model, *losses]
+        self.ranks.broadcast(p for module in losses for p in module.parameters())
         whole_graph = config.compile and device.type in ("cpu", "cuda") and self.ranks.size == 1
         evaluation = CompiledEvaluation if config.compile and not whole_graph else Evaluation
         self.evaluate = evaluation(self.model, loss, config, device)
@@ -130,6 +135,7 @@ class SCMTrainer:
             self.ranks.on_rank_0(partial(check_folder, folder, self.run, self.micro_step))
         self.scheduler.check_length(self.train_loader, self.epoch, self.loader.done)
         self.records.records.clear()
+        self.update.signal = 0  # of an earlier call
         batches = length(self.train_loader)
         total = None if batches is None else batches * self.config.max_epochs
         done = self.epoch * (batches or 0) + self.loader.done
@@ -142,7 +148,7 @@ class SCMTrainer:
                     self.scheduler.after("epoch")
                 if self.config.val_loader is not None:
                     record = validate(self)
-                    self.scheduler.after_validation(record)
+                    self.scheduler.after("val", record)
                     self.validation_due = False
                     self.val_history.append(record)
                     self.records.send(record)  # last: the hook may save

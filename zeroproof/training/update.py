@@ -16,7 +16,7 @@ from zeroproof.training import finite
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks, full_tensor
 from zeroproof.training.evaluation import Evaluation, MicroBatch
-from zeroproof.training.optimizers import current_rate, needs_closure
+from zeroproof.training.optimizers import copy_values, current_rate, needs_closure
 from zeroproof.training.records import RecordQueue, named_rows
 from zeroproof.training.scaler import LossScale
 from zeroproof.training.targets import ends
@@ -228,8 +228,7 @@ class Update:
         self._buffers.restore()  # after which evaluation that was not finite
         if not self._stepped.fault():
             return True
-        with torch.no_grad():
-            torch._foreach_copy_([*parameters], before)
+        copy_values(parameters, before)
         self.optimizer.load_state_dict(state)
         return False
 
@@ -282,6 +281,11 @@ class Update:
     def parameters(self) -> list[nn.Parameter]:
         """Return the parameters that the optimizer steps."""
         return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def free_parameters(self) -> list[nn.Parameter]:
+        """Return those of them that neither model nor loss owns."""
+        owned = set(map(id, self._owned))
+        return [p for p in self.parameters() if id(p) not in owned]
 
     def _unreduced(self) -> Iterator[nn.Parameter]:
         """Walk the parameters of the loss, which no wrapper averages over the ranks."""
