@@ -7,11 +7,9 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import zeroproof
 from zeroproof.command.options import Options, parser
 
 

@@ -62,7 +62,9 @@ def _rate(text: str) -> float:
 
 def _range(text: str) -> tuple[float, float]:
     try:
-        low, high = (float(end or open_) for end, open_ in zip(text.split(":"), ("-inf", "inf"), strict=True))
+        low, high = (
+            float(end or open_) for end, open_ in zip(text.split(":"), ("-inf", "inf"), strict=True)
+        )
         if low < high:
             return low, high
     except ValueError:
@@ -80,7 +82,9 @@ def _config(text: str) -> list[str]:
     names, found = [option.name for option in fields(Options)], list[str]()
     for name, value in values.items():
         if name not in names:
-            raise argparse.ArgumentTypeError(f"{text}: no option {name!r}; there are {', '.join(names)}")
+            raise argparse.ArgumentTypeError(
+                f"{text}: no option {name!r}; there are {', '.join(names)}"
+            )
         flag = f"--{name.replace('_', '-')}"
         if name == "range" and isinstance(value, list):
             value = ":".join(map(str, value))
@@ -117,8 +121,18 @@ def parser() -> argparse.ArgumentParser:
     add("--seed", type=_integer(0, 2**32 - 1), help=f"of split, weights and order ({Options.seed})")
     add("--device", help=f"where to train ({Options.device})")
     add("--amp", choices=["off", "fp16", "bf16"], help=f"mixed precision ({Options.amp})")
-    add("--config", type=_config, default=[], metavar="FILE", help="options as JSON, such as a run's config.json; arguments win")
-    add("--resume", action="store_true", help="continue the run in DIR, exactly, or longer by --epochs")
+    add(
+        "--config",
+        type=_config,
+        default=[],
+        metavar="FILE",
+        help="options as JSON, such as a run's config.json; arguments win",
+    )
+    add(
+        "--resume",
+        action="store_true",
+        help="continue the run in DIR, exactly, or longer by --epochs",
+    )
     predict = commands.add_parser("predict", help="predict for a table", description=PREDICT)
     add = predict.add_argument
     add("run", type=Path, metavar="DIR", help="the folder that train has left")

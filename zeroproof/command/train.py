@@ -1,24 +1,24 @@
-"""``zeroproof train`` and ``zeroproof predict``: from a table to a folder, and from it to a table."""
+"""``zeroproof train`` and ``zeroproof predict``: from a table to a folder, and to predictions."""
 
 from __future__ import annotations
 
 import hashlib
-import sys
+import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 import zeroproof
 from zeroproof.command.options import Options
-from zeroproof.command.report import boosting, guess, write_report, write_scores
+from zeroproof.command.report import write_report
+from zeroproof.command.scores import Rival, boosting, guess
 from zeroproof.command.run import Predictions, Run
 from zeroproof.command.table import (
     Measured,
@@ -31,9 +31,249 @@ from zeroproof.command.table import (
     targets,
 )
 from zeroproof.sklearn import SCMRegressor
-from zeroproof.sklearn.fitting import Array, finite_part
+from zeroproof.sklearn.fitting import finite_part
 from zeroproof.utils.logging import JsonlLogger, Terminal
 
 SHIPPED_TARGET = "log10_ic50_uM"
 FOLDS = 5  # of which one is held out
 LEAST = 10  # rows
+ADDED = "prediction", "bottom", "lower", "upper", "p_below", "p_above", "guess", "boosting"
+FILES = "config.json", "checkpoints", "metrics.jsonl", "model.joblib", "predictions.csv"
+FILES += "report.md", "report.html", "plot.png"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of a table, with their targets and features."""
+
+    table: Table
+    measured: Measured
+    X: Any
+
+    def rows(self, chosen: Any) -> Part:
+        """Return some rows."""
+        return Part(self.table.rows(chosen), self.measured.rows(chosen), self.X.iloc[chosen])
+
+
+def train(given: dict[str, Any], folder: Path, *, resume: bool) -> str:
+    """Train, predict for the rows held out, fill the folder; return a summary for people.
+
+    Args:
+        given: options by name, as far as they were given.
+        folder: where a run is made, or continued.
+        resume: whether it is continued.
+
+    Raises:
+        UserError: the table, the options or the folder do not allow it.
+    """
+    before = Run.read(folder, finished=False) if resume else None
+    options = _new(given, folder) if before is None else _resumed(given, before)
+    run, train, held = prepare(options)
+    if before is not None and run.data_sha256 != before.data_sha256:
+        raise UserError(f"{options.data} is not the table with which {folder} was trained")
+    folder.mkdir(parents=True, exist_ok=True)
+    (run if before is None else replace(before, options=options)).write(folder)
+    run = fit(run, train, folder)
+    if before is not None and run.history == before.history:
+        run = replace(run, seconds=before.seconds)  # nothing was left to train
+    run.write(folder)
+    X, X_held = (run.encoder.transform(part.X) for part in (train, held))
+    rivals = [guess(run, len(X_held)), boosting(X, train.measured, X_held, options.seed)]
+    write_predictions(folder / "predictions.csv", run, held.table, run.predict(held.table), rivals)
+    found = run.learned(held.X)
+    return write_report(folder, run, held.table, held.measured, found, rivals)
+
+
+def predict(folder: Path, data: Path, out: Path, *, force: bool) -> str:
+    """Write predictions for a table, score them where it has targets; return a summary.
+
+    Raises:
+        UserError: the run, the table or the output file do not allow it.
+    """
+    if out.exists() and (not force or out.samefile(data)):
+        remedy = "give another --out" + (
+            "" if out.samefile(data) else ", or --force to overwrite it"
+        )
+        raise UserError(f"{out} is there already; {remedy}")
+    run, table = Run.read(folder), read_table(data)
+    check_names(table, run.options)
+    found = run.predict(table)
+    write_predictions(out, run, table, found)
+    bottom = int((~np.isfinite(found.value)).any(axis=1).sum())
+    return f"{len(table.lines)} rows, {bottom} of them without a number, written to {out}"
+
+
+def _new(given: dict[str, Any], folder: Path) -> Options:
+    if there := [name for name in FILES if (folder / name).exists()]:
+        raise UserError(
+            f"{folder} holds a run already ({there[0]}); add --resume to continue it, or give "
+            "another --out"
+        )
+    if "data" not in given:
+        shipped = resources.files(zeroproof) / "data" / "moonshot.csv"
+        return Options(**{"data": str(shipped), "target": [SHIPPED_TARGET], **given})
+    if "target" not in given:
+        names = ", ".join([*read_table(Path(given["data"])).cells][:30])
+        raise UserError(f"--target is missing: name the column to learn; there are {names}")
+    return Options(**given)
+
+
+def _resumed(given: dict[str, Any], before: Run) -> Options:
+    """Return the options of a run, of which only a larger number of epochs may be new."""
+    for name, value in given.items():
+        old = getattr(before.options, name)
+        if name not in ("data", "epochs") and value != old:
+            raise UserError(
+                f"--{name.replace('_', '-')} {value} differs from the run's {old}; --resume takes "
+                "no other option than more --epochs: give another --out for another run"
+            )
+    done, epochs = len(before.history.get("loss", [])), given.get("epochs")
+    if epochs is not None and epochs < (least := max(done, before.options.epochs or 1)):
+        raise UserError(f"--epochs {epochs} is less than the {least} of the run; give more")
+    if epochs is not None and epochs > done >= before.best_epoch + SCMRegressor().n_iter_no_change:
+        raise UserError(
+            f"the run stopped by itself after {done} epochs, the best of which was number "
+            f"{before.best_epoch}; more would not help"
+        )
+    return replace(before.options, **given)
+
+
+def prepare(options: Options) -> tuple[Run, Part, Part]:
+    """Return the run that is to be trained, and the rows to train on and to judge by."""
+    path = Path(options.data)
+    table = read_table(path)
+    check_names(table, options)
+    given = {"group": options.group, "use": options.use, "ignore": options.ignore}
+    columns = choose_columns(table, options.target, **given)
+    unit: dict[str, Any] = {"range": options.range, "log": options.log_target}
+    parts = []
+    for each in [table] + ([read_table(Path(options.test))] if options.test else []):
+        measured = targets(each, options.target, **unit)
+        whole = Part(each, measured, features(each, columns))
+        parts.append(whole.rows(np.flatnonzero(~measured.missing)))
+    if len(parts[0].X) < LEAST:
+        raise UserError(f"{path}: only {len(parts[0].X)} rows have a target; {LEAST} are needed")
+    if len(parts) == 1:
+        parts = [parts[0].rows(rows) for rows in split(parts[0], options)]
+    train, held = parts
+    numbers = finite_part(train.measured.lower, train.measured.upper)
+    reported = []
+    for name, column in zip(options.target, numbers.T, strict=True):
+        if not (finite := column[np.isfinite(column)]).size:
+            raise UserError(f"{path}: column {name!r} has no finite number to learn from")
+        ends = zip(
+            train.measured.limits or (np.inf, np.inf), (finite.min(), finite.max()), strict=True
+        )
+        reported.append(tuple(float(a if np.isfinite(a) else b) for a, b in ends))
+    run = Run(
+        version=zeroproof.__version__,
+        options=options,
+        data_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        columns=columns,
+        rows=(len(train.X), len(held.X)),
+        reported=reported,
+        limits=train.measured.limits,
+        notes=train.measured.notes,
+    )
+    return run, train, held
+
+
+def split(part: Part, options: Options) -> Any:
+    """Return the rows to train on and those held out, the same share of every kind of target."""
+    lower, upper = part.measured.lower, part.measured.upper
+    number = (lower == upper) & np.isfinite(lower)
+    tests = number, np.isnan(lower), lower == np.inf, upper == -np.inf, upper == np.inf
+    kinds = np.select(tests, range(5), np.where(lower == -np.inf, 5, 6))
+    kind = np.unique(kinds, axis=0, return_inverse=True)[1].ravel()
+    kind[np.bincount(kind)[kind] < FOLDS] = np.bincount(kind).argmax()  # of which there are few
+    chance = {"shuffle": True, "random_state": options.seed}
+    if options.group is None:
+        return next(StratifiedKFold(FOLDS, **chance).split(kind, kind))
+    groups = part.table.cells[options.group]
+    if (number := groups.nunique()) < 4:  # the estimator, too, leaves out groups
+        raise UserError(f"--group {options.group}: {number} groups are there; 4 are needed")
+    return next(StratifiedGroupKFold(min(FOLDS, number), **chance).split(kind, kind, groups))
+
+
+def fit(run: Run, train: Part, folder: Path) -> Run:
+    """Train, or continue, and return the finished run."""
+    options, measured = run.options, train.measured
+    model = SCMRegressor(
+        max_epochs=options.epochs,
+        batch_size=options.batch_size,
+        learning_rate=options.lr,
+        shared_denominator=options.shared_denominator,
+        limits=run.limits,
+        random_state=options.seed,
+    )
+    model.trainer_options = {
+        "device": options.device,
+        "checkpoint_dir": folder / "checkpoints",
+        "progress": os.isatty(2),
+        "log_hook": epoch_log(model, folder / "metrics.jsonl"),
+    }
+    if options.amp != "off":
+        model.trainer_options |= {"mixed_precision": True, "amp_dtype": options.amp}
+    groups = None if options.group is None else train.table.cells[options.group].to_numpy()
+    encoded, started = encoder(run.columns).fit(train.X), time.monotonic()
+    try:
+        torch.empty(0, device=options.device)
+        model.fit(encoded.transform(train.X), measured.lower, measured.upper, groups=groups)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(str(error)) from error
+    found = {"best_epoch": model.best_epoch_, "history": model.history_, "encoder": encoded}
+    model.trainer_options = None  # which no file can hold
+    return replace(run, seconds=time.monotonic() - started, model=model, **found)
+
+
+def epoch_log(model: SCMRegressor, path: Path) -> Callable[[dict[str, float]], None]:
+    """Return a log hook that writes each epoch's losses; without a terminal, some of them there."""
+    written = 0
+
+    def hook(record: dict[str, float]) -> None:
+        nonlocal written
+        if "val_loss" not in record:
+            return
+        if not written:  # of a continued run all epochs are written again
+            path.unlink(missing_ok=True)
+        losses = zip(
+            *(model.history_[name][written:] for name in ("loss", "val_loss")), strict=True
+        )
+        with JsonlLogger(path) as log:
+            for loss, val_loss in losses:
+                written += 1
+                log({"epoch": written, "loss": loss, "val_loss": val_loss})
+        if not os.isatty(2) and str(written).rstrip("0") in ("1", "2", "5"):
+            Terminal().write(f"epoch {written}: loss {loss:.4f}, of rows left out {val_loss:.4f}\n")
+
+    return hook
+
+
+def added_columns(options: Options, names: Sequence[str]) -> list[list[str]]:
+    """Return names of columns that predictions have, for each target."""
+    several = len(options.target) > 1
+    return [
+        [f"{target}_{name}" if several else name for name in names] for target in options.target
+    ]
+
+
+def check_names(table: Table, options: Options) -> None:
+    """Raise UserError for a column that has the name of one that predictions add."""
+    for names in added_columns(options, ADDED):
+        if taken := [name for name in names if name in table.cells]:
+            raise UserError(f"{table.path}: predictions add a column {taken[0]!r}; rename this one")
+
+
+def write_predictions(
+    path: Path, run: Run, table: Table, found: Predictions, rivals: Sequence[Rival] = ()
+) -> None:
+    """Write a table's columns, and those of predictions in the table's own unit."""
+    frame = table.cells.copy()
+    bottom = (~np.isfinite(found.value)).astype(int)
+    columns = [found.value, bottom, found.lower, found.upper, found.p_below, found.p_above]
+    columns += [run.in_own_unit(rival.value) for rival in rivals]
+    for output, names in enumerate(added_columns(run.options, ADDED[: len(columns)])):
+        for name, column in zip(names, columns, strict=True):
+            frame[name] = column[:, output]
+    style = {"sep": ";", "decimal": ","} if table.decimal == "," else {}
+    frame.to_csv(path, index=False, float_format="%.9g", **style)
