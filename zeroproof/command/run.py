@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,29 +12,9 @@ from typing import Any
 import joblib
 import numpy as np
 
+from zeroproof.command.options import Options
 from zeroproof.command.table import Column, Table, UserError, features
 from zeroproof.sklearn.fitting import Array
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user chose; None where the estimator decides."""
-
-    data: str
-    target: list[str]
-    test: str | None = None
-    group: str | None = None
-    log_target: bool = False
-    range: tuple[float, float] | None = None
-    use: list[str] = field(default_factory=list)
-    ignore: list[str] = field(default_factory=list)
-    shared_denominator: bool = False
-    epochs: int | None = None
-    batch_size: int | None = None
-    lr: float = 3e-3
-    seed: int = 0
-    device: str = "cpu"
-    amp: str = "off"
 
 
 @dataclass(frozen=True)
@@ -100,50 +82,68 @@ class Run:
         )
         return Predictions(*(part.reshape(len(x), -1) for part in found))
 
-    def in_own_unit(self, found: Predictions) -> Predictions:
-        """Bring values and intervals to the unit of the table."""
-        if not self.options.log_target:
-            return found
+    def in_own_unit(self, values: Array) -> Array:
+        """Bring values to the unit of the table."""
         with np.errstate(over="ignore"):
-            names = "value", "lower", "upper"
-            return replace(found, **{name: 10.0 ** getattr(found, name) for name in names})
+            return 10.0**values if self.options.log_target else values
 
     def predict(self, table: Table) -> Predictions:
         """Predict for a table's rows, in the table's unit; UserError for a missing column."""
-        return self.in_own_unit(self.learned(features(table, self.columns)))
+        found = self.learned(features(table, self.columns))
+        own = {name: self.in_own_unit(getattr(found, name)) for name in ("value", "lower", "upper")}
+        return replace(found, **own)
 
     def write(self, folder: Path) -> None:
-        """Write ``config.json``, and the model if there is one."""
+        """Write the model, if there is one, and then ``config.json``, each whole or not at all."""
+        if self.model is not None:
+            _write(folder / "model.joblib", lambda p: joblib.dump((self.encoder, self.model), p))
         values = {f: v for f, v in vars(self).items() if f not in ("encoder", "model")}
         values |= {"options": asdict(self.options), "columns": [asdict(c) for c in self.columns]}
-        # JSON has no ∞.
-        limits = [x if np.isfinite(x) else str(x) for x in self.limits or ()]
-        text = json.dumps(values | {"limits": limits or None}, indent=2, allow_nan=False)
-        (folder / "config.json").write_text(text + "\n", encoding="utf-8")
-        if self.model is not None:
-            joblib.dump((self.encoder, self.model), folder / "model.joblib")
+        text = json.dumps(_plain(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        _write(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
 
     @classmethod
-    def read(cls, folder: Path) -> Run:
-        """Read a run; one that is not finished has no model.
-
-        Raises UserError if there is none, or it is damaged.
-        """
+    def read(cls, folder: Path, *, finished: bool = True) -> Run:
+        """Read a run, with its model if it must be finished; UserError if that cannot be."""
         path = folder / "config.json"
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-            values["options"] = Options(**values["options"])
+            options = values["options"]
+            options["range"] = _ends(options["range"])
+            values |= {"options": Options(**options), "limits": _ends(values["limits"])}
             values["columns"] = [Column(**column) for column in values["columns"]]
-            for name in ("limits", "rows"):
-                values[name] = values[name] and tuple(float(x) for x in values[name])
-            values["reported"] = [tuple(ends) for ends in values["reported"]]
-            run = cls(**values)
-            if not run.best_epoch:
-                return run
-            encoder, model = joblib.load(folder / "model.joblib")
+            values["reported"] = [_ends(ends) for ends in values["reported"]]
+            run = cls(**values | {"rows": tuple(values["rows"])})
+            if finished and run.best_epoch:
+                encoder, model = joblib.load(folder / "model.joblib")
+                return replace(run, encoder=encoder, model=model)
         except OSError as error:
-            name = Path(error.filename or "config.json").name
+            name = Path(error.filename or path).name
             raise UserError(f"{folder} holds no run ({error.strerror}: {name})") from error
         except Exception as error:  # unpickling raises anything
-            raise UserError(f"the run in {folder} cannot be read ({error})") from error
-        return replace(run, encoder=encoder, model=model)
+            raise UserError(
+                f"the run in {folder} cannot be read by this version ({error!r}); train again"
+            ) from error
+        if finished:
+            remedy = f"continue it: zeroproof train --resume --out {folder}"
+            raise UserError(f"the run in {folder} is not finished; {remedy}")
+        return run
+
+
+def _ends(values: Any) -> tuple[float, float] | None:
+    return values and (float(values[0]), float(values[1]))
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold, which has no ∞."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _write(path: Path, write: Callable[[Path], Any]) -> None:
+    part = path.with_name(f".{path.name}.part")
+    write(part)
+    os.replace(part, path)

@@ -1,0 +1,142 @@
+"""What the command can be told: by arguments, or by a file of options."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import zeroproof
+
+TRAIN = """Train on a CSV table, and write a folder: report.html, report.md, plot.png,
+predictions.csv (of the rows held out), and what predict needs. A target may hold numbers, bounds
+such as >50, ranges such as 10-20, inf and nan. Columns of numbers and of few words are features.
+Without DATA: the measurements of COVID Moonshot that the package ships."""
+PREDICT = """Write a table's columns and: prediction (empty at a pole, inf or -inf beyond what the
+instrument reports), bottom (1 where that is no number, else 0), lower and upper (between them lies
+the value with probability 90 %), p_below and p_above (the probability to lie below, and above, what
+was reported in training). With several targets each name begins with its target. Where the target is
+there, too, predictions are scored and drawn beside OUT. Predict with runs that you trust alone: a
+model's file can hold code."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user chose to train with; None where the estimator decides."""
+
+    data: str
+    target: list[str]
+    test: str | None = None
+    group: str | None = None
+    log_target: bool = False
+    range: tuple[float, float] | None = None
+    use: list[str] = field(default_factory=list)
+    ignore: list[str] = field(default_factory=list)
+    shared_denominator: bool = False
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float = 3e-3
+    seed: int = 0
+    device: str = "cpu"
+    amp: str = "off"
+
+
+def _integer(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
+    def integer(text: str) -> int:
+        if not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be from {least} to {most}, got {text}")
+        return int(text)
+
+    return integer
+
+
+def _rate(text: str) -> float:
+    if not 0 < float(text) < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a finite number above 0, got {text}")
+    return float(text)
+
+
+def _range(text: str) -> tuple[float, float]:
+    try:
+        low, high = (
+            float(end or open_) for end, open_ in zip(text.split(":"), ("-inf", "inf"), strict=True)
+        )
+        if low < high:
+            return low, high
+    except ValueError:
+        pass
+    raise argparse.ArgumentTypeError(f"must be LOW:HIGH, as in 0.1:50, :50 or 0.1:, got {text}")
+
+
+def _config(text: str) -> list[str]:
+    """Return a file's options as arguments."""
+    try:
+        values = json.loads(Path(text).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise argparse.ArgumentTypeError(f"{text} cannot be read as JSON ({error})") from error
+    values = values.get("options", values) if isinstance(values, dict) else {text: None}
+    names, found = [option.name for option in fields(Options)], list[str]()
+    for name, value in values.items():
+        if name not in names:
+            raise argparse.ArgumentTypeError(
+                f"{text}: no option {name!r}; there are {', '.join(names)}"
+            )
+        flag = f"--{name.replace('_', '-')}"
+        if name == "range" and isinstance(value, list):
+            value = ":".join(map(str, value))
+        if name == "data":
+            found.insert(0, str(value))
+        elif isinstance(value, bool):
+            found.append(flag if value else flag.replace("--", "--no-", 1))
+        elif value is not None:
+            found += [f"{flag}={one}" for one in (value if isinstance(value, list) else [value])]
+    return found
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command's arguments; what is not given is None."""
+    parser = argparse.ArgumentParser("zeroproof", description="Train models through singularities.")
+    parser.add_argument("--version", action="version", version=zeroproof.__version__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    add = commands.add_parser("train", help="train on a table", description=TRAIN).add_argument
+    several: dict[str, Any] = {"action": "append", "metavar": "COL"}
+    switch: dict[str, Any] = {"action": argparse.BooleanOptionalAction, "default": None}
+    add("data", nargs="?", metavar="DATA.csv", help="the table (default: Moonshot)")
+    add("--target", **several, help="the column to learn, needed with DATA; repeat it for several")
+    add("--out", type=Path, default=Path("zeroproof-run"), metavar="DIR", help="%(default)s")
+    add("--test", metavar="FILE", help="rows to judge by, in the place of a fifth of DATA")
+    add("--group", metavar="COL", help="rows that agree in this column are held out together")
+    add("--log-target", **switch, help="learn log10 of the target")
+    add("--range", type=_range, metavar="LOW:HIGH", help="what the instrument can report")
+    add("--use", **several, help="a column to use that would be left out; may be repeated")
+    add("--ignore", **several, help="a column to leave out; may be repeated")
+    add("--shared-denominator", **switch, help="several targets have their poles together")
+    add("--epochs", type=_integer(1), help="passes over the rows (some 4000 updates, 20 to 400)")
+    add("--batch-size", type=_integer(1), help="rows of an update (a fifteenth, 32 to 512)")
+    add("--lr", type=_rate, help=f"learning rate at the start ({Options.lr})")
+    add("--seed", type=_integer(0, 2**32 - 1), help=f"of split, weights and order ({Options.seed})")
+    add("--device", help=f"where to train ({Options.device})")
+    add("--amp", choices=["off", "fp16", "bf16"], help=f"mixed precision ({Options.amp})")
+    add(
+        "--config",
+        type=_config,
+        default=[],
+        metavar="FILE",
+        help="options as JSON, such as a run's config.json; arguments win",
+    )
+    add(
+        "--resume",
+        action="store_true",
+        help="continue the run in DIR, exactly, or longer by --epochs",
+    )
+    predict = commands.add_parser("predict", help="predict for a table", description=PREDICT)
+    add = predict.add_argument
+    add("run", type=Path, metavar="DIR", help="the folder that train has left")
+    add("data", type=Path, metavar="DATA.csv", help="the table")
+    add("--out", type=Path, required=True, metavar="PRED.csv", help="where to write")
+    add("--force", action="store_true", help="overwrite what is there")
+    return parser
