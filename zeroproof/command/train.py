@@ -38,8 +38,8 @@ SHIPPED_TARGET = "log10_ic50_uM"
 FOLDS = 5  # of which one is held out
 LEAST = 10  # rows
 ADDED = "prediction", "bottom", "lower", "upper", "p_below", "p_above", "guess", "boosting"
-FILES = "config.json", "checkpoints", "metrics.jsonl", "model.joblib", "predictions.csv"
-FILES += "report.md", "report.html", "plot.png"
+FILES = ["config.json", "checkpoints", "metrics.jsonl", "model.joblib", "predictions.csv"]
+FILES += ["report.md", "report.html", "plot.png"]
 
 
 @dataclass(frozen=True)
