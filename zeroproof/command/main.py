@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         place = given.index("--range")
         given[place : place + 2] = [f"--range={given[place + 1]}"]
     parsed = parser().parse_args(given)
+    chosen = _chosen(vars(parsed)) if parsed.command == "train" else {}
     try:
         from zeroproof.command.table import UserError
         from zeroproof.command.train import predict, train
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     try:
         if parsed.command == "train":
-            print(train(_chosen(vars(parsed)), parsed.out, resume=parsed.resume))
+            print(train(chosen, parsed.out, resume=parsed.resume))
         else:
             print(predict(parsed.run, parsed.data, parsed.out, force=parsed.force))
     except (KeyboardInterrupt, SystemExit) as stop:  # the second is SIGTERM's

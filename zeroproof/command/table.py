@@ -1,4 +1,4 @@
-"""Read a table as people have it: numbers, intervals, categories, and what each column is for."""
+"""Read a table as people have it, and say what each of its columns is used for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import shlex
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,39 +21,12 @@ from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
-Array: TypeAlias = NDArray[np.float64]
+from zeroproof.command.cells import BLANKS, CELLS, UNITS, Array, parse, proofs
 
-BLANKS = {"", "na", "n/a", "n.a.", "#n/a", "#na", "<na>", "null", "none", "-", "--", "?", "."}
-# One sign for each meaning; full-width letters come from Japanese keyboards.
-SIGNS: dict[int, str] = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
-SIGNS |= dict.fromkeys(map(ord, "−‐‑‒–—"), "-")
-SIGNS |= dict.fromkeys(map(ord, "\xa0\u2007\u2009\u202f"), " ")
-SIGNS |= {ord(a): b for a, b in zip("’∞≤≥⩽⩾", ("'", "inf", "<=", ">=", "<=", ">="), strict=True)}
-NUMBER = r"(?:[+-]? ?(?:(?:[1-9]\d?\d?(?:[o ']\d\d\d?)*[o ']\d{3}|\d+)(?:[d]\d*)?|[d]\d+)"
-NUMBER += r"(?:e[+-]?\d+)?|[+-]?inf(?:inity)?)"
-CELL = rf"(?P<sign>[<>]=?|=[<>])? ?(?P<low>{NUMBER})(?: ?(?:-|\.\.|to) ?(?P<high>{NUMBER}))?"
-UNIT = rf"(?P<about>[~≈±]|ca\.?)? ?(?P<number>{NUMBER}) ?(?P<unit>[^\s\d.,][^\d]{{,11}}[23]?)?"
-# What is a number with this decimal sign alone; 1.234 may be one with either.
-PROOF = r"^[<>=≤≥ ]*[+−-]?(?:0*[d]\d+|\d+[d](?:\d?\d?|\d{4,})|\d{4,}[d]\d{3}|\d+[d]\d+(?=[eE])"
-PROOF += "|[1-9]\\d?\\d?(?:(?:[o ’'\xa0\u2009\u202f]\\d{3})+[d]\\d+|(?:[o]\\d{3}){2,}))"
-PROOF += r"(?:[eE][+-]?\d+)?(?=$| ?[-–] ?[+-]?\d)"
+Mask: TypeAlias = NDArray[np.bool_]
+
 COUNTER = re.compile(r"(?i:(^|[\W_])(id|idx|index|row|uid)|^(#|nr|no)\.?|^unnamed: \d+)$|[a-z]ID$")
-DATE = (
-    r"\d{4}-\d\d(?:-\d.*)?|\d{1,4}([-/.])\d\d?\1\d{1,4}.*|\d\d?:\d\d.*|\d\d?\.?[ -][A-Z][a-z]{2}.*"
-)
-
-
-def _by_decimal(pattern: str) -> dict[str, re.Pattern[str]]:
-    """Return a pattern for each decimal sign, ``[d]``, beside the other one, ``o``."""
-    return {
-        d: re.compile(
-            pattern.replace("[d]", f"[{d}]").replace("[o", f"[{o}"), re.ASCII | re.MULTILINE
-        )
-        for d, o in (".,", ",.")
-    }
-
-
-CELLS, UNITS, PROOFS = map(_by_decimal, (CELL, UNIT, PROOF))
+DATE = r"\d{4}-\d\d(-\d.*)?|\d{1,4}([-/.])\d\d?\2\d{1,4}.*|\d\d?:\d\d.*|\d\d?\.?[ -][A-Z][a-z]{2}.*"
 
 
 class UserError(Exception):
@@ -78,8 +50,9 @@ class Table:
         path: where it came from, for messages.
         cells: stripped text, "" where blank, as a data frame.
         lines: number of each row's last line in the file.
-        decimal: the decimal sign of most cells.
+        decimal: the decimal sign of most columns.
         decimals: that of each column.
+        parsed: both ends and the kind of each column's cells, (3, rows).
     """
 
     path: Path
@@ -87,12 +60,14 @@ class Table:
     lines: list[int]
     decimal: str
     decimals: dict[str, str]
+    parsed: dict[str, Array]
 
     def rows(self, chosen: Any) -> Table:
         """Return some rows, by their numbers or by a mask."""
         kept = np.arange(len(self.lines))[chosen]
         cells = self.cells.iloc[kept].reset_index(drop=True)
-        return replace(self, cells=cells, lines=[self.lines[row] for row in kept])
+        parsed = {name: part[:, kept] for name, part in self.parsed.items()}
+        return replace(self, cells=cells, lines=[self.lines[i] for i in kept], parsed=parsed)
 
     def check(self, names: Sequence[str]) -> None:
         """Raise UserError for names that are no columns."""
@@ -100,20 +75,30 @@ class Table:
         for name in (name for name in names if name not in known):
             close = difflib.get_close_matches(name, known, 1, 0.5)
             meant = f"did you mean {close[0]!r}? " if close else ""
-            rest = ", …" if len(known) > 30 else ""
-            raise UserError(
-                f"{self.path}: no column {name!r}; {meant}columns are {', '.join(known[:30])}{rest}"
-            )
+            there = ", ".join(known[:30]) + (", …" if len(known) > 30 else "")
+            there += "; cells are separated by , ; | or a tab" if len(known) == 1 else ""
+            raise UserError(f"{self.path}: no column {name!r}; {meant}columns are {there}")
 
-    def refuse(self, name: str, row: int, remedy: str) -> UserError:
-        """Return the error about a cell."""
+    def refusal(self, name: str, wrong: Mask, remedy: str) -> UserError:
+        """Return an error about the first cell that is wrong."""
+        row = int(wrong.argmax())
         cell = self.cells[name].iloc[row]
-        found = UNITS[self.decimals[name]].fullmatch(cell)
-        if found and (found["about"] or found["unit"]):
-            remedy = f"write {found['number']}, without {found['about'] or found['unit']!r}"
-        return UserError(
-            f"{self.path}, line {self.lines[row]}: column {name!r} holds {cell!r}; {remedy}"
-        )
+        unit = UNITS[self.decimals[name]].fullmatch(cell)
+        if unit and (extra := unit["about"] or unit["unit"]):
+            remedy = f"write {unit['number']}, without {extra!r}"
+        where = f"{self.path}, line {self.lines[row]}"
+        return UserError(f"{where}: column {name!r} holds {cell!r}; {remedy}")
+
+    def count(self, name: str, what: str, chosen: Mask) -> list[str]:
+        """Return a sentence about some cells, if there are any."""
+        found = self.cells[name][chosen]
+        return [f"{what}: {len(found)}, such as {found.iloc[0]}"] if len(found) else []
+
+    def thousands(self, name: str) -> list[str]:
+        """Return a sentence about 1.234 if it was read as 1234."""
+        other = ".,".replace(self.decimals[name], "")
+        found = self.cells[name].str.fullmatch(rf"\D?[1-9]\d?\d?[{other}]\d{{3}}")
+        return self.count(name, f"{other!r} read as separator of thousands", found.to_numpy(bool))
 
 
 @dataclass(frozen=True)
@@ -121,23 +106,23 @@ class Measured:
     """Targets of each row, in the unit that is learned.
 
     Args:
-        lower, upper: (rows, outputs); equal for a number, both ±∞ for a point at infinity, both
-            NaN for a pole without a sign.
-        missing: rows without a target in any output, (rows,).
+        lower: (rows, outputs); ±∞ for a point at infinity or an open end, NaN for a pole.
+        upper: likewise; equal to ``lower`` for a number.
+        missing: rows without a target in some output, (rows,).
         limits: what the instrument can report.
         notes: sentences for the report.
     """
 
     lower: Array
     upper: Array
-    missing: NDArray[np.bool_]
+    missing: Mask
     limits: tuple[float, float] | None
     notes: list[str]
 
     def rows(self, chosen: Any) -> Measured:
         """Return some rows, by their numbers or by a mask."""
-        parts = (part[chosen] for part in (self.lower, self.upper, self.missing))
-        return Measured(*parts, self.limits, self.notes)
+        parts = {name: getattr(self, name)[chosen] for name in ("lower", "upper", "missing")}
+        return replace(self, **parts)
 
 
 def _text(path: Path) -> str:
@@ -149,12 +134,11 @@ def _text(path: Path) -> str:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: cannot be read ({reason})") from error
     if data[:4] in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
-        raise UserError(
-            f"{path}: is a workbook or an archive; save its sheet as CSV, and give that"
-        )
-    zeros = data[1:2000:2].count(0), data[:2000:2].count(0)
-    wide = "utf-16-le" if zeros[0] > zeros[1] else "utf-16-be"
-    encodings = [wide] if any(zeros) else ["utf-8-sig", "cp1252"]
+        raise UserError(f"{path}: a workbook or an archive; save its sheet as CSV, and give that")
+    low, high = data[1:2000:2].count(0), data[:2000:2].count(0)  # zeros of UTF-16
+    encodings = (
+        ["utf-16-le" if low > high else "utf-16-be"] if low + high else ["utf-8-sig", "cp1252"]
+    )
     for encoding in ["utf-16"] if data[:2] in (b"\xff\xfe", b"\xfe\xff") else encodings:
         try:
             text = data.decode(encoding)
@@ -162,16 +146,13 @@ def _text(path: Path) -> str:
             continue
         if "\0" not in text:
             return text
-    raise UserError(f"{path}: is no text that can be read; save the table as CSV in UTF-8")
+    raise UserError(f"{path}: not a text that can be read; save the table as CSV in UTF-8")
 
 
-def _records(text: str, delimiter: str, most: int | None = None) -> list[tuple[int, list[str]]]:
-    lines = islice(io.StringIO(text, newline=""), most)
-    # Not strict where the lines may end inside quotes.
-    strict = most is None
+def _records(text: str, delimiter: str, *, strict: bool = True) -> list[tuple[int, list[str]]]:
+    lines = io.StringIO(text, newline="")
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=strict)
-    records = ((reader.line_num, [cell.strip() for cell in row]) for row in reader)
-    return [(line, row) for line, row in records if any(row)]
+    return [(reader.line_num, row) for cells in reader if any(row := [*map(str.strip, cells)])]
 
 
 def _delimiter(path: Path, text: str) -> str:
@@ -180,22 +161,49 @@ def _delimiter(path: Path, text: str) -> str:
         return said[1]
     found = []
     for rank, delimiter in enumerate(",|;\t"):
-        first, *rest = [row for _, row in _records(text, delimiter, 200)] or [[]]
+        records = _records(text[:200_000], delimiter, strict=False)[
+            : -1 if text[200_000:] else None
+        ]
+        first, *rest = [row for _, row in records] or [[]]
         widths = [len(row) for row in rest]
-        usual = max(set(widths), key=widths.count, default=0)
-        blank = all(not row[-1] for row in rest if len(row) == usual)
-        fits = usual in (len(first), len(first) + blank, len(first) - (first[-1:] == [""]))
+        usual = max(widths, key=widths.count, default=0)
+        blank_end = all(not row[-1] for row in rest if len(row) == usual)
+        fits = usual in (len(first), len(first) + blank_end, len(first) - (first[-1:] == [""]))
         if usual > 1:
-            share = round(widths.count(usual) / len(widths), 1)
+            wrong = f"most lines have {usual} cells, this one has {len(first)}"
             found.append(
-                (fits, share, rank, delimiter, f"{usual} cells, but this one {len(first)}")
+                (fits, round(widths.count(usual) / len(widths), 1), rank, delimiter, wrong)
             )
-    if found and not max(found)[0]:
+    fits, *_, delimiter, wrong = max(found, default=(True, ",", ""))
+    if not fits:
         raise UserError(
-            f"{path}, line 1: most lines have {max(found)[-1]}; the first must name each column, "
-            "with nothing above it, and decimal commas need ; or a tab between cells"
+            f"{path}, line 1: {wrong}; it must name each column, with nothing above it "
+            "(with decimal commas, separate cells by ; or a tab)"
         )
-    return max(found)[-2] if found else ","
+    return delimiter
+
+
+def _frame(path: Path, records: list[tuple[int, list[str]]]) -> tuple[Any, list[int]]:
+    """Return the cells below the header, and their lines."""
+    if len(records) < 2:
+        raise UserError(f"{path}: {'there are no rows' if records else 'the file is empty'}")
+    header = [" ".join(name.split()) for name in records[0][1]]
+    size = len(header)
+    rows = [row if any(row[size:]) else row[:size] for _, row in records[1:]]
+    lines = [line for line, _ in records[1:]]
+    for line, row in zip(lines, rows, strict=True):
+        if len(row) != size:
+            raise UserError(f"{path}, line {line}: {len(row)} cells, but line 1 names {size}")
+    cells = pd.DataFrame(rows, dtype=object)
+    # A column without a name and cells comes from a delimiter at the end of lines.
+    cells = cells.loc[:, [bool(header[i]) or cells[i].ne("").any() for i in cells]]
+    names = [header[i] or f"Unnamed: {i}" for i in cells]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"{path}: column {repeated[0]!r} stands twice in the header; rename one")
+    if all(CELLS["."].fullmatch(name) for name in names):
+        raise UserError(f"{path}, line 1: numbers, where names of columns must stand; add them")
+    cells.columns = pd.Index(names)
+    return cells, lines
 
 
 def read_table(path: Path, decimal: str | None = None) -> Table:
@@ -203,8 +211,8 @@ def read_table(path: Path, decimal: str | None = None) -> Table:
 
     Args:
         path: the file, in any usual encoding, perhaps compressed by gzip.
-        decimal: the decimal sign; None finds that of each column by its cells, then by those of
-            the other columns, then by the delimiter.
+        decimal: the decimal sign; None finds that of each column by its cells, else by those of
+            other columns, else by the delimiter.
 
     Raises:
         UserError: the file is no such table.
@@ -215,138 +223,55 @@ def read_table(path: Path, decimal: str | None = None) -> Table:
         records = _records(text, delimiter)
     except csv.Error as error:
         raise UserError(f'{path}: a quote (") is not closed or not doubled ({error})') from error
-    records = records[1:] if text.lstrip('"').startswith("sep=") else records
-    if len(records) < 2:
-        raise UserError(f"{path}: {'there are no rows' if records else 'the file is empty'}")
-    header = [" ".join(name.split()) for name in records[0][1]]
-    rows = [row if any(row[len(header) :]) else row[: len(header)] for _, row in records[1:]]
-    lines = [line for line, _ in records[1:]]
-    for line, row in zip(lines, rows, strict=True):
-        if len(row) != len(header):
-            raise UserError(
-                f"{path}, line {line}: {len(row)} cells, but there are {len(header)} columns"
-            )
-    cells = pd.DataFrame(rows, dtype=str)
-    # A column without a name and cells is a delimiter at the end of the lines.
-    cells = cells.loc[:, [bool(name) or cells[i].ne("").any() for i, name in enumerate(header)]]
-    names = [header[i] or f"Unnamed: {i}" for i in cells]
-    if repeated := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"{path}: column {repeated[0]!r} stands twice in line 1; rename one")
-    if all(CELLS["."].fullmatch(name) for name in names):
-        raise UserError(f"{path}, line 1: numbers, where the names of the columns must stand")
-    cells.columns = pd.Index(names)
-    votes = {name: _votes("\n".join(cells[name])) for name in names}
-    total = sum(votes.values()) or (-1 if delimiter == ";" else 1)
+    cells, lines = _frame(path, records[re.match('"?sep=', text) is not None :])
+    votes = {name: proofs(cells[name]) for name in cells}
+    total = sum(int(np.sign(vote)) for vote in votes.values()) or (-1 if delimiter == ";" else 1)
     usual = decimal or (".,"[total < 0])
     decimals = {
-        name: decimal or (usual if not vote else ".,"[vote < 0]) for name, vote in votes.items()
+        name: decimal or (".,"[vote < 0] if vote else usual) for name, vote in votes.items()
     }
-    return Table(path, cells, lines, usual, decimals)
-
-
-def _votes(text: str) -> int:
-    """Return how many more lines are numbers with a decimal point than with a decimal comma."""
-    point, comma = (len(PROOFS[sign].findall(text)) for sign in ".,")
-    return point - comma
-
-
-def _ends(cell: str, decimal: str) -> tuple[float, float, float]:
-    """Return lower and upper end, and 0 for a number or interval, 1 for a blank, 2 for text."""
-    text, nan, inf = " ".join(cell.translate(SIGNS).lower().split()), np.nan, np.inf
-    if text in BLANKS or text == "nan":
-        return nan, nan, float(text != "nan")
-    match = CELLS[decimal].fullmatch(text)
-    if match is None:
-        return nan, nan, 2.0
-    digits = str.maketrans(decimal, ".", " '" + ".,".replace(decimal, ""))
-    low, high = (float((match[end] or match["low"]).translate(digits)) for end in ("low", "high"))
-    sign = match["sign"]
-    if low > high or (sign and (match["high"] or np.isinf(low))):
-        return nan, nan, 2.0
-    if sign:
-        return (low, inf, 0.0) if ">" in sign else (-inf, low, 0.0)
-    return (low, high, 0.0) if "inf" in text or np.isfinite(low) else (nan, nan, 2.0)
-
-
-def _parse(table: Table, name: str) -> tuple[Array, Array, NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return ends, where a cell is blank, and where it is text; all NaN for the cell nan."""
-    cells, decimal = table.cells[name], table.decimals[name]
-    # Plain numbers by pandas, which is fast; the rest once for each text.
-    plain = cells if decimal == "." else cells.str.replace(".", "x").str.replace(",", ".")
-    found = np.zeros((len(cells), 3))
-    found[:, :2] = pd.to_numeric(plain, errors="coerce").to_numpy(np.float64)[:, None]
-    odd = ~np.isfinite(found[:, 0])
-    codes, texts = pd.factorize(cells[odd])
-    found[odd] = np.array([_ends(text, decimal) for text in texts]).reshape(-1, 3)[codes]
-    return found[:, 0], found[:, 1], found[:, 2] == 1, found[:, 2] == 2
-
-
-def _such_as(table: Table, name: str, chosen: NDArray[np.bool_]) -> str:
-    """Return "3 cells such as >5"."""
-    count, example = chosen.sum(), table.cells[name].iloc[int(chosen.argmax())]
-    return f"{count} cells such as {example}" if count > 1 else f"one cell, {example},"
-
-
-def _thousands(table: Table, name: str, lower: Array) -> list[str]:
-    """Return a sentence about cells that may have been meant otherwise, 1.234 for 1234."""
-    other = ".,".replace(table.decimals[name], "")
-    marked = table.cells[name].str.fullmatch(rf"\D?\d{{1,3}}[{other}]\d{{3}}").to_numpy(bool)
-    if not marked.any():
-        return []
-    example = lower[marked.argmax()]
-    return [f"{_such_as(table, name, marked)} read as {example:g}"]
+    parsed = {name: parse(cells[name], decimals[name]) for name in cells}
+    return Table(path, cells, lines, usual, decimals, parsed)
 
 
 def _feature(table: Table, name: str) -> tuple[Array, list[str]]:
     """Return a column of finite numbers and NaN, and what to say about it."""
-    lower, upper, blank, text = _parse(table, name)
-    infinite = (lower == upper) & np.isinf(lower)
-    if (text | infinite).any():
-        row = int((text | infinite).argmax())
-        left_out = (
-            f"write a finite number, leave it blank, or train with --ignore {shlex.quote(name)}"
-        )
-        raise table.refuse(name, row, left_out)
-    notes = _thousands(table, name, lower)
-    interval = lower < upper
-    if interval.any():
-        notes.append(f"{_such_as(table, name, interval)} used by their finite end or middle")
+    lower, upper, kind = table.parsed[name]
+    wrong = (kind == 2) | ((lower == upper) & np.isinf(lower))
+    if wrong.any():
+        leave = f"write a finite number, leave it blank, or train with --ignore {shlex.quote(name)}"
+        raise table.refusal(name, wrong, leave)
+    notes = table.thousands(name)
+    notes += table.count(name, "used by their finite end or middle", lower < upper)
     if absent := int(np.isnan(lower).sum()):
         notes.append(f"{absent} of {len(lower)} blank, filled with the median")
-    with np.errstate(invalid="ignore"):
-        middle = np.where(interval, lower / 2 + upper / 2, lower)
-    return np.where(np.isinf(middle), np.where(np.isinf(lower), upper, lower), middle), notes
+    ends = np.stack([lower, upper])
+    ends = np.where(np.isinf(ends), ends[::-1], ends)
+    return ends.mean(axis=0), notes
 
 
 def _role(table: Table, name: str, *, forced: bool) -> tuple[str, str]:
-    """Return what a column is used for, and how or why not."""
-    lower, upper, blank, text = _parse(table, name)
-    cells = table.cells[name]
-    present = text | ~np.isnan(lower)
-    values = cells[present]
-    if values.empty:
-        return "ignored", "all cells are blank"
-    distinct, count = values.nunique(), len(values)
-    if not forced and distinct == 1 and present.all():
-        return "ignored", f"always {values.iloc[0]}"
-    if 2 * ((lower == upper) & present).sum() > count:
+    """Return what a column is used for, and how, or why not."""
+    lower, upper, kind = table.parsed[name]
+    values = table.cells[name][(kind == 2) | ~np.isnan(lower)]
+    distinct, count, rows = values.nunique(), len(values), len(lower)
+    if distinct == 0 or (distinct == 1 and count == rows and not forced):
+        return "ignored", f"always {values.iloc[0]}" if distinct else "all cells are blank"
+    if 2 * (lower == upper).sum() > count:
         numbers, notes = _feature(table, name)
-        whole = np.array_equal(numbers, np.round(numbers))
-        if not forced and COUNTER.search(name) and whole and distinct == len(cells):
+        whole = (numbers == np.round(numbers)).all()
+        if whole and distinct == rows and COUNTER.search(name) and not forced:
             return "ignored", "numbers the rows"
         return "number", "; ".join(notes)
     sample = values.drop_duplicates().head(200)
-    if not forced and sample.str.fullmatch(DATE).mean() > 0.9:
-        return "ignored", "dates or times; to use them, count days or hours from a start"
-    repeated = values.duplicated(keep=False).sum()
-    if forced or 2 * repeated >= count:
-        blanks = (
-            f"; blank in {len(cells) - count}, a value of its own" if count < len(cells) else ""
-        )
-        return "category", f"{distinct} values{blanks}"
-    units = sample.str.extract(UNITS[table.decimals[name]])["unit"].dropna()
-    if 2 * (units == units.mode().get(0)).sum() > len(sample):
-        raise table.refuse(name, int(text.argmax()), "")
+    if sample.str.fullmatch(DATE).mean() > 0.9 and not forced:
+        return "ignored", "dates or times; to use them, count the days or hours from a start"
+    if forced or 2 * values.duplicated(keep=False).sum() >= count:
+        blank = f"; {rows - count} of {rows} blank, which count as a value" if count < rows else ""
+        return "category", f"{distinct} values{blank}"
+    units = sample.str.extract(UNITS[table.decimals[name]])["unit"].value_counts()
+    if 2 * units.max() > len(sample):
+        raise table.refusal(name, kind == 2, "")
     return "ignored", f"names or free text: {distinct} values in {count} rows"
 
 
@@ -358,12 +283,12 @@ def choose_columns(
     use: Sequence[str] = (),
     ignore: Sequence[str] = (),
 ) -> list[Column]:
-    """Say how each column of a table is used, in its order.
+    """Say how each column of a training file is used, in its order.
 
     Args:
-        table: the training file.
+        table: the file.
         targets: columns to learn.
-        group: a column whose rows stay together in a split.
+        group: a column whose equal rows stay together in a split.
         use: columns that are features, whatever they look like.
         ignore: columns that are not.
 
@@ -371,22 +296,20 @@ def choose_columns(
         UserError: a name that is no column or is given twice, a cell that cannot be used, or no
             column to learn from.
     """
-    given = [*targets, *([] if group is None else [group]), *use, *ignore]
+    parts = dict.fromkeys(targets, ("target", "")) | dict.fromkeys(ignore, ("ignored", "--ignore"))
+    given = [*targets, *ignore, *use]
+    if group is not None:
+        given, parts[group] = [*given, group], ("group", "rows of a group stay together")
     table.check(given)
     if twice := [name for name in given if given.count(name) > 1]:
-        raise UserError(f"{table.path}: column {twice[0]!r} is given two parts; give it one")
-    fixed = dict.fromkeys(targets, ("target", "learned")) | dict.fromkeys(
-        ignore, ("ignored", "as told")
-    )
-    if group is not None:
-        fixed[group] = "group", "its rows stay together"
-    columns = [
-        Column(name, *(fixed[name] if name in fixed else _role(table, name, forced=name in use)))
-        for name in table.cells
-    ]
+        raise UserError(f"column {twice[0]!r} is named twice by --target, --group, --use, --ignore")
+    roles = {
+        name: parts.get(name) or _role(table, name, forced=name in use) for name in table.cells
+    }
+    columns = [Column(name, *role) for name, role in roles.items()]
     if not {"number", "category"} & {column.role for column in columns}:
         why = "; ".join(f"{c.name}: {c.note}" for c in columns if c.role == "ignored")
-        raise UserError(f"{table.path}: no column is left to learn from ({why}); see --use COL")
+        raise UserError(f"{table.path}: no column is left to learn from ({why}); see --use")
     return columns
 
 
@@ -398,25 +321,26 @@ def features(table: Table, columns: Sequence[Column]) -> Any:
     Raises:
         UserError: a column that is not in this file, or a cell that cannot be used.
     """
-    used = [column for column in columns if column.role in ("number", "category")]
-    table.check([column.name for column in used])
-    found = {}
-    for column in used:
-        if column.role == "number":
-            found[column.name] = _feature(table, column.name)[0]
-        else:
-            cells = table.cells[column.name].astype(object)
-            found[column.name] = cells.where(~cells.str.lower().isin(BLANKS | {"nan"}), None)
+    names = {role: [c.name for c in columns if c.role == role] for role in ("number", "category")}
+    table.check([*names["number"], *names["category"]])
+    texts = table.cells[names["category"]]
+    found = {name: _feature(table, name)[0] for name in names["number"]}
+    found |= {
+        name: texts[name].where(~texts[name].str.lower().isin(BLANKS | {"nan"}), None)
+        for name in texts
+    }
     return pd.DataFrame(found)
 
 
 def encoder(columns: Sequence[Column]) -> Any:
-    """Return the transformer from features to finite numbers."""
+    """Return the transformer from features to finite numbers; rare categories count as one."""
+    names = {role: [c.name for c in columns if c.role == role] for role in ("number", "category")}
     rare = {"handle_unknown": "infrequent_if_exist", "max_categories": 20, "min_frequency": 0.01}
     median = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
-    parts = {"number": median, "category": OneHotEncoder(sparse_output=False, **rare)}
-    names = {role: [column.name for column in columns if column.role == role] for role in parts}
-    return ColumnTransformer([(role, part, names[role]) for role, part in parts.items()])
+    one_hot = OneHotEncoder(sparse_output=False, **rare)
+    return ColumnTransformer(
+        [("numbers", median, names["number"]), ("categories", one_hot, names["category"])]
+    )
 
 
 def targets(
@@ -439,69 +363,66 @@ def targets(
     """
     table.check(names)
     notes: list[str] = []
-    parts = [_target(table, name, range, log, notes) for name in names]
-    lower, upper = (np.stack(ends, axis=1) for ends in list(zip(*parts, strict=True))[:2])
-    missing = np.any([part[2] for part in parts], axis=0)
-    lower[missing] = upper[missing] = np.nan
+    found = np.stack([_target(table, name, range, log, notes) for name in names], axis=-1)
+    missing = (found[2] == 1).any(axis=1)
+    found[:2, missing] = np.nan
     if missing.all():
-        raise UserError(f"{table.path}: no row has a value of {', '.join(names)}")
+        raise UserError(f"{table.path}: no row has a value of {' and '.join(names)}")
     if missing.any():
-        notes.append(f"{missing.sum()} rows have no target and were left out")
+        notes.append(f"rows without a target, which are left out: {missing.sum()}")
     limits = None
     if range is not None:
-        low, high = (float(end) for end in _log10(np.array(range), log))
-        limits = low, high
+        low, high = _log10(np.array(range)) if log else range
+        limits = float(low), float(high)
     elif len(names) == 1:
-        limits = _limits(lower[:, 0], upper[:, 0], notes)
-    return Measured(lower, upper, missing, limits, notes)
+        limits = _limits(found[0, :, 0], found[1, :, 0], notes)
+    return Measured(found[0], found[1], missing, limits, notes)
 
 
-def _log10(ends: Array, log: bool) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(ends <= 0, -np.inf, np.log10(ends)) if log else ends
+def _log10(ends: Array) -> Array:
+    return np.log10(ends, out=np.full_like(ends, -np.inf), where=~(ends <= 0))
 
 
 def _target(
-    table: Table,
-    name: str,
-    range: tuple[float, float] | None,
-    log: bool,
-    notes: list[str],
-) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Return ends and where there are none, and add sentences."""
-    lower, upper, blank, text = _parse(table, name)
-    if text.any():
+    table: Table, name: str, range: tuple[float, float] | None, log: bool, notes: list[str]
+) -> Array:
+    """Return both ends and the kind of each cell, (3, rows), and add to the notes."""
+    lower, upper, kind = found = table.parsed[name].copy()
+    if (kind == 2).any():
         remedy = "write a number, >5, <5, 2-5, inf, -inf, nan for a pole, or leave it blank"
-        raise table.refuse(name, int(text.argmax()), remedy)
-    said = _thousands(table, name, lower)
-    if (interval := lower < upper).any():
-        said.append(f"{_such_as(table, name, interval)} {'are intervals'}")
+        raise table.refusal(name, kind == 2, remedy)
+    said = table.thousands(name) + table.count(name, "intervals", lower < upper)
     if range is not None:
-        above, below = lower >= min(range[1], 1e308), upper <= max(range[0], -1e308)
-        if (beyond := (above | below) & (lower == upper)).any():
-            said.append(f"{_such_as(table, name, beyond)} lie beyond the range")
-        lower, upper = np.where(above, range[1], lower), np.where(above, np.inf, upper)
-        lower, upper = np.where(below, -np.inf, lower), np.where(below, range[0], upper)
-    if (point := ~blank & ~(lower < upper) & ~np.isfinite(lower)).any():
-        said.append(f"{_such_as(table, name, point)} are points at infinity")
+        exact, below, above = lower == upper, upper <= range[0], lower >= range[1]
+        lower[below], upper[below] = -np.inf, range[0]
+        lower[above], upper[above] = range[1], np.inf
+        beyond = exact & (lower < upper)
+        said += table.count(name, "numbers at or beyond an end of the range", beyond)
+    points = (kind == 0) & ~(lower < upper) & ~np.isfinite(lower)
+    said += table.count(name, "points at infinity", points)
     if log and (upper <= 0).any():
-        raise table.refuse(name, int((upper <= 0).argmax()), "which has no logarithm")
+        remedy = "it has no logarithm; write a number above 0, or train without --log-target"
+        raise table.refusal(name, upper <= 0, remedy)
+    if log:
+        found[:2] = _log10(found[:2])
     notes += [f"{name}: {sentence}" for sentence in said]
-    return _log10(lower, log), _log10(upper, log), blank
+    return found
 
 
 def _limits(lower: Array, upper: Array, notes: list[str]) -> tuple[float, float] | None:
     """Return what the instrument reports, if cells such as >50 agree about it."""
     highs = np.unique(lower[np.isposinf(upper) & np.isfinite(lower)])
     lows = np.unique(upper[np.isneginf(lower) & np.isfinite(upper)])
-    numbers = lower[(lower == upper) & np.isfinite(lower)]
-    if not len(highs) + len(lows):
+    if not len(lows) + len(highs):
         return None
-    low, high = (*lows, -np.inf)[0], (*highs, np.inf)[0]
-    room = 0.01 * np.ptp(numbers) if len(numbers) else 0.0
-    if max(len(highs), len(lows)) > 1 or ((numbers < low - room) | (numbers > high + room)).any():
+    low, high = max([*lows, -np.inf]), min([*highs, np.inf])
+    numbers = lower[(lower == upper) & np.isfinite(lower)]
+    room = 0.01 * np.ptp(numbers) if len(numbers) else 0.0  # the ends may be rounded
+    within = (low - room <= numbers) & (numbers <= high + room)
+    if len(lows) > 1 or len(highs) > 1 or low >= high or not within.all():
         notes.append(
-            "Cells such as >5 differ or have numbers beyond, so that predictions have no limits"
+            "cells such as >5 differ, or numbers lie beyond them, so that no prediction is beyond "
+            "what the instrument reports; --range says what it does"
         )
         return None
     return float(low), float(high)
