@@ -115,6 +115,7 @@ def bars(rows: Sequence[tuple[str, float, float]], axes: Any) -> None:
     names = [name if len(name) < 28 else name[:26] + "…" for name in names]
     axes.barh(range(len(rows)), sizes, xerr=deviations, color=BLUE, ecolor=GREY, height=0.65)
     axes.set_yticks(range(len(rows)), names)
+    axes.set_ylim(min(len(rows) - 6, 0) - 0.6, len(rows) - 0.4)
     axes.set_xlabel("rise of the error, in % of that of guessing the median")
 
 
@@ -172,7 +173,7 @@ def points(
         axes.set(**{f"{axis}lim": ends, f"{axis}ticks": [*places]})
         axes.set(**{f"{axis}ticklabels": [*places.values()]})
     axes.set(xlabel=f"measured {name}", ylabel=f"predicted {name}")
-    axes.legend(frameon=False, loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
+    axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
 
 
 def _scale(values: Array) -> tuple[Callable[[Array], Array], list[float]]:

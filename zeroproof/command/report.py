@@ -56,9 +56,9 @@ def verdict(score: Score, run: Run, measured: Measured) -> tuple[str, str]:
         head += ", though these rows leave doubt"
     mine, theirs = (shown(score.errors[name].value) for name in ("model", score.best))
     said = [
-        f"The mean absolute error is {mine}, that of {best} {theirs}: {shown(ratio.value)} times "
-        f"(95 % interval {shown(ratio.low)} to {shown(ratio.high)}), on {score.measured} measured "
-        "values that training did not see."
+        f"Its mean absolute error is {mine}, {shown(ratio.value)} times that of {best} ({theirs}); "
+        f"95 % interval of the ratio: {shown(ratio.low)} to {shown(ratio.high)}. Judged by "
+        f"{score.measured} measured values that training did not see."
     ]
     harms = []
     for words, rates in score.rates.items():
@@ -84,7 +84,7 @@ def _advice(score: Score, run: Run, measured: Measured) -> list[str]:
         and score.ratio.value > 1.1,
         "--log-target, as the target spans decades": decades and not options.log_target,
         "--range LOW:HIGH, if the instrument reports only numbers between two": not run.limits
-        and bool(np.isinf([low, high]).any()),
+        and bool((np.isinf(low) & (low == high)).any()),
         "--group COLUMN, if several rows are of one sample": not options.group
         and any(column.role in ("category", "ignored") for column in run.columns),
         "more --epochs": run.best_epoch > 0.95 * len(run.history["loss"]),
@@ -155,7 +155,7 @@ def _certain(run: Run, X: Any, measured: Measured, found: list[Score]) -> page.S
     series: dict[str, list[tuple[float, Rate]]] = {}
     for score, ends in zip(found, run.reported, strict=True):
         for side, probability, rate in score.beyond:
-            name = f"{score.target} {side} {shown(ends[side == 'above'])}"
+            name = f"{score.target} {side} {ends[side == 'above']:.6g}"
             series.setdefault(name, []).append((probability, rate))
     if series:
         rows = [["", "stated on average", "true"]]
@@ -202,7 +202,7 @@ def write_report(
     """
     X, judged = features(table, run.columns), scores(run, measured, found, rivals)
     matters = importance(run, X, measured)
-    shuffled = [f"{size:.3g} ± {spread:.2g} %" for _, size, spread in matters]
+    shuffled = [f"{shown(size)} ± {shown(spread)} %" for _, size, spread in matters]
     sections = {
         "Beside rivals": [*map(_compared, judged), EXPLAINED],
         **_predicted(run, measured, found),
@@ -222,6 +222,6 @@ def write_report(
     lines = [f"{head}. {rest}" for head, rest in said]
     for score in judged:
         for words, *cells in _compared(score):
-            lines.append(f"  {words:52}" + "".join(f"{cell:26}" for cell in cells).rstrip())
+            lines.append(f"  {words:52}" + "".join(f"{cell:30}" for cell in cells).rstrip())
     files = "report.html, report.md, plot.png, predictions.csv"
     return "\n".join([*lines, f"In {folder}: {files}", *filter(None, [failed])])

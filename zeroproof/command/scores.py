@@ -237,7 +237,7 @@ def _beyond(
         ("above", predictions.p_above[:, output], above),
     ):
         known, bins = inside | below | above, np.digitize(p, BINS)
-        for number in np.unique(bins[known]) if beyond.any() else ():
+        for number in np.unique(bins[known]) if (beyond & ~(np.isfinite(low) & (low == high))).any() else ():
             rows = known & (bins == number)
             found.append((side, float(p[rows].mean()), Rate.among(beyond, rows)))
     return found
