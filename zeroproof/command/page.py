@@ -51,7 +51,7 @@ def draw(sections: Sections, png: Path) -> dict[str, str]:
 
     def attempt(names: Sequence[str], columns: int, target: Any, form: str) -> str:
         rows = math.ceil(len(names) / columns)
-        figure = Figure(figsize=(6.4 * columns, 4.8 * rows), layout="constrained")
+        figure = Figure(figsize=(5.8 * columns, 4.5 * rows), layout="constrained")
         try:
             for place, name in enumerate(names, 1):
                 pictures[name](axes := figure.add_subplot(rows, columns, place, facecolor="none"))
@@ -63,7 +63,7 @@ def draw(sections: Sections, png: Path) -> dict[str, str]:
 
     installed = {font.name for font in font_manager.fontManager.ttflist}
     inked = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-    style: dict[str, Any] = dict.fromkeys(inked, INK) | {
+    style: Any = dict.fromkeys(inked, INK) | {
         "font.family": [name for name in SCRIPTS if name in installed],
         "text.parse_math": False,  # a column may be called $y_1$
         "svg.fonttype": "none",
@@ -71,7 +71,7 @@ def draw(sections: Sections, png: Path) -> dict[str, str]:
         "axes.spines.right": False,
         "legend.fontsize": "small",
     }
-    found = {}
+    found: dict[str, str] = {}
     with rc_context(style), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about letters that no font has
         for name in pictures:
@@ -112,9 +112,8 @@ def shares(series: Mapping[str, Sequence[tuple[float, Rate]]], words: str, axes:
 def bars(rows: Sequence[tuple[str, float, float]], axes: Any) -> None:
     """Draw named numbers with their deviations, the first on top."""
     names, sizes, deviations = zip(*rows[::-1], strict=True)
-    names = [name if len(name) < 28 else name[:26] + "…" for name in names]
     axes.barh(range(len(rows)), sizes, xerr=deviations, color=BLUE, ecolor=GREY, height=0.65)
-    axes.set_yticks(range(len(rows)), names)
+    axes.set_yticks(range(len(rows)), [name[:26] + "…" * (len(name) > 26) for name in names])
     axes.set_ylim(min(len(rows) - 6, 0) - 0.6, len(rows) - 0.4)
     axes.set_xlabel("rise of the error, in % of that of guessing the median")
 
@@ -168,6 +167,7 @@ def points(
             if (z == band * np.inf).any():
                 shade(band - 0.06, band + 0.06, color=GREY, alpha=0.13, lw=0)
                 limit = limits[side]
+                places = {t: text for t, text in places.items() if abs(t - band) > 0.18}
                 places[band] = f"{sign}{limit:.6g}" if math.isfinite(limit) else "no number"
                 ends[side] = 1.7 * band - 0.7 * side
         axes.set(**{f"{axis}lim": ends, f"{axis}ticks": [*places]})
@@ -187,7 +187,8 @@ def _scale(values: Array) -> tuple[Callable[[Array], Array], list[float]]:
 
     def forward(numbers: Array) -> Array:
         share = ((np.arcsinh(numbers / spread) if bent else numbers) - low) / ((high - low) or 1.0)
-        return np.where(np.isinf(numbers), np.clip(share, -0.12, 1.12), share)
+        placed: Array = np.where(np.isinf(numbers), np.clip(share, -0.12, 1.12), share)
+        return placed
 
     locator = AsinhLocator(spread) if bent else MaxNLocator(6)
     return forward, [t for t in locator.tick_values(least, most) if least <= t <= most]

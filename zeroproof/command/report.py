@@ -18,10 +18,10 @@ from zeroproof.command.scores import (
     Rival,
     Score,
     calibration,
+    guess,
     guess_error,
     importance,
     missed,
-    own,
     scores,
     shown,
 )
@@ -108,23 +108,17 @@ def _compared(score: Score) -> list[list[str]]:
     ]
 
 
-def _worst(
-    run: Run, table: Table, measured: Measured, predictions: Predictions
-) -> list[list[str]]:
+def _worst(run: Run, table: Table, measured: Measured, predictions: Predictions) -> list[list[str]]:
     """Return the rows predicted worst, and what names them, in the table's unit."""
-    distance = np.nan_to_num(
-        missed(run, measured, predictions.value) / guess_error(run, measured)
-    )
+    distance = np.nan_to_num(missed(run, measured, predictions.value) / guess_error(run, measured))
     ids = [c.name for c in run.columns if c.role in ("ignored", "group") and c.name in table.cells]
     ids = [name for name in ids if table.cells[name].nunique() > 1][:3]
+    parts = [run.in_own_unit(p) for p in (predictions.value, predictions.lower, predictions.upper)]
     rows = [["line", *ids, "target", "measured", "predicted", "90 % interval"]]
     for place in np.argsort(-distance, axis=None)[:WORST]:
-        row, output = np.unravel_index(place, distance.shape)
+        row, output = divmod(int(place), distance.shape[1])
         target, cells = run.options.target[output], table.cells.iloc[row]
-        value, low, high = (
-            shown(own(run, part[row, output]))
-            for part in (predictions.value, predictions.lower, predictions.upper)
-        )
+        value, low, high = (shown(part[row, output]) for part in parts)
         named = [str(table.lines[row]), *cells[ids], target, cells[target]]
         rows.append([*named, value, f"{low} to {high}"])
     return rows
@@ -219,9 +213,29 @@ def write_report(
     said = [verdict(score, run, measured) for score in judged]
     title = f"{', '.join(run.options.target)}, learned from {Path(run.options.data).name}"
     failed = page.write(folder, title, said, sections)
-    lines = [f"{head}. {rest}" for head, rest in said]
-    for score in judged:
-        for words, *cells in _compared(score):
-            lines.append(f"  {words:52}" + "".join(f"{cell:30}" for cell in cells).rstrip())
-    files = "report.html, report.md, plot.png, predictions.csv"
-    return "\n".join([*lines, f"In {folder}: {files}", *filter(None, [failed])])
+    files = f"In {folder}: report.html, report.md, plot.png, predictions.csv"
+    lines = [*(f"{head}. {rest}" for head, rest in said), _in_columns(judged), files, failed]
+    return "\n".join(filter(None, lines))
+
+
+def check(run: Run, measured: Measured, found: Predictions, picture: Path) -> str:
+    """Score predictions of rows whose target is known, and draw them; return a summary.
+
+    Args:
+        run: finished.
+        measured, found: in the learned unit; rows without a target do not count.
+        picture: a PNG.
+    """
+    known = ~measured.missing
+    measured, found = measured.rows(known), Predictions(*(p[known] for p in vars(found).values()))
+    judged = scores(run, measured, found, [guess(run, int(known.sum()))])
+    drawn = page.draw(_predicted(run, measured, found), picture)
+    failed = [text for text in drawn.values() if not text.startswith("<svg")]
+    return "\n".join([_in_columns(judged), *failed])
+
+
+def _in_columns(judged: Sequence[Score]) -> str:
+    rows = [row for score in judged for row in _compared(score)]
+    widths = [2 + max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = (map(str.ljust, row, widths) for row in rows)
+    return "\n".join(f"  {''.join(row)}".rstrip() for row in padded)

@@ -214,7 +214,8 @@ def _rates(
     for side, end, other in (("<", high, low), (">", low, high)):
         rows = np.isfinite(end) & np.isinf(other)
         bounds = np.unique(end[rows])
-        label = f"'{side}{own(run, np.median(bounds)):.6g}'" if len(bounds) else ""
+        bound = run.in_own_unit(bounds[len(bounds) // 2 :])[:1]
+        label = "".join(f"'{side}{number:.6g}'" for number in bound)
         words = f"contradicted a label such as {label}"
         if len(bounds) == 1 and run.limits and bounds[0] == run.limits[side == ">"]:
             words = f"said a number where the label is {label}"
@@ -237,7 +238,9 @@ def _beyond(
         ("above", predictions.p_above[:, output], above),
     ):
         known, bins = inside | below | above, np.digitize(p, BINS)
-        for number in np.unique(bins[known]) if (beyond & ~(np.isfinite(low) & (low == high))).any() else ():
+        for number in (
+            np.unique(bins[known]) if (beyond & ~(np.isfinite(low) & (low == high))).any() else ()
+        ):
             rows = known & (bins == number)
             found.append((side, float(p[rows].mean()), Rate.among(beyond, rows)))
     return found
@@ -248,9 +251,7 @@ def calibration(run: Run, X: Any, measured: Measured) -> list[list[tuple[float, 
     exact = numbers(measured) & (measured.lower == measured.upper)
     encoded, found = run.encoder.transform(X), []
     for level in LEVELS:
-        low, high = (
-            end.reshape(exact.shape) for end in run.model.predict_interval(encoded, level)
-        )
+        low, high = (end.reshape(exact.shape) for end in run.model.predict_interval(encoded, level))
         held = (low <= measured.lower) & (measured.upper <= high)
         found.append([(level, Rate.among(h, e)) for h, e in zip(held.T, exact.T, strict=True)])
     return [list(rates) for rates in zip(*found, strict=True)]
@@ -289,8 +290,3 @@ def guess_error(run: Run, measured: Measured) -> Array:
     number = numbers(measured)
     error = np.where(number, missed(run, measured, guess(run, len(number)).value), 0.0).sum(axis=0)
     return np.where(error > 0, error / np.maximum(number.sum(axis=0), 1), 1.0)
-
-
-def own(run: Run, number: float) -> float:
-    """Bring a number to the table's unit."""
-    return float(10.0**number if run.options.log_target else number)
