@@ -133,10 +133,7 @@ main(["train", {str(data)!r}, "--target", "y", "--epochs", "6", "--out", {str(ou
 
 
 def test_a_finished_run_may_be_made_longer(
-    run: Callable[..., Path],
-    data: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = run("run")
     before = config_of(out)["history"]
@@ -156,11 +153,7 @@ def test_a_finished_run_may_be_made_longer(
 
 
 def test_a_run_that_is_lengthened_and_interrupted_still_predicts(
-    run: Callable[..., Path],
-    interrupt: Callable[[int, int], list[str]],
-    data: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     short, out = run("short", epochs=3), run("run", epochs=3)
 
@@ -187,12 +180,12 @@ def test_resume_refuses_another_run(
         assert shown.count("\n") == 1
         return shown
 
-    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     assert "add --resume to continue it" in refused(str(data), "--target", "y")
     assert "--lr 0.5 differs from the run's 0.003" in refused("--resume", "--lr", "0.5")
     assert "--target ['a'] differs" in refused("--resume", "--target", "a")
     assert "--range (0.0, 1.0) differs" in refused("--resume", "--range", "0:1")
     assert main(["train", "--resume", "--out", str(out), "--seed", "0"]) == 0, "the same is no news"
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     data.write_text(data.read_text() + "row 120,0.1,0.9,7,1.0\n")
     assert "is not the table with which" in refused("--resume")
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before

@@ -247,7 +247,7 @@ def _feature(table: Table, name: str) -> tuple[Array, list[str]]:
         notes.append(f"{absent} of {len(lower)} blank, filled with the median")
     ends = np.stack([lower, upper])
     ends = np.where(np.isinf(ends), ends[::-1], ends)
-    return ends.mean(axis=0), notes
+    return (ends / 2).sum(axis=0), notes
 
 
 def _role(table: Table, name: str, *, forced: bool) -> tuple[str, str]:

@@ -36,7 +36,7 @@ from zeroproof.utils.logging import JsonlLogger, Terminal
 
 SHIPPED_TARGET = "log10_ic50_uM"
 FOLDS = 5  # of which one is held out
-LEAST = 10  # rows
+LEAST, LARGEST = 10, 1e100  # rows; number
 ADDED = "prediction", "bottom", "lower", "upper", "p_below", "p_above", "guess", "boosting"
 FILES = ["config.json", "checkpoints", "metrics.jsonl", "model.joblib", "predictions.csv"]
 FILES += ["report.md", "report.html", "plot.png"]
@@ -160,6 +160,11 @@ def prepare(options: Options) -> tuple[Run, Part, Part]:
     for each in [table] + ([read_table(Path(options.test))] if options.test else []):
         measured = targets(each, options.target, **_unit(options))
         whole = Part(each, measured, features(each, columns))
+        labels = finite_part(measured.lower, measured.upper)
+        labels = zip(options.target, np.where(np.isinf(labels), 0.0, labels).T, strict=True)
+        for name, column in [*whole.X.select_dtypes("number").items(), *labels]:
+            if (abs(column) > LARGEST).any():
+                raise UserError(f"{each.path}: column {name!r} has numbers beyond {LARGEST}")
         parts.append(whole.rows(np.flatnonzero(~measured.missing)))
     if len(parts[0].X) < LEAST:
         raise UserError(f"{path}: only {len(parts[0].X)} rows have a target; {LEAST} are needed")
