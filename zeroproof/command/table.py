@@ -12,18 +12,26 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
-from zeroproof.command.cells import BLANKS, CELLS, UNITS, Array, parse, proofs
-
-Mask: TypeAlias = NDArray[np.bool_]
+from zeroproof.command.cells import (
+    BLANK,
+    BLANKS,
+    CELLS,
+    TEXT,
+    THOUSANDS,
+    UNITS,
+    Array,
+    Mask,
+    parse,
+    proofs,
+)
 
 COUNTER = re.compile(r"(?i:(^|[\W_])(id|idx|index|row|uid)|^(#|nr|no)\.?|^unnamed: \d+)$|[a-z]ID$")
 DATE = r"\d{4}-\d\d(-\d.*)?|\d{1,4}([-/.])\d\d?\2\d{1,4}.*|\d\d?:\d\d.*|\d\d?\.?[ -][A-Z][a-z]{2}.*"
@@ -44,7 +52,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as text.
+    """A table as text, and as numbers.
 
     Args:
         path: where it came from, for messages.
@@ -52,7 +60,7 @@ class Table:
         lines: number of each row's last line in the file.
         decimal: the decimal sign of most columns.
         decimals: that of each column.
-        parsed: both ends and the kind of each column's cells, (3, rows).
+        parsed: lower ends, upper ends and kinds of each column's cells, (3, rows).
     """
 
     path: Path
@@ -70,7 +78,7 @@ class Table:
         return replace(self, cells=cells, lines=[self.lines[i] for i in kept], parsed=parsed)
 
     def check(self, names: Sequence[str]) -> None:
-        """Raise UserError for names that are no columns."""
+        """Raise UserError for a name that is no column."""
         known = list(self.cells)
         for name in (name for name in names if name not in known):
             close = difflib.get_close_matches(name, known, 1, 0.5)
@@ -79,26 +87,20 @@ class Table:
             there += "; cells are separated by , ; | or a tab" if len(known) == 1 else ""
             raise UserError(f"{self.path}: no column {name!r}; {meant}columns are {there}")
 
-    def refusal(self, name: str, wrong: Mask, remedy: str) -> UserError:
-        """Return an error about the first cell that is wrong."""
-        row = int(wrong.argmax())
-        cell = self.cells[name].iloc[row]
-        unit = UNITS[self.decimals[name]].fullmatch(cell)
-        if unit and (extra := unit["about"] or unit["unit"]):
-            remedy = f"write {unit['number']}, without {extra!r}"
-        where = f"{self.path}, line {self.lines[row]}"
-        return UserError(f"{where}: column {name!r} holds {cell!r}; {remedy}")
+    def refuse(self, name: str, wrong: Mask, remedy: str) -> None:
+        """Raise UserError about the first cell that is wrong, if any is."""
+        if wrong.any():
+            row = int(wrong.argmax())
+            cell, where = self.cells[name].iloc[row], f"{self.path}, line {self.lines[row]}"
+            unit = UNITS[self.decimals[name]].fullmatch(cell)
+            if unit and (extra := unit["about"] or unit["unit"]):
+                remedy = f"write {unit['number']}, without {extra!r}"
+            raise UserError(f"{where}: column {name!r} holds {cell!r}; {remedy}")
 
     def count(self, name: str, what: str, chosen: Mask) -> list[str]:
         """Return a sentence about some cells, if there are any."""
         found = self.cells[name][chosen]
         return [f"{what}: {len(found)}, such as {found.iloc[0]}"] if len(found) else []
-
-    def thousands(self, name: str) -> list[str]:
-        """Return a sentence about 1.234 if it was read as 1234."""
-        other = ".,".replace(self.decimals[name], "")
-        found = self.cells[name].str.fullmatch(rf"\D?[1-9]\d?\d?[{other}]\d{{3}}")
-        return self.count(name, f"{other!r} read as separator of thousands", found.to_numpy(bool))
 
 
 @dataclass(frozen=True)
@@ -136,10 +138,11 @@ def _text(path: Path) -> str:
     if data[:4] in (b"PK\x03\x04", b"\xd0\xcf\x11\xe0"):
         raise UserError(f"{path}: a workbook or an archive; save its sheet as CSV, and give that")
     low, high = data[1:2000:2].count(0), data[:2000:2].count(0)  # zeros of UTF-16
-    encodings = (
-        ["utf-16-le" if low > high else "utf-16-be"] if low + high else ["utf-8-sig", "cp1252"]
-    )
-    for encoding in ["utf-16"] if data[:2] in (b"\xff\xfe", b"\xfe\xff") else encodings:
+    encodings = ["utf-8-sig", "cp1252"]
+    if low + high:
+        marked = data[:2] in (b"\xff\xfe", b"\xfe\xff")
+        encodings = ["utf-16" if marked else "utf-16-le" if low > high else "utf-16-be"]
+    for encoding in encodings:
         try:
             text = data.decode(encoding)
         except UnicodeDecodeError:
@@ -155,55 +158,41 @@ def _records(text: str, delimiter: str, *, strict: bool = True) -> list[tuple[in
     return [(reader.line_num, row) for cells in reader if any(row := [*map(str.strip, cells)])]
 
 
-def _delimiter(path: Path, text: str) -> str:
-    """Return the sign between columns: the one by which most lines have as many cells."""
-    if said := re.match(r'"?sep=(.)"?[\r\n]', text):
-        return said[1]
-    found = []
-    for rank, delimiter in enumerate(",|;\t"):
-        records = _records(text[:200_000], delimiter, strict=False)[
-            : -1 if text[200_000:] else None
-        ]
-        first, *rest = [row for _, row in records] or [[]]
-        widths = [len(row) for row in rest]
-        usual = max(widths, key=widths.count, default=0)
-        blank_end = all(not row[-1] for row in rest if len(row) == usual)
-        fits = usual in (len(first), len(first) + blank_end, len(first) - (first[-1:] == [""]))
-        if usual > 1:
-            wrong = f"most lines have {usual} cells, this one has {len(first)}"
-            found.append(
-                (fits, round(widths.count(usual) / len(widths), 1), rank, delimiter, wrong)
-            )
-    fits, *_, delimiter, wrong = max(found, default=(True, ",", ""))
-    if not fits:
-        raise UserError(
-            f"{path}, line 1: {wrong}; it must name each column, with nothing above it "
-            "(with decimal commas, separate cells by ; or a tab)"
-        )
-    return delimiter
+def _delimiter(text: str) -> str:
+    """Return the sign between cells: the one by which most lines fit the header."""
+
+    def fit(delimiter: str) -> tuple[float, int, int]:
+        records = _records(text[:200_000], delimiter, strict=False)
+        header, *rows = [row for _, row in records[: -1 if text[200_000:] else None]] or [[]]
+        size = len(header) - (header[-1:] == [""])
+        fits = sum(len(row) >= size and not any(row[size:]) for row in rows)
+        share = round(fits / max(len(rows), 1), 1) if size > 1 else 0.0
+        # Where none fits, as below a title, it is the one with most cells.
+        cells = 0 if share else max(map(len, rows), default=0)
+        return share, cells, ",|;\t".index(delimiter)
+
+    said = re.match(r'"?sep=(.)"?[\r\n]', text)
+    return said[1] if said else max(",|;\t", key=fit)
 
 
-def _frame(path: Path, records: list[tuple[int, list[str]]]) -> tuple[Any, list[int]]:
-    """Return the cells below the header, and their lines."""
+def _frame(path: Path, records: list[tuple[int, list[str]]]) -> Any:
+    """Return the cells below the header."""
     if len(records) < 2:
         raise UserError(f"{path}: {'there are no rows' if records else 'the file is empty'}")
-    header = [" ".join(name.split()) for name in records[0][1]]
-    size = len(header)
-    rows = [row if any(row[size:]) else row[:size] for _, row in records[1:]]
-    lines = [line for line, _ in records[1:]]
-    for line, row in zip(lines, rows, strict=True):
-        if len(row) != size:
-            raise UserError(f"{path}, line {line}: {len(row)} cells, but line 1 names {size}")
-    cells = pd.DataFrame(rows, dtype=object)
-    # A column without a name and cells comes from a delimiter at the end of lines.
-    cells = cells.loc[:, [bool(header[i]) or cells[i].ne("").any() for i in cells]]
-    names = [header[i] or f"Unnamed: {i}" for i in cells]
+    (first, header), *records = records
+    size = len(header) - (header[-1] == "")
+    for line, row in records:
+        if len(row) < size or any(row[size:]):
+            raise UserError(
+                f"{path}, line {line}: {len(row)} cells, but line {first} names {size} columns; it "
+                "must name each, with nothing above it; decimal commas need ; between cells"
+            )
+    names = [" ".join(name.split()) or f"Unnamed: {i}" for i, name in enumerate(header[:size])]
     if repeated := [name for name in names if names.count(name) > 1]:
         raise UserError(f"{path}: column {repeated[0]!r} stands twice in the header; rename one")
     if all(CELLS["."].fullmatch(name) for name in names):
-        raise UserError(f"{path}, line 1: numbers, where names of columns must stand; add them")
-    cells.columns = pd.Index(names)
-    return cells, lines
+        raise UserError(f"{path}, line {first}: numbers, where names of columns must stand")
+    return pd.DataFrame([row[:size] for _, row in records], columns=names, dtype=object)
 
 
 def read_table(path: Path, decimal: str | None = None) -> Table:
@@ -219,60 +208,54 @@ def read_table(path: Path, decimal: str | None = None) -> Table:
     """
     text = _text(path)
     try:
-        delimiter = _delimiter(path, text)
-        records = _records(text, delimiter)
+        delimiter = _delimiter(text)
+        records = _records(text, delimiter)[bool(re.match('"?sep=', text)) :]
     except csv.Error as error:
         raise UserError(f'{path}: a quote (") is not closed or not doubled ({error})') from error
-    cells, lines = _frame(path, records[re.match('"?sep=', text) is not None :])
+    cells = _frame(path, records)
     votes = {name: proofs(cells[name]) for name in cells}
-    total = sum(int(np.sign(vote)) for vote in votes.values()) or (-1 if delimiter == ";" else 1)
-    usual = decimal or (".,"[total < 0])
-    decimals = {
-        name: decimal or (".,"[vote < 0] if vote else usual) for name, vote in votes.items()
-    }
-    parsed = {name: parse(cells[name], decimals[name]) for name in cells}
-    return Table(path, cells, lines, usual, decimals, parsed)
+    total = sum(map(np.sign, votes.values())) or (-1 if delimiter == ";" else 1)
+    signs = {name: decimal or ("," if (vote or total) < 0 else ".") for name, vote in votes.items()}
+    parsed = {name: parse(cells[name], signs[name]) for name in cells}
+    usual = decimal or ("," if total < 0 else ".")
+    return Table(path, cells, [line for line, _ in records[1:]], usual, signs, parsed)
 
 
 def _feature(table: Table, name: str) -> tuple[Array, list[str]]:
     """Return a column of finite numbers and NaN, and what to say about it."""
     lower, upper, kind = table.parsed[name]
-    wrong = (kind == 2) | ((lower == upper) & np.isinf(lower))
-    if wrong.any():
-        leave = f"write a finite number, leave it blank, or train with --ignore {shlex.quote(name)}"
-        raise table.refusal(name, wrong, leave)
-    notes = table.thousands(name)
+    remedy = f"write a finite number, leave it blank, or train with --ignore {shlex.quote(name)}"
+    table.refuse(name, (kind == TEXT) | ((lower == upper) & np.isinf(lower)), remedy)
+    notes = table.count(name, "thousands marked by a point or comma", kind == THOUSANDS)
     notes += table.count(name, "used by their finite end or middle", lower < upper)
     if absent := int(np.isnan(lower).sum()):
         notes.append(f"{absent} of {len(lower)} blank, filled with the median")
-    ends = np.stack([lower, upper])
-    ends = np.where(np.isinf(ends), ends[::-1], ends)
-    return ends.mean(axis=0), notes
+    low, high = np.where(np.isinf(lower), upper, lower), np.where(np.isinf(upper), lower, upper)
+    return low / 2 + high / 2, notes
 
 
 def _role(table: Table, name: str, *, forced: bool) -> tuple[str, str]:
     """Return what a column is used for, and how, or why not."""
     lower, upper, kind = table.parsed[name]
-    values = table.cells[name][(kind == 2) | ~np.isnan(lower)]
-    distinct, count, rows = values.nunique(), len(values), len(lower)
-    if distinct == 0 or (distinct == 1 and count == rows and not forced):
-        return "ignored", f"always {values.iloc[0]}" if distinct else "all cells are blank"
+    values = table.cells[name][(kind == TEXT) | ~np.isnan(lower)]
+    count, rows = len(values), len(lower)
+    if count == 0 or (count == rows and not forced and (values == values.iloc[0]).all()):
+        return "ignored", f"always {values.iloc[0]}" if count else "all cells are blank"
     if 2 * (lower == upper).sum() > count:
         numbers, notes = _feature(table, name)
-        whole = (numbers == np.round(numbers)).all()
-        if whole and distinct == rows and COUNTER.search(name) and not forced:
+        if COUNTER.search(name) and not forced and len(np.unique(np.round(numbers))) == rows:
             return "ignored", "numbers the rows"
         return "number", "; ".join(notes)
-    sample = values.drop_duplicates().head(200)
+    distinct = values.drop_duplicates()
+    sample = distinct.head(200)
     if sample.str.fullmatch(DATE).mean() > 0.9 and not forced:
         return "ignored", "dates or times; to use them, count the days or hours from a start"
     if forced or 2 * values.duplicated(keep=False).sum() >= count:
         blank = f"; {rows - count} of {rows} blank, which count as a value" if count < rows else ""
-        return "category", f"{distinct} values{blank}"
+        return "category", f"{len(distinct)} values{blank}"
     units = sample.str.extract(UNITS[table.decimals[name]])["unit"].value_counts()
-    if 2 * units.max() > len(sample):
-        raise table.refusal(name, kind == 2, "")
-    return "ignored", f"names or free text: {distinct} values in {count} rows"
+    table.refuse(name, (kind == TEXT) & (2 * units.max() > len(sample)), "")
+    return "ignored", f"names or free text: {len(distinct)} values in {count} rows"
 
 
 def choose_columns(
@@ -296,21 +279,22 @@ def choose_columns(
         UserError: a name that is no column or is given twice, a cell that cannot be used, or no
             column to learn from.
     """
+    groups = [] if group is None else [group]
     parts = dict.fromkeys(targets, ("target", "")) | dict.fromkeys(ignore, ("ignored", "--ignore"))
-    given = [*targets, *ignore, *use]
-    if group is not None:
-        given, parts[group] = [*given, group], ("group", "rows of a group stay together")
+    parts |= dict.fromkeys(groups, ("group", "rows of a group stay together"))
+    given = [*targets, *groups, *use, *ignore]
     table.check(given)
     if twice := [name for name in given if given.count(name) > 1]:
         raise UserError(f"column {twice[0]!r} is named twice by --target, --group, --use, --ignore")
-    roles = {
-        name: parts.get(name) or _role(table, name, forced=name in use) for name in table.cells
-    }
-    columns = [Column(name, *role) for name, role in roles.items()]
-    if not {"number", "category"} & {column.role for column in columns}:
-        why = "; ".join(f"{c.name}: {c.note}" for c in columns if c.role == "ignored")
+    roles = {n: parts.get(n) or _role(table, n, forced=n in use) for n in table.cells}
+    if not {"number", "category"} & {role for role, _ in roles.values()}:
+        why = "; ".join(f"{name}: {note}" for name, (role, note) in roles.items() if note)
         raise UserError(f"{table.path}: no column is left to learn from ({why}); see --use")
-    return columns
+    return [Column(name, *role) for name, role in roles.items()]
+
+
+def _names(columns: Sequence[Column], role: str) -> list[str]:
+    return [column.name for column in columns if column.role == role]
 
 
 def features(table: Table, columns: Sequence[Column]) -> Any:
@@ -321,26 +305,22 @@ def features(table: Table, columns: Sequence[Column]) -> Any:
     Raises:
         UserError: a column that is not in this file, or a cell that cannot be used.
     """
-    names = {role: [c.name for c in columns if c.role == role] for role in ("number", "category")}
-    table.check([*names["number"], *names["category"]])
-    texts = table.cells[names["category"]]
-    found = {name: _feature(table, name)[0] for name in names["number"]}
-    found |= {
-        name: texts[name].where(~texts[name].str.lower().isin(BLANKS | {"nan"}), None)
-        for name in texts
-    }
+    numbers, categories = _names(columns, "number"), _names(columns, "category")
+    table.check(numbers + categories)
+    found = {name: _feature(table, name)[0] for name in numbers}
+    for name in categories:
+        cells = table.cells[name]
+        found[name] = cells.where(~cells.str.lower().isin(BLANKS | {"nan"}), None)
     return pd.DataFrame(found)
 
 
 def encoder(columns: Sequence[Column]) -> Any:
     """Return the transformer from features to finite numbers; rare categories count as one."""
-    names = {role: [c.name for c in columns if c.role == role] for role in ("number", "category")}
     rare = {"handle_unknown": "infrequent_if_exist", "max_categories": 20, "min_frequency": 0.01}
-    median = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
-    one_hot = OneHotEncoder(sparse_output=False, **rare)
-    return ColumnTransformer(
-        [("numbers", median, names["number"]), ("categories", one_hot, names["category"])]
-    )
+    number = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+    category = OneHotEncoder(sparse_output=False, **rare)
+    parts = {"number": number, "category": category}
+    return ColumnTransformer([(role, part, _names(columns, role)) for role, part in parts.items()])
 
 
 def targets(
@@ -364,7 +344,7 @@ def targets(
     table.check(names)
     notes: list[str] = []
     found = np.stack([_target(table, name, range, log, notes) for name in names], axis=-1)
-    missing = (found[2] == 1).any(axis=1)
+    missing = (found[2] == BLANK).any(axis=1)
     found[:2, missing] = np.nan
     if missing.all():
         raise UserError(f"{table.path}: no row has a value of {' and '.join(names)}")
@@ -388,22 +368,20 @@ def _target(
 ) -> Array:
     """Return both ends and the kind of each cell, (3, rows), and add to the notes."""
     lower, upper, kind = found = table.parsed[name].copy()
-    if (kind == 2).any():
-        remedy = "write a number, >5, <5, 2-5, inf, -inf, nan for a pole, or leave it blank"
-        raise table.refusal(name, kind == 2, remedy)
-    said = table.thousands(name) + table.count(name, "intervals", lower < upper)
+    remedy = "write a number, >5, <5, 2-5, inf, -inf, nan for a pole, or leave it blank"
+    table.refuse(name, kind == TEXT, remedy)
+    said = table.count(name, "thousands marked by a point or comma", kind == THOUSANDS)
+    said += table.count(name, "intervals", lower < upper)
     if range is not None:
         exact, below, above = lower == upper, upper <= range[0], lower >= range[1]
         lower[below], upper[below] = -np.inf, range[0]
         lower[above], upper[above] = range[1], np.inf
-        beyond = exact & (lower < upper)
-        said += table.count(name, "numbers at or beyond an end of the range", beyond)
-    points = (kind == 0) & ~(lower < upper) & ~np.isfinite(lower)
+        said += table.count(name, "numbers at or beyond the range", exact & (lower < upper))
+    points = (kind != BLANK) & ~(lower < upper) & ~np.isfinite(lower)
     said += table.count(name, "points at infinity", points)
-    if log and (upper <= 0).any():
-        remedy = "it has no logarithm; write a number above 0, or train without --log-target"
-        raise table.refusal(name, upper <= 0, remedy)
     if log:
+        remedy = "it has no logarithm; write a number above 0, or train without --log-target"
+        table.refuse(name, upper <= 0, remedy)
         found[:2] = _log10(found[:2])
     notes += [f"{name}: {sentence}" for sentence in said]
     return found
@@ -419,10 +397,9 @@ def _limits(lower: Array, upper: Array, notes: list[str]) -> tuple[float, float]
     numbers = lower[(lower == upper) & np.isfinite(lower)]
     room = 0.01 * np.ptp(numbers) if len(numbers) else 0.0  # the ends may be rounded
     within = (low - room <= numbers) & (numbers <= high + room)
-    if len(lows) > 1 or len(highs) > 1 or low >= high or not within.all():
-        notes.append(
-            "cells such as >5 differ, or numbers lie beyond them, so that no prediction is beyond "
-            "what the instrument reports; --range says what it does"
-        )
-        return None
-    return float(low), float(high)
+    if max(len(lows), len(highs)) == 1 and low < high and within.all():
+        return float(low), float(high)
+    notes.append(
+        "cells such as >5 differ, or numbers lie beyond: give --range for what can be known"
+    )
+    return None
