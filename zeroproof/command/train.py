@@ -160,8 +160,8 @@ def prepare(options: Options) -> tuple[Run, Part, Part]:
     for each in [table] + ([read_table(Path(options.test))] if options.test else []):
         measured = targets(each, options.target, **_unit(options))
         whole = Part(each, measured, features(each, columns))
-        labels = finite_part(measured.lower, measured.upper)
-        labels = zip(options.target, np.where(np.isinf(labels), 0.0, labels).T, strict=True)
+        ends = finite_part(measured.lower, measured.upper)
+        labels = zip(options.target, np.where(np.isinf(ends), 0.0, ends).T, strict=True)
         for name, column in [*whole.X.select_dtypes("number").items(), *labels]:
             if (abs(column) > LARGEST).any():
                 raise UserError(f"{each.path}: column {name!r} has numbers beyond {LARGEST}")
