@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.command_helpers import read
 from tests.helpers import make_trainer, pole_batches, same, small_model, weights
 from zeroproof.losses import SCMTrainingLoss
 from zeroproof.training.targets import lift_targets
@@ -187,7 +187,9 @@ def test_half_precision_reaches_the_result_of_float32(tmp_path: Path, plain_repo
         out = tmp_path / precision
         assert main(["train", "--device", "cuda", "--amp", precision, "--out", str(out)]) == 0
         rows = read(out / "predictions.csv")
-        known = [row for row in rows if row["bottom"] == "0" and row["log10_ic50_uM"][0] not in "<>"]
+        known = [
+            row for row in rows if row["bottom"] == "0" and row["log10_ic50_uM"][0] not in "<>"
+        ]
         assert len(known) > 170
         errors = [abs(float(row["prediction"]) - float(row["log10_ic50_uM"])) for row in known]
         return sum(errors) / len(errors)
