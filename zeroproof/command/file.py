@@ -104,6 +104,7 @@ def _text(path: Path) -> str:
 
 
 def _records(text: str, delimiter: str, *, strict: bool = True) -> list[tuple[int, list[str]]]:
+    strict = strict and text.count('"') % 2 == 1  # then one may be open, and swallow rows
     lines = io.StringIO(text, newline="")
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=strict)
     return [(reader.line_num, row) for cells in reader if any(row := [*map(str.strip, cells)])]
