@@ -23,7 +23,9 @@ Names: TypeAlias = Sequence[str]
 Range: TypeAlias = tuple[float, float] | None
 
 COUNTER = re.compile(r"(?i:(^|[\W_])(id|idx|index|row|uid)|^(#|nr|no)\.?|^unnamed: \d+)$|[a-z]ID$")
-DATE = r"\d{4}-\d\d(-\d.*)?|\d{1,4}([-/.])\d\d?\2\d{1,4}.*|\d\d?:\d\d.*|\d\d?\.?[ -][A-Z][a-z]{2}.*"
+MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+DATE = rf"\d{{4}}-\d\d(-\d.*)?|\d{{1,4}}([-/.])\d\d?\2\d{{1,4}}.*|\d\d?\.?[ -]{MONTH}.*"
+DATE += r"|\d\d:\d\d|\d\d?:\d\d(:\d\d.*| ?[AaPp][Mm])"  # and 1:10 is a dilution
 
 
 @dataclass(frozen=True)
