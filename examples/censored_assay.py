@@ -31,11 +31,13 @@ LOWEST, TOP = math.log10(0.05), math.log10(99.5)  # doses, in log10 µM
 
 
 def read() -> tuple[Tensor, Tensor]:
-    """Return features and targets; a target is ±∞ where the assay gave no number."""
+    """Return features and targets; a target is ±∞ where the assay says ">1.998" or "<-1.301"."""
     text = (files("zeroproof.data") / "moonshot.csv").read_text(encoding="utf-8")
     rows = list(csv.reader(text.splitlines()))[1:]
-    numbers = torch.tensor([[float(cell) for cell in row[1:]] for row in rows])
-    return numbers[:, 1:], numbers[:, 0]
+    x = torch.tensor([[float(cell) for cell in row[2:]] for row in rows])
+    beyond = {">": math.inf, "<": -math.inf}
+    y = torch.tensor([beyond[row[1][0]] if row[1][0] in beyond else float(row[1]) for row in rows])
+    return x, y
 
 
 def fit(x: Tensor, y: Tensor, epochs: int, seed: int) -> ProjectiveMLP:

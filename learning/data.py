@@ -105,9 +105,10 @@ def assay() -> Censored:
     """COVID Moonshot: log10 IC50 in µM from inhibition at twelve doses."""
     text = (files("zeroproof.data") / "moonshot.csv").read_text(encoding="utf-8")
     rows = list(csv.reader(text.splitlines()))[1:]
-    numbers = torch.tensor([[float(cell) for cell in row[1:]] for row in rows])
-    y = numbers[:, 0]
-    return Censored(numbers[:, 1:], y, y, math.log10(0.05), math.log10(99.5))
+    x = torch.tensor([[float(cell) for cell in row[2:]] for row in rows])
+    beyond = {">": math.inf, "<": -math.inf}
+    y = torch.tensor([beyond[row[1][0]] if row[1][0] in beyond else float(row[1]) for row in rows])
+    return Censored(x, y, y, math.log10(0.05), math.log10(99.5))
 
 
 def diabetes() -> Censored:

@@ -10,7 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[np.float64]
+Mask: TypeAlias = NDArray[np.bool_]
 
+# Kinds of cells: numbers and intervals, those with the other sign between thousands, and others.
+PLAIN, THOUSANDS, BLANK, TEXT = range(4)
 BLANKS = {"", "na", "n/a", "n.a.", "#n/a", "#na", "<na>", "null", "none", "-", "--", "?", "."}
 # One sign for each meaning; the first ones are the full-width signs of Japanese keyboards.
 SIGNS: dict[int, str] = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
@@ -28,7 +31,7 @@ SIGNS |= {
 NUMBER = r"(?:[+-]? ?(?:(?:[1-9]\d?\d?(?:[o ']\d\d\d?)*[o ']\d{3}|\d+)(?:[d]\d*)?|[d]\d+)"
 NUMBER += r"(?:e[+-]?\d+)?|[+-]?inf(?:inity)?)"
 CELL = rf"(?P<sign>[<>]=?|=[<>])? ?(?P<low>{NUMBER})(?: ?(?:-|\.\.|to) ?(?P<high>{NUMBER}))?"
-UNIT = rf"(?P<about>[~≈±]|ca\.?)? ?(?P<number>{NUMBER}) ?(?P<unit>[^\s\d.,]\D{{,11}}[23]?)?"
+UNIT = rf"(?P<about>[~≈±]|ca\.?)? ?(?P<number>{NUMBER}) ?(?P<unit>[^\s\d.,]\D{{,11}}(?:(?<=[a-zA-Z])[23])?)?"
 # What is a number by this decimal sign alone; 1.234 may be one by either.
 PROOF = r"^[<>=≤≥ ]*[+−-]?(?:0*[d]\d+|\d+[d](?:\d?\d?|\d{4,})|\d{4,}[d]\d{3}|\d+[d]\d+(?=[eE])"
 PROOF += "|[1-9]\\d?\\d?(?:(?:[o ’'\xa0\u2009\u202f]\\d{3})+[d]\\d+|(?:[o]\\d{3}){2,}))"
@@ -47,26 +50,29 @@ CELLS, UNITS, PROOFS = map(_by_decimal, (CELL, UNIT, PROOF))
 def proofs(cells: Any) -> int:
     """Return how many more cells prove a decimal point than prove a decimal comma."""
     text = "\n".join(cells)
-    if "," not in text and PROOFS["."].search(text):
-        return 1  # soon found in a long column, and as good as the number
+    for sign, other, vote in ((".", ",", 1), (",", ".", -1)):
+        if other not in text and PROOFS[sign].search(text):
+            return vote  # soon found in a long column, and as good as the number
     point, comma = (len(PROOFS[sign].findall(text)) for sign in ".,")
     return point - comma
 
 
-def _ends(cell: str, decimal: str) -> tuple[float, float, float]:
-    """Return both ends, and 0 for a number or an interval, 1 for a blank cell, 2 for text."""
+def _ends(cell: str, decimal: str) -> tuple[float, float, int]:
+    """Return both ends and the kind of a cell."""
     text, nan, inf = " ".join(cell.translate(SIGNS).lower().split()), np.nan, np.inf
     if text in BLANKS or text == "nan":
-        return nan, nan, float(text != "nan")
+        return nan, nan, PLAIN if text == "nan" else BLANK
     match = CELLS[decimal].fullmatch(text)
     if match is None:
-        return nan, nan, 2.0
-    digits = str.maketrans(decimal, ".", " '" + ".,".replace(decimal, ""))
+        return nan, nan, TEXT
+    other = ".,".replace(decimal, "")
+    digits = str.maketrans(decimal, ".", f" '{other}")
     low, high = (float((match[end] or match["low"]).translate(digits)) for end in ("low", "high"))
-    sign, finite = match["sign"], np.isfinite(low)
+    sign, finite = match["sign"] or "", np.isfinite(low)
     if low > high or (sign and (match["high"] or not finite)) or not (finite or "inf" in text):
-        return nan, nan, 2.0
-    return (-inf if sign and "<" in sign else low), (inf if sign and ">" in sign else high), 0.0
+        return nan, nan, TEXT
+    kind = THOUSANDS if other in text.replace("..", "") else PLAIN
+    return -inf if "<" in sign else low, inf if ">" in sign else high, kind
 
 
 def parse(cells: Any, decimal: str) -> Array:

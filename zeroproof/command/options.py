@@ -17,10 +17,10 @@ predictions.csv (of the rows held out), and what predict needs. A target may hol
 such as >50, ranges such as 10-20, inf and nan. Columns of numbers and of few words are features.
 Without DATA: the measurements of COVID Moonshot that the package ships."""
 PREDICT = """Write a table's columns and: prediction (empty at a pole, inf or -inf beyond what the
-instrument reports), bottom (1 where that is no number, else 0), lower and upper (between them lies
-the value with probability 90 %), p_below and p_above (the probability to lie below, and above, what
-was reported in training). With several targets each name begins with its target. Where the target is
-there, too, predictions are scored and drawn beside OUT. Predict with runs that you trust alone: a
+instrument reports), bottom (1 where that is no number, else 0), lower and upper (the value lies
+between them with probability 90 %), p_below and p_above (the probability to lie below, and above,
+what was reported in training). With several targets each name begins with its target. Where targets
+are there, predictions are scored, and drawn beside OUT. Predict with runs that you trust alone: a
 model's file can hold code."""
 
 

@@ -19,7 +19,7 @@ from zeroproof.sklearn.fitting import Array
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions of rows; arrays (rows, outputs).
+    """Predictions of rows, in the learned unit; arrays (rows, outputs).
 
     Args:
         value: the median of what a row may be; NaN at a pole, ±∞ beyond the limits.
@@ -70,9 +70,9 @@ class Run:
     encoder: Any = None
     model: Any = None
 
-    def learned(self, X: Any) -> Predictions:
-        """Predict for the encoder's columns, in the learned unit."""
-        x = self.encoder.transform(X)
+    def predict(self, table: Table) -> Predictions:
+        """Predict for a table's rows, in the learned unit; UserError for a missing column."""
+        x = self.encoder.transform(features(table, self.columns))
         low, high = np.array(self.reported).T[:, None]
         found = (
             self.model.predict(x),
@@ -83,15 +83,9 @@ class Run:
         return Predictions(*(part.reshape(len(x), -1) for part in found))
 
     def in_own_unit(self, values: Array) -> Array:
-        """Bring values to the unit of the table."""
+        """Bring values from the learned unit to that of the table."""
         with np.errstate(over="ignore"):
             return 10.0**values if self.options.log_target else values
-
-    def predict(self, table: Table) -> Predictions:
-        """Predict for a table's rows, in the table's unit; UserError for a missing column."""
-        found = self.learned(features(table, self.columns))
-        own = {name: self.in_own_unit(getattr(found, name)) for name in ("value", "lower", "upper")}
-        return replace(found, **own)
 
     def write(self, folder: Path) -> None:
         """Write the model, if there is one, and then ``config.json``, each whole or not at all."""

@@ -17,9 +17,9 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 import zeroproof
 from zeroproof.command.options import Options
-from zeroproof.command.report import write_report
-from zeroproof.command.scores import Rival, boosting, guess
+from zeroproof.command.report import check, write_report
 from zeroproof.command.run import Predictions, Run
+from zeroproof.command.scores import Rival, boosting, guess
 from zeroproof.command.table import (
     Measured,
     Table,
@@ -36,7 +36,7 @@ from zeroproof.utils.logging import JsonlLogger, Terminal
 
 SHIPPED_TARGET = "log10_ic50_uM"
 FOLDS = 5  # of which one is held out
-LEAST = 10  # rows
+LEAST, LARGEST = 10, 1e100  # rows; number
 ADDED = "prediction", "bottom", "lower", "upper", "p_below", "p_above", "guess", "boosting"
 FILES = ["config.json", "checkpoints", "metrics.jsonl", "model.joblib", "predictions.csv"]
 FILES += ["report.md", "report.html", "plot.png"]
@@ -79,28 +79,39 @@ def train(given: dict[str, Any], folder: Path, *, resume: bool) -> str:
     run.write(folder)
     X, X_held = (run.encoder.transform(part.X) for part in (train, held))
     rivals = [guess(run, len(X_held)), boosting(X, train.measured, X_held, options.seed)]
-    write_predictions(folder / "predictions.csv", run, held.table, run.predict(held.table), rivals)
-    found = run.learned(held.X)
+    found = run.predict(held.table)
+    write_predictions(folder / "predictions.csv", run, held.table, found, rivals)
     return write_report(folder, run, held.table, held.measured, found, rivals)
 
 
 def predict(folder: Path, data: Path, out: Path, *, force: bool) -> str:
-    """Write predictions for a table, score them where it has targets; return a summary.
+    """Write predictions for a table, score and draw them where it has targets; return a summary.
 
     Raises:
         UserError: the run, the table or the output file do not allow it.
     """
-    if out.exists() and (not force or out.samefile(data)):
-        remedy = "give another --out" + (
-            "" if out.samefile(data) else ", or --force to overwrite it"
-        )
-        raise UserError(f"{out} is there already; {remedy}")
+    picture = out.with_suffix(".png")
+    for path in (out, picture):
+        if path.exists() and (not force or path.resolve() == data.resolve()):
+            remedy = "give another --out" if force else "add --force, or give another --out"
+            raise UserError(f"{path} is there already; {remedy}")
     run, table = Run.read(folder), read_table(data)
     check_names(table, run.options)
     found = run.predict(table)
     write_predictions(out, run, table, found)
-    bottom = int((~np.isfinite(found.value)).any(axis=1).sum())
-    return f"{len(table.lines)} rows, {bottom} of them without a number, written to {out}"
+    none = int((~np.isfinite(found.value)).any(axis=1).sum())
+    text = f"{len(table.lines)} rows, {none} of them without a number, written to {out}"
+    if not {*run.options.target} <= {*table.cells}:
+        return text
+    try:
+        measured = targets(table, run.options.target, **_unit(run.options))
+    except UserError as error:
+        return f"{text}; not scored: {error}"
+    return f"{text}, drawn in {picture}\n{check(run, measured, found, picture)}"
+
+
+def _unit(options: Options) -> dict[str, Any]:
+    return {"range": options.range, "log": options.log_target}
 
 
 def _new(given: dict[str, Any], folder: Path) -> Options:
@@ -143,28 +154,32 @@ def prepare(options: Options) -> tuple[Run, Part, Part]:
     path = Path(options.data)
     table = read_table(path)
     check_names(table, options)
-    given = {"group": options.group, "use": options.use, "ignore": options.ignore}
+    given: dict[str, Any] = {"use": options.use, "ignore": options.ignore, "group": options.group}
     columns = choose_columns(table, options.target, **given)
-    unit: dict[str, Any] = {"range": options.range, "log": options.log_target}
     parts = []
     for each in [table] + ([read_table(Path(options.test))] if options.test else []):
-        measured = targets(each, options.target, **unit)
+        measured = targets(each, options.target, **_unit(options))
         whole = Part(each, measured, features(each, columns))
+        ends = finite_part(measured.lower, measured.upper)
+        labels = zip(options.target, np.where(np.isinf(ends), 0.0, ends).T, strict=True)
+        for name, column in [*whole.X.select_dtypes("number").items(), *labels]:
+            if (abs(column) > LARGEST).any():
+                raise UserError(f"{each.path}: column {name!r} has numbers beyond {LARGEST}")
         parts.append(whole.rows(np.flatnonzero(~measured.missing)))
     if len(parts[0].X) < LEAST:
         raise UserError(f"{path}: only {len(parts[0].X)} rows have a target; {LEAST} are needed")
     if len(parts) == 1:
         parts = [parts[0].rows(rows) for rows in split(parts[0], options)]
     train, held = parts
-    numbers = finite_part(train.measured.lower, train.measured.upper)
+    numbers, limits = finite_part(train.measured.lower, train.measured.upper), train.measured.limits
+    low, high = (end if np.isfinite(end) else None for end in limits or (np.inf, np.inf))
     reported = []
     for name, column in zip(options.target, numbers.T, strict=True):
-        if not (finite := column[np.isfinite(column)]).size:
+        if not (finite := column[np.isfinite(column)].tolist()):
             raise UserError(f"{path}: column {name!r} has no finite number to learn from")
-        ends = zip(
-            train.measured.limits or (np.inf, np.inf), (finite.min(), finite.max()), strict=True
+        reported.append(
+            (min(finite) if low is None else low, max(finite) if high is None else high)
         )
-        reported.append(tuple(float(a if np.isfinite(a) else b) for a, b in ends))
     run = Run(
         version=zeroproof.__version__,
         options=options,
@@ -172,7 +187,7 @@ def prepare(options: Options) -> tuple[Run, Part, Part]:
         columns=columns,
         rows=(len(train.X), len(held.X)),
         reported=reported,
-        limits=train.measured.limits,
+        limits=limits,
         notes=train.measured.notes,
     )
     return run, train, held
@@ -268,10 +283,10 @@ def write_predictions(
     path: Path, run: Run, table: Table, found: Predictions, rivals: Sequence[Rival] = ()
 ) -> None:
     """Write a table's columns, and those of predictions in the table's own unit."""
-    frame = table.cells.copy()
-    bottom = (~np.isfinite(found.value)).astype(int)
-    columns = [found.value, bottom, found.lower, found.upper, found.p_below, found.p_above]
-    columns += [run.in_own_unit(rival.value) for rival in rivals]
+    frame, own = table.cells.copy(), run.in_own_unit
+    value, bottom = own(found.value), (~np.isfinite(found.value)).astype(int)
+    columns = [value, bottom, own(found.lower), own(found.upper), found.p_below, found.p_above]
+    columns += [own(rival.value) for rival in rivals]
     for output, names in enumerate(added_columns(run.options, ADDED[: len(columns)])):
         for name, column in zip(names, columns, strict=True):
             frame[name] = column[:, output]
