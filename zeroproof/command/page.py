@@ -45,7 +45,7 @@ def draw(sections: Sections, png: Path) -> dict[str, str]:
     """Write the sections' pictures into one PNG; return each as SVG, or why there is none."""
     pictures = {name: part for name, parts in sections.items() for part in parts if callable(part)}
     if importlib.util.find_spec("matplotlib") is None:
-        return {next(iter(pictures)): "No pictures: pip install 'zeroproof-scm[plot]'"}
+        return dict.fromkeys([*pictures][:1], "No pictures: pip install 'zeroproof-scm[plot]'")
     from matplotlib import font_manager, rc_context
     from matplotlib.figure import Figure
 
@@ -78,7 +78,7 @@ def draw(sections: Sections, png: Path) -> dict[str, str]:
             file = io.StringIO()
             found[name] = attempt([name], 1, file, "svg") or _inline(file.getvalue(), len(found))
         drawn = [name for name, svg in found.items() if svg.startswith("<svg")]
-        if failed := attempt(drawn, 2, png, "png"):
+        if drawn and (failed := attempt(drawn, 2, png, "png")):
             found["plot.png"] = failed
     return found
 

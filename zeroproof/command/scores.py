@@ -209,7 +209,7 @@ def _rates(
     number, pole = np.isfinite(low) & np.isfinite(high), ~np.isfinite(low) & ~(low < high)
     kinds: dict[str, tuple[Any, Callable[[Array], Any]]] = {
         "said 'no number' for a measured value": (number, lambda v: ~np.isfinite(v)),
-        "said a number at a pole": (pole, np.isfinite),
+        "said a number where the label is none": (pole, np.isfinite),
     }
     for side, end, other in (("<", high, low), (">", low, high)):
         rows = np.isfinite(end) & np.isinf(other)
