@@ -56,10 +56,11 @@ class Table:
         for name in (name for name in names if name not in known):
             close = difflib.get_close_matches(name, known, 1, 0.5)
             meant = f"did you mean {close[0]!r}? " if close else ""
-            there = ", ".join(known[:30]) + (", …" if len(known) > 30 else "")
+            there = ", ".join(known[:30]) + (", ..." if len(known) > 30 else "")
             there += " (put , ; | or a tab between cells)" if len(known) == 1 else ""
             if all(CELLS["."].fullmatch(column) for column in known):
                 there += " (names must stand above the numbers)"
+            there += "" if there.isascii() else " (if garbled, save the file in UTF-8)"
             raise UserError(f"{self.path}: no column {name!r}; {meant}columns are {there}")
 
     def refuse(self, name: str, wrong: Mask, remedy: str) -> None:
@@ -104,6 +105,7 @@ def _text(path: Path) -> str:
 
 
 def _records(text: str, delimiter: str, *, strict: bool = True) -> list[tuple[int, list[str]]]:
+    strict = strict and text.count('"') % 2 == 1  # then one may be open, and swallow rows
     lines = io.StringIO(text, newline="")
     reader = csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=strict)
     return [(reader.line_num, row) for cells in reader if any(row := [*map(str.strip, cells)])]

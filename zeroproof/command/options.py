@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -45,31 +44,21 @@ class Options:
     amp: str = "off"
 
 
-def _integer(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
-    def integer(text: str) -> int:
-        if not least <= int(text) <= most:
+def _number(kind: type, least: float, most: float) -> Callable[[str], Any]:
+    def number(text: str) -> Any:
+        if not least <= kind(text) <= most:
             raise argparse.ArgumentTypeError(f"must be from {least} to {most}, got {text}")
-        return int(text)
+        return kind(text)
 
-    return integer
-
-
-def _rate(text: str) -> float:
-    if not 0 < float(text) < math.inf:
-        raise argparse.ArgumentTypeError(f"must be a finite number above 0, got {text}")
-    return float(text)
+    return number
 
 
 def _range(text: str) -> tuple[float, float]:
-    try:
-        low, high = (
-            float(end or open_) for end, open_ in zip(text.split(":"), ("-inf", "inf"), strict=True)
-        )
-        if low < high:
-            return low, high
-    except ValueError:
-        pass
-    raise argparse.ArgumentTypeError(f"must be LOW:HIGH, as in 0.1:50, :50 or 0.1:, got {text}")
+    low, _, high = text.partition(":")
+    ends = float(low or "-inf"), float(high or "inf")
+    if ":" not in text or not ends[0] < ends[1]:
+        raise argparse.ArgumentTypeError(f"must be LOW:HIGH, as 0.1:50, :50 or 0.1:, got {text}")
+    return ends
 
 
 def _config(text: str) -> list[str]:
@@ -82,9 +71,8 @@ def _config(text: str) -> list[str]:
     names, found = [option.name for option in fields(Options)], list[str]()
     for name, value in values.items():
         if name not in names:
-            raise argparse.ArgumentTypeError(
-                f"{text}: no option {name!r}; there are {', '.join(names)}"
-            )
+            known = ", ".join(names)
+            raise argparse.ArgumentTypeError(f"{text}: no option {name!r}; there are {known}")
         flag = f"--{name.replace('_', '-')}"
         if name == "range" and isinstance(value, list):
             value = ":".join(map(str, value))
@@ -115,10 +103,22 @@ def parser() -> argparse.ArgumentParser:
     add("--use", **several, help="a column to use that would be left out; may be repeated")
     add("--ignore", **several, help="a column to leave out; may be repeated")
     add("--shared-denominator", **switch, help="several targets have their poles together")
-    add("--epochs", type=_integer(1), help="passes over the rows (some 4000 updates, 20 to 400)")
-    add("--batch-size", type=_integer(1), help="rows of an update (a fifteenth, 32 to 512)")
-    add("--lr", type=_rate, help=f"learning rate at the start ({Options.lr})")
-    add("--seed", type=_integer(0, 2**32 - 1), help=f"of split, weights and order ({Options.seed})")
+    add(
+        "--epochs",
+        type=_number(int, 1, 10**9),
+        help="passes over the rows (some 4000 updates, 20 to 400)",
+    )
+    add(
+        "--batch-size",
+        type=_number(int, 1, 10**9),
+        help="rows of an update (a fifteenth, 32 to 512)",
+    )
+    add("--lr", type=_number(float, 1e-9, 1e3), help=f"learning rate at the start ({Options.lr})")
+    add(
+        "--seed",
+        type=_number(int, 0, 2**32 - 1),
+        help=f"of split, weights and order ({Options.seed})",
+    )
     add("--device", help=f"where to train ({Options.device})")
     add("--amp", choices=["off", "fp16", "bf16"], help=f"mixed precision ({Options.amp})")
     add(

@@ -23,7 +23,9 @@ Names: TypeAlias = Sequence[str]
 Range: TypeAlias = tuple[float, float] | None
 
 COUNTER = re.compile(r"(?i:(^|[\W_])(id|idx|index|row|uid)|^(#|nr|no)\.?|^unnamed: \d+)$|[a-z]ID$")
-DATE = r"\d{4}-\d\d(-\d.*)?|\d{1,4}([-/.])\d\d?\2\d{1,4}.*|\d\d?:\d\d.*|\d\d?\.?[ -][A-Z][a-z]{2}.*"
+MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
+DATE = rf"\d{{4}}-\d\d(-\d.*)?|\d{{1,4}}([-/.])\d\d?\2\d{{1,4}}.*|\d\d?\.?[ -]{MONTH}.*"
+DATE += r"|\d\d:\d\d|\d\d?:\d\d(:\d\d.*| ?[AaPp][Mm])"  # and 1:10 is a dilution
 
 
 @dataclass(frozen=True)
@@ -170,27 +172,30 @@ def targets(table: Table, names: Names, *, range: Range = None, log: bool = Fals
     """
     table.check(names)
     notes: list[str] = []
-    found = np.stack([_target(table, name, range, log, notes) for name in names], axis=-1)
-    missing = (found[2] == BLANK).any(axis=1)
-    found[:2, missing] = np.nan
+    found = np.stack([_target(table, name, range, notes) for name in names], axis=-1)
+    lower, upper, kind = found
+    missing = (kind == BLANK).any(axis=1)
     if missing.all():
         raise UserError(f"{table.path}: no row has a value of {' and '.join(names)}")
     if missing.any():
         notes.append(f"rows without a target, which are left out: {missing.sum()}")
-    limits = None
-    if range is not None:
-        low, high = _log10(np.array(range)) if log else range
-        limits = float(low), float(high)
-    elif len(names) == 1:
-        limits = _limits(found[0, :, 0], found[1, :, 0], notes)
-    return Measured(found[0], found[1], missing, limits, notes)
+    limits = range if range or len(names) > 1 else _limits(lower[:, 0], upper[:, 0], notes)
+    for name, ends in zip(names, upper.T, strict=True) if log else ():
+        remedy = "it has no logarithm; write a number above 0, or train without --log-target"
+        table.refuse(name, ends <= 0, remedy)
+    if log:
+        lower, upper = _log10(lower), _log10(upper)
+        limits = limits and (float(_log10(limits[0])), float(_log10(limits[1])))
+    lower[missing] = upper[missing] = np.nan
+    return Measured(lower, upper, missing, limits, notes)
 
 
-def _log10(ends: Array) -> Array:
-    return np.log10(ends, out=np.full_like(ends, -np.inf), where=~(ends <= 0))
+def _log10(ends: Any) -> Any:
+    with np.errstate(divide="ignore"):
+        return np.log10(np.maximum(ends, 0.0))
 
 
-def _target(table: Table, name: str, range: Range, log: bool, notes: list[str]) -> Array:
+def _target(table: Table, name: str, range: Range, notes: list[str]) -> Array:
     """Return both ends and the kind of each cell, (3, rows), and add to the notes."""
     lower, upper, kind = found = table.parsed[name].copy()
     remedy = "write a number, >5, <5, 2-5, inf, -inf, nan for a pole, or leave it blank"
@@ -204,10 +209,6 @@ def _target(table: Table, name: str, range: Range, log: bool, notes: list[str]) 
         said += table.count(name, "numbers at or beyond the range", exact & (lower < upper))
     points = (kind != BLANK) & ~(lower < upper) & ~np.isfinite(lower)
     said += table.count(name, "points at infinity", points)
-    if log:
-        remedy = "it has no logarithm; write a number above 0, or train without --log-target"
-        table.refuse(name, upper <= 0, remedy)
-        found[:2] = _log10(found[:2])
     notes += [f"{name}: {sentence}" for sentence in said]
     return found
 

@@ -21,6 +21,7 @@ from zeroproof.command.report import check, write_report
 from zeroproof.command.run import Predictions, Run
 from zeroproof.command.scores import Rival, boosting, guess
 from zeroproof.command.table import (
+    Column,
     Measured,
     Table,
     UserError,
@@ -71,6 +72,10 @@ def train(given: dict[str, Any], folder: Path, *, resume: bool) -> str:
     run, train, held = prepare(options)
     if before is not None and run.data_sha256 != before.data_sha256:
         raise UserError(f"{options.data} is not the table with which {folder} was trained")
+    try:
+        torch.empty(0, device=options.device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {options.device}: {error}") from error
     folder.mkdir(parents=True, exist_ok=True)
     (run if before is None else replace(before, options=options)).write(folder)
     run = fit(run, train, folder)
@@ -101,6 +106,8 @@ def predict(folder: Path, data: Path, out: Path, *, force: bool) -> str:
     write_predictions(out, run, table, found)
     none = int((~np.isfinite(found.value)).any(axis=1).sum())
     text = f"{len(table.lines)} rows, {none} of them without a number, written to {out}"
+    if hashlib.sha256(data.read_bytes()).hexdigest() == run.data_sha256:
+        text += "; most of them were trained on"
     if not {*run.options.target} <= {*table.cells}:
         return text
     try:
@@ -151,35 +158,26 @@ def _resumed(given: dict[str, Any], before: Run) -> Options:
 
 def prepare(options: Options) -> tuple[Run, Part, Part]:
     """Return the run that is to be trained, and the rows to train on and to judge by."""
-    path = Path(options.data)
+    path, names = Path(options.data), options.target
     table = read_table(path)
     check_names(table, options)
     given: dict[str, Any] = {"use": options.use, "ignore": options.ignore, "group": options.group}
-    columns = choose_columns(table, options.target, **given)
-    parts = []
-    for each in [table] + ([read_table(Path(options.test))] if options.test else []):
-        measured = targets(each, options.target, **_unit(options))
-        whole = Part(each, measured, features(each, columns))
-        ends = finite_part(measured.lower, measured.upper)
-        labels = zip(options.target, np.where(np.isinf(ends), 0.0, ends).T, strict=True)
-        for name, column in [*whole.X.select_dtypes("number").items(), *labels]:
-            if (abs(column) > LARGEST).any():
-                raise UserError(f"{each.path}: column {name!r} has numbers beyond {LARGEST}")
-        parts.append(whole.rows(np.flatnonzero(~measured.missing)))
-    if len(parts[0].X) < LEAST:
-        raise UserError(f"{path}: only {len(parts[0].X)} rows have a target; {LEAST} are needed")
-    if len(parts) == 1:
-        parts = [parts[0].rows(rows) for rows in split(parts[0], options)]
-    train, held = parts
-    numbers, limits = finite_part(train.measured.lower, train.measured.upper), train.measured.limits
-    low, high = (end if np.isfinite(end) else None for end in limits or (np.inf, np.inf))
-    reported = []
-    for name, column in zip(options.target, numbers.T, strict=True):
-        if not (finite := column[np.isfinite(column)].tolist()):
+    columns = choose_columns(table, names, **given)
+    train = read_part(table, columns, options)
+    if options.test:
+        held = read_part(read_table(Path(options.test)), columns, options)
+    else:
+        train, held = (train.rows(rows) for rows in split(train, options))
+    lower, upper, limits = train.measured.lower, train.measured.upper, train.measured.limits
+    if options.shared_denominator and len(names) > 1 and (lower < upper).any():
+        raise UserError("--shared-denominator goes with numbers alone, not with cells such as >5")
+    reported = list[tuple[float, float]]()
+    for name, ends in zip(names, finite_part(lower, upper).T, strict=True):
+        if not (finite := ends[np.isfinite(ends)].tolist()):
             raise UserError(f"{path}: column {name!r} has no finite number to learn from")
-        reported.append(
-            (min(finite) if low is None else low, max(finite) if high is None else high)
-        )
+        low, high = limits or (-np.inf, np.inf)
+        least, most = min(finite), max(finite)
+        reported.append((low if low > -np.inf else least, high if high < np.inf else most))
     run = Run(
         version=zeroproof.__version__,
         options=options,
@@ -191,6 +189,21 @@ def prepare(options: Options) -> tuple[Run, Part, Part]:
         notes=train.measured.notes,
     )
     return run, train, held
+
+
+def read_part(table: Table, columns: Sequence[Column], options: Options) -> Part:
+    """Return a table's rows that have a target."""
+    measured = targets(table, options.target, **_unit(options))
+    rows = np.flatnonzero(~measured.missing)
+    part = Part(table, measured, features(table, columns)).rows(rows)
+    if len(rows) < LEAST and table.path == Path(options.data):
+        raise UserError(f"{table.path}: only {len(rows)} rows have a target; {LEAST} are needed")
+    ends = finite_part(part.measured.lower, part.measured.upper)
+    labels = zip(options.target, np.where(np.isinf(ends), 0.0, ends).T, strict=True)
+    for name, column in [*part.X.select_dtypes("number").items(), *labels]:
+        if (abs(column) > LARGEST).any():
+            raise UserError(f"{table.path}: column {name!r} has numbers beyond {LARGEST}")
+    return part
 
 
 def split(part: Part, options: Options) -> Any:
@@ -232,7 +245,6 @@ def fit(run: Run, train: Part, folder: Path) -> Run:
     groups = None if options.group is None else train.table.cells[options.group].to_numpy()
     encoded, started = encoder(run.columns).fit(train.X), time.monotonic()
     try:
-        torch.empty(0, device=options.device)
         model.fit(encoded.transform(train.X), measured.lower, measured.upper, groups=groups)
     except (ValueError, RuntimeError) as error:
         raise UserError(str(error)) from error
