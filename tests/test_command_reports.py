@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -134,6 +133,11 @@ def test_every_number_can_be_recomputed_from_the_predictions(
         told = {row[0]: row[1:] for row in rows[head + 1 : after]}
         number = np.isfinite(low) & np.isfinite(high)
         middle = columns["guess"][0]
+        data = pd.read_csv(folder.parent / "data.csv", dtype=str, keep_default_na=False)
+        seen = [ends_of(c) for c in data[target][~data["sample"].isin(frame["sample"])]]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            middles = log([(a + b) / 2 for a, b in seen if math.isfinite(b - a)])
+        assert middle == pytest.approx(np.median(middles), rel=1e-6)
         for place, name in enumerate(("prediction", "guess", "boosting")):
             value = columns[name]
             found = np.array([kept(v, limits, middle) for v in value])
@@ -192,19 +196,7 @@ def described(
     columns = [Column("a", "number", ""), Column("y", "target", "learned")]
     chosen = Options("data.csv", ["y"], **options)
     history = {"loss": [1.0] * 100, "val_loss": [1.0] * 100}
-    run = Run(
-        "0",
-        chosen,
-        "",
-        columns,
-        (800, len(low)),
-        [(-1.0, 1.0)],
-        limits,
-        [],
-        50,
-        history,
-        model=SimpleNamespace(_centre=np.array([0.0])),
-    )
+    run = Run("0", chosen, "", columns, (800, 0), [(-1.0, 1.0)], [0.0], limits, [], 50, history)
     return run, Measured(low, high, np.zeros(len(low), bool), limits, [])
 
 
@@ -388,6 +380,13 @@ def test_one_odd_label_is_no_kind() -> None:
     y = np.array([*np.linspace(0, 1, 60), NAN])[:, None]
     measured = Measured(y, y, np.zeros(61, bool), None, [])
     assert np.isfinite(boosting(y[::-1] * 0 + 1, measured, np.ones((3, 1)), 0).value).all()
+
+
+def test_bounds_alone_are_rivals_targets() -> None:
+    x = np.linspace(0, 1, 60)[:, None]
+    bounds = Measured(x, x + INF, np.zeros(60, bool), None, [])
+    assert boosting(x, bounds, x[[30]], 0).value == pytest.approx(0.5, abs=0.1)
+    assert scores.known_numbers(bounds)[0][1].tolist() == x[:, 0].tolist()
 
 
 class Page(HTMLParser):

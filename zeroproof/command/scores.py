@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 
 from zeroproof.command.run import Predictions, Run
 from zeroproof.command.table import Measured
-from zeroproof.sklearn.fitting import Array
+from zeroproof.sklearn.fitting import Array, finite_part
 
 DRAWS = 1000  # of the bootstrap
 SHUFFLED, SHUFFLES = 300, 400  # rows and predictions of them that importance takes: a few seconds
@@ -114,19 +114,25 @@ class Score:
     beyond: list[tuple[str, float, Rate]]
 
 
+def known_numbers(measured: Measured) -> list[tuple[NDArray[np.bool_], Array]]:
+    """Return for each target which rows have a number, or else a bound, and these."""
+    known, ends = numbers(measured), finite_part(measured.lower, measured.upper)
+    known |= np.isfinite(ends) & ~known.any(axis=0)
+    return [(rows, column[rows]) for rows, column in zip(known.T, ends.T, strict=True)]
+
+
 def guess(run: Run, rows: int) -> Rival:
-    """Return the median of what was trained on, for so many rows."""
-    return Rival("guess", np.tile(run.model._centre, (rows, 1)))
+    """Return the medians of what was trained on, for so many rows."""
+    return Rival("guess", np.tile(run.medians, (rows, 1)))
 
 
 def boosting(X: Array, train: Measured, X_held: Array, seed: int) -> Rival:
     """Train gradient boosting, untuned: a classifier of what is no number, and a regressor."""
     found, fit = [], {"random_state": seed}
     least, most = train.limits or (-math.inf, math.inf)
-    for low, high in zip(train.lower.T, train.upper.T, strict=True):
-        number = np.isfinite(low) & np.isfinite(high)
-        middle = (low[number] + high[number]) / 2
-        value = HistGradientBoostingRegressor(**fit).fit(X[number], middle).predict(X_held)
+    for i, (number, label) in enumerate(known_numbers(train)):
+        low, high = train.lower[:, i], train.upper[:, i]
+        value = HistGradientBoostingRegressor(**fit).fit(X[number], label).predict(X_held)
         # Bounds within the limits belong to no kind: what they bound may be a number.
         kinds = np.select([number, low >= most, high <= least, np.isnan(low)], [0, 1, 2, 3], 4)
         known = (kinds < 4) & (np.bincount(kinds)[kinds] > 1)
@@ -140,7 +146,7 @@ def boosting(X: Array, train: Measured, X_held: Array, seed: int) -> Rival:
 def fill(run: Run, value: Array) -> Array:
     """Replace what is no number by the limit that it is beyond, or the median of the training."""
     value = np.clip(value, *(run.limits or (-np.inf, np.inf)))
-    return np.where(np.isfinite(value), value, run.model._centre)
+    return np.where(np.isfinite(value), value, run.medians)
 
 
 def missed(run: Run, measured: Measured, value: Array) -> Array:

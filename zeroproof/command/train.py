@@ -19,7 +19,7 @@ import zeroproof
 from zeroproof.command.options import Options
 from zeroproof.command.report import check, write_report
 from zeroproof.command.run import Predictions, Run
-from zeroproof.command.scores import Rival, boosting, guess
+from zeroproof.command.scores import Rival, boosting, guess, known_numbers
 from zeroproof.command.table import (
     Column,
     Measured,
@@ -185,6 +185,7 @@ def prepare(options: Options) -> tuple[Run, Part, Part]:
         columns=columns,
         rows=(len(train.X), len(held.X)),
         reported=reported,
+        medians=[float(np.median(label)) for _, label in known_numbers(train.measured)],
         limits=limits,
         notes=train.measured.notes,
     )
