@@ -24,8 +24,6 @@ Sections: TypeAlias = dict[str, list[Any]]
 INK, GREY, BLUE, ORANGE, GREEN = "#111112", "#808284", "#0072b2", "#d55e00", "#009e73"
 SCRIPTS = ["DejaVu Sans", "Noto Sans CJK JP", "Hiragino Sans", "Yu Gothic", "Arial Unicode MS"]
 MOST_DRAWN = 600  # points of a picture
-
-
 AGAIN = "To do it again"  # the heading of a command
 MARKDOWN = {
     "lead": "# {}\n\n", "text": "{}\n\n", "title": "{}\n\n", "heading": "## {}\n\n",
@@ -106,16 +104,16 @@ def shares(series: Mapping[str, Sequence[tuple[float, Rate]]], words: str, axes:
         ends = np.array([rate.interval for rate in rates]).T
         axes.errorbar(x, y, abs(ends - y), color=colour, marker="o", capsize=2, label=label)
     axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel=words, ylabel="share that came true")
-    axes.legend(frameon=False, loc="upper left")
+    axes.legend(frameon=False, loc="best")
 
 
 def bars(rows: Sequence[tuple[str, float, float]], axes: Any) -> None:
     """Draw named numbers with their deviations, the first on top."""
     names, sizes, deviations = zip(*rows[::-1], strict=True)
     axes.barh(range(len(rows)), sizes, xerr=deviations, color=BLUE, ecolor=GREY, height=0.65)
-    axes.set_yticks(range(len(rows)), [name[:26] + "…" * (len(name) > 26) for name in names])
+    axes.set_yticks(range(len(rows)), [name[:22] + "…" * (len(name) > 22) for name in names])
     axes.set_ylim(min(len(rows) - 6, 0) - 0.6, len(rows) - 0.4)
-    axes.set_xlabel("rise of the error, in % of that of guessing the median")
+    axes.set_xlabel("rise of the error, in % of a guess's")
 
 
 def points(

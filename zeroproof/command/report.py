@@ -62,7 +62,7 @@ def verdict(score: Score, run: Run, measured: Measured) -> tuple[str, str]:
     ]
     harms = []
     for words, rates in score.rates.items():
-        if rates["model"].interval[0] > (0.05 if "no number" in words else 0.15):
+        if rates["model"].interval[0] > (0.05 if words.startswith("said 'no number'") else 0.15):
             harms.append(f"But it {words}: {rates['model']}.")
     low, high = score.held.interval
     if high < 0.87:
@@ -78,16 +78,15 @@ def _advice(score: Score, run: Run, measured: Measured) -> list[str]:
     options, low, high = run.options, measured.lower, measured.upper
     values = low[np.isfinite(low)]
     decades = len(values) > 0 and values.min() > 0 and values.max() > 100 * values.min()
+    boosted = score.best == "boosting" and score.ratio.value > 1.1
+    infinite = bool((np.isinf(low) & (low == high)).any())
+    labels = any(column.role in ("category", "ignored") for column in run.columns)
     tips = {
-        "gradient boosting (HistGradientBoostingRegressor of scikit-learn)": score.best
-        == "boosting"
-        and score.ratio.value > 1.1,
+        "gradient boosting (HistGradientBoostingRegressor of scikit-learn)": boosted,
         "--log-target, as the target spans decades": decades and not options.log_target,
-        "--range LOW:HIGH, if the instrument reports only numbers between two": not run.limits
-        and bool((np.isinf(low) & (low == high)).any()),
-        "--group COLUMN, if several rows are of one sample": not options.group
-        and any(column.role in ("category", "ignored") for column in run.columns),
-        "more --epochs": run.best_epoch > 0.95 * len(run.history["loss"]),
+        "--range LOW:HIGH, if the instrument has such limits": infinite and not run.limits,
+        "--group COLUMN, if several rows are of one sample": labels and not options.group,
+        "more --epochs": bool(options.epochs) and run.best_epoch > 0.95 * len(run.history["loss"]),
         "more rows, or other columns": True,
     }
     return [tip for tip, applies in tips.items() if applies]
@@ -203,7 +202,9 @@ def write_report(
         "Training": [partial(page.curves, run.history, run.best_epoch)],
         **_certain(run, X, measured, judged),
         "What matters": [
-            partial(page.bars, matters[:BARS]) if matters else "Not measured: too many columns.",
+            partial(page.bars, matters[:BARS])
+            if matters
+            else "Not measured: more than 400 columns, or no measured value.",
             "By how much the error rises when a column is shuffled, in % of that of a guess.",
             [["column", "rise"], *([m[0], t] for m, t in zip(matters, shuffled, strict=True))],
         ],
@@ -213,8 +214,10 @@ def write_report(
     said = [verdict(score, run, measured) for score in judged]
     title = f"{', '.join(run.options.target)}, learned from {Path(run.options.data).name}"
     failed = page.write(folder, title, said, sections)
-    files = f"In {folder}: report.html, report.md, plot.png, predictions.csv"
-    lines = [*(f"{head}. {rest}" for head, rest in said), _in_columns(judged), files, failed]
+    names = ("report.html", "report.md", "plot.png", "predictions.csv")
+    files = ", ".join(name for name in names if (folder / name).exists())
+    lines = [*(f"{head}. {rest}" for head, rest in said), _in_columns(judged)]
+    lines += [f"In {folder}: {files}", failed]
     return "\n".join(filter(None, lines))
 
 

@@ -47,6 +47,7 @@ class Run:
         reported: for each output the ends of what the instrument reports; where it has none, the
             smallest and the largest number that was trained on. In the learned unit, which is
             log10 with ``--log-target``.
+        medians: for each output that of the numbers trained on, which a guess would say.
         limits: predictions beyond are ±∞; in the learned unit.
         notes: sentences for the report.
         best_epoch: the epoch whose weights are kept, from 1; 0 while the run is not finished.
@@ -62,6 +63,7 @@ class Run:
     columns: list[Column]
     rows: tuple[int, int]
     reported: list[tuple[float, float]]
+    medians: list[float]
     limits: tuple[float, float] | None
     notes: list[str]
     best_epoch: int = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +16,10 @@ from sklearn.pipeline import make_pipeline
 
 from zeroproof.command.run import Predictions, Run
 from zeroproof.command.table import Measured
-from zeroproof.sklearn.fitting import Array
+from zeroproof.sklearn.fitting import Array, finite_part
 
-DRAWS, ROWS_SHUFFLED, SECONDS = 1000, 300, 5.0  # the last two of the importance of columns
+DRAWS = 1000  # of the bootstrap
+SHUFFLED, SHUFFLES = 300, 400  # rows and predictions of them that importance takes: a few seconds
 LEVELS, BINS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95), (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
@@ -114,19 +114,25 @@ class Score:
     beyond: list[tuple[str, float, Rate]]
 
 
+def known_numbers(measured: Measured) -> list[tuple[NDArray[np.bool_], Array]]:
+    """Return for each target which rows have a number, or else a bound, and these."""
+    known, ends = numbers(measured), finite_part(measured.lower, measured.upper)
+    known |= np.isfinite(ends) & ~known.any(axis=0)
+    return [(rows, column[rows]) for rows, column in zip(known.T, ends.T, strict=True)]
+
+
 def guess(run: Run, rows: int) -> Rival:
-    """Return the median of what was trained on, for so many rows."""
-    return Rival("guess", np.tile(run.model._centre, (rows, 1)))
+    """Return the medians of what was trained on, for so many rows."""
+    return Rival("guess", np.tile(run.medians, (rows, 1)))
 
 
 def boosting(X: Array, train: Measured, X_held: Array, seed: int) -> Rival:
     """Train gradient boosting, untuned: a classifier of what is no number, and a regressor."""
     found, fit = [], {"random_state": seed}
     least, most = train.limits or (-math.inf, math.inf)
-    for low, high in zip(train.lower.T, train.upper.T, strict=True):
-        number = np.isfinite(low) & np.isfinite(high)
-        middle = (low[number] + high[number]) / 2
-        value = HistGradientBoostingRegressor(**fit).fit(X[number], middle).predict(X_held)
+    for i, (number, label) in enumerate(known_numbers(train)):
+        low, high = train.lower[:, i], train.upper[:, i]
+        value = HistGradientBoostingRegressor(**fit).fit(X[number], label).predict(X_held)
         # Bounds within the limits belong to no kind: what they bound may be a number.
         kinds = np.select([number, low >= most, high <= least, np.isnan(low)], [0, 1, 2, 3], 4)
         known = (kinds < 4) & (np.bincount(kinds)[kinds] > 1)
@@ -140,7 +146,7 @@ def boosting(X: Array, train: Measured, X_held: Array, seed: int) -> Rival:
 def fill(run: Run, value: Array) -> Array:
     """Replace what is no number by the limit that it is beyond, or the median of the training."""
     value = np.clip(value, *(run.limits or (-np.inf, np.inf)))
-    return np.where(np.isfinite(value), value, run.model._centre)
+    return np.where(np.isfinite(value), value, run.medians)
 
 
 def missed(run: Run, measured: Measured, value: Array) -> Array:
@@ -209,7 +215,7 @@ def _rates(
     number, pole = np.isfinite(low) & np.isfinite(high), ~np.isfinite(low) & ~(low < high)
     kinds: dict[str, tuple[Any, Callable[[Array], Any]]] = {
         "said 'no number' for a measured value": (number, lambda v: ~np.isfinite(v)),
-        "said a number where the label is none": (pole, np.isfinite),
+        "said a number where the label is inf or nan": (pole, np.isfinite),
     }
     for side, end, other in (("<", high, low), (">", low, high)):
         rows = np.isfinite(end) & np.isinf(other)
@@ -230,17 +236,16 @@ def _rates(
 def _beyond(
     reported: tuple[float, float], low: Array, high: Array, predictions: Predictions, output: int
 ) -> list[tuple[str, float, Rate]]:
-    found = []
+    found, exact = [], np.isfinite(low) & (low == high)
     inside = (reported[0] <= low) & (high <= reported[1])
     below, above = (high <= reported[0]) & ~inside, (low >= reported[1]) & ~inside
     for side, p, beyond in (
         ("below", predictions.p_below[:, output], below),
         ("above", predictions.p_above[:, output], above),
     ):
-        known, bins = inside | below | above, np.digitize(p, BINS)
-        for number in (
-            np.unique(bins[known]) if (beyond & ~(np.isfinite(low) & (low == high))).any() else ()
-        ):
+        known = (inside | below | above) & (beyond & ~exact).any()
+        bins = np.digitize(p, BINS)
+        for number in np.unique(bins[known]):
             rows = known & (bins == number)
             found.append((side, float(p[rows].mean()), Rate.among(beyond, rows)))
     return found
@@ -260,27 +265,21 @@ def calibration(run: Run, X: Any, measured: Measured) -> list[list[tuple[float, 
 def importance(run: Run, X: Any, measured: Measured) -> list[tuple[str, float, float]]:
     """Return how much the error rises when a column is shuffled, in % of that of a guess.
 
-    Columns with mean and deviation, the most important first; none where it would take long.
+    Columns with mean and deviation, the most important first; none where there are too many.
     """
     rows = np.random.default_rng(0).permutation(np.flatnonzero(numbers(measured).any(axis=1)))
-    rows = rows[:ROWS_SHUFFLED]
-    X, measured, weight = X.iloc[rows], measured.rows(rows), numbers(measured)[rows]
+    rows, repeats = rows[:SHUFFLED], min(5, SHUFFLES // X.shape[1])
+    if not len(rows) or not repeats:
+        return []
+    X, measured, known = X.iloc[rows], measured.rows(rows), numbers(measured)[rows]
     guessed = guess_error(run, measured)
 
     def score(model: Any, X: Any, y: None) -> float:
-        value = model.predict(X).reshape(weight.shape)
-        parts = (missed(run, measured, value) / guessed)[weight]
-        return -100 * float(parts.mean())
+        error = missed(run, measured, model.predict(X).reshape(known.shape))
+        return -100 * float((error / guessed)[known].mean())
 
-    if not len(rows):
-        return []
-    model, started = make_pipeline(run.encoder, run.model), time.perf_counter()
-    score(model, X, None)
-    repeats = min(5, int(SECONDS / (time.perf_counter() - started) / X.shape[1]))
-    if not repeats:
-        return []
     options = {"scoring": score, "n_repeats": repeats, "random_state": 0}
-    found = permutation_importance(model, X, None, **options)
+    found = permutation_importance(make_pipeline(run.encoder, run.model), X, None, **options)
     columns = zip(X.columns, found.importances_mean, found.importances_std, strict=True)
     return sorted(((str(name), *sizes) for name, *sizes in columns), key=lambda row: -row[1])
 

@@ -20,7 +20,7 @@ from zeroproof.command.options import Options
 from zeroproof.command.predict import check_names, write_predictions
 from zeroproof.command.report import write_report
 from zeroproof.command.run import Run
-from zeroproof.command.scores import boosting, guess
+from zeroproof.command.scores import boosting, guess, known_numbers
 from zeroproof.command.table import (
     Column,
     Measured,
@@ -153,6 +153,7 @@ def prepare(options: Options) -> tuple[Run, Part, Part]:
         columns=columns,
         rows=(len(train.X), len(held.X)),
         reported=reported,
+        medians=[float(np.median(label)) for _, label in known_numbers(train.measured)],
         limits=limits,
         notes=train.measured.notes,
     )
