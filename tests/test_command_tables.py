@@ -85,6 +85,7 @@ FEATURES = {  # cells, and what to do
     "infinity": (["1", "2", "inf"], "write a finite number"),
     "a percentage": (["1", "2", "3 %"], "write 3, without '%'"),
     "units": (["1 mM", "2 mM", "3 mM"], "write 1, without 'mM'"),
+    "prices": (["$1.50", "$2.25", "$3"], "write 1.50, without '[$]'"),
     "two decimal signs": (["1.5", "2.5", "3,5"], "write a finite number"),
 }
 
