@@ -20,6 +20,7 @@ ROLES = {  # cells of a column of this name, its role, and a part of the note
     "often": (["5", "5", "5", ""], "number", "1 of 4 blank"),
     "none": (["", "NA", "-", "?"], "ignored", "all cells are blank"),
     "drug": (["a", "b", "a", "b"], "category", "2 values"),
+    "lot": (["7", "a", "7", "a"], "category", "2 values"),
     "gap": (["a", "", "a", "b"], "category", "2 values; 1 of 4 blank"),
     "flag": (["True", "False", "True", "False"], "category", "2 values"),
     "age": (["20-30", "30-40", "20-30", "30-40"], "category", "2 values"),
@@ -47,7 +48,7 @@ def test_each_column_has_a_role(tmp_path: Path) -> None:
     table = table_of(tmp_path, cells | {"y": ["1", "2", "3", "4"], "plate": ["a", "a", "b", "c"]})
     found = choose_columns(table, ["y"], group="plate", ignore=["x"])
     assert [column.name for column in found] == list(table.cells)
-    expected = {name or "Unnamed: 16": role for name, (_, role, _) in ROLES.items()}
+    expected = {name or "Unnamed: 17": role for name, (_, role, _) in ROLES.items()}
     expected |= {"x": "ignored", "y": "target", "plate": "group"}
     assert {column.name: column.role for column in found} == expected
     for column, (_, _, note) in zip(found, ROLES.values(), strict=False):
@@ -106,6 +107,7 @@ def test_features_of_another_file_are_encoded(tmp_path: Path) -> None:
     assert frame["drug"].tolist() == [*"ababababa", None]
     known = encoder(columns).fit(frame)
     assert np.isfinite(known.transform(frame)).all()
+    assert np.isfinite(encoder(columns).fit_transform(frame[1:])).all(), "a column is all blank"
     other = read(tmp_path, "drug;x\nnew;1,5\nNA;>2,5\na;\n")
     with pytest.raises(UserError, match="no column 'none'; columns are drug, x"):
         features(other, columns)

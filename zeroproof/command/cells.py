@@ -18,7 +18,6 @@ BLANKS = {"", "na", "n/a", "n.a.", "#n/a", "#na", "<na>", "null", "none", "-", "
 # One sign for each meaning; the first ones are the full-width signs of Japanese keyboards.
 SIGNS: dict[int, str] = {code: chr(code - 0xFEE0) for code in range(0xFF01, 0xFF5F)}
 SIGNS |= dict.fromkeys(map(ord, "−‐‑‒–—"), "-")
-SIGNS |= dict.fromkeys(map(ord, "\xa0\u2007\u2009\u202f"), " ")
 SIGNS |= {
     ord("’"): "'",
     ord("∞"): "inf",

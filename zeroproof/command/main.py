@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -28,8 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = parser().parse_args(given)
     chosen = _chosen(vars(parsed)) if parsed.command == "train" else {}
     try:
+        from zeroproof.command.predict import predict
         from zeroproof.command.table import UserError
-        from zeroproof.command.train import predict, train
+        from zeroproof.command.train import train
     except ImportError as error:
         what = f"zeroproof {parsed.command} needs more packages ({error})"
         print(f"{what}; pip install 'zeroproof-scm[apps]'", file=sys.stderr)
@@ -42,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, SystemExit) as stop:  # the second is SIGTERM's
         again = "start again"
         if parsed.command == "train" and (parsed.out / "config.json").exists():
-            again = f"continue with: zeroproof train --resume --out {parsed.out}"
+            again = f"continue with: zeroproof train --resume --out {shlex.quote(str(parsed.out))}"
         print(f"zeroproof: interrupted; {again}", file=sys.stderr)
         return 130 if isinstance(stop, KeyboardInterrupt) else int(stop.code or 0)
     except (UserError, OSError) as error:

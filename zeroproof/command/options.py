@@ -43,6 +43,11 @@ class Options:
     device: str = "cpu"
     amp: str = "off"
 
+    @property
+    def unit(self) -> dict[str, Any]:
+        """How targets are read."""
+        return {"range": self.range, "log": self.log_target}
+
 
 def _number(kind: type, least: float, most: float) -> Callable[[str], Any]:
     def number(text: str) -> Any:
@@ -90,7 +95,18 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("zeroproof", description="Train models through singularities.")
     parser.add_argument("--version", action="version", version=zeroproof.__version__)
     commands = parser.add_subparsers(dest="command", required=True)
-    add = commands.add_parser("train", help="train on a table", description=TRAIN).add_argument
+    _add_train(commands.add_parser("train", help="train on a table", description=TRAIN))
+    predict = commands.add_parser("predict", help="predict for a table", description=PREDICT)
+    add = predict.add_argument
+    add("run", type=Path, metavar="DIR", help="the folder that train has left")
+    add("data", type=Path, metavar="DATA.csv", help="the table")
+    add("--out", type=Path, required=True, metavar="PRED.csv", help="where to write")
+    add("--force", action="store_true", help="overwrite what is there")
+    return parser
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    add, at_least_1 = parser.add_argument, _number(int, 1, 10**9)
     several: dict[str, Any] = {"action": "append", "metavar": "COL"}
     switch: dict[str, Any] = {"action": argparse.BooleanOptionalAction, "default": None}
     add("data", nargs="?", metavar="DATA.csv", help="the table (default: Moonshot)")
@@ -103,40 +119,14 @@ def parser() -> argparse.ArgumentParser:
     add("--use", **several, help="a column to use that would be left out; may be repeated")
     add("--ignore", **several, help="a column to leave out; may be repeated")
     add("--shared-denominator", **switch, help="several targets have their poles together")
-    add(
-        "--epochs",
-        type=_number(int, 1, 10**9),
-        help="passes over the rows (some 4000 updates, 20 to 400)",
-    )
-    add(
-        "--batch-size",
-        type=_number(int, 1, 10**9),
-        help="rows of an update (a fifteenth, 32 to 512)",
-    )
-    add("--lr", type=_number(float, 1e-9, 1e3), help=f"learning rate at the start ({Options.lr})")
-    add(
-        "--seed",
-        type=_number(int, 0, 2**32 - 1),
-        help=f"of split, weights and order ({Options.seed})",
-    )
+    add("--epochs", type=at_least_1, help="passes over the rows (some 4000 updates, 20 to 400)")
+    add("--batch-size", type=at_least_1, help="rows of an update (a fifteenth, 32 to 512)")
+    lr, seed = _number(float, 1e-9, 1e3), _number(int, 0, 2**32 - 1)
+    add("--lr", type=lr, help=f"learning rate at the start ({Options.lr})")
+    add("--seed", type=seed, help=f"of split, weights and order ({Options.seed})")
     add("--device", help=f"where to train ({Options.device})")
     add("--amp", choices=["off", "fp16", "bf16"], help=f"mixed precision ({Options.amp})")
-    add(
-        "--config",
-        type=_config,
-        default=[],
-        metavar="FILE",
-        help="options as JSON, such as a run's config.json; arguments win",
-    )
-    add(
-        "--resume",
-        action="store_true",
-        help="continue the run in DIR, exactly, or longer by --epochs",
-    )
-    predict = commands.add_parser("predict", help="predict for a table", description=PREDICT)
-    add = predict.add_argument
-    add("run", type=Path, metavar="DIR", help="the folder that train has left")
-    add("data", type=Path, metavar="DATA.csv", help="the table")
-    add("--out", type=Path, required=True, metavar="PRED.csv", help="where to write")
-    add("--force", action="store_true", help="overwrite what is there")
-    return parser
+    config = "options as JSON, such as a run's config.json; arguments win"
+    add("--config", type=_config, default=[], metavar="FILE", help=config)
+    resume = "continue the run in DIR, exactly, or longer by --epochs"
+    add("--resume", action="store_true", help=resume)

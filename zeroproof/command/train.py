@@ -1,4 +1,4 @@
-"""``zeroproof train`` and ``zeroproof predict``: from a table to a folder, and to predictions."""
+"""``zeroproof train``: from a table to a run's folder."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 import zeroproof
 from zeroproof.command.options import Options
-from zeroproof.command.report import check, write_report
-from zeroproof.command.run import Predictions, Run
-from zeroproof.command.scores import Rival, boosting, guess, known_numbers
+from zeroproof.command.predict import check_names, write_predictions
+from zeroproof.command.report import write_report
+from zeroproof.command.run import Run
+from zeroproof.command.scores import boosting, guess, known_numbers
 from zeroproof.command.table import (
     Column,
     Measured,
@@ -38,7 +39,6 @@ from zeroproof.utils.logging import JsonlLogger, Terminal
 SHIPPED_TARGET = "log10_ic50_uM"
 FOLDS = 5  # of which one is held out
 LEAST, LARGEST = 10, 1e100  # rows; number
-ADDED = "prediction", "bottom", "lower", "upper", "p_below", "p_above", "guess", "boosting"
 FILES = ["config.json", "checkpoints", "metrics.jsonl", "model.joblib", "predictions.csv"]
 FILES += ["report.md", "report.html", "plot.png"]
 
@@ -87,38 +87,6 @@ def train(given: dict[str, Any], folder: Path, *, resume: bool) -> str:
     found = run.predict(held.table)
     write_predictions(folder / "predictions.csv", run, held.table, found, rivals)
     return write_report(folder, run, held.table, held.measured, found, rivals)
-
-
-def predict(folder: Path, data: Path, out: Path, *, force: bool) -> str:
-    """Write predictions for a table, score and draw them where it has targets; return a summary.
-
-    Raises:
-        UserError: the run, the table or the output file do not allow it.
-    """
-    picture = out.with_suffix(".png")
-    for path in (out, picture):
-        if path.exists() and (not force or path.resolve() == data.resolve()):
-            remedy = "give another --out" if force else "add --force, or give another --out"
-            raise UserError(f"{path} is there already; {remedy}")
-    run, table = Run.read(folder), read_table(data)
-    check_names(table, run.options)
-    found = run.predict(table)
-    write_predictions(out, run, table, found)
-    none = int((~np.isfinite(found.value)).any(axis=1).sum())
-    text = f"{len(table.lines)} rows, {none} of them without a number, written to {out}"
-    if hashlib.sha256(data.read_bytes()).hexdigest() == run.data_sha256:
-        text += "; most of them were trained on"
-    if not {*run.options.target} <= {*table.cells}:
-        return text
-    try:
-        measured = targets(table, run.options.target, **_unit(run.options))
-    except UserError as error:
-        return f"{text}; not scored: {error}"
-    return f"{text}, drawn in {picture}\n{check(run, measured, found, picture)}"
-
-
-def _unit(options: Options) -> dict[str, Any]:
-    return {"range": options.range, "log": options.log_target}
 
 
 def _new(given: dict[str, Any], folder: Path) -> Options:
@@ -194,7 +162,7 @@ def prepare(options: Options) -> tuple[Run, Part, Part]:
 
 def read_part(table: Table, columns: Sequence[Column], options: Options) -> Part:
     """Return a table's rows that have a target."""
-    measured = targets(table, options.target, **_unit(options))
+    measured = targets(table, options.target, **options.unit)
     rows = np.flatnonzero(~measured.missing)
     part = Part(table, measured, features(table, columns)).rows(rows)
     if len(rows) < LEAST and table.path == Path(options.data):
@@ -275,33 +243,3 @@ def epoch_log(model: SCMRegressor, path: Path) -> Callable[[dict[str, float]], N
             Terminal().write(f"epoch {written}: loss {loss:.4f}, of rows left out {val_loss:.4f}\n")
 
     return hook
-
-
-def added_columns(options: Options, names: Sequence[str]) -> list[list[str]]:
-    """Return names of columns that predictions have, for each target."""
-    several = len(options.target) > 1
-    return [
-        [f"{target}_{name}" if several else name for name in names] for target in options.target
-    ]
-
-
-def check_names(table: Table, options: Options) -> None:
-    """Raise UserError for a column that has the name of one that predictions add."""
-    for names in added_columns(options, ADDED):
-        if taken := [name for name in names if name in table.cells]:
-            raise UserError(f"{table.path}: predictions add a column {taken[0]!r}; rename this one")
-
-
-def write_predictions(
-    path: Path, run: Run, table: Table, found: Predictions, rivals: Sequence[Rival] = ()
-) -> None:
-    """Write a table's columns, and those of predictions in the table's own unit."""
-    frame, own = table.cells.copy(), run.in_own_unit
-    value, bottom = own(found.value), (~np.isfinite(found.value)).astype(int)
-    columns = [value, bottom, own(found.lower), own(found.upper), found.p_below, found.p_above]
-    columns += [own(rival.value) for rival in rivals]
-    for output, names in enumerate(added_columns(run.options, ADDED[: len(columns)])):
-        for name, column in zip(names, columns, strict=True):
-            frame[name] = column[:, output]
-    style = {"sep": ";", "decimal": ","} if table.decimal == "," else {}
-    frame.to_csv(path, index=False, float_format="%.9g", **style)

@@ -102,7 +102,7 @@ class EarlyStopping:
             if record["val_loss"] < self.least or not self.weights:
                 self.least, self.best_epoch = record["val_loss"], epoch
                 self.weights = copy.deepcopy(trainer.model.state_dict())
-            trainer.stopped = epoch - self.best_epoch >= self.patience
+            trainer.stopped |= epoch - self.best_epoch >= self.patience
             done = trainer.stopped or trainer.epoch == trainer.config.max_epochs
             if done or time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
                 save_latest(trainer)
@@ -146,8 +146,8 @@ def adam(network: ProjectiveEnsemble, rate: float, decay: float | None) -> torch
 
 def train_ensemble(
     network: ProjectiveEnsemble,
-    rows: tuple[Tensor, Tensor, Targets],
-    validated: tuple[Tensor, Tensor],
+    rows: tuple[Tensor, Tensor, Tensor, Targets],
+    validated: Tensor,
     history: dict[str, list[float]],
     params: dict[str, Any],
     seed: int,
@@ -156,32 +156,31 @@ def train_ensemble(
 
     Args:
         network: the ensemble.
-        rows: inputs, the weight of each row for each member, and targets.
-        validated: numbers of the rows to validate, and their weights for each member.
+        rows: inputs, weights for each member to train and to validate with, and targets.
+        validated: numbers of the rows to validate.
         history: takes the losses of each epoch.
         params: the regressor's.
         seed: of the order of the rows.
     """
-    x, weights, targets = rows
+    x, weights, held, targets = rows
     size = params["batch_size"] or int(np.clip(2 ** round(math.log2(len(x) / 15)), 32, 512))
     loader = TensorBatches((x, weights / weights.mean()), targets, batch_size=size, seed=seed)
     epochs = params["max_epochs"] or int(np.clip(4000 / len(loader), 20, 400))
-    chosen, held = validated
-    part = map_tensors(targets, lambda part: part[chosen])
-    inputs = x[chosen], held / held.mean()
-    options = {"history_limit": 1, **(params["trainer_options"] or {}), "seed": seed}
-    arrays = [part.numpy() for part in (x, weights, *ends(targets), chosen, held)]
     same = params | {"max_epochs": 0, "trainer_options": 0, "random_state": seed}
+    arrays = [part.numpy() for part in (x, weights, held, *ends(targets), validated)]
     best = EarlyStopping(params["n_iter_no_change"], history, joblib.hash([same, arrays]))
+    options = {"history_limit": 1, **(params["trainer_options"] or {}), "seed": seed}
     best.log_hook = options.get("log_hook")
     options["extra_state"] = {**(options.get("extra_state") or {}), "best": best}
-    options["val_loader"] = TensorBatches(inputs, part, batch_size=CHUNK, shuffle=False)
+    held, targets = held[validated], map_tensors(targets, lambda part: part[validated])
+    inputs = x[validated], held / held.mean()
+    options["val_loader"] = TensorBatches(inputs, targets, batch_size=CHUNK, shuffle=False)
     config = TrainingConfig(**options | {"max_epochs": epochs, "log_hook": best})
     optimizer = adam(network, params["learning_rate"], params["weight_decay"])
     half = math.pi / (epochs * len(loader))
     # Not CosineAnnealingLR, whose length a checkpoint restores: a continued fit may be longer.
     cosine = LambdaLR(optimizer, lambda step: (1.0 + math.cos(half * step)) / 2)
-    model, loss = Weighed(network), WeightedLikelihood()
-    best.trainer = SCMTrainer(model, optimizer, loss, loader, scheduler=cosine, config=config)
+    parts = Weighed(network), optimizer, WeightedLikelihood(), loader
+    best.trainer = SCMTrainer(*parts, scheduler=cosine, config=config)
     best.fit()
     return best.best_epoch

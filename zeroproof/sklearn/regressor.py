@@ -186,18 +186,15 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     ) -> None:
         train, validate = (torch.tensor(weight[:, None] * part) for part in (~held, held))
         order = np.random.default_rng(seed).permutation(np.flatnonzero(held.any(axis=1)))
-        rows = torch.tensor(order[:MOST_VALIDATED])
-        outputs = len(self._centre)
+        rows, outputs = torch.tensor(order[:MOST_VALIDATED]), len(self._centre)
         shared = self.shared_denominator and outputs > 1
         options = {"hidden": self.hidden, "shared_denominator": shared}
         self.history_: dict[str, list[float]] = {"loss": [], "val_loss": []}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = ProjectiveEnsemble(self.n_estimators, X.shape[1], outputs, **options)
-            seen = self._inputs(X).float(), train, targets
-            held_rows = rows, validate[rows]
-            arguments = seen, held_rows, self.history_, self.get_params(deep=False), seed
-            self.best_epoch_ = train_ensemble(network, *arguments)
+            seen, params = (self._inputs(X).float(), train, validate, targets), self.get_params()
+            self.best_epoch_ = train_ensemble(network, seen, rows, self.history_, params, seed)
         self.network_ = network.double().cpu().eval()  # so that batches agree with single rows
         self._calibrate(X[rows], map_tensors(targets, lambda part: part[rows, 0]), validate[rows])
 
