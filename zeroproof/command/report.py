@@ -174,7 +174,7 @@ def _about(folder: Path, run: Run) -> page.Sections:
     ]
     again = ["zeroproof", "train", "--config", str(folder / "config.json"), "--out", "AGAIN"]
     return {
-        "Columns": [run.notes, [["column", "use", ""], *map(list, map(astuple, run.columns))]],
+        "Columns": [run.notes, [["column", "use", "note"], *map(list, map(astuple, run.columns))]],
         "What was trained": [facts],
         page.AGAIN: [shlex.join(again)],
     }
