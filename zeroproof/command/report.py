@@ -170,7 +170,7 @@ def _about(folder: Path, run: Run) -> page.Sections:
         f"{len(run.history['loss'])} epochs, of which number {run.best_epoch} was the best and is "
         "kept; it was judged by rows that each network left out, not by those held out",
         f"{run.seconds:.1f} s of training; zeroproof {run.version}; data {run.data_sha256[:16]}",
-        "options: " + ", ".join(f"{name} {value}" for name, value in options.items()),
+        "options: " + ", ".join(f"{name}={value}" for name, value in options.items()),
     ]
     again = ["zeroproof", "train", "--config", str(folder / "config.json"), "--out", "AGAIN"]
     return {
