@@ -117,23 +117,14 @@ def bars(rows: Sequence[tuple[str, float, float]], axes: Any) -> None:
 
 
 def points(
-    name: str,
-    labels: Sequence[Array],
-    found: Sequence[Array],
-    limits: tuple[float, float],
-    axes: Any,
+    name: str, labels: Sequence[Array], found: Sequence[Array], limits: Any, axes: Any
 ) -> None:
     """Draw predicted against measured with 90 % intervals; bands hold what has no number.
 
-    Args:
-        name: of the target.
-        labels: lower and upper ends.
-        found: predicted values, lower and upper ends of their intervals.
-        limits: bounds from here on have no number.
-        axes: where to draw.
+    ``labels`` are lower and upper ends, ``found`` predicted values and ends of their intervals;
+    bounds from ``limits`` on have no number.
     """
-    random = np.random.default_rng(0)
-    rows = random.permutation(len(found[0]))[:MOST_DRAWN]
+    rows = (random := np.random.default_rng(0)).permutation(len(found[0]))[:MOST_DRAWN]
     low, high, value, *interval = (part[rows] for part in (*labels, *found))
     number = np.isfinite(low) & np.isfinite(high)
     kinds = [number, (low >= limits[1]) | np.isnan(low), high <= limits[0], low > -np.inf]
@@ -160,18 +151,25 @@ def points(
     axes.plot([0, 1], [0, 1], color=GREY, lw=1)
     for axis, shade, z in (("x", axes.axvspan, label), ("y", axes.axhspan, value)):
         places = dict(zip(forward(np.array(ticks)), map(shown, ticks), strict=True))
-        ends = [-0.05, 1.05]
-        for side, band, sign in ((0, -0.12, "<"), (1, 1.12, ">")):
-            if (z == band * np.inf).any():
-                shade(band - 0.06, band + 0.06, color=GREY, alpha=0.13, lw=0)
-                limit = limits[side]
-                places = {t: text for t, text in places.items() if abs(t - band) > 0.18}
-                places[band] = f"{sign}{limit:.6g}" if math.isfinite(limit) else "no number"
-                ends[side] = 1.7 * band - 0.7 * side
-        axes.set(**{f"{axis}lim": ends, f"{axis}ticks": [*places]})
-        axes.set(**{f"{axis}ticklabels": [*places.values()]})
+        axes.set(**_with_bands(axis, places, z, limits, shade))
     axes.set(xlabel=f"measured {name}", ylabel=f"predicted {name}")
     axes.legend(frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2)
+
+
+def _with_bands(
+    axis: str, places: dict[float, str], z: Array, limits: tuple[float, float], shade: Any
+) -> dict[str, Any]:
+    """Shade the bands that an axis needs; return its limits and ticks."""
+    ends = [-0.05, 1.05]
+    for side, band, sign in ((0, -0.12, "<"), (1, 1.12, ">")):
+        if (z == band * np.inf).any():
+            shade(band - 0.06, band + 0.06, color=GREY, alpha=0.13, lw=0)
+            places = {t: text for t, text in places.items() if abs(t - band) > 0.18}
+            finite = math.isfinite(limit := limits[side])
+            places[band] = f"{sign}{limit:.6g}" if finite else "no number"
+            ends[side] = 1.7 * band - 0.7 * side
+    texts = [*places.values()]
+    return {f"{axis}lim": ends, f"{axis}ticks": [*places], f"{axis}ticklabels": texts}
 
 
 def _scale(values: Array) -> tuple[Callable[[Array], Array], list[float]]:

@@ -27,6 +27,7 @@ from zeroproof.command.scores import (
 )
 from zeroproof.command.table import Measured, Table, features
 
+FILES = "report.html", "report.md", "plot.png", "predictions.csv"
 FEW, WORST, BARS = 20, 10, 15  # rows; rows; columns
 WORDS = {"model": "this model", "boosting": "gradient boosting", "guess": "guessing the median"}
 EXPLAINED = (
@@ -54,11 +55,13 @@ def verdict(score: Score, run: Run, measured: Measured) -> tuple[str, str]:
         head = f"Too few rows to tell ({score.measured} measured values). On these: {head}"
     elif (good or worse) and ratio.low < 1 < ratio.high:
         head += ", though these rows leave doubt"
+    bounds = sum(by["model"].of for words, by in score.rates.items() if "contradicted" in words)
     mine, theirs = (shown(score.errors[name].value) for name in ("model", score.best))
     said = [
         f"Its mean absolute error is {mine}, {shown(ratio.value)} times that of {best} ({theirs}); "
         f"95 % interval of the ratio: {shown(ratio.low)} to {shown(ratio.high)}. Judged by "
-        f"{score.measured} measured values that training did not see."
+        f"{score.measured} measured values that training did not see"
+        + (f", not by {bounds} labels that are only bounds." if bounds else ".")
     ]
     harms = []
     for words, rates in score.rates.items():
@@ -167,11 +170,11 @@ def _about(folder: Path, run: Run) -> page.Sections:
         f"{len(run.history['loss'])} epochs, of which number {run.best_epoch} was the best and is "
         "kept; it was judged by rows that each network left out, not by those held out",
         f"{run.seconds:.1f} s of training; zeroproof {run.version}; data {run.data_sha256[:16]}",
-        "options: " + ", ".join(f"{name} {value}" for name, value in options.items()),
+        "options: " + ", ".join(f"{name}={value}" for name, value in options.items()),
     ]
     again = ["zeroproof", "train", "--config", str(folder / "config.json"), "--out", "AGAIN"]
     return {
-        "Columns": [run.notes, [["column", "use", ""], *map(list, map(astuple, run.columns))]],
+        "Columns": [run.notes, [["column", "use", "note"], *map(list, map(astuple, run.columns))]],
         "What was trained": [facts],
         page.AGAIN: [shlex.join(again)],
     }
@@ -183,15 +186,12 @@ def write_report(
     table: Table,
     measured: Measured,
     found: Predictions,
-    rivals: Sequence[Rival],
+    rivals: list[Rival],
 ) -> str:
     """Write ``report.md``, ``report.html`` and ``plot.png``; return a summary for the terminal.
 
-    Args:
-        folder: the run's.
-        run: finished.
-        table: rows held out, of which none lacks a target.
-        measured, found, rivals: of these rows, in the learned unit.
+    ``table`` has the rows held out, of which none lacks a target; what follows is about them, in
+    the learned unit.
     """
     X, judged = features(table, run.columns), scores(run, measured, found, rivals)
     matters = importance(run, X, measured)
@@ -214,8 +214,7 @@ def write_report(
     said = [verdict(score, run, measured) for score in judged]
     title = f"{', '.join(run.options.target)}, learned from {Path(run.options.data).name}"
     failed = page.write(folder, title, said, sections)
-    names = ("report.html", "report.md", "plot.png", "predictions.csv")
-    files = ", ".join(name for name in names if (folder / name).exists())
+    files = ", ".join(name for name in FILES if (folder / name).exists())
     lines = [*(f"{head}. {rest}" for head, rest in said), _in_columns(judged)]
     lines += [f"In {folder}: {files}", failed]
     return "\n".join(filter(None, lines))
