@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals")
 
 @pytest.fixture
 def interrupt(
-    monkeypatch: pytest.MonkeyPatch, data: Path, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, data: Path, tmp_path: Path, ctrl_c: None
 ) -> Callable[[int, int], list[str]]:
     """Train until a signal comes in an epoch; return the arguments."""
 
@@ -206,7 +206,7 @@ def test_a_run_continues_with_its_data_under_another_name(
     assert config_of(out)["options"]["data"] == str(moved)
 
 
-def test_ctrl_c_in_another_process(data: Path, tmp_path: Path) -> None:
+def test_ctrl_c_in_another_process(data: Path, tmp_path: Path, ctrl_c: None) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "-m", "zeroproof", "train", str(data), "--target", "y"]
     command += ["--epochs", "100000", "--lr", "1e-9", "--out", str(out)]
