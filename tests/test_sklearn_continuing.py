@@ -82,8 +82,16 @@ def test_a_longer_fit_continues_with_the_rates_of_its_own_length(tmp_path: Path)
     whole = list[float]()
     fit(None, epochs=12, hook=lambda record: whole.append(record.get("lr", np.nan)))
     assert_array_equal(rates[1:], whole[-len(rates) + 1 :])
+    assert (np.diff([rate for rate in whole if rate == rate]) < 0).all()
     with pytest.raises(CheckpointError, match="other rows or options"):
         fit(tmp_path, epochs=12, shift=1.0)
+
+
+def test_what_was_best_is_kept_with_its_loss() -> None:
+    best, other = (fitting.EarlyStopping(9, {}, "same") for _ in range(2))
+    best.least, best.best_epoch, best.weights = -0.5, 3, {"weight": 1.0}
+    other.load_state_dict(best.state_dict())
+    assert (other.least, other.best_epoch, other.weights) == (-0.5, 3, {"weight": 1.0})
 
 
 def test_training_is_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
