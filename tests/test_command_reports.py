@@ -171,6 +171,9 @@ def test_every_number_can_be_recomputed_from_the_predictions(
         assert cells[0].startswith(f"{held.sum()} of {exact.sum()} (")
         level = next(row for row in rows_of(text, "Intervals") if row[0] == "90 %")
         assert f"{held.sum()} of {exact.sum()}" in " ".join(level)
+    if kind == "bounds":
+        count = (np.isinf(high) & np.isfinite(low)).sum()
+        assert f"did not see, not by {count} labels that are only bounds." in text
     if kind == "limits":
         stated = rows_of(text, "Probabilities")[1:]
         p = frame["p_above"].astype(float)
@@ -261,6 +264,7 @@ def test_without_a_measured_value_nothing_is_judged() -> None:
         (30, 0.4, "But it said 'no number' for a measured value: 30 of 200"),
         (6, 0.4, None),
         (0, 0.1, "But its 90 % intervals are too narrow: they hold "),
+        (0, 0.3, "But its 90 % intervals are too narrow: they hold "),
         (0, 9.0, "Its 90 % intervals are wider than they need be: they hold 200 of 200"),
     ],
 )
