@@ -114,6 +114,9 @@ def test_the_same_options_give_the_same_model(run: Callable[..., Path]) -> None:
     first, second = run("first"), run("second", "--device", "cpu")
     assert same_model(first, second)
     assert (first / "metrics.jsonl").read_text() == (second / "metrics.jsonl").read_text()
+    held = [[row["name"] for row in read(out / "predictions.csv")] for out in (first, second)]
+    assert held[0] == held[1]
+    assert held[0] != [row["name"] for row in read(run("other", "--seed", "1") / "predictions.csv")]
 
 
 def test_a_file_of_options_does_what_arguments_do(

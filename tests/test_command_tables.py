@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.table_helpers import read, table_of
-from zeroproof.command.table import UserError, choose_columns, encoder, features
+from zeroproof.command.table import Column, UserError, choose_columns, encoder, features
 
 ROLES = {  # cells of a column of this name, its role, and a part of the note
     "x": (["1", "2.5", "3", "4"], "number", "^$"),
@@ -85,6 +85,7 @@ FEATURES = {  # cells, and what to do
     "infinity": (["1", "2", "inf"], "write a finite number"),
     "a percentage": (["1", "2", "3 %"], "write 3, without '%'"),
     "units": (["1 mM", "2 mM", "3 mM"], "write 1, without 'mM'"),
+    "prices": (["$1.50", "$2.25", "$3"], "write 1.50, without '[$]'"),
     "two decimal signs": (["1.5", "2.5", "3,5"], "write a finite number"),
 }
 
@@ -119,6 +120,12 @@ def test_features_of_another_file_are_encoded(tmp_path: Path) -> None:
         [4, 1, 1, 1, 1, 0, 0],
     ]
     assert known.transform(features(table.rows([9]), columns)).tolist() == [[4, 1, 1, 1, 0, 0, 1]]
+
+
+def test_bounds_and_intervals_count_as_numbers(tmp_path: Path) -> None:
+    cells = ["1", "<5", "2-4", ">7", "8", "9", "3"]
+    found = features(table_of(tmp_path, {"x": cells}), [Column("x", "number", "")])
+    assert found["x"].tolist() == [1, 5, 3, 7, 8, 9, 3]
 
 
 def test_rare_categories_count_as_one(tmp_path: Path) -> None:

@@ -158,11 +158,12 @@ def test_logarithms(tmp_path: Path) -> None:
 
 
 def test_several_targets(tmp_path: Path) -> None:
-    table = read(tmp_path, "a,y,z\n1,2,>3\n2,,4\n3,inf,5\n")
+    table = read(tmp_path, "a,y,z\n1,2,>3\n2,,1\n3,inf,2\n")
+    assert targets(table, ["z", "y"], range=(0, 9)).limits == (0.0, 9.0)
     found = targets(table, ["z", "y"])
-    assert found.lower[[0, 2]].tolist() == [[3, 2], [5, INF]]
-    assert found.upper[[0, 2]].tolist() == [[INF, 2], [5, INF]]
+    assert found.lower[[0, 2]].tolist() == [[3, 2], [2, INF]]
+    assert found.upper[[0, 2]].tolist() == [[INF, 2], [2, INF]]
     assert found.missing.tolist() == [False, True, False]
     assert np.isnan([found.lower[1], found.upper[1]]).all()
     assert found.limits is None
-    assert targets(table, ["z", "y"], range=(0, 9)).limits == (0.0, 9.0)
+    assert targets(table, ["z"]).limits == (-INF, 3.0)

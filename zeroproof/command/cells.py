@@ -30,7 +30,7 @@ SIGNS |= {
 NUMBER = r"(?:[+-]? ?(?:(?:[1-9]\d?\d?(?:[o ']\d\d\d?)*[o ']\d{3}|\d+)(?:[d]\d*)?|[d]\d+)"
 NUMBER += r"(?:e[+-]?\d+)?|[+-]?inf(?:inity)?)"
 CELL = rf"(?P<sign>[<>]=?|=[<>])? ?(?P<low>{NUMBER})(?: ?(?:-|\.\.|to) ?(?P<high>{NUMBER}))?"
-UNIT = rf"(?P<about>[~≈±]|ca\.?)? ?(?P<number>{NUMBER}) ?"
+UNIT = rf"(?P<about>[~≈±$€£]|ca\.?)? ?(?P<number>{NUMBER}) ?"
 UNIT += r"(?P<unit>[^\s\d.,²³]\D{,11}(?:(?<=[a-zA-Z])[23])?)?"  # such as % or g/cm3
 # What is a number by this decimal sign alone; 1.234 may be one by either.
 PROOF = r"^[<>=≤≥ ]*[+−-]?(?:0*[d]\d+|\d+[d](?:\d?\d?|\d{4,})|\d{4,}[d]\d{3}|\d+[d]\d+(?=[eE])"

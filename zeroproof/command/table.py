@@ -93,7 +93,8 @@ def _role(table: Table, name: str, *, forced: bool) -> tuple[str, str]:
     if forced or 2 * values.duplicated(keep=False).sum() >= count:
         blank = f"; {rows - count} of {rows} blank, which count as a value" if count < rows else ""
         return "category", f"{len(distinct)} values{blank}"
-    units = sample.str.extract(UNITS[table.decimals[name]])["unit"].value_counts()
+    units = sample.str.extract(UNITS[table.decimals[name]])[["about", "unit"]]
+    units = units.melt()["value"].value_counts()
     table.refuse(name, (kind == TEXT) & (2 * units.max() > len(sample)), "")
     return "ignored", f"names or free text: {len(distinct)} values in {count} rows"
 
