@@ -544,6 +544,7 @@ def test_the_picture_shows_every_row_in_its_place() -> None:
         words, count = str(shown_.get_label()).split(": ")
         told[words] = np.sort(shown_.get_offsets(), axis=0)
         assert len(told[words]) == int(count)
+        assert np.isfinite(np.ma.filled(told[words], NAN)).all()
     assert {words: len(at) for words, at in told.items()} == {
         "a number, as measured": 2,
         "'no number' for a measured value": 2,
