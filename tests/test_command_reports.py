@@ -435,6 +435,9 @@ def test_the_page_stands_alone_and_shows_names_as_they_are(
     for name in ("Re_$y_1$", "虚部", "$a_1$", "напряжение"):
         assert len(re.findall(rf"<text[^>]*>[^<]*{re.escape(name)}", html)) >= 1, name
         assert f"<td>{name}</td>" in html
+    assert not {page.INK, page.BLUE, page.ORANGE} & set(re.findall("#[0-9a-f]{6}", html)), (
+        "a dark page needs colours of its own"
+    )
     assert "{body}" not in html
     assert "{title}" not in html
     assert "![pictures](plot.png)" in text
