@@ -171,6 +171,9 @@ def test_every_number_can_be_recomputed_from_the_predictions(
         assert cells[0].startswith(f"{held.sum()} of {exact.sum()} (")
         level = next(row for row in rows_of(text, "Intervals") if row[0] == "90 %")
         assert f"{held.sum()} of {exact.sum()}" in " ".join(level)
+    if kind == "bounds":
+        count = (np.isinf(high) & np.isfinite(low)).sum()
+        assert f"did not see, not by {count} labels that are only bounds." in text
     if kind == "limits":
         stated = rows_of(text, "Probabilities")[1:]
         p = frame["p_above"].astype(float)
@@ -261,6 +264,7 @@ def test_without_a_measured_value_nothing_is_judged() -> None:
         (30, 0.4, "But it said 'no number' for a measured value: 30 of 200"),
         (6, 0.4, None),
         (0, 0.1, "But its 90 % intervals are too narrow: they hold "),
+        (0, 0.3, "But its 90 % intervals are too narrow: they hold "),
         (0, 9.0, "Its 90 % intervals are wider than they need be: they hold 200 of 200"),
     ],
 )
@@ -431,6 +435,9 @@ def test_the_page_stands_alone_and_shows_names_as_they_are(
     for name in ("Re_$y_1$", "虚部", "$a_1$", "напряжение"):
         assert len(re.findall(rf"<text[^>]*>[^<]*{re.escape(name)}", html)) >= 1, name
         assert f"<td>{name}</td>" in html
+    assert not {page.INK, page.BLUE, page.ORANGE} & set(re.findall("#[0-9a-f]{6}", html)), (
+        "a dark page needs colours of its own"
+    )
     assert "{body}" not in html
     assert "{title}" not in html
     assert "![pictures](plot.png)" in text
@@ -540,6 +547,7 @@ def test_the_picture_shows_every_row_in_its_place() -> None:
         words, count = str(shown_.get_label()).split(": ")
         told[words] = np.sort(shown_.get_offsets(), axis=0)
         assert len(told[words]) == int(count)
+        assert np.isfinite(np.ma.filled(told[words], NAN)).all()
     assert {words: len(at) for words, at in told.items()} == {
         "a number, as measured": 2,
         "'no number' for a measured value": 2,
