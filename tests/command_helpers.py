@@ -6,12 +6,10 @@ import csv
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from zeroproof.command import train
-from zeroproof.command.run import Options, Run
-from zeroproof.command.table import read_table
-from zeroproof.training.checkpoint import read_checkpoint
+from zeroproof.command.run import Run
 
 
 def write(path: Path, rows: list[list[Any]]) -> Path:
@@ -20,23 +18,21 @@ def write(path: Path, rows: list[list[Any]]) -> Path:
     return path
 
 
+def read(path: Path, delimiter: str = ",") -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file, delimiter=delimiter))
+
+
 GOOD = "a,y\n" + "".join(f"{i},{i * i}\n" for i in range(20))
 
 
-def model_of(folder: Path) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = read_checkpoint(folder / "checkpoint.pt")["model"]
-    return state
-
-
-def same_model(a: Path, b: Path) -> bool:
-    ours, theirs = model_of(a), model_of(b)
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
-
-
-def described(data: Path, **options: Any) -> tuple[Run, tuple[torch.Tensor, torch.Tensor]]:
-    chosen: dict[str, Any] = {"epochs": 2, "batch_size": 50, "lr": 0.5, "seed": 3, "device": "cpu"}
-    chosen |= {"data": str(data), "target": "y", "amp": "off", "head": "free"} | options
-    table = read_table(data)
-    y = table.numbers("y", finite=False)
-    run = train.describe(Options(**chosen), table, y, torch.arange(len(y)))
-    return run, (run.scale.features(table.matrix(run.features)), run.scale.targets(y))
+def same_model(one: Path, other: Path) -> bool:
+    """Whether two runs predict the same, bit for bit."""
+    ours, theirs = (Run.read(folder).model for folder in (one, other))
+    a, b = (model.network_.state_dict() for model in (ours, theirs))
+    scales = [(m._centre, m._unit, m._x_centre, m._x_unit, m.tau_) for m in (ours, theirs)]
+    return (
+        all(a[name].shape == b[name].shape and torch.equal(a[name], b[name]) for name in a)
+        and ours._certainty == theirs._certainty
+        and all(map(np.array_equal, *scales))
+    )

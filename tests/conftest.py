@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jaxtyping
+import numpy as np
 import pytest
 import torch
 
@@ -52,14 +53,31 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(tmp_path: Path, data: Path) -> Callable[..., Path]:
+def plain_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out boosting, and what takes seconds in a report: pictures, and the bootstrap."""
+    from zeroproof.command import scores, train
+
+    def write_report(folder: Path, *parts: Any) -> str:
+        (folder / "report.md").write_text("report")
+        return "report"
+
+    monkeypatch.setattr(train, "write_report", write_report)
+
+    def boosting(X: Any, measured: Any, X_held: Any, seed: int) -> Any:
+        return scores.Rival("boosting", np.zeros((len(X_held), measured.lower.shape[1])))
+
+    monkeypatch.setattr(train, "boosting", boosting)
+
+
+@pytest.fixture
+def run(tmp_path: Path, data: Path, plain_report: None) -> Callable[..., Path]:
     """Train a few epochs into a folder of the given name, and return it."""
     from zeroproof.command.main import main
 
-    def train_into(name: str, *options: str, epochs: int = 3) -> Path:
+    def train_into(name: str, *options: str, epochs: int = 3, table: Path = data) -> Path:
         out = tmp_path / name
         common = ["--target", "y", "--out", str(out), "--epochs", str(epochs)]
-        assert main(["train", str(data), *common, *options]) == 0
+        assert main(["train", str(table), *common, *options]) == 0
         return out
 
     return train_into

@@ -2,101 +2,84 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import math
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
-import torch
 
 import zeroproof
-from tests.command_helpers import GOOD, described, same_model, write
+from tests.command_helpers import GOOD, read, same_model, write
 from zeroproof.command import train
-from zeroproof.command.main import _parser, main
+from zeroproof.command.main import main
+from zeroproof.command.options import Options, parser
 from zeroproof.command.run import Run
 from zeroproof.utils.logging import read_jsonl
 
+ADDED = ["prediction", "bottom", "lower", "upper", "p_below", "p_above"]
+
 
 def test_training_leaves_a_folder_that_says_what_was_done(
-    run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    run: Callable[..., Path], data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = run("run", "--batch-size", "32", "--lr", "0.02", "--seed", "4")
-    shown = capsys.readouterr()
-    assert "coverage=" in shown.err
-    assert "false finite" in shown.out
-    config = json.loads((out / "config.json").read_text())
+    assert {path.name for path in out.iterdir()} == {*train.FILES} - {"report.html", "plot.png"}
+    config = json.loads((out / "config.json").read_text(encoding="utf-8"))
     assert config["version"] == zeroproof.__version__
-    assert config["features"] == ["a", "b", "constant"]
+    roles = {column["name"]: column["role"] for column in config["columns"]}
+    assert roles == {"name": "ignored", "a": "number", "b": "number", "constant": "ignored"} | {
+        "y": "target"
+    }
     assert config["options"]["batch_size"] == 32
-    assert '\n  "features": [\n    "a"' in (out / "config.json").read_text(), "for people, too"
-    assert 0 < config["tau_infer"] < 1
+    assert config["rows"] == [96, 24]
+    assert '\n  "columns": [' in (out / "config.json").read_text(), "for people, too"
     records = read_jsonl(out / "metrics.jsonl")
-    assert sum("val_loss" in r for r in records) == 3
-    training = [r for r in records if "loss" in r]
-    assert len(training) == 3 * 3, "96 rows in batches of 32"
-    assert training[0]["lr"] == pytest.approx(0.02, rel=0.1)
-    assert (out / "plot.png").read_bytes().startswith(b"\x89PNG")
-    text = (out / "report.md").read_text(encoding="utf-8")
-    assert "seed 4" in text
-    assert "![training and validation](plot.png)" in text
-    assert "No target of the validation part is singular" not in text
-    (seconds,) = re.findall(r"trained in\s+(\S+) s", text)
-    assert 0 <= float(seconds) < 600
-    assert "checkpoint.pt, plot.png" in shown.out
-    assert {r["tau_train"] for r in training} == {0.1}
-    assert training[-1]["lr"] < 0.02 / 4
+    assert [list(record) for record in records] == 3 * [["epoch", "loss", "val_loss"]]
+    assert [record["val_loss"] for record in records] == config["history"]["val_loss"]
+    assert [record["epoch"] for record in records] == [1, 2, 3]
+    assert capsys.readouterr().err.count("of rows left out") == 2, "epochs 1 and 2"
+    rows, original = read(out / "predictions.csv"), read(data)
+    assert list(rows[0]) == [*original[0], *ADDED, "guess", "boosting"]
+    assert [{name: row[name] for name in original[0]} for row in rows] == [
+        row for row in original if row["name"] in {row["name"] for row in rows}
+    ]
+    number = sum(math.isfinite(float(row["y"])) for row in original)
+    held = sum(math.isfinite(float(row["y"])) for row in rows)
+    assert abs(held - number / 5) < 1, "a fifth of every kind"
 
 
-def test_predictions_stand_beside_the_tables_columns_and_agree_with_the_report(
-    run: Callable[..., Path], data: Path, tmp_path: Path
+def test_predictions_are_those_of_the_rows_held_out(
+    run: Callable[..., Path], tmp_path: Path
 ) -> None:
     out = run("run", epochs=60)
-    assert main(["predict", str(out), str(data), "--out", str(tmp_path / "pred.csv")]) == 0
-    with (tmp_path / "pred.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    with data.open(newline="", encoding="utf-8") as file:
-        original = list(csv.DictReader(file))
-    added = ["prediction", "bottom", "orientation", "denominator"]
-    assert list(rows[0]) == [*original[0], *added]
-    assert [{k: r[k] for k in original[0]} for r in rows] == original
-    tau = Run.read(out).tau_infer
-    assert tau is not None
+    rows = read(out / "predictions.csv")
+    names = ["name", "constant", "b", "a"]  # in another order, and with no target
+    new = write(tmp_path / "new.csv", [names, *([row[name] for name in names] for row in rows)])
+    assert main(["predict", str(out), str(new), "--out", str(tmp_path / "pred.csv")]) == 0
+    predicted = read(tmp_path / "pred.csv")
+    assert list(predicted[0]) == [*names, *ADDED]
+    assert [[row[n] for n in ADDED] for row in predicted] == [
+        [row[n] for n in ADDED] for row in rows
+    ]
+    ends = Run.read(out).reported[0]
     for row in rows:
-        bottom = row["bottom"] == "1"
-        assert bottom == (float(row["denominator"]) < tau)
-        assert (row["prediction"] == "") == bottom
-        assert row["orientation"] in (("-1", "1") if bottom else ("0",))
-    targets = torch.tensor([float(r["y"]) for r in rows], dtype=torch.float64)
-    _, held_out = train.split(targets, seed=0)
-    held = [rows[i] for i in held_out.tolist()]
-    finite = [r for r in held if math.isfinite(float(r["y"]))]
-    singular = [r for r in held if not math.isfinite(float(r["y"]))]
-    errors = [abs(float(r["prediction"]) - float(r["y"])) for r in finite if r["prediction"]]
-    text = (out / "report.md").read_text()
-    for name, value in (
-        ("false finite", 100 * sum(r["bottom"] == "0" for r in singular) / len(singular)),
-        ("false bottom", 100 * sum(r["bottom"] == "1" for r in finite) / len(finite)),
-        ("absolute error", sum(errors) / len(errors)),
-    ):
-        shown = re.search(rf"{name}.*\| ([\d.]+)", text)
-        assert shown is not None
-        assert float(shown[1]) == pytest.approx(value, rel=1e-3, abs=0.005)
-    assert f"{len(finite)} finite, {len(singular)} singular" in text
-    assert {"0", "1"} == {r["bottom"] for r in rows}
-
-
-def test_a_table_to_predict_for_needs_no_target(run: Callable[..., Path], tmp_path: Path) -> None:
-    out = run("run")
-    new = write(tmp_path / "new.csv", [["b", "constant", "a"], [0.5, 7, -0.5], [0.1, 7, 0.2]])
-    assert main(["predict", str(out), str(new), "--out", str(tmp_path / "p.csv")]) == 0
-    assert len((tmp_path / "p.csv").read_text().splitlines()) == 3
+        assert (row["bottom"] == "1") == (row["prediction"] == "")
+        low, high, below, above = (float(row[name]) for name in ADDED[2:])
+        assert low < high
+        assert 0 <= below <= 1 - above <= 1
+        if row["prediction"]:
+            assert low <= float(row["prediction"]) <= high
+        assert (below > 0.5) == (
+            row["prediction"] != "" and float(row["prediction"]) < ends[0]
+        ) or (row["bottom"] == "1")
+    assert {"0", "1"} == {row["bottom"] for row in rows}
 
 
 @pytest.mark.parametrize(
@@ -108,48 +91,200 @@ def test_a_table_to_predict_for_needs_no_target(run: Callable[..., Path], tmp_pa
         ("--epochs", "4"),
         ("--amp", "bf16"),
         ("--amp", "fp16"),
-        ("--head", "free"),
+        ("--range", "-1:2"),
+        ("--range=:2",),
+        ("--ignore", "b"),
+        ("--use", "constant"),
+        ("--group", "sample"),
     ],
 )
-def test_every_option_changes_the_model(run: Callable[..., Path], option: tuple[str, str]) -> None:
-    assert not same_model(run("plain"), run("changed", *option))
-
-
-def test_the_targets_unit_changes_only_the_values(
-    run: Callable[..., Path], data: Path, tmp_path: Path
+def test_every_option_changes_the_model(
+    run: Callable[..., Path], option: tuple[str, ...], data: Path
 ) -> None:
-    def predicted(name: str) -> list[dict[str, str]]:
-        out = run(name, epochs=20)
-        assert main(["predict", str(out), str(data), "--out", str(tmp_path / "p.csv")]) == 0
-        with (tmp_path / "p.csv").open(newline="", encoding="utf-8") as file:
-            return list(csv.DictReader(file))
-
-    plain = predicted("plain")
-    shifted = [[r["name"], r["a"], r["b"], r["constant"], 8 * float(r["y"]) + 4096] for r in plain]
-    write(data, [["name", "a", "b", "constant", "y"], *shifted])
-    for one, other in zip(plain, predicted("shifted"), strict=True):
-        assert (one["bottom"], one["orientation"]) == (other["bottom"], other["orientation"])
-        assert float(one["denominator"]) == pytest.approx(float(other["denominator"]), rel=1e-2)
-        if one["prediction"]:
-            value = 8 * float(one["prediction"]) + 4096
-            assert float(other["prediction"]) == pytest.approx(value, rel=1e-3)
+    rows = data.read_text().splitlines()
+    rows = [f"{row},{'sample' if not i else i % 17}" for i, row in enumerate(rows)]
+    data.write_text("\n".join(rows))
+    assert not same_model(
+        run("plain", "--ignore", "sample"),
+        run("changed", *option, *(() if "sample" in option else ("--ignore", "sample"))),
+    )
 
 
 def test_the_same_options_give_the_same_model(run: Callable[..., Path]) -> None:
     first, second = run("first"), run("second", "--device", "cpu")
     assert same_model(first, second)
     assert (first / "metrics.jsonl").read_text() == (second / "metrics.jsonl").read_text()
+    held = [[row["name"] for row in read(out / "predictions.csv")] for out in (first, second)]
+    assert held[0] == held[1]
+    assert held[0] != [row["name"] for row in read(run("other", "--seed", "1") / "predictions.csv")]
 
 
-def test_the_shipped_data_is_the_default(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_file_of_options_does_what_arguments_do(
+    run: Callable[..., Path], data: Path, tmp_path: Path
 ) -> None:
-    assert main(["train", "--out", str(tmp_path / "run"), "--epochs", "40"]) == 0
-    assert "181 finite and 86 singular" in capsys.readouterr().out
-    quality = (tmp_path / "run" / "report.md").read_text()
-    error = re.search(r"mean absolute error of log10_ic50_uM \| ([\d.]+)", quality)
-    assert error is not None
-    assert float(error[1]) < 0.3
+    given = ["--range", "-3:3", "--ignore", "name", "--seed", "3", "--batch-size", "16"]
+    first = run("first", *given)
+    again = ["train", "--config", str(first / "config.json"), "--out"]
+    assert main([*again, str(tmp_path / "second")]) == 0
+    assert same_model(first, tmp_path / "second")
+    assert Run.read(tmp_path / "second").options == Run.read(first).options
+    assert main([*again, str(tmp_path / "third"), "--seed", "5", "--ignore", "b"]) == 0
+    assert not same_model(first, tmp_path / "third")
+    assert Run.read(tmp_path / "third").options.ignore == ["b"]
+    plain = {"data": str(data), "target": "y", "range": [-3, 3], "ignore": "name", "seed": 3}
+    plain |= {"epochs": 3, "batch_size": 16, "log_target": False, "amp": None}
+    (tmp_path / "plain.json").write_text(json.dumps(plain))
+    config = ["--config", str(tmp_path / "plain.json")]
+    assert main(["train", *config, "--out", str(tmp_path / "fourth")]) == 0
+    assert same_model(first, tmp_path / "fourth")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("[]", "no option"),
+        ('{"epoch": 3}', "no option 'epoch'; there are data, target"),
+        ('{"epochs": "many"}', "argument --epochs: invalid"),
+        ('{"range": [3, 1]}', "argument --range: "),
+        ('{"amp": true}', "amp"),
+    ],
+)
+def test_a_file_of_options_that_cannot_be_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, message: str
+) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "--config", str(tmp_path / "config.json"), "--out", str(tmp_path / "run")])
+    assert message in capsys.readouterr().err
+
+
+def test_groups_stay_together_in_both_splits(
+    data: Path, tmp_path: Path, run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    rows = data.read_text().splitlines()
+    names = random.integers(0, 20, len(rows))
+    data.write_text(
+        "\n".join(
+            [rows[0] + ",who", *(f"{r},{n}" for r, n in zip(rows[1:], names[1:], strict=True))]
+        )
+    )
+    seen: dict[str, Any] = {}
+    fit = train.SCMRegressor.fit
+
+    def watch(self: Any, X: Any, *rest: Any, **named: Any) -> Any:
+        seen["groups"], seen["rows"] = named["groups"], len(X)
+        return fit(self, X, *rest, **named)
+
+    monkeypatch.setattr(train.SCMRegressor, "fit", watch)
+    held = {row["who"] for row in read(run("run", "--group", "who") / "predictions.csv")}
+    assert held.isdisjoint(seen["groups"])
+    assert 15 < seen["rows"] < 120
+    assert len(held) + len(set(seen["groups"])) == len(set(names[1:]))
+    assert "who" not in Run.read(tmp_path / "run").encoder.feature_names_in_
+
+
+def test_another_file_may_be_the_rows_to_judge_by(
+    run: Callable[..., Path], data: Path, tmp_path: Path
+) -> None:
+    lines = data.read_text().splitlines()
+    test = tmp_path / "test.csv"
+    test.write_text("\n".join([lines[0], "new,0.1,0.9,7,-1.25", "blank,0.1,0.9,7,", *lines[3:9]]))
+    out = run("run", "--test", str(test))
+    assert [row["name"] for row in read(out / "predictions.csv")][:2] == ["new", "row 2"]
+    assert json.loads((out / "config.json").read_text())["rows"] == [120, 7]
+
+
+def test_a_logarithm_is_learned_and_numbers_are_given_back(
+    run: Callable[..., Path], tmp_path: Path
+) -> None:
+    x = np.random.default_rng(0).uniform(0, 4, 150)
+    labels = [f"{10**v:.6g}" if v < 3.5 else ">3162.28" for v in x]
+    table = write(tmp_path / "wide.csv", [["x", "y"], *map(list, zip(x, labels, strict=True))])
+    out = run("run", "--log-target", "--lr", "0.01", table=table, epochs=60)
+    run_ = Run.read(out)
+    assert run_.limits is not None
+    assert run_.limits[1] == pytest.approx(3.5, abs=1e-5)
+    for row in read(out / "predictions.csv"):
+        predicted, true = float(row["prediction"]), 10 ** float(row["x"])
+        assert predicted / true == pytest.approx(1, abs=0.3) or predicted == math.inf
+        assert (row["bottom"] == "1") == (predicted == math.inf)
+        assert 0 < float(row["lower"]) < float(row["upper"])
+        assert 30 < float(row["guess"]) < 1000
+        assert float(row["boosting"]) == 1.0, "10 to the power of what it said"
+        if predicted == math.inf:
+            assert float(row["p_above"]) > 0.5
+
+
+def test_several_targets_have_columns_of_their_own(
+    run: Callable[..., Path], tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    x = random.uniform(0.2, 2, (120, 2))
+    z = 1 / (x[:, 1] - x[:, 0] ** 2 + 0.1j * x[:, 0])
+    table = write(tmp_path / "z.csv", [["f", "k", "y", "im"], *np.c_[x, z.real, z.imag].tolist()])
+    own = run("own", "--target", "im", table=table)
+    shared = run("shared", "--target", "im", "--shared-denominator", table=table)
+    assert not same_model(own, shared)
+    rows = read(shared / "predictions.csv")
+    assert [*rows[0]][4:] == [
+        f"{t}_{name}" for t in ("y", "im") for name in (*ADDED, "guess", "boosting")
+    ]
+    assert len(Run.read(shared).reported) == 2
+    assert main(["predict", str(shared), str(table), "--out", str(tmp_path / "p.csv")]) == 0
+    wanted = {row["f"]: row["im_prediction"] for row in rows}
+    found = {row["f"]: row["im_prediction"] for row in read(tmp_path / "p.csv")}
+    assert wanted.items() <= found.items()
+
+
+def test_what_lies_beyond_the_range_is_infinite(run: Callable[..., Path]) -> None:
+    out = run("run", "--range", "-2.5:2.5", epochs=80)
+    values = [row["prediction"] for row in read(out / "predictions.csv")]
+    assert {"inf", "-inf"} & set(values)
+    assert all(abs(float(v)) <= 2.5 or math.isinf(float(v)) for v in values if v)
+    assert Run.read(out).reported == [(-2.5, 2.5)]
+
+
+def test_a_table_with_decimal_commas_gets_predictions_with_decimal_commas(
+    run: Callable[..., Path], tmp_path: Path, data: Path
+) -> None:
+    table = tmp_path / "komma.csv"
+    table.write_text(data.read_text().replace(",", ";").replace(".", ","), encoding="utf-8")
+    point, comma = run("point"), run("comma", table=table)
+    assert same_model(point, comma)
+    found = [row["upper"].replace(",", ".") for row in read(comma / "predictions.csv", ";")]
+    assert found == [row["upper"] for row in read(point / "predictions.csv")]
+
+
+def test_nothing_is_overwritten_unasked(
+    run: Callable[..., Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, made = run("run"), tmp_path / "p.csv"
+    command = ["predict", str(out), str(data), "--out"]
+    assert main([*command, str(made)]) == 0
+    before = made.read_text()
+    made.write_text("mine")
+    assert main([*command, str(made)]) == 2
+    assert "add --force" in capsys.readouterr().err.replace("or --force", "add --force")
+    assert made.read_text() == "mine"
+    assert main([*command, str(made), "--force"]) == 0
+    assert made.read_text() == before
+    table = data.read_text()
+    assert main([*command, str(data), "--force"]) == 2
+    assert data.read_text() == table
+
+
+def test_the_shipped_data_is_the_default(tmp_path: Path, plain_report: None) -> None:
+    assert main(["train", "--out", str(tmp_path / "run"), "--epochs", "12", "--lr", "0.01"]) == 0
+    rows = read(tmp_path / "run" / "predictions.csv")
+    assert len(rows) == 267
+    known = [row for row in rows if row["log10_ic50_uM"].replace(".", "").lstrip("-").isdigit()]
+    assert 180 <= len(known) <= 182
+    known = [row for row in known if row["bottom"] == "0"]
+    assert len(known) > 160
+    errors = [abs(float(row["prediction"]) - float(row["log10_ic50_uM"])) for row in known]
+    assert np.mean(errors) < 0.3
 
 
 def test_the_command_says_what_it_is_and_what_it_needs(
@@ -160,13 +295,23 @@ def test_the_command_says_what_it_is_and_what_it_needs(
         (["--help"], 0, "usage: zeroproof "),
         ([], 2, "required: command"),
         (["predict", "run", "data.csv"], 2, "required: --out"),
-        (["train", "--head", "best"], 2, "argument --head"),
+        (["train", "--range", "5"], 2, "argument --range: "),
         (["train", "--amp", "fp8"], 2, "argument --amp"),
+        (["train", "--help"], 0, f"learning rate at the start ({Options.lr})"),
     ):
         with pytest.raises(SystemExit, match=str(status)):
             main(arguments)
         both = capsys.readouterr()
-        assert shown in (both.err if status else both.out)
+        assert shown in " ".join((both.err if status else both.out).split())
+
+
+def test_without_the_extra_the_command_says_what_to_install() -> None:
+    script = "import sys; sys.modules['pandas'] = None; from zeroproof.command.main import main; "
+    command = [sys.executable, "-c", script + "sys.exit(main(['train']))"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "pip install 'zeroproof-scm[apps]'" in done.stderr
 
 
 def test_the_command_is_also_a_module() -> None:
@@ -184,20 +329,12 @@ def test_an_old_encoding_of_the_terminal_stops_nothing(tmp_path: Path) -> None:
     subprocess.run(command, env=environment, check=True, capture_output=True)
 
 
-def test_the_help_names_the_defaults(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit, match="0"):
-        main(["train", "--help"])
-    shown = " ".join(capsys.readouterr().out.split())
-    assert "passes over the data (500)" in shown
-    assert "rows a step (128)" in shown
-
-
-def test_the_smallest_and_large_numbers_are_options() -> None:
-    given = _parser().parse_args(["train", "--batch-size", "1", "--seed", "0", "--amp", "off"])
-    assert (given.batch_size, given.seed, given.amp) == (1, 0, "off")
-    assert given.out == Path("zeroproof-run")
-    given = _parser().parse_args(["train", "some.csv", "--seed", "123456"])
-    assert (given.data, given.seed) == (Path("some.csv"), 123456)
+def test_what_was_not_given_is_none() -> None:
+    given = vars(parser().parse_args(["train", "--no-log-target", "--range=:5"]))
+    assert given["log_target"] is False
+    assert given["range"] == (-math.inf, 5.0)
+    assert given["out"] == Path("zeroproof-run")
+    assert [given[name] for name in ("data", "target", "epochs", "lr", "seed", "amp")] == 6 * [None]
 
 
 def test_what_a_terminal_cannot_write_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,17 +343,3 @@ def test_what_a_terminal_cannot_write_is_replaced(monkeypatch: pytest.MonkeyPatc
     assert main(["predict", "⊥", "data.csv", "--out", "out.csv"]) == 2
     sys.stderr.flush()
     assert written.getvalue().startswith(b"zeroproof: ? holds no run")
-
-
-@pytest.mark.parametrize(("amp", "mixed"), [("off", False), ("bf16", True), ("fp16", True)])
-def test_a_trainer_has_the_options_of_its_run(
-    data: Path, tmp_path: Path, amp: str, mixed: bool
-) -> None:
-    run, part = described(data, amp=amp)
-    trainer = train.new_trainer(run, part, part, train.Keeper(tmp_path, 2))
-    assert trainer.config.mixed_precision == mixed
-    assert trainer.config.amp_dtype == (amp if mixed else None)
-    assert (trainer.config.seed, trainer.config.max_epochs) == (3, 2)
-    schedule = trainer.scheduler.scheduler
-    assert isinstance(schedule, torch.optim.lr_scheduler.CosineAnnealingLR)
-    assert schedule.T_max == 2 * 3, "120 rows in batches of 50"

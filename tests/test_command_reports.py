@@ -1,195 +1,591 @@
-"""Reports of runs: the threshold chosen, the quality of predictions, and the picture."""
+"""What the command says about a run: each number recomputed, each word held to what it means."""
 
 from __future__ import annotations
 
-import csv
-import importlib.util
+import functools
 import itertools
 import math
 import re
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
-import torch
 
-from tests.command_helpers import GOOD, described, write
-from zeroproof.command import report, train
+from zeroproof.command import page, report, scores
 from zeroproof.command.main import main
-from zeroproof.command.run import Options, Predictions, Quality, Run, Scale
-from zeroproof.inference import Decoded
-from zeroproof.utils.logging import read_jsonl
+from zeroproof.command.options import Options
+from zeroproof.command.run import Predictions, Run
+from zeroproof.command.scores import Mean, Rate, Rival, Score, boosting, shown
+from zeroproof.command.table import Column, Measured
+
+INF, NAN = math.inf, math.nan
+EDGES = (0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.1)
 
 
-def predictions(value: Any, denominator: Any) -> Predictions:
-    """Predictions decoded at threshold 0."""
-    numbers = torch.tensor(value, dtype=torch.float64)
-    size = torch.tensor(denominator, dtype=torch.float64)
-    nowhere = torch.zeros(len(numbers), dtype=torch.bool)
-    return Predictions(Decoded(numbers, size == 0, nowhere), torch.sign(numbers), size)
+def table(kind: str, rows: int = 150) -> pd.DataFrame:
+    """Return a table that is learned in part within a few epochs."""
+    random = np.random.default_rng(0)
+    x = random.uniform(-1, 1, (rows, 3))
+    value = 3 * x[:, 0] + x[:, 1] + 0.1 * random.normal(size=rows)
+    frame = pd.DataFrame(x, columns=["$a_1$", "напряжение", "温度"])
+    frame.insert(0, "sample", [f"S-{i:03}" for i in range(rows)])
+    if kind == "limits":
+        frame["y"] = [f">{2}" if v > 2 else "<-2" if v < -2 else f"{v:.4f}" for v in value]
+    elif kind == "poles":
+        gap = x[:, 0] - x[:, 1]
+        frame["y"] = [
+            "nan" if abs(g) < 0.1 else "inf" if 0.1 < g < 0.2 else f"{1 / g:.4f}" for g in gap
+        ]
+    elif kind == "bounds":
+        ends = random.uniform(-2, 3, rows)
+        frame["y"] = [
+            f">{e:.3f}" if e < v else f"{v:.4f}" for v, e in zip(value, ends, strict=True)
+        ]
+    elif kind == "ranges":
+        frame["y"] = [f"{v + 9:.2f}-{v + 10:.2f}" if v > 1 else f"{v + 9:.4f}" for v in value]
+    elif kind == "logarithm":
+        frame["y"] = [f"{10**v:.6g}" if v > -2 else "<0.01" for v in value]
+    else:
+        frame["Re_$y_1$"], frame["虚部"] = value, -value
+    return frame
 
 
-def test_the_threshold_is_chosen_from_the_tuples_of_standardised_targets(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def train(folder: Path, kind: str, *options: str, epochs: int = 10) -> tuple[Path, str]:
+    """Train on a table, and return the run's folder and its report."""
+    table(kind).to_csv(folder / "data.csv", index=False)
+    names = ["Re_$y_1$", "虚部"] if kind == "several" else ["y"]
+    chosen = [part for name in names for part in ("--target", name)]
+    common = ["--out", str(folder / "run"), "--epochs", str(epochs)]
+    assert main(["train", str(folder / "data.csv"), *chosen, *common, *options]) == 0
+    return folder / "run", (folder / "run" / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, str]]:
+    """Train once for each choice of options; tests only read the folder."""
+    return functools.cache(lambda *options: train(tmp_path_factory.mktemp("trained"), *options))
+
+
+def rows_of(text: str, heading: str) -> list[list[str]]:
+    """Return the cells of the tables below a heading, as they were before they were escaped."""
+    section = text.split(f"## {heading}\n")[1].split("\n## ")[0]
+    plain = re.sub(r"\\(.)", r"\1", section.replace("\\|", "¦"))
+    rows = [line[1:-1].split("|") for line in plain.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in row] for row in rows if "---" not in row[0]]
+
+
+def ends_of(cell: Any) -> tuple[float, float]:
+    """Read a label, independently of the command."""
+    text = str(cell)
+    if text.startswith(">"):
+        return float(text[1:]), INF
+    if text.startswith("<"):
+        return -INF, float(text[1:])
+    if match := re.fullmatch(r"([\d.]+)-([\d.]+)", text):
+        return float(match[1]), float(match[2])
+    return float(text), float(text)
+
+
+def kept(value: float, limits: tuple[float, float], middle: float) -> float:
+    """Return what an answer counts as."""
+    value = min(max(value, limits[0]), limits[1]) if not math.isnan(value) else value
+    return value if math.isfinite(value) else middle
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "limits"),
+    [
+        ("limits", [], (-2, 2)),
+        ("poles", [], (-INF, INF)),
+        ("bounds", [], (-INF, INF)),
+        ("ranges", [], (-INF, INF)),
+        ("logarithm", ["--log-target"], (-2, INF)),
+        ("several", ["--shared-denominator"], (-INF, INF)),
+    ],
+)
+def test_every_number_can_be_recomputed_from_the_predictions(
+    trained: Callable[..., tuple[Path, str]],
+    kind: str,
+    options: list[str],
+    limits: tuple[float, float],
 ) -> None:
-    seen: list[torch.Tensor] = []
+    folder, text = trained(kind, *options)
+    frame = pd.read_csv(folder / "predictions.csv", dtype=str, keep_default_na=False)
+    rows = rows_of(text, "Beside rivals")
+    heads = [i for i, row in enumerate(rows) if row[1] == "this model"]
+    assert len(heads) == (2 if kind == "several" else 1)
+    for head, after in zip(heads, [*heads[1:], len(rows)], strict=True):
+        target = rows[head][0].removeprefix("log10 of ")
+        prefix = f"{target}_" if kind == "several" else ""
+        log = np.log10 if "--log-target" in options else np.asarray
+        with np.errstate(divide="ignore", invalid="ignore"):
+            low, high = log([ends_of(cell) for cell in frame[target]]).T
+            low = np.where(np.isnan(low) & np.isfinite(high), -INF, low)
+            columns = {
+                name: log(frame[prefix + name].replace("", "nan").astype(float))
+                for name in ("prediction", "guess", "boosting", "lower", "upper")
+            }
+        assert rows[head][1:] == ["this model", "guessing the median", "gradient boosting"]
+        told = {row[0]: row[1:] for row in rows[head + 1 : after]}
+        number = np.isfinite(low) & np.isfinite(high)
+        middle = columns["guess"][0]
+        data = pd.read_csv(folder.parent / "data.csv", dtype=str, keep_default_na=False)
+        seen = [ends_of(c) for c in data[target][~data["sample"].isin(frame["sample"])]]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            middles = log([(a + b) / 2 for a, b in seen if math.isfinite(b - a)])
+        assert middle == pytest.approx(np.median(middles), rel=1e-6)
+        for place, name in enumerate(("prediction", "guess", "boosting")):
+            value = columns[name]
+            found = np.array([kept(v, limits, middle) for v in value])
+            error = np.abs(found - np.clip(found, low, high))
+            answered = number & np.isfinite(value)
+            wrong = {
+                "said 'no number' for a measured value": (number, ~np.isfinite(value)),
+                "said a number where the label is inf or nan": (
+                    ~number & ~(low < high),
+                    np.isfinite(value),
+                ),
+                "'>": (np.isinf(high) & np.isfinite(low), value < low),
+                "'<": (np.isinf(low) & np.isfinite(high), value > high),
+            }
+            means = {"error, all": error[number].mean(), "the same": error[answered].mean()}
+            for words, cells in told.items():
+                start = [part for part in means if part in words]
+                kinds = [part for part in wrong if part in words]
+                if start and not kinds:
+                    mean = float(cells[place].split(" (")[0])
+                    assert mean == pytest.approx(means[start[0]], rel=6e-3), words
+                if kinds:
+                    of, what = wrong[kinds[0]]
+                    assert cells[place].startswith(f"{(of & what).sum()} of {of.sum()} ("), words
+            assert sum(of.any() for of, _ in wrong.values()) == sum(
+                any(part in words for part in wrong) for words in told
+            )
+        exact = number & (low == high)
+        held = exact & (columns["lower"] <= low) & (high <= columns["upper"])
+        cells = told["90 % intervals that hold the measured value"]
+        assert cells[0].startswith(f"{held.sum()} of {exact.sum()} (")
+        level = next(row for row in rows_of(text, "Intervals") if row[0] == "90 %")
+        assert f"{held.sum()} of {exact.sum()}" in " ".join(level)
+    if kind == "bounds":
+        count = (np.isinf(high) & np.isfinite(low)).sum()
+        assert f"did not see, not by {count} labels that are only bounds." in text
+    if kind == "limits":
+        stated = rows_of(text, "Probabilities")[1:]
+        p = frame["p_above"].astype(float)
+        above = frame["y"] == ">2"
+        groups = [(p >= a) & (p < b) for a, b in itertools.pairwise(EDGES)]
+        expected = [
+            ["y above 2", f"{shown(100 * p[g].mean())} %", f"{(g & above).sum()} of {g.sum()}"]
+            for g in groups
+            if g.any()
+        ]
+        found = [[*row[:2], row[2].split(" (")[0]] for row in stated if "above" in row[0]]
+        assert found == expected
+        assert any("y below -2" in row[0] for row in stated)
+    else:
+        assert "## Probabilities" not in text or kind in ("poles", "logarithm")
 
-    def choose(*given: torch.Tensor, unit: float) -> float:
-        seen.extend(given)
-        return 0.25
 
-    monkeypatch.setattr(train, "choose_threshold", choose)
-    run, _ = described(data, epochs=1)
-    train.train(run.options, tmp_path / "new" / "folder", resume=False)
-    P, Q, y = seen
-    assert P.shape == Q.shape == y.shape
-    assert y[y.isfinite()].abs().max() < 10, "in deviations"
-    assert Run.read(tmp_path / "new" / "folder").tau_infer == 0.25
-
-
-def test_the_quality_of_predictions_by_hand() -> None:
-    value, bottom = [1.0, 2.0, 3.0, 0.0, 4.0, 0.0, 0.0], [0, 0, 1, 1, 0, 1, 1]
-    sign = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, -1.0, 1.0], dtype=torch.float64)
-    y = torch.tensor([1.5, 4.0, 3.0, math.inf, math.inf, math.inf, math.nan], dtype=torch.float64)
-    decoded = predictions(value, [1.0 - b for b in bottom]).decoded
-    quality = Quality.of(Predictions(decoded, sign, sign), y)
-    assert (quality.finite, quality.singular, quality.oriented) == (3, 4, 3)
-    assert quality.false_finite == 1 / 4
-    assert quality.false_bottom == pytest.approx(1 / 3)
-    assert quality.error == pytest.approx((0.5 + 2.0) / 2)
-    assert quality.orientation == 1 / 2
-    right = Quality.of(Predictions(decoded, sign.abs(), sign), y)
-    assert right.orientation == 1.0
-    nothing = Quality.of(Predictions(decoded._replace(bottom=y == y), sign, sign), y)
-    assert math.isnan(nothing.error)
-    options = Options("data.csv", "y", 1, 1, 0.1, 0, "cpu", "off", "free")
-    run = Run("0", options, "", ["a"], Scale([0.0], [1.0], 0.0, 1.0), tau_infer=0.5)
-    told = report.summary(Path("run"), run, nothing, plotted=True)
-    assert re.search(r"mean absolute error of y +none to judge", told)
+def described(
+    lower: Any, upper: Any = None, limits: tuple[float, float] | None = None, **options: Any
+) -> tuple[Run, Measured]:
+    """Return a run whose training had the median 0, and labels of one target."""
+    low, high = (np.array(e, float)[:, None] for e in (lower, lower if upper is None else upper))
+    columns = [Column("a", "number", ""), Column("y", "target", "learned")]
+    chosen = Options("data.csv", ["y"], **options)
+    history = {"loss": [1.0] * 100, "val_loss": [1.0] * 100}
+    run = Run("0", chosen, "", columns, (800, 0), [(-1.0, 1.0)], [0.0], limits, [], 50, history)
+    return run, Measured(low, high, np.zeros(len(low), bool), limits, [])
 
 
-def test_without_singular_targets_the_report_says_so(tmp_path: Path) -> None:
-    path = tmp_path / "data.csv"
-    path.write_text(GOOD)
-    out = tmp_path / "run"
-    assert main(["train", str(path), "--target", "y", "--out", str(out), "--epochs", "1"]) == 0
-    text = (out / "report.md").read_text()
-    assert "No target of the validation part is singular" in text
-    assert "false finite) | none to judge" in text
+def judged(run: Run, measured: Measured, model: Any, half: float = 2.0, **rivals: Any) -> Score:
+    value = np.array(model, float)[:, None]
+    zero = np.zeros_like(value)
+    found = Predictions(value, value - half, value + half, zero, zero)
+    others = [Rival(name, np.array(v, float)[:, None]) for name, v in rivals.items()]
+    (score,) = scores.scores(run, measured, found, others)
+    return score
 
 
-def test_without_singular_targets_no_row_held_out_is_bottom(tmp_path: Path) -> None:
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(100, 2, generator=generator).tolist()  # errors beyond one deviation
-    path = write(tmp_path / "data.csv", [["a", "y"], *noise])
-    out = tmp_path / "run"
-    assert main(["train", str(path), "--target", "y", "--out", str(out), "--epochs", "1"]) == 0
-    assert "(false bottom) | 0.00 %" in (out / "report.md").read_text()
+NORMAL = np.random.default_rng(0).normal(size=(3, 200))
+
+
+@pytest.mark.parametrize(
+    ("model", "boosted", "rows", "head", "more"),
+    [
+        (0.1, 0.3, 200, "Good for predicting y", "0.344 times that of gradient boosting"),
+        (0.3, 0.3, 200, "About as good as gradient boosting for y", "To try: "),
+        (0.5, 0.3, 200, "Gradient boosting does better than this model for y", "boosting (Hist"),
+        (1.5, 1.5, 200, "Guessing the median does better than this model for y", "(0.7"),
+        (0.36, 0.3, 30, "Gradient boosting does better than this model for y, though", "To try: "),
+        (0.1, 0.3, 8, "Too few rows to tell (8 measured values). On these: Good", "by 8 measured"),
+        (0.1, 0.3, 19, "Too few rows to tell (19", ""),
+        (0.1, 0.3, 20, "Good for predicting y", ""),
+    ],
+)
+def test_the_first_words_say_who_does_better(
+    model: float, boosted: float, rows: int, head: str, more: str
+) -> None:
+    y, one, other = NORMAL[:, :rows]
+    run, measured = described(y)
+    rivals = {"guess": 0 * y, "boosting": y + boosted * other}
+    score = judged(run, measured, y + model * one, **rivals)
+    said, rest = report.verdict(score, run, measured)
+    assert said.startswith(head)
+    assert more in rest
+    assert ("To try" in rest) == (model > 0.2)
+
+
+def test_a_model_that_learned_nothing_is_not_called_as_good() -> None:
+    y, one, other = NORMAL
+    run, measured = described(y)
+    score = judged(run, measured, 0.01 * one, guess=0 * y, boosting=other)
+    assert report.verdict(score, run, measured)[0] == "No better than guessing the median of y"
+
+
+def test_without_a_measured_value_nothing_is_judged() -> None:
+    run, measured = described([INF, -INF, NAN])
+    score = judged(run, measured, [1.0, 2.0, 3.0], guess=[0.0] * 3, boosting=[0.0] * 3)
+    assert report.verdict(score, run, measured)[0] == "Nothing to judge y by"
+    assert str(score.errors["model"]) == "none to judge"
+    assert str(score.rates["said a number where the label is inf or nan"]["model"])[:6] == "3 of 3"
+
+
+@pytest.mark.parametrize(
+    ("silent", "half", "words"),
+    [
+        (0, 0.4, None),
+        (170, 0.4, "But it said 'no number' for a measured value: 170 of 200 (79.3 to 89.6 %)"),
+        (30, 0.4, "But it said 'no number' for a measured value: 30 of 200"),
+        (6, 0.4, None),
+        (0, 0.1, "But its 90 % intervals are too narrow: they hold "),
+        (0, 0.3, "But its 90 % intervals are too narrow: they hold "),
+        (0, 9.0, "Its 90 % intervals are wider than they need be: they hold 200 of 200"),
+    ],
+)
+def test_no_harm_is_silent(silent: int, half: float, words: str | None) -> None:
+    y, one, other = NORMAL
+    run, measured = described(y)
+    value = y + 0.24 * one
+    value[:silent] = NAN
+    score = judged(run, measured, value, half, guess=0 * y, boosting=y + 0.5 * other)
+    rest = report.verdict(score, run, measured)[1]
+    assert ("But it" in rest or "wider" in rest) == (words is not None)
+    assert words is None or words in rest
+    assert "To try" not in rest or "But it" in rest or silent
+
+
+def test_answers_that_are_no_number_count_as_limit_or_median() -> None:
+    run, measured = described([0.5, 0.5, -0.5, 0.25], limits=(-1.0, INF))
+    score = judged(run, measured, [INF, NAN, -INF, 0.75], guess=[0.0] * 4, boosting=[0.0] * 4)
+    assert score.errors["model"].value == pytest.approx((0.5 + 0.5 + 0.5 + 0.5) / 4)
+    assert score.answered["model"].value == 0.5
+    assert score.errors["guess"].value == pytest.approx(1.75 / 4)
+    (rates,) = score.rates.values()
+    assert rates["model"] == Rate(3, 4)
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "limits", "found", "words", "counts"),
+    [
+        (
+            [1, 1, 1],
+            [INF] * 3,
+            (-INF, 1),
+            [0.9, INF, NAN],
+            "said a number where the label is '>1'",
+            1,
+        ),
+        ([1, 2, 3], [INF] * 3, None, [2.5, 2.5, 2.5], "contradicted a label such as '>2'", 1),
+        ([-INF] * 2, [1, 2], None, [1.5, 1.5], "contradicted a label such as '<2'", 1),
+        ([-INF] * 2, [-1, -1], (-1, 1), [-INF, INF], "said a number where the label is '<-1'", 1),
+        (
+            [INF, -INF, NAN],
+            None,
+            None,
+            [INF, 0, 0],
+            "said a number where the label is inf or nan",
+            2,
+        ),
+        ([1, 0], [2, 0], None, [NAN, 0], "said 'no number' for a measured value", 1),
+    ],
+)
+def test_each_kind_of_mistake_is_counted(
+    lower: Any, upper: Any, limits: Any, found: Any, words: str, counts: int
+) -> None:
+    run, measured = described(lower, upper, limits)
+    rates = judged(run, measured, found, guess=found, boosting=found).rates
+    assert rates[words]["model"] == Rate(counts, len(lower))
+    assert len(rates) == (1 if "measured" in words else 2)
+
+
+def test_rates_and_means_have_their_intervals() -> None:
+    assert str(Rate(1, 181)) == "1 of 181 (0.014 to 3.04 %)"
+    assert str(Rate(0, 86)) == "0 of 86 (0 to 4.2 %)"
+    assert str(Rate(0, 0)) == "none to judge"
+    y, one, other = NORMAL
+    run, measured = described(y)
+    score = judged(run, measured, y + one, guess=0 * y, boosting=y + 1.1 * one)
+    error, spread = score.errors["model"], np.abs(one).std() / math.sqrt(200)
+    assert error.value == pytest.approx(np.abs(one).mean())
+    assert error.low == pytest.approx(error.value - 1.96 * spread, abs=0.02)
+    assert error.high == pytest.approx(error.value + 1.96 * spread, abs=0.02)
+    # Both methods are resampled together, so that a constant ratio is certain.
+    assert score.best == "guess" or score.ratio.low == pytest.approx(score.ratio.high)
+    paired = judged(run, measured, y + one, guess=y + 9 * other, boosting=y + 1.1 * one).ratio
+    assert (paired.low, paired.high) == pytest.approx((1 / 1.1, 1 / 1.1))
+    assert str(Mean(1234.5, -0.00001234, INF)) == "1230 (−1.23e−05 to ∞)"
+
+
+@pytest.mark.parametrize(
+    ("options", "lower", "tip"),
+    [
+        ({}, np.geomspace(1, 1000, 30), "--log-target"),
+        ({"log_target": True}, np.geomspace(1, 1000, 30), None),
+        ({}, np.linspace(-1, 1000, 30), None),
+        ({}, [*np.linspace(0, 1, 29), INF], "--range LOW:HIGH"),
+        ({"range": (0.0, 1.0)}, [*np.linspace(0, 1, 29), INF], "--range LOW:HIGH"),
+    ],
+)
+def test_what_to_try_fits_the_table(options: Any, lower: Any, tip: str | None) -> None:
+    run, measured = described(lower, **options)
+    bad = np.full(30, 2000.0)
+    rest = report.verdict(judged(run, measured, bad, guess=0 * bad), run, measured)[1]
+    tips = rest.split("To try: ")[1]
+    for word in ("--log-target", "--range LOW:HIGH"):
+        assert (word in tips) == (word == tip)
+
+
+def test_boosting_says_no_number_where_such_labels_were() -> None:
+    x = np.linspace(-1, 1, 400)[:, None]
+    low, high = x[:, 0].copy(), x[:, 0].copy()
+    high[low > 0.5], low[low > 0.5] = INF, 0.5
+    low[(x[:, 0] < -0.5)] = high[(x[:, 0] < -0.5)] = -INF
+    pole = abs(x[:, 0]) < 0.2
+    low[pole] = high[pole] = NAN
+    seen = np.array([[-0.8], [-0.3], [0.0], [0.4], [0.8]])
+    nothing_missing = np.zeros(400, bool)
+
+    def found(limits: Any) -> list[float]:
+        measured = Measured(low[:, None], high[:, None], nothing_missing, limits, [])
+        return [float(v) for v in boosting(x, measured, seen, 0).value[:, 0]]
+
+    assert found((-INF, 0.5)) == pytest.approx([-INF, -0.3, NAN, 0.4, INF], abs=0.1, nan_ok=True)
+    # ">0.5" may be any number beyond, if no instrument ends there: no kind of its own.
+    assert found(None) == pytest.approx([-INF, -0.3, NAN, 0.4, 0.5], abs=0.1, nan_ok=True)
+
+
+def test_one_odd_label_is_no_kind() -> None:
+    y = np.array([*np.linspace(0, 1, 10_100), NAN])[:, None]  # so many that it stops by a part
+    measured = Measured(y, y, np.zeros(len(y), bool), None, [])
+    assert np.isfinite(boosting(np.nan_to_num(y), measured, np.ones((3, 1)), 0).value).all()
+
+
+def test_bounds_alone_are_rivals_targets() -> None:
+    x = np.linspace(0, 1, 60)[:, None]
+    bounds = Measured(x, x + INF, np.zeros(60, bool), None, [])
+    assert boosting(x, bounds, x[[30]], 0).value == pytest.approx(0.5, abs=0.1)
+    assert scores.known_numbers(bounds)[0][1].tolist() == x[:, 0].tolist()
+
+
+class Page(HTMLParser):
+    """Checks that elements are closed and that names of elements are their own."""
+
+    VOID = ("meta", "path", "use", "rect", "br")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open, self.ids, self.fetched = list[str](), list[str](), list[str]()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.open += [] if tag in self.VOID else [tag]
+        for name, value in attrs:
+            self.ids += [value or ""] if name == "id" else []
+            if name in ("src", "href", "xlink:href") and not str(value).startswith("#"):
+                self.fetched.append(str(value))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+
+def test_the_page_stands_alone_and_shows_names_as_they_are(
+    trained: Callable[..., tuple[Path, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, text = trained("several", "--ignore", "温度")
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    parser = Page()
+    parser.feed(html)
+    assert parser.open == []
+    assert parser.fetched == []
+    assert len(parser.ids) == len(set(parser.ids)) > 50
+    assert "url(http" not in html
+    assert "@import" not in html
+    assert html.count("<svg") == 5, "two targets, curves, intervals, importance"
+    for name in ("Re_$y_1$", "虚部", "$a_1$", "напряжение"):
+        assert len(re.findall(rf"<text[^>]*>[^<]*{re.escape(name)}", html)) >= 1, name
+        assert f"<td>{name}</td>" in html
+    assert not {page.INK, page.BLUE, page.ORANGE} & set(re.findall("#[0-9a-f]{6}", html)), (
+        "a dark page needs colours of its own"
+    )
+    assert "{body}" not in html
+    assert "{title}" not in html
+    assert "![pictures](plot.png)" in text
+    assert (folder / "plot.png").read_bytes().startswith(b"\x89PNG")
+    columns = rows_of(text, "Columns")
+    assert [row[:2] for row in columns[1:]] == [
+        ["sample", "ignored"],
+        ["$a_1$", "number"],
+        ["напряжение", "number"],
+        ["温度", "ignored"],
+        ["Re_$y_1$", "target"],
+        ["虚部", "target"],
+    ]
+    again = text.split("```sh\n")[1].split("\n```")[0]
+    assert again.startswith("zeroproof train --config ")
+    said = capsys.readouterr().out
+    assert said.startswith(text[2 : text.index("\n")].replace("\\", ""))
+    assert "report.html" in said
+
+
+def test_marks_of_markdown_and_html_in_names_are_text(tmp_path: Path) -> None:
+    sections: page.Sections = {"a|b": ["*x* <b>", ["_y_"], [["h|1"], ["<i>`$"]]]}
+    assert page.write(tmp_path, "<t>", [("A & B", "c_d")], sections) == ""
+    text = (tmp_path / "report.md").read_text()
+    assert text.startswith("# A & B\n\nc\\_d\n\n\\<t\\>\n")
+    assert "| h\\|1 |\n| --- |\n| \\<i\\>\\`\\$ |" in text
+    assert "\\*x\\* \\<b\\>" in text
+    html = (tmp_path / "report.html").read_text()
+    for part in (
+        "<title>&lt;t&gt;</title>",
+        "<h1>A &amp; B</h1>",
+        "<td>&lt;i&gt;`$</td>",
+        "<li>_y_",
+    ):
+        assert part in html
+
+
+def test_a_picture_that_fails_is_named_and_costs_nothing_else(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise ValueError("no such glyph")
+
+    monkeypatch.setattr(page, "curves", fail)
+    folder, text = train(tmp_path, "limits", epochs=1)
+    assert "could not be drawn (no such glyph)" in text.split("## Training")[1]
+    html = (folder / "report.html").read_text(encoding="utf-8")
+    assert "could not be drawn (no such glyph)" in html
+    assert html.count("<svg") == 4
+    assert (folder / "plot.png").exists()
+    assert "could not be drawn (no such glyph)" in capsys.readouterr().out
 
 
 def test_without_matplotlib_the_remedy_is_named(
-    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(report.importlib.util, "find_spec", lambda name: None)
-    out = run("run")
+    monkeypatch.setattr(page.importlib.util, "find_spec", lambda name: None)
+    folder, text = train(tmp_path, "limits", epochs=1)
+    assert "pip install 'zeroproof-scm\\[plot\\]'" in text
     assert "pip install 'zeroproof-scm[plot]'" in capsys.readouterr().out
-    assert not (out / "plot.png").exists()
-    assert "plot.png" not in (out / "report.md").read_text()
-    assert importlib.util.find_spec("matplotlib") is None
+    assert "plot.png" not in text
+    assert "<svg" not in (folder / "report.html").read_text(encoding="utf-8")
+    assert not (folder / "plot.png").exists()
 
 
-def test_the_picture_shows_every_epoch_and_every_row_held_out(
-    run: Callable[..., Path], data: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_rows_that_went_worst_are_found_in_the_file(
+    trained: Callable[..., tuple[Path, str]],
 ) -> None:
-    from matplotlib.collections import PathCollection
+    folder, text = trained("limits")
+    lines = (folder.parent / "data.csv").read_text(encoding="utf-8").splitlines()
+    head, *rows = rows_of(text, "Rows that went worst")
+    assert head == ["line", "sample", "target", "measured", "predicted", "90 % interval"]
+    assert len(rows) == 10
+    frame = pd.read_csv(folder / "predictions.csv", dtype=str, keep_default_na=False)
+    ends = np.array([ends_of(cell) for cell in frame["y"]])
+    value = frame["prediction"].astype(float).clip(-2, 2)
+    frame["missed"] = np.abs(value - value.clip(*ends.T))
+    worst = frame.sort_values("missed", ascending=False, kind="stable").head(10)
+    assert [row[1] for row in rows] == [*worst["sample"]]
+    for row, (_, cells) in zip(rows, worst.iterrows(), strict=True):
+        assert lines[int(row[0]) - 1].startswith(f"{row[1]},")
+        assert row[3] == cells["y"]
+        assert row[4] == shown(float(cells["prediction"]))
+
+
+def test_the_column_that_decides_matters_most(trained: Callable[..., tuple[Path, str]]) -> None:
+    _, text = trained("limits")
+    rows = rows_of(text, "What matters")[1:]
+    assert [row[0] for row in rows[:2]] == ["$a_1$", "напряжение"]
+    assert float(rows[0][1].split()[0]) > 30
+
+
+def test_the_picture_shows_every_row_in_its_place() -> None:
     from matplotlib.figure import Figure
 
-    figures: list[Any] = []
-    monkeypatch.setattr(Figure, "savefig", lambda self, path, **_: figures.append(self))
-    records = read_jsonl(run("run", "--batch-size", "32", epochs=20) / "metrics.jsonl")
-    curves, rates, points = figures[0].axes
+    axes = Figure().add_subplot()
+    low = np.array([0.0, 1, 2, 3, INF, NAN, 4, -INF, 1])
+    high = np.array([0.0, 1, 2, 3, INF, NAN, INF, 0, INF])
+    value = np.array([0.0, 1, NAN, INF, INF, 2, 5, -INF, 3])
+    page.points("y", (low, high), (value, value - 1, value + 1), (0.0, 4.0), axes)
+    told = {}
+    for shown_ in axes.collections[1:]:
+        words, count = str(shown_.get_label()).split(": ")
+        told[words] = np.sort(shown_.get_offsets(), axis=0)
+        assert len(told[words]) == int(count)
+        assert np.isfinite(np.ma.filled(told[words], NAN)).all()
+    assert {words: len(at) for words, at in told.items()} == {
+        "a number, as measured": 2,
+        "'no number' for a measured value": 2,
+        "no number, as measured": 2,
+        "a number where there is none": 2,
+        "label is only a bound": 1,
+    }
+    assert told["a number, as measured"].tolist() == [[0, 0], [0.2, 0.2]]
+    assert told["label is only a bound"].tolist() == [[0.2, 0.6]]
+    for bands, names in ((axes.xaxis, ("<0", ">4")), (axes.yaxis, ("<0", ">4"))):
+        texts = [text.get_text() for text in bands.get_ticklabels()]
+        assert [bands.get_ticklocs()[texts.index(name)] for name in names] == [-0.12, 1.12]
+    beyond = told["no number, as measured"]
+    assert (np.abs(beyond - [[-0.12, -0.12], [1.12, 1.12]]) <= 0.04).all()
 
-    losses, val_losses = curves.lines
-    assert curves.get_yscale() == "log"
-    epochs = [[r["loss"] for r in records if "loss" in r and r["epoch"] == e] for e in range(20)]
-    assert losses.get_ydata() == pytest.approx([sum(e) / 3 for e in epochs], rel=1e-5)
-    validation = [r for r in records if "val_loss" in r]
-    for line, name in zip(
-        (val_losses, *rates.lines),
-        ("val_loss", "val_coverage_finite", "val_bottom_recall"),
-        strict=True,
-    ):
-        assert list(line.get_ydata()) == [r[name] for r in validation]
-    for line in (losses, val_losses, *rates.lines):
-        assert list(line.get_xdata()) == list(range(1, 21))
-    assert rates.get_ylim() == (-0.03, 1.03)
-    assert all(axes.get_legend() for axes in (curves, rates, points))
-    assert points.get_title() == "Validation: predicted against measured"
-    assert (points.get_xlabel(), points.get_ylabel()) == ("measured y", "predicted y")
 
-    cells = []
-    for axes in (curves, rates, points):
-        spec = axes.get_subplotspec()
-        cells += list(itertools.product(spec.rowspan, spec.colspan))
-    grid = points.get_subplotspec().get_gridspec()
-    assert sorted(cells) == list(itertools.product(range(grid.nrows), range(grid.ncols)))
-    assert len(curves.get_subplotspec().colspan) < len(points.get_subplotspec().colspan)
+def test_far_numbers_bend_the_picture() -> None:
+    values = np.r_[np.linspace(-1, 1, 99), 1e4]
+    forward, ticks = page._scale(values)
+    assert forward(values).min() == 0
+    assert forward(values).max() == 1
+    assert forward(np.array([1.0]))[0] > 0.1
+    assert max(ticks) >= 1000
+    assert page._scale(np.zeros(3))[0](np.zeros(3)).tolist() == [0, 0, 0]
 
-    with data.open(newline="", encoding="utf-8") as file:
-        y = torch.tensor([float(r["y"]) for r in csv.DictReader(file)], dtype=torch.float64)
-    held_out = y[train.split(y, seed=0)[1]]
-    low, high = points.lines[0].get_xdata()
-    assert list(points.lines[0].get_ydata()) == [low, high]
-    at: dict[str, Any] = {}
-    for shown in points.collections:
-        assert isinstance(shown, PathCollection)
-        name, count = str(shown.get_label()).split(": ")
-        at[name] = shown.get_offsets()
-        assert len(at[name]) == int(count)
-    measured, predicted = torch.tensor([p for some in at.values() for p in some.tolist()]).T
-    assert len(measured) == len(held_out)
 
-    def inside(numbers: torch.Tensor) -> torch.Tensor:
-        return (numbers >= low - 1e-6) & (numbers <= high + 1e-6)
-
-    finite = held_out[held_out.isfinite()].sort().values
-    assert torch.allclose(measured[inside(measured)].sort().values, finite.float())
-    assert (measured < low - 1e-6).sum() == (held_out == -torch.inf).sum() > 0
-    for name, is_number, decoded in (
-        ("a number, as measured", True, True),
-        ("⊥, as measured", False, False),
-        ("⊥, though measured (false bottom)", True, False),
-        ("a number, though singular (false finite)", False, True),
-    ):
-        x, y = torch.from_numpy(at[name]).T
-        assert (inside(x) == is_number).all()
-        assert (inside(y) == decoded).all()
-    for numbers, limits, axis, words in (
-        (measured, points.get_xlim(), points.xaxis, ("−∞", "∞, nan")),
-        (predicted, points.get_ylim(), points.yaxis, ("⊥ (−)", "⊥ (+)")),
-    ):
-        assert limits[0] < numbers.min() < numbers.max() < limits[1]
-        first, *between, last = zip(
-            axis.get_ticklocs(), (t.get_text() for t in axis.get_ticklabels()), strict=True
-        )
-        assert limits[0] < first[0] < low < high < last[0] < limits[1]
-        band = last[0] - high
-        assert band == pytest.approx(0.12 * (high - low))
-        assert limits == pytest.approx((low - 1.6 * band, high + 1.6 * band))
-        assert (first[1], last[1]) == words
-        assert len(between) > 1
-        spans = {
-            (patch.get_x(), patch.get_width())
-            if axis is points.xaxis
-            else (patch.get_y(), patch.get_height())
-            for patch in points.patches
-        } - {(0.0, 1.0)}  # of those across the other axis
-        assert sorted(x + width / 2 for x, width in spans) == pytest.approx([first[0], last[0]])
-        for x, width in spans:
-            assert x + width < low or high < x
-        outside = [n for n in numbers.tolist() if not low - 1e-6 <= n <= high + 1e-6]
-        assert all(any(x <= n <= x + width for x, width in spans) for n in outside)
-        for place, text in between:
-            assert float(text.replace("−", "-")) == pytest.approx(place)
-            assert low <= place <= high
+def test_predictions_whose_target_is_known_are_scored_and_drawn(
+    trained: Callable[..., tuple[Path, str]], tmp_path: Path
+) -> None:
+    folder, _ = trained("limits")
+    run = Run.read(folder)
+    low = np.array([[0.0], [1.0], [2.0], [NAN]])
+    measured = Measured(low, np.where(low == 2, INF, low), np.isnan(low[:, 0]), None, [])
+    value = np.array([[0.5], [NAN], [1.0], [0.0]])
+    found = Predictions(value, value - 1, value + 1, 0 * value, 0 * value)
+    said = report.check(run, measured, found, tmp_path / "p.png")
+    assert "all 2 measured values" in said
+    assert re.search(r"'no number' for a measured value +1 of 2 .* 0 of 2 ", said)
+    assert re.search(r"said a number where the label is '>2' +1 of 1 ", said)
+    assert "gradient boosting" not in said
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")

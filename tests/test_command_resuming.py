@@ -1,70 +1,171 @@
-"""Interrupted runs of the command go on exactly; another run is refused."""
+"""Interrupted runs of the command continue exactly, finished ones longer; others are refused."""
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from tests.command_helpers import described, model_of, same_model
+from tests.command_helpers import same_model
 from zeroproof.command import train
 from zeroproof.command.main import main
-from zeroproof.command.run import Run
-from zeroproof.training.checkpoint import read_checkpoint
+from zeroproof.sklearn import fitting
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals")
 
 
-@pytest.mark.parametrize("saves", ["always", "once"])
-def test_an_interrupted_run_goes_on_exactly(
+@pytest.fixture
+def interrupt(
+    monkeypatch: pytest.MonkeyPatch, data: Path, tmp_path: Path, foreground: None
+) -> Callable[[int, int], list[str]]:
+    """Train until a signal comes in an epoch; return the arguments."""
+
+    def interrupt_in(epoch: int, number: int) -> list[str]:
+        log = train.epoch_log
+
+        def wrapped(*parts: Any) -> Any:
+            hook = log(*parts)
+
+            def call(record: dict[str, float]) -> None:
+                hook(record)
+                if record["epoch"] == epoch:
+                    os.kill(os.getpid(), number)
+
+            return call
+
+        arguments = ["train", str(data), "--target", "y", "--epochs", "6"]
+        arguments += ["--out", str(tmp_path / "run")]
+        with monkeypatch.context() as patch:
+            patch.setattr(train, "epoch_log", wrapped)
+            assert main(arguments) == 128 + number
+        return arguments
+
+    return interrupt_in
+
+
+def config_of(folder: Path) -> dict[str, Any]:
+    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    return {name: value for name, value in values.items() if name != "seconds"}
+
+
+def assert_same(one: Path, other: Path) -> None:
+    assert same_model(one, other)
+    assert config_of(one) == config_of(other)
+    for name in ("metrics.jsonl", "predictions.csv"):
+        assert (one / name).read_text() == (other / name).read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("epoch", [0, 4])
+def test_an_interrupted_run_continues_exactly(
     run: Callable[..., Path],
-    monkeypatch: pytest.MonkeyPatch,
+    interrupt: Callable[[int, int], list[str]],
     capsys: pytest.CaptureFixture[str],
     data: Path,
-    saves: str,
+    number: int,
+    epoch: int,
 ) -> None:
-    whole = run("whole", epochs=6)
-    monkeypatch.setattr(train, "SECONDS_BETWEEN_CHECKPOINTS", -1 if saves == "always" else 1e9)
-    keep = train.Keeper.__call__
-
-    def interrupt(self: Any, metrics: dict[str, float]) -> None:
-        keep(self, metrics)
-        if metrics["epoch"] == 4:
-            raise KeyboardInterrupt
-
-    out = whole.parent / "run"
-    options = [str(data), "--target", "y", "--epochs", "6", "--out", str(out)]
-    with monkeypatch.context() as patch:
-        patch.setattr(train.Keeper, "__call__", interrupt)
-        assert main(["train", *options]) == 130
-    shown = capsys.readouterr().err
-    assert shown.endswith(
-        f"zeroproof: interrupted; go on with: zeroproof train --resume --out {out}\n"
-    )
-    with (out / "metrics.jsonl").open("a") as file:
-        file.write('{"loss": 0.')  # a process killed in the middle of a line
-    assert read_checkpoint(out / "checkpoint.pt")["counters"]["epoch"] == (
-        4 if saves == "always" else 1
+    whole, out = run("whole", epochs=6), data.parent / "run"
+    capsys.readouterr()
+    arguments = interrupt(epoch, number)
+    assert capsys.readouterr().err.endswith(
+        f"zeroproof: interrupted; continue with: zeroproof train --resume --out {out}\n"
     )
     assert main(["predict", str(out), str(data), "--out", str(out / "p.csv")]) == 2
-    assert "is not finished; go on with train --resume" in capsys.readouterr().err
-    trained: list[float] = []
+    assert "is not finished; continue it: zeroproof train --resume" in capsys.readouterr().err
+    if epoch:
+        with (out / "metrics.jsonl").open("a") as file:
+            file.write('{"loss": 0.')  # a process killed in the middle of a line
+    assert main([*arguments, "--resume"]) == 0
+    assert_same(out, whole)
+    assert main(["train", "--resume", "--out", str(out)]) == 0, "a finished run is reported again"
+    assert_same(out, whole)
 
-    def note(self: Any, metrics: dict[str, float]) -> None:
-        trained.append(metrics["epoch"])
-        keep(self, metrics)
+
+def test_a_killed_run_continues_exactly(
+    run: Callable[..., Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, out = run("whole", epochs=6), tmp_path / "run"
+    script = f"""
+import os, sys
+from zeroproof.command import train
+from zeroproof.command.main import main
+from zeroproof.sklearn import fitting
+fitting.SECONDS_BETWEEN_CHECKPOINTS = -1.0
+log = train.epoch_log
+def wrapped(*parts):
+    hook = log(*parts)
+    def call(record):
+        hook(record)
+        if record["epoch"] == 3:
+            os.kill(os.getpid(), 9)
+    return call
+train.epoch_log = wrapped
+main(["train", {str(data)!r}, "--target", "y", "--epochs", "6", "--out", {str(out)!r}])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True)
+    assert done.returncode == -9, done.stderr
+    assert list((out / "checkpoints").glob("*.pt"))
+    seen = list[float]()
+    log = train.epoch_log
+
+    def watched(*parts: Any) -> Any:
+        hook = log(*parts)
+
+        def call(record: dict[str, float]) -> None:
+            seen.append(record["epoch"])
+            hook(record)
+
+        return call
+
+    monkeypatch.setattr(train, "epoch_log", watched)
+    assert main(["train", "--resume", "--out", str(out)]) == 0
+    assert min(seen) == 3, "what is done is not done again"
+    assert_same(out, whole)
+
+
+def test_a_finished_run_may_be_made_longer(
+    run: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = run("run")
+    before = config_of(out)["history"]
+    command = ["train", "--resume", "--out", str(out), "--epochs"]
+    assert main([*command, "2"]) == 2
+    assert "--epochs 2 is less than the 3 of the run" in capsys.readouterr().err
+    assert main([*command, "8"]) == 0
+    for name, losses in config_of(out)["history"].items():
+        assert losses[:3] == before[name]
+        assert len(losses) == 8
+    assert config_of(out)["options"]["epochs"] == 8
+    config = json.loads((out / "config.json").read_text())
+    config["best_epoch"] = -40  # as if none since had been better
+    (out / "config.json").write_text(json.dumps(config))
+    assert main([*command, "9"]) == 2
+    assert "stopped by itself after 8 epochs" in capsys.readouterr().err
+
+
+def test_a_run_that_is_lengthened_and_interrupted_still_predicts(
+    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short, out = run("short", epochs=3), run("run", epochs=3)
+
+    def end(*parts: Any, **named: Any) -> None:
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(train.Keeper, "__call__", note)
-        assert main(["train", "--resume", "--out", str(out)]) == 0
-    assert min(trained) == (4 if saves == "always" else 1), "what is done is not done again"
-    assert same_model(out, whole)
-    for name in ("metrics.jsonl", "config.json"):
-        assert (out / name).read_text() == (whole / name).read_text()
-    model = model_of(out)
-    assert main(["train", "--resume", "--out", str(out)]) == 0, "a finished run is reported again"
-    assert all(torch.equal(v, model[k]) for k, v in model_of(out).items())
+        patch.setattr(fitting.SCMTrainer, "fit", end)
+        assert main(["train", "--resume", "--out", str(out), "--epochs", "6"]) == 130
+    assert same_model(short, out)
+    assert main(["train", "--resume", "--out", str(out)]) == 0
+    assert len(config_of(out)["history"]["loss"]) == 6
 
 
 def test_resume_refuses_another_run(
@@ -75,80 +176,46 @@ def test_resume_refuses_another_run(
     def refused(*options: str) -> str:
         capsys.readouterr()
         assert main(["train", "--out", str(out), *options]) == 2
-        return capsys.readouterr().err
+        shown = capsys.readouterr().err
+        assert shown.count("\n") == 1
+        return shown
 
-    assert "holds a run with other data or options" in refused("--resume", "--epochs", "9")
-    assert "add --resume to go on" in refused(str(data), "--target", "y")
+    assert "add --resume to continue it" in refused(str(data), "--target", "y")
+    assert "--lr 0.5 differs from the run's 0.003" in refused("--resume", "--lr", "0.5")
+    assert "--target ['a'] differs" in refused("--resume", "--target", "a")
+    assert "--range (0.0, 1.0) differs" in refused("--resume", "--range", "0:1")
+    assert main(["train", "--resume", "--out", str(out), "--seed", "0"]) == 0, "the same is no news"
+    before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
     data.write_text(data.read_text() + "row 120,0.1,0.9,7,1.0\n")
-    assert "holds a run with other data or options" in refused("--resume")
+    assert "is not the table with which" in refused("--resume")
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
     assert "config.json" in refused("--resume", "--out", str(tmp_path / "nothing"))
-    (out / "checkpoint.pt").unlink()
-    assert "holds no checkpoint yet" in refused("--resume")
     (out / "config.json").write_text("{")
-    assert "is damaged" in refused("--resume")
-
-
-def test_a_resume_that_is_killed_at_once_loses_no_record(
-    run: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out = run("run")
-    before = (out / "metrics.jsonl").read_text()
-
-    def end(self: Any, metrics: dict[str, float]) -> None:
-        raise KeyboardInterrupt
-
-    for _ in range(2):
-        with monkeypatch.context() as patch:
-            patch.setattr(train.JsonlLogger, "__call__", end)
-            assert main(["train", "--resume", "--out", str(out)]) == 130
-        assert (out / "metrics.jsonl").read_text() == before
-    assert main(["train", "--resume", "--out", str(out)]) == 0
-    assert (out / "metrics.jsonl").read_text() == before
-
-
-def test_records_of_another_run_are_not_added_to(
-    run: Callable[..., Path], data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = run("run")
-    before = (out / "metrics.jsonl").read_text()
+    assert "cannot be read" in refused("--resume")
     (out / "config.json").unlink()
-    assert main(["train", str(data), "--target", "y", "--out", str(out)]) == 2
-    assert "holds a run already (metrics.jsonl)" in capsys.readouterr().err
-    assert (out / "metrics.jsonl").read_text() == before
+    assert "holds a run already" in refused(str(data), "--target", "y")
 
 
-def test_a_run_goes_on_from_another_folder(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_run_continues_with_its_data_under_another_name(
+    run: Callable[..., Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    options = ["--target", "y", "--epochs", "1", "--out", str(tmp_path / "run")]
-    assert main(["train", data.name, *options]) == 0
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    assert main(["train", str(data), "--resume", *options]) == 0
-
-
-def test_a_run_goes_on_with_its_data_under_another_name_in_a_folder_that_is_there(
-    data: Path, tmp_path: Path
-) -> None:
-    run, _ = described(data, epochs=1)
-    out = tmp_path / "empty"
-    out.mkdir()
-    train.train(run.options, out, resume=False)
+    out = run("run", table=Path(data.name))
     moved = data.rename(tmp_path / "moved.csv")
-    elsewhere, _ = described(moved, epochs=1)
-    before = model_of(out)
-    train.train(elsewhere.options, out, resume=True)
-    assert Run.read(out).options.data == str(moved)
-    assert all(torch.equal(value, before[name]) for name, value in model_of(out).items())
+    assert main(["train", str(moved), "--resume", "--out", str(out)]) == 0
+    assert config_of(out)["options"]["data"] == str(moved)
 
 
-def test_an_interrupt_before_the_first_checkpoint_promises_nothing(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupt(self: Any, metrics: dict[str, float]) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(train.Keeper, "__call__", interrupt)
-    assert main(["train", str(data), "--target", "y", "--out", str(tmp_path / "run")]) == 130
-    assert capsys.readouterr().err.endswith("zeroproof: interrupted; start again\n")
+def test_ctrl_c_in_another_process(data: Path, tmp_path: Path, foreground: None) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "zeroproof", "train", str(data), "--target", "y"]
+    command += ["--epochs", "100000", "--lr", "1e-9", "--out", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 60
+        while not (out / "metrics.jsonl").exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        shown = process.communicate(timeout=60)[1]
+    assert process.returncode == 130, shown
+    assert shown.endswith(f"continue with: zeroproof train --resume --out {out}\n")
+    assert len(list((out / "checkpoints").glob("*.pt"))) == 1

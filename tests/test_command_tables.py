@@ -1,59 +1,137 @@
-"""The command reads tables as people write them, and scales their columns."""
+"""The command says what each column is used for, and encodes it."""
 
 from __future__ import annotations
 
-import math
+import re
 from pathlib import Path
 
-import torch
+import numpy as np
+import pytest
 
-from tests.command_helpers import write
-from zeroproof.command.main import main
-from zeroproof.command.run import Run, Scale
-from zeroproof.command.table import read_table
+from tests.table_helpers import read, table_of
+from zeroproof.command.table import Column, UserError, choose_columns, encoder, features
 
-
-def test_spreadsheets_habits_are_read(tmp_path: Path) -> None:
-    lines = ["\ufeffname,a,y", '"one, two",1e0,+inf', "", "x, 2 ,-Infinity", 'y,3,"NaN"']
-    lines += [f"z,{i},{i}" for i in range(4, 12)]
-    path = tmp_path / "sheet.csv"
-    path.write_bytes("\r\n".join(lines).encode())
-    out = tmp_path / "run"
-    arguments = ["train", str(path), "--target", "y", "--out", str(out), "--epochs", "1"]
-    assert main(arguments) == 0
-    assert Run.read(out).features == ["a"]
-
-
-def test_a_column_is_numeric_if_most_of_its_cells_are(tmp_path: Path) -> None:
-    rows = [["half", "most", "digits"], ["1", "1", "1_0"], ["2", "x", "2_0"], ["x", " 3 ", "3_0"]]
-    rows.append(["y", "-inf", "4_0"])
-    table = read_table(write(tmp_path / "data.csv", rows))
-    assert table.numeric_columns() == ["most"]
-    assert table.lines == [2, 3, 4, 5]
-
-
-def test_a_table_keeps_its_cells_and_loses_its_byte_order_mark(tmp_path: Path) -> None:
-    path = tmp_path / "data.csv"
-    path.write_bytes('\ufeffa,y\r\n"1\r\n2",3\r\n'.encode())
-    table = read_table(path)
-    assert table.header == ["a", "y"]
-    assert table.rows == [["1\r\n2", "3"]]
-
-
-def test_the_scale_is_that_of_the_training_part() -> None:
-    x = torch.tensor([[1.0, 7.0], [3.0, 7.0]], dtype=torch.float64)
-    y = torch.tensor([10.0, -10.0, math.inf], dtype=torch.float64)
-    scale = Scale.of(x, y)
-    assert scale == Scale([2.0, 7.0], [1.0, 1.0], 0.0, 10.0)
-    assert scale.features(torch.tensor([[4.0, 8.0]])).tolist() == [[2.0, 1.0]]
-    assert scale.targets(y).tolist() == [1.0, -1.0, math.inf]
-    assert scale.values(torch.tensor([0.5])).tolist() == [5.0]
-    assert Scale.of(x * 1e-200, y).std == [1.0, 1.0], "a deviation that underflows"
+ROLES = {  # cells of a column of this name, its role, and a part of the note
+    "x": (["1", "2.5", "3", "4"], "number", "^$"),
+    "some": (["1", "", "NA", "nan"], "number", "3 of 4 blank, filled with the median"),
+    "bound": (["1", ">5", "2", "4"], "number", "finite end or middle: 1, such as >5"),
+    "rank": (["1", "2", "3", "4"], "number", "^$"),
+    "one": (["5", "5", "5", "5"], "ignored", "always 5"),
+    "often": (["5", "5", "5", ""], "number", "1 of 4 blank"),
+    "none": (["", "NA", "-", "?"], "ignored", "all cells are blank"),
+    "drug": (["a", "b", "a", "b"], "category", "2 values"),
+    "lot": (["7", "a", "7", "a"], "category", "2 values"),
+    "gap": (["a", "", "a", "b"], "category", "2 values; 1 of 4 blank"),
+    "flag": (["True", "False", "True", "False"], "category", "2 values"),
+    "age": (["20-30", "30-40", "20-30", "30-40"], "category", "2 values"),
+    "smiles": (["CCO", "CC", "C1CC1", "CCO"], "category", "3 values"),
+    "name": (["CHEM-1", "CHEM-2", "CHEM-3", "CHEM-4"], "ignored", "4 values in 4 rows"),
+    "id": (["1", "2", "3", "4"], "ignored", "numbers the rows"),
+    "Compound ID": (["17", "4", "3", "99"], "ignored", "numbers the rows"),
+    "sampleID": (["17", "4", "3", "99"], "ignored", "numbers the rows"),
+    "": (["0", "1", "2", "3"], "ignored", "numbers the rows"),
+    "row": (["1", "1", "2", "2"], "number", "^$"),
+    "acid": (["1", "2", "3", "4"], "number", "^$"),
+    "idle": (["1", "2", "3", "4"], "number", "^$"),
+    "index": (["1.5", "1.6", "1.7", "1.8"], "number", "^$"),
+    "day": (["2020-01-02", "2020-01-03", "2020-01-02", "2020-01-03"], "ignored", "dates"),
+    "day2": (["1.2.2020", "13.2.2020", "2.12.20", "1.1.2021"], "ignored", "dates"),
+    "day3": (["3 Jan 2020", "13-Feb-20", "2 March 2020", "1 May 2021"], "ignored", "dates"),
+    "time": (["12:30", "1:45:10", "12:31", "2:32 pm"], "ignored", "dates or times"),
+    "dilution": (["1:10", "1:20", "1:10", "1:20"], "category", "2 values"),
+    "wait": (["2 Days", "3 Days", "2 Days", "3 Days"], "category", "2 values"),
+}
 
 
-def test_a_constant_is_no_scale(tmp_path: Path) -> None:
-    path = tmp_path / "data.csv"
-    path.write_text("a,y\n" + "0.1,0.1\n" * 126)  # whose computed deviation is 1.4e-17
-    out = tmp_path / "run"
-    assert main(["train", str(path), "--target", "y", "--out", str(out), "--epochs", "1"]) == 0
-    assert (Run.read(out).scale.std, Run.read(out).scale.target_std) == ([1.0], 1.0)
+def test_each_column_has_a_role(tmp_path: Path) -> None:
+    cells = {name: cells for name, (cells, _, _) in ROLES.items()}
+    table = table_of(tmp_path, cells | {"y": ["1", "2", "3", "4"], "plate": ["a", "a", "b", "c"]})
+    found = choose_columns(table, ["y"], group="plate", ignore=["x"])
+    assert [column.name for column in found] == list(table.cells)
+    expected = {name or "Unnamed: 17": role for name, (_, role, _) in ROLES.items()}
+    expected |= {"x": "ignored", "y": "target", "plate": "group"}
+    assert {column.name: column.role for column in found} == expected
+    for column, (_, _, note) in zip(found, ROLES.values(), strict=False):
+        assert column.name == "x" or re.search(note, column.note), column
+
+
+def test_columns_can_be_forced(tmp_path: Path) -> None:
+    names = ["name", "id", "day", "one"]
+    cells = {name: ROLES[name][0] for name in names} | {"y": ["1", "2", "3", "4"]}
+    found = choose_columns(table_of(tmp_path, cells), ["y"], use=names)
+    roles = ["category", "number", "category", "number", "target"]
+    assert [column.role for column in found] == roles
+
+
+CHOICES = {  # of a table with columns a, y and t
+    "an unknown column": ({"use": ["b"]}, "no column 'b'; columns are a, y, t"),
+    "another": ({"group": "b"}, "no column 'b'"),
+    "a part too many": ({"ignore": ["y"]}, "column 'y' is named twice"),
+    "nothing left": ({"ignore": ["a"], "group": "t"}, "no column is left .*a: --ignore; t: rows"),
+}
+
+
+@pytest.mark.parametrize(("options", "message"), CHOICES.values(), ids=CHOICES)
+def test_choices_that_cannot_be(
+    tmp_path: Path, options: dict[str, list[str]], message: str
+) -> None:
+    table = read(tmp_path, "a,y,t\n1,2,x\n2,3,x\n3,4,y\n5,6,y\n")
+    with pytest.raises(UserError, match=message):
+        choose_columns(table, ["y"], **options)  # type: ignore[arg-type]
+
+
+FEATURES = {  # cells, and what to do
+    "a word": (["1", "2", "x"], "write a finite number, leave it blank, or .*--ignore 'b c'"),
+    "infinity": (["1", "2", "inf"], "write a finite number"),
+    "a percentage": (["1", "2", "3 %"], "write 3, without '%'"),
+    "units": (["1 mM", "2 mM", "3 mM"], "write 1, without 'mM'"),
+    "prices": (["$1.50", "$2.25", "$3"], "write 1.50, without '[$]'"),
+    "two decimal signs": (["1.5", "2.5", "3,5"], "write a finite number"),
+}
+
+
+@pytest.mark.parametrize(("cells", "remedy"), FEATURES.values(), ids=FEATURES)
+def test_a_feature_that_is_none(tmp_path: Path, cells: list[str], remedy: str) -> None:
+    table = table_of(tmp_path, {"b c": cells, "y": ["1", "2", "3"]})
+    with pytest.raises(UserError, match=rf"line \d: column 'b c' holds '.*'; {remedy}"):
+        choose_columns(table, ["y"])
+
+
+def test_features_of_another_file_are_encoded(tmp_path: Path) -> None:
+    x = [str(i) for i in range(10)]
+    cells = {"x": [*x[:9], ""], "drug": [*"ababababa", ""], "none": ["1", *[""] * 9], "y": x}
+    table = table_of(tmp_path, cells)
+    columns = choose_columns(table, ["y"])
+    frame = features(table, columns)
+    assert list(frame) == ["x", "none", "drug"]
+    assert frame["x"].dtype == frame["none"].dtype == np.float64
+    assert frame["drug"].tolist() == [*"ababababa", None]
+    known = encoder(columns).fit(frame)
+    assert np.isfinite(known.transform(frame)).all()
+    assert np.isfinite(encoder(columns).fit_transform(frame[1:])).all(), "a column is all blank"
+    other = read(tmp_path, "drug;x\nnew;1,5\nNA;>2,5\na;\n")
+    with pytest.raises(UserError, match="no column 'none'; columns are drug, x"):
+        features(other, columns)
+    other = read(tmp_path, "drug;x;none\nnew;1,5;\nNA;>2,5;1\na;;\n")
+    # x, none, whether each was blank; a, b and blank
+    assert known.transform(features(other, columns)).tolist() == [
+        [1.5, 1, 0, 1, 0, 0, 0],
+        [2.5, 1, 0, 0, 0, 0, 1],
+        [4, 1, 1, 1, 1, 0, 0],
+    ]
+    assert known.transform(features(table.rows([9]), columns)).tolist() == [[4, 1, 1, 1, 0, 0, 1]]
+
+
+def test_bounds_and_intervals_count_as_numbers(tmp_path: Path) -> None:
+    cells = ["1", "<5", "2-4", ">7", "8", "9", "3"]
+    found = features(table_of(tmp_path, {"x": cells}), [Column("x", "number", "")])
+    assert found["x"].tolist() == [1, 5, 3, 7, 8, 9, 3]
+
+
+def test_rare_categories_count_as_one(tmp_path: Path) -> None:
+    values = [f"v{i // 2}" for i in range(80)]
+    table = table_of(tmp_path, {"a": values, "y": [str(i) for i in range(80)]})
+    columns = choose_columns(table, ["y"])
+    found = encoder(columns).fit_transform(features(table, columns))
+    assert found.shape == (80, 20)
+    assert (found.sum(axis=1) == 1).all()

@@ -18,7 +18,8 @@ FLOORS = [
     {"losses", "layers", "inference"},
     {"training"},
     {""},  # the package itself
-    {"command", "sklearn"},
+    {"sklearn"},
+    {"command"},
     {"__main__"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

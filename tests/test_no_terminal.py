@@ -48,7 +48,11 @@ def test_a_bar_is_shown_where_there_is_someone_to_see(capsys: pytest.CaptureFixt
 
 @pytest.mark.parametrize("name", ["stdout", "stderr"])
 def test_the_command_runs_without_a_stream(
-    name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    plain_report: None,
 ) -> None:
     command = ["train", str(data), "--target", "y", "--epochs", "1", "--out", str(tmp_path / "run")]
     for status in (0, 2):  # the second time the folder holds a run
@@ -65,4 +69,4 @@ def test_a_shell_may_close_all_streams(data: Path, tmp_path: Path) -> None:
     done = subprocess.run(["sh", "-c", f"{command} <&- >&- 2>&-"], check=False)
     assert done.returncode == 0
     names = {path.name for path in out.iterdir()}
-    assert names >= {"checkpoint.pt", "config.json", "metrics.jsonl", "report.md"}
+    assert names >= {"model.joblib", "config.json", "metrics.jsonl", "report.md"}

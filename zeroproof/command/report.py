@@ -1,156 +1,243 @@
-"""What a run leaves for people: a report and a picture."""
+"""What a run tells people: what it is good for, and by which numbers."""
 
 from __future__ import annotations
 
-import importlib.util
-import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import astuple
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from zeroproof.command.run import Predictions, Quality, Run
-from zeroproof.utils.logging import read_jsonl
+from zeroproof.command import page
+from zeroproof.command.run import Predictions, Run
+from zeroproof.command.scores import (
+    Rate,
+    Rival,
+    Score,
+    calibration,
+    guess,
+    guess_error,
+    importance,
+    missed,
+    scores,
+    shown,
+)
+from zeroproof.command.table import Measured, Table, features
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
+FILES = "report.html", "report.md", "plot.png", "predictions.csv"
+FEW, WORST, BARS = 20, 10, 15  # rows; rows; columns
+WORDS = {"model": "this model", "boosting": "gradient boosting", "guess": "guessing the median"}
+EXPLAINED = (
+    "In brackets: 95 % intervals, of errors by resampling rows, of counts exact. In the first line "
+    "an answer that is no number counts as the limit that it lies beyond, or as the median of the "
+    "rows trained on. Gradient boosting is scikit-learn's with its defaults: a classifier of what "
+    "is no number, and a regressor."
+)
 
 
-def _percent(fraction: float) -> str:
-    return "none to judge" if math.isnan(fraction) else f"{100 * fraction:.2f} %"
+def verdict(score: Score, run: Run, measured: Measured) -> tuple[str, str]:
+    """Say what a model is good for, or what does better; then by which numbers, and what to try."""
+    best, ratio, target = WORDS[score.best], score.ratio, score.target
+    if not score.measured:
+        return f"Nothing to judge {target} by", "No row held out has a measured value."
+    good, worse = ratio.value < 1 / 1.1, ratio.value > 1.1
+    head = f"About as good as {best} for {target}"
+    if worse:
+        head = f"{best.capitalize()} does better than this model for {target}"
+    elif good:
+        head = f"Good for predicting {target}"
+    elif score.best == "guess":
+        head = f"No better than guessing the median of {target}"
+    if score.measured < FEW:
+        head = f"Too few rows to tell ({score.measured} measured values). On these: {head}"
+    elif (good or worse) and ratio.low < 1 < ratio.high:
+        head += ", though these rows leave doubt"
+    bounds = sum(by["model"].of for words, by in score.rates.items() if "contradicted" in words)
+    mine, theirs = (shown(score.errors[name].value) for name in ("model", score.best))
+    said = [
+        f"Its mean absolute error is {mine}, {shown(ratio.value)} times that of {best} ({theirs}); "
+        f"95 % interval of the ratio: {shown(ratio.low)} to {shown(ratio.high)}. Judged by "
+        f"{score.measured} measured values that training did not see"
+        + (f", not by {bounds} labels that are only bounds." if bounds else ".")
+    ]
+    harms = []
+    for words, rates in score.rates.items():
+        if rates["model"].interval[0] > (0.05 if words.startswith("said 'no number'") else 0.15):
+            harms.append(f"But it {words}: {rates['model']}.")
+    low, high = score.held.interval
+    if high < 0.87:
+        harms.append(f"But its 90 % intervals are too narrow: they hold {score.held}.")
+    if low > 0.93:
+        said.append(f"Its 90 % intervals are wider than they need be: they hold {score.held}.")
+    if harms or not good:
+        said += [*harms, f"To try: {'; '.join(_advice(score, run, measured))}."]
+    return head, " ".join(said)
 
 
-def _rows(run: Run, quality: Quality) -> list[tuple[str, str]]:
-    error = "none to judge" if math.isnan(quality.error) else f"{quality.error:.4g}"
+def _advice(score: Score, run: Run, measured: Measured) -> list[str]:
+    options, low, high = run.options, measured.lower, measured.upper
+    values = low[np.isfinite(low)]
+    decades = len(values) > 0 and values.min() > 0 and values.max() > 100 * values.min()
+    boosted = score.best == "boosting" and score.ratio.value > 1.1
+    infinite = bool((np.isinf(low) & (low == high)).any())
+    labels = any(column.role in ("category", "ignored") for column in run.columns)
+    tips = {
+        "gradient boosting (HistGradientBoostingRegressor of scikit-learn)": boosted,
+        "--log-target, as the target spans decades": decades and not options.log_target,
+        "--range LOW:HIGH, if the instrument has such limits": infinite and not run.limits,
+        "--group COLUMN, if several rows are of one sample": labels and not options.group,
+        "more --epochs": bool(options.epochs) and run.best_epoch > 0.95 * len(run.history["loss"]),
+        "more rows, or other columns": True,
+    }
+    return [tip for tip, applies in tips.items() if applies]
+
+
+def _compared(score: Score) -> list[list[str]]:
+    """Return a table of errors and mistakes, by method."""
+    rows: dict[str, Any] = {
+        f"mean absolute error, all {score.measured} measured values": score.errors,
+        "the same, where answered with a number": score.answered,
+        **score.rates,
+        "90 % intervals that hold the measured value": {"model": score.held},
+    }
+    names = [*score.errors]
     return [
-        ("singular, decoded as finite (false finite)", _percent(quality.false_finite)),
-        ("finite, decoded as ⊥ (false bottom)", _percent(quality.false_bottom)),
-        (f"mean absolute error of {run.options.target}", error),
-        ("orientation right, of ±∞ decoded as ⊥", _percent(quality.orientation)),
-        ("threshold tau_infer (unit gauge)", f"{run.tau_infer:.4g}"),
+        [score.target, *(WORDS[name] for name in names)],
+        *([words, *(str(by.get(name, "")) for name in names)] for words, by in rows.items()),
     ]
 
 
-def summary(folder: Path, run: Run, quality: Quality, *, plotted: bool) -> str:
-    """Return the numbers and the files, in a few lines."""
-    lines = [f"Validation: {quality.finite} finite and {quality.singular} singular targets"]
-    lines += [f"  {name:44} {value}" for name, value in _rows(run, quality)]
-    picture = "plot.png" if plotted else "no picture: pip install 'zeroproof-scm[plot]'"
-    return "\n".join([*lines, f"In {folder}: report.md, metrics.jsonl, checkpoint.pt, {picture}"])
+def _worst(run: Run, table: Table, measured: Measured, predictions: Predictions) -> list[list[str]]:
+    """Return the rows predicted worst, and what names them, in the table's unit."""
+    distance = np.nan_to_num(missed(run, measured, predictions.value) / guess_error(run, measured))
+    ids = [c.name for c in run.columns if c.role in ("ignored", "group") and c.name in table.cells]
+    ids = [name for name in ids if table.cells[name].nunique() > 1][:3]
+    parts = [run.in_own_unit(p) for p in (predictions.value, predictions.lower, predictions.upper)]
+    rows = [["line", *ids, "target", "measured", "predicted", "90 % interval"]]
+    for place in np.argsort(-distance, axis=None)[:WORST]:
+        row, output = divmod(int(place), distance.shape[1])
+        target, cells = run.options.target[output], table.cells.iloc[row]
+        value, low, high = (shown(part[row, output]) for part in parts)
+        named = [str(table.lines[row]), *cells[ids], target, cells[target]]
+        rows.append([*named, value, f"{low} to {high}"])
+    return rows
 
 
-def write_report(folder: Path, run: Run, quality: Quality, training: int, seconds: float) -> None:
-    """Write ``report.md``."""
-    options = run.options
-    table = "\n".join(f"| {name} | {value} |" for name, value in _rows(run, quality))
-    only_finite = (
-        ""
-        if quality.singular
-        else "\nNo target of the validation part is singular, so the threshold lies below every "
-        "denominator seen there: no row of it decodes as ⊥.\n"
-    )
-    picture = "![training and validation](plot.png)\n" if (folder / "plot.png").exists() else ""
-    (folder / "report.md").write_text(
-        f"""# {options.target}, learned from {Path(options.data).name}
-
-| on the validation part | |
-|---|---|
-{table}
-{only_finite}
-- {training} rows trained on; held out: {quality.finite} finite, {quality.singular} singular
-  ({quality.oriented} of them ±∞).
-- {len(run.features)} features: {", ".join(run.features)}.
-- MLP {run.hidden} with the "{options.head}" head, {options.epochs} epochs in
-  batches of {options.batch_size}, learning rate {options.lr:g}, seed {options.seed},
-  device {options.device}, mixed precision {options.amp}; trained in
-  {seconds:.1f} s since the last start.
-
-A prediction is a tuple (P, Q) for P/Q, in standard deviations of the target from its mean. Where
-its unit denominator |Q|/‖(P, Q)‖ lies below the threshold it decodes to ⊥, not a number, and the
-sign of P tells which infinity is near. The threshold was chosen on the validation part, so expect
-a little more of each error on new data: it makes the sum of two mean costs smallest, that of a
-singular target (1 if decoded to a number) and that of a finite one (its absolute error in
-standard deviations, or 1 if decoded to ⊥).
-
-{picture}""",
-        encoding="utf-8",
-    )
+def _predicted(run: Run, measured: Measured, found: Predictions) -> page.Sections:
+    """Return a picture of predicted against measured for each target."""
+    sections: page.Sections = {}
+    for i, target in enumerate(run.options.target):
+        name = f"log10 of {target}" if run.options.log_target else target
+        labels = measured.lower[:, i], measured.upper[:, i]
+        values = found.value[:, i], found.lower[:, i], found.upper[:, i]
+        drawn = partial(page.points, name, labels, values, run.limits or (-np.inf, np.inf))
+        sections[f"Predicted and measured: {name}"] = [drawn]
+    return sections
 
 
-def write_plot(folder: Path, run: Run, predictions: Predictions, measured: Tensor) -> bool:
-    """Write ``plot.png`` if matplotlib is there, and tell whether."""
-    if importlib.util.find_spec("matplotlib") is None:
-        return False
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 6.5), layout="constrained")
-    grid = figure.add_gridspec(2, 5)
-    records = read_jsonl(folder / "metrics.jsonl")
-    _draw_curves(figure.add_subplot(grid[0, :2]), figure.add_subplot(grid[1, :2]), records)
-    _draw_predictions(figure.add_subplot(grid[:, 2:]), run, predictions, measured)
-    figure.savefig(folder / "plot.png", dpi=130)
-    return True
-
-
-def _draw_curves(above: Any, below: Any, records: list[dict[str, float]]) -> None:
-    training = [r for r in records if "loss" in r]
-    validation = [r for r in records if "val_loss" in r]
-    epochs = [r["epoch"] + 1 for r in validation]
-
-    losses: dict[float, list[float]] = {}
-    for record in training:
-        losses.setdefault(record["epoch"] + 1, []).append(record["loss"])
-    means = [torch.tensor(values).nanmean().item() for values in losses.values()]
-    above.plot(list(losses), means, color=GREY, lw=1, label="training")
-    above.plot(epochs, [r["val_loss"] for r in validation], color=BLUE, label="validation")
-    above.set(yscale="log", ylabel="loss", title="Training")
-    for name, colour, label in (
-        ("val_coverage_finite", BLUE, "finite targets decoded to a number"),
-        ("val_bottom_recall", ORANGE, "singular targets decoded to ⊥"),
-    ):
-        below.plot(epochs, [r[name] for r in validation], color=colour, label=label)
-    below.set(ylim=(-0.03, 1.03), xlabel="epoch", ylabel="validation, at the training threshold")
-    for axes in (above, below):
-        axes.grid(alpha=0.25)
-        axes.legend(frameon=False)
+def _certain(run: Run, X: Any, measured: Measured, found: list[Score]) -> page.Sections:
+    """Return how far intervals and probabilities can be trusted."""
+    levels = dict(zip(run.options.target, calibration(run, X, measured), strict=True))
+    rows = [["interval", *levels]]
+    for parts in zip(*levels.values(), strict=True):
+        rows.append([f"{100 * parts[0][0]:.0f} %", *(str(rate) for _, rate in parts)])
+    words = "Measured values that lie in the interval: the share should be that of the interval."
+    sections: page.Sections = {
+        "Intervals": [partial(page.shares, levels, "interval"), words, rows],
+    }
+    series: dict[str, list[tuple[float, Rate]]] = {}
+    for score, ends in zip(found, run.reported, strict=True):
+        for side, probability, rate in score.beyond:
+            name = f"{score.target} {side} {ends[side == 'above']:.6g}"
+            series.setdefault(name, []).append((probability, rate))
+    if series:
+        rows = [["", "stated on average", "true"]]
+        rows += [[name, f"{100 * p:.3g} %", str(r)] for name, ps in series.items() for p, r in ps]
+        drawn = partial(page.shares, series, "stated probability")
+        sections["Probabilities"] = [drawn, "Rows by the probability that was stated.", rows]
+    return sections
 
 
-def _draw_predictions(axes: Any, run: Run, predictions: Predictions, measured: Tensor) -> None:
-    """Draw predicted against measured, with bands at the edges for ±∞ and ⊥."""
-    value, bottom, _ = predictions.decoded
-    finite = measured.isfinite()
-    known = torch.cat([measured[finite], value[~bottom]])
-    low, high = known.min().item(), known.max().item()
-    band = 0.12 * ((high - low) or 1.0)
-    generator = torch.Generator().manual_seed(0)
+def _about(folder: Path, run: Run) -> page.Sections:
+    """Return how columns are used, what was trained, and how to do it again."""
+    trained, held = (f"{rows:.0f}" for rows in run.rows)
+    options = {k: v for k, v in vars(run.options).items() if v not in (None, False, [])}
+    facts = [
+        f"{trained} rows trained on, {held} held out",
+        f"{len(run.history['loss'])} epochs, of which number {run.best_epoch} was the best and is "
+        "kept; it was judged by rows that each network left out, not by those held out",
+        f"{run.seconds:.1f} s of training; zeroproof {run.version}; data {run.data_sha256[:16]}",
+        "options: " + ", ".join(f"{name}={value}" for name, value in options.items()),
+    ]
+    again = ["zeroproof", "train", "--config", str(folder / "config.json"), "--out", "AGAIN"]
+    return {
+        "Columns": [run.notes, [["column", "use", "note"], *map(list, map(astuple, run.columns))]],
+        "What was trained": [facts],
+        page.AGAIN: [shlex.join(again)],
+    }
 
-    def place(numbers: Tensor, singular: Tensor, sign: Tensor) -> Tensor:
-        """Put what is not a number into the band below or above the numbers."""
-        edge = torch.where(sign < 0, low - band, high + band)
-        jitter = 0.7 * band * (torch.rand(len(numbers), generator=generator) - 0.5)
-        return torch.where(singular, edge + jitter, numbers)
 
-    x = place(measured, ~finite, torch.nan_to_num(measured.sign(), nan=1.0))
-    y = place(value, bottom, predictions.sign)
-    for chosen, colour, marker, label in (
-        (finite & ~bottom, BLUE, "o", "a number, as measured"),
-        (~finite & bottom, GREEN, "^", "⊥, as measured"),
-        (finite & bottom, ORANGE, "X", "⊥, though measured (false bottom)"),
-        (~finite & ~bottom, ORANGE, "s", "a number, though singular (false finite)"),
-    ):
-        label = f"{label}: {int(chosen.sum())}"
-        style = {"c": colour, "marker": marker, "alpha": 0.6, "linewidths": 0, "label": label}
-        axes.scatter(x[chosen].tolist(), y[chosen].tolist(), s=28, **style)
-    for edge in (low - band, high + band):
-        for shade in (axes.axvspan, axes.axhspan):
-            shade(edge - band / 2, edge + band / 2, color=GREY, alpha=0.12, lw=0)
-    axes.plot([low, high], [low, high], color=GREY, lw=0.8, zorder=0)
-    name = run.options.target
-    limits = (low - 1.6 * band, high + 1.6 * band)
-    axes.set(xlim=limits, ylim=limits, xlabel=f"measured {name}", ylabel=f"predicted {name}")
-    for axis, words in ((axes.xaxis, ("−∞", "∞, nan")), (axes.yaxis, ("⊥ (−)", "⊥ (+)"))):
-        ticks = [t for t in axis.get_major_locator().tick_values(low, high) if low <= t <= high]
-        places = [low - band, *ticks, high + band]
-        axis.set_ticks(places, [words[0], *(f"{t:g}".replace("-", "−") for t in ticks), words[1]])
-    axes.set_title("Validation: predicted against measured")
-    axes.legend(loc="upper left", bbox_to_anchor=(0.09, 0.89), frameon=True)
+def write_report(
+    folder: Path,
+    run: Run,
+    table: Table,
+    measured: Measured,
+    found: Predictions,
+    rivals: list[Rival],
+) -> str:
+    """Write ``report.md``, ``report.html`` and ``plot.png``; return a summary for the terminal.
+
+    ``table`` has the rows held out, of which none lacks a target; what follows is about them, in
+    the learned unit.
+    """
+    X, judged = features(table, run.columns), scores(run, measured, found, rivals)
+    matters = importance(run, X, measured)
+    shuffled = [f"{shown(size)} ± {shown(spread)} %" for _, size, spread in matters]
+    sections = {
+        "Beside rivals": [*map(_compared, judged), EXPLAINED],
+        **_predicted(run, measured, found),
+        "Training": [partial(page.curves, run.history, run.best_epoch)],
+        **_certain(run, X, measured, judged),
+        "What matters": [
+            partial(page.bars, matters[:BARS])
+            if matters
+            else "Not measured: more than 400 columns, or no measured value.",
+            "By how much the error rises when a column is shuffled, in % of that of a guess.",
+            [["column", "rise"], *([m[0], t] for m, t in zip(matters, shuffled, strict=True))],
+        ],
+        "Rows that went worst": [_worst(run, table, measured, found)],
+        **_about(folder, run),
+    }
+    said = [verdict(score, run, measured) for score in judged]
+    title = f"{', '.join(run.options.target)}, learned from {Path(run.options.data).name}"
+    failed = page.write(folder, title, said, sections)
+    files = ", ".join(name for name in FILES if (folder / name).exists())
+    lines = [*(f"{head}. {rest}" for head, rest in said), _in_columns(judged)]
+    lines += [f"In {folder}: {files}", failed]
+    return "\n".join(filter(None, lines))
+
+
+def check(run: Run, measured: Measured, found: Predictions, picture: Path) -> str:
+    """Score predictions of rows whose target is known, and draw them; return a summary.
+
+    Args:
+        run: finished.
+        measured, found: in the learned unit; rows without a target do not count.
+        picture: a PNG.
+    """
+    known = ~measured.missing
+    measured, found = measured.rows(known), Predictions(*(p[known] for p in vars(found).values()))
+    judged = scores(run, measured, found, [guess(run, int(known.sum()))])
+    drawn = page.draw(_predicted(run, measured, found), picture)
+    failed = [text for text in drawn.values() if not text.startswith("<svg")]
+    return "\n".join([_in_columns(judged), *failed])
+
+
+def _in_columns(judged: Sequence[Score]) -> str:
+    rows = [row for score in judged for row in _compared(score)]
+    widths = [2 + max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = (map(str.ljust, row, widths) for row in rows)
+    return "\n".join(f"  {''.join(row)}".rstrip() for row in padded)

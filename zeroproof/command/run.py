@@ -1,193 +1,145 @@
-"""A run's folder: what was trained, and how to use it."""
+"""A run's folder: what was chosen and found, and how to predict with it."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from dataclasses import dataclass
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-import torch
-from jaxtyping import Float64
-from torch import Tensor
+import joblib
+import numpy as np
 
-from zeroproof.command.table import Table, UserError
-from zeroproof.inference import Decoded, InferenceConfig, strict_inference, unit_denominator
-from zeroproof.layers import ProjectiveMLP
-from zeroproof.training.checkpoint import read_checkpoint
-from zeroproof.training.targets import lift_targets
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Means and standard deviations of the training part, which standardise what follows.
-
-    Args:
-        mean, std: of the features.
-        target_mean, target_std: of the finite targets, in the target's unit.
-    """
-
-    mean: list[float]
-    std: list[float]
-    target_mean: float
-    target_std: float
-
-    @classmethod
-    def of(cls, features: Tensor, targets: Tensor) -> Scale:
-        """Return the statistics of a training part; a constant column has deviation 1."""
-        mean, std = _statistics(features)
-        target_mean, target_std = _statistics(targets[targets.isfinite()])
-        return cls(mean.tolist(), std.tolist(), target_mean.item(), target_std.item())
-
-    def features(self, x: Tensor) -> Tensor:
-        """Return standardised features, float32."""
-        mean, std = torch.tensor(self.mean).double(), torch.tensor(self.std).double()
-        return ((x - mean) / std).float()
-
-    def targets(self, y: Tensor) -> Tensor:
-        """Return standardised targets, float32; ±∞ and NaN stay what they are."""
-        return ((y - self.target_mean) / self.target_std).float()
-
-    def values(self, standardised: Tensor) -> Tensor:
-        """Bring standardised values back to the target's unit, float64."""
-        return self.target_std * standardised.double() + self.target_mean
-
-
-def _statistics(numbers: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and deviation along the rows; the deviation of a constant is 1."""
-    # The computed deviation of a constant such as 0.1 may be a rounding error above 0.
-    constant = numbers.amax(dim=0) == numbers.amin(dim=0)
-    std = numbers.std(dim=0, correction=0)
-    return numbers.mean(dim=0), std.where(~constant & (std > 0), 1.0)
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user chose; a resumed run must have the same."""
-
-    data: str
-    target: str
-    epochs: int
-    batch_size: int
-    lr: float
-    seed: int
-    device: str
-    amp: str
-    head: str
-
-
-@dataclass(frozen=True)
-class Run:
-    """Everything that prediction needs beside the weights; ``config.json`` holds it."""
-
-    version: str
-    options: Options
-    data_sha256: str
-    features: list[str]
-    scale: Scale
-    tau_infer: float | None = None
-    gauge: str = "unit"
-    hidden: tuple[int, ...] = (64, 64)
-
-    def new_model(self) -> ProjectiveMLP:
-        """Return an untrained model of this run's shape."""
-        return ProjectiveMLP(len(self.features), hidden=self.hidden, head=self.options.head)
-
-    def write(self, folder: Path) -> None:
-        """Write ``config.json``."""
-        text = json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False)
-        (folder / "config.json").write_text(text + "\n", encoding="utf-8")
-
-    @classmethod
-    def read(cls, folder: Path) -> Run:
-        """Read ``config.json``; UserError if there is none or it is damaged."""
-        path = folder / "config.json"
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            values["options"] = Options(**values["options"])
-            values["scale"] = Scale(**values["scale"])
-            values["hidden"] = tuple(values["hidden"])
-            return cls(**values)
-        except OSError as error:
-            raise UserError(f"{folder} holds no run ({error.strerror}: config.json)") from error
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{path} is damaged ({error})") from error
-
-    def predict(self, folder: Path, table: Table) -> Predictions:
-        """Return predictions for a table's rows, with the weights of the checkpoint."""
-        if self.tau_infer is None:
-            raise UserError(f"the run in {folder} is not finished; go on with train --resume")
-        model = self.new_model()
-        state = read_checkpoint(folder / "checkpoint.pt")
-        try:
-            model.load_state_dict(state["model"])
-        except (RuntimeError, KeyError) as error:
-            raise UserError(f"{folder}: checkpoint.pt does not fit config.json") from error
-        return self.decode(model, table.matrix(self.features), self.tau_infer)
-
-    def tuples(self, model: torch.nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Run a model on features in their own units; return tuples of standardised targets."""
-        device = next(model.parameters()).device
-        with torch.no_grad():
-            P, Q = model.eval()(self.scale.features(x).to(device))
-        return P.double().cpu(), Q.double().cpu()
-
-    def decode(self, model: torch.nn.Module, x: Tensor, tau_infer: float) -> Predictions:
-        """Run a model on features in their own units, and decode strictly."""
-        P, Q = self.tuples(model, x)
-        config = InferenceConfig(tau_infer=tau_infer, tau_train=tau_infer, gauge=self.gauge)
-        # In the standardised unit, so that nothing depends on the one the target came in: an
-        # offset μ would add μQ to P, and drown both the denominator and the sign of the pole.
-        decoded = strict_inference(P, Q, config)
-        value = self.scale.values(decoded.value)
-        denominator = torch.nan_to_num(unit_denominator(P, Q))
-        return Predictions(decoded._replace(value=value), torch.sign(P), denominator)
+from zeroproof.command.options import Options
+from zeroproof.command.table import Column, Table, UserError, features
+from zeroproof.sklearn.fitting import Array
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """Values in the target's unit; the sign of ``P``, a pole's orientation; denominators.
+    """Predictions of rows, in the learned unit; arrays (rows, outputs).
 
-    The denominators are ``|Q| / ‖(P, Q)‖`` of the tuples of standardised targets.
+    Args:
+        value: the median of what a row may be; NaN at a pole, ±∞ beyond the limits.
+        lower, upper: the central 90 % interval.
+        p_below, p_above: probability below, and above, what ``Run.reported`` says.
     """
 
-    decoded: Decoded
-    sign: Float64[Tensor, " rows"]
-    denominator: Float64[Tensor, " rows"]
+    value: Array
+    lower: Array
+    upper: Array
+    p_below: Array
+    p_above: Array
 
 
 @dataclass(frozen=True)
-class Quality:
-    """How predictions compare with measurements; a fraction of nothing is NaN.
+class Run:
+    """A run. ``config.json`` holds all but encoder and model, which are in ``model.joblib``.
 
     Args:
-        finite, singular, oriented: numbers of measurements of each kind (±∞ is oriented).
-        false_finite: fraction of the singular ones decoded to a number.
-        false_bottom: fraction of the finite ones decoded to ⊥.
-        error: mean absolute error where both are numbers, in the target's unit.
-        orientation: fraction of the oriented ones, decoded to ⊥, whose sign is right.
+        version: of the package.
+        options: what the user chose.
+        data_sha256: of the table's file.
+        columns: every column of the table, and how it is used.
+        rows: numbers of rows trained on, and held out.
+        reported: for each output the ends of what the instrument reports; where it has none, the
+            smallest and the largest number that was trained on. In the learned unit, which is
+            log10 with ``--log-target``.
+        medians: for each output that of the numbers trained on, which a guess would say.
+        limits: predictions beyond are ±∞; in the learned unit.
+        notes: sentences for the report.
+        best_epoch: the epoch whose weights are kept, from 1; 0 while the run is not finished.
+        history: ``loss`` and ``val_loss`` of each epoch.
+        seconds: of training, since the run was last started.
+        encoder: a fitted transformer of scikit-learn, from ``features`` to numbers.
+        model: a fitted :class:`~zeroproof.sklearn.SCMRegressor`.
     """
 
-    finite: int
-    singular: int
-    oriented: int
-    false_finite: float
-    false_bottom: float
-    error: float
-    orientation: float
+    version: str
+    options: Options
+    data_sha256: str
+    columns: list[Column]
+    rows: tuple[int, int]
+    reported: list[tuple[float, float]]
+    medians: list[float]
+    limits: tuple[float, float] | None
+    notes: list[str]
+    best_epoch: int = 0
+    history: dict[str, list[float]] = field(default_factory=dict)
+    seconds: float = 0.0
+    encoder: Any = None
+    model: Any = None
+
+    def predict(self, table: Table) -> Predictions:
+        """Predict for a table's rows, in the learned unit; UserError for a missing column."""
+        x = self.encoder.transform(features(table, self.columns))
+        low, high = np.array(self.reported).T[:, None]
+        found = (
+            self.model.predict(x),
+            *self.model.predict_interval(x, 0.9),
+            self.model.predict_probability(x, -np.inf, low),
+            self.model.predict_probability(x, high, np.inf),
+        )
+        return Predictions(*(part.reshape(len(x), -1) for part in found))
+
+    def in_own_unit(self, values: Array) -> Array:
+        """Bring values from the learned unit to that of the table."""
+        with np.errstate(over="ignore"):
+            return 10.0**values if self.options.log_target else values
+
+    def write(self, folder: Path) -> None:
+        """Write the model, if there is one, and then ``config.json``, each whole or not at all."""
+        if self.model is not None:
+            _write(folder / "model.joblib", lambda p: joblib.dump((self.encoder, self.model), p))
+        values = {f: v for f, v in vars(self).items() if f not in ("encoder", "model")}
+        values |= {"options": asdict(self.options), "columns": [asdict(c) for c in self.columns]}
+        text = json.dumps(_plain(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        _write(folder / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
 
     @classmethod
-    def of(cls, predictions: Predictions, y: Tensor) -> Quality:
-        """Compare predictions with measurements ``y``."""
-        value, bottom, _ = predictions.decoded
-        finite = lift_targets(y)[1] != 0
-        poles = y.isinf() & bottom
-        return cls(
-            int(finite.sum()),
-            int((~finite).sum()),
-            int(y.isinf().sum()),
-            (~bottom)[~finite].double().mean().item(),
-            bottom[finite].double().mean().item(),
-            (value - y)[finite & ~bottom].abs().mean().item(),
-            (predictions.sign == y.sign())[poles].double().mean().item(),
-        )
+    def read(cls, folder: Path, *, finished: bool = True) -> Run:
+        """Read a run, with its model if it must be finished; UserError if that cannot be."""
+        path = folder / "config.json"
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            options = values["options"]
+            options["range"] = _ends(options["range"])
+            values |= {"options": Options(**options), "limits": _ends(values["limits"])}
+            values["columns"] = [Column(**column) for column in values["columns"]]
+            values["reported"] = [_ends(ends) for ends in values["reported"]]
+            run = cls(**values | {"rows": tuple(values["rows"])})
+            if finished and run.best_epoch:
+                encoder, model = joblib.load(folder / "model.joblib")
+                return replace(run, encoder=encoder, model=model)
+        except OSError as error:
+            name = Path(error.filename or path).name
+            raise UserError(f"{folder} holds no run ({error.strerror}: {name})") from error
+        except Exception as error:  # unpickling raises anything
+            raise UserError(
+                f"the run in {folder} cannot be read by this version ({error!r}); train again"
+            ) from error
+        if finished:
+            remedy = f"continue it: zeroproof train --resume --out {folder}"
+            raise UserError(f"the run in {folder} is not finished; {remedy}")
+        return run
+
+
+def _ends(values: Any) -> tuple[float, float] | None:
+    return values and (float(values[0]), float(values[1]))
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON can hold, which has no ∞."""
+    if isinstance(value, dict):
+        return {name: _plain(part) for name, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part) for part in value]
+    return str(value) if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _write(path: Path, write: Callable[[Path], Any]) -> None:
+    part = path.with_name(f".{path.name}.part")
+    write(part)
+    os.replace(part, path)

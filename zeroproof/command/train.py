@@ -2,214 +2,244 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import math
+import os
 import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 import zeroproof
-from zeroproof.command.report import summary, write_plot, write_report
-from zeroproof.command.run import Options, Quality, Run, Scale
-from zeroproof.command.table import Table, UserError, read_table
-from zeroproof.inference import choose_threshold
-from zeroproof.losses import SCMTrainingLoss
-from zeroproof.training.batches import TensorBatches
-from zeroproof.training.targets import lift_targets, orientation
-from zeroproof.training.trainer import SCMTrainer, TrainingConfig
-from zeroproof.utils.logging import JsonlLogger, read_jsonl
+from zeroproof.command.options import Options
+from zeroproof.command.predict import check_names, write_predictions
+from zeroproof.command.report import write_report
+from zeroproof.command.run import Run
+from zeroproof.command.scores import boosting, guess, known_numbers
+from zeroproof.command.table import (
+    Column,
+    Measured,
+    Table,
+    UserError,
+    choose_columns,
+    encoder,
+    features,
+    read_table,
+    targets,
+)
+from zeroproof.sklearn import SCMRegressor
+from zeroproof.sklearn.fitting import finite_part
+from zeroproof.utils.logging import JsonlLogger, Terminal
 
-HELD_OUT = 0.2
-TAU_TRAIN = 0.1
-SECONDS_BETWEEN_CHECKPOINTS = 1.0
+SHIPPED_TARGET = "log10_ic50_uM"
+FOLDS = 5  # of which one is held out
+LEAST, LARGEST = 10, 1e100  # rows; number
+FILES = ["config.json", "checkpoints", "metrics.jsonl", "model.joblib", "predictions.csv"]
+FILES += ["report.md", "report.html", "plot.png"]
 
 
-def train(options: Options, folder: Path, *, resume: bool) -> str:
-    """Train, choose the threshold, fill the folder; return a summary for people.
+@dataclass(frozen=True)
+class Part:
+    """Rows of a table, with their targets and features."""
+
+    table: Table
+    measured: Measured
+    X: Any
+
+    def rows(self, chosen: Any) -> Part:
+        """Return some rows."""
+        return Part(self.table.rows(chosen), self.measured.rows(chosen), self.X.iloc[chosen])
+
+
+def train(given: dict[str, Any], folder: Path, *, resume: bool) -> str:
+    """Train, predict for the rows held out, fill the folder; return a summary for people.
+
+    Args:
+        given: options by name, as far as they were given.
+        folder: where a run is made, or continued.
+        resume: whether it is continued.
 
     Raises:
         UserError: the table, the options or the folder do not allow it.
     """
-    table = read_table(Path(options.data))
-    targets = table.numbers(options.target, finite=False)
-    training, validation = split(targets, options.seed)
-    run = describe(options, table, targets, training)
-    features = table.matrix(run.features)
-    x, y = run.scale.features(features), run.scale.targets(targets)
-    keeper = Keeper(folder, options.epochs)
-    torch.manual_seed(options.seed)
+    before = Run.read(folder, finished=False) if resume else None
+    options = _new(given, folder) if before is None else _resumed(given, before)
+    run, train, held = prepare(options)
+    if before is not None and run.data_sha256 != before.data_sha256:
+        raise UserError(f"{options.data} is not the table with which {folder} was trained")
     try:
-        trainer = new_trainer(
-            run, (x[training], y[training]), (x[validation], y[validation]), keeper
-        )
-    except (ValueError, RuntimeError) as error:  # a device or precision that is not there
-        raise UserError(str(error)) from error
-    prepare(folder, run, resume=resume)
-    keeper.start(trainer, resume=resume)
-    started = time.monotonic()
-    try:
-        if trainer.epoch < options.epochs:
-            trainer.fit()
-    finally:
-        keeper.close()
-    seconds = time.monotonic() - started
-
-    features, measured = features[validation], targets[validation]
-    P, Q = run.tuples(trainer.model, features)
-    tau = choose_threshold(P, Q, run.scale.targets(measured), unit=1.0)
-    run = dataclasses.replace(run, tau_infer=tau)
+        torch.empty(0, device=options.device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {options.device}: {error}") from error
+    folder.mkdir(parents=True, exist_ok=True)
+    (run if before is None else replace(before, options=options)).write(folder)
+    run = fit(run, train, folder)
+    if before is not None and run.history == before.history:
+        run = replace(run, seconds=before.seconds)  # nothing was left to train
     run.write(folder)
-    predictions = run.decode(trainer.model, features, tau)
-    quality = Quality.of(predictions, measured)
-    plotted = write_plot(folder, run, predictions, measured)
-    write_report(folder, run, quality, len(training), seconds)
-    return summary(folder, run, quality, plotted=plotted)
+    X, X_held = (run.encoder.transform(part.X) for part in (train, held))
+    rivals = [guess(run, len(X_held)), boosting(X, train.measured, X_held, options.seed)]
+    found = run.predict(held.table)
+    write_predictions(folder / "predictions.csv", run, held.table, found, rivals)
+    return write_report(folder, run, held.table, held.measured, found, rivals)
 
 
-def split(targets: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """Return the rows to train on and those held out, the same share of every kind of target.
-
-    UserError if either part would have no finite target.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    finite = lift_targets(targets)[1] != 0
-    kinds = torch.where(finite, 2, orientation(targets))
-    parts: tuple[list[Tensor], list[Tensor]] = ([], [])
-    for kind in (2, 1, -1, 0):
-        rows = torch.nonzero(kinds == kind).flatten()
-        rows = rows[torch.randperm(len(rows), generator=generator)]
-        held_out = round(HELD_OUT * len(rows))
-        parts[0].append(rows[held_out:])
-        parts[1].append(rows[:held_out])
-    training, validation = (torch.cat(part).sort().values for part in parts)
-    if not finite.any():
-        raise UserError("no finite target: there is nothing to learn a value from")
-    if not finite[training].any() or not finite[validation].any():
+def _new(given: dict[str, Any], folder: Path) -> Options:
+    if there := [name for name in FILES if (folder / name).exists()]:
         raise UserError(
-            f"too few rows: {int(finite.sum())} finite targets cannot be split into a training "
-            "and a validation part; 3 are needed at least"
+            f"{folder} holds a run already ({there[0]}); add --resume to continue it, or give "
+            "another --out"
         )
-    return training, validation
+    if "data" not in given:
+        shipped = resources.files(zeroproof) / "data" / "moonshot.csv"
+        return Options(**{"data": str(shipped), "target": [SHIPPED_TARGET], **given})
+    if "target" not in given:
+        names = ", ".join([*read_table(Path(given["data"])).cells][:30])
+        raise UserError(f"--target is missing: name the column to learn; there are {names}")
+    return Options(**given)
 
 
-def describe(options: Options, table: Table, targets: Tensor, training: Tensor) -> Run:
-    """Return the run that these options and data define; UserError without features."""
-    features = [name for name in table.numeric_columns() if name != options.target]
-    if not features:
-        raise UserError(f"{table.path}: no column of numbers beside the target {options.target!r}")
-    scale = Scale.of(table.matrix(features)[training], targets[training])
-    wide = zip(
-        [*features, options.target],
-        [*scale.mean, scale.target_mean],
-        [*scale.std, scale.target_std],
-        strict=True,
-    )
-    for name, mean, std in wide:
-        if not (math.isfinite(mean) and math.isfinite(std)):
-            raise UserError(f"{table.path}: column {name!r} has numbers too large to standardise")
-    return Run(
+def _resumed(given: dict[str, Any], before: Run) -> Options:
+    """Return the options of a run, of which only a larger number of epochs may be new."""
+    for name, value in given.items():
+        old = getattr(before.options, name)
+        if name not in ("data", "epochs") and value != old:
+            raise UserError(
+                f"--{name.replace('_', '-')} {value} differs from the run's {old}; --resume takes "
+                "no other option than more --epochs: give another --out for another run"
+            )
+    done, epochs = len(before.history.get("loss", [])), given.get("epochs")
+    if epochs is not None and epochs < (least := max(done, before.options.epochs or 1)):
+        raise UserError(f"--epochs {epochs} is less than the {least} of the run; give more")
+    if epochs is not None and epochs > done >= before.best_epoch + SCMRegressor().n_iter_no_change:
+        raise UserError(
+            f"the run stopped by itself after {done} epochs, the best of which was number "
+            f"{before.best_epoch}; more would not help"
+        )
+    return replace(before.options, **given)
+
+
+def prepare(options: Options) -> tuple[Run, Part, Part]:
+    """Return the run that is to be trained, and the rows to train on and to judge by."""
+    path, names = Path(options.data), options.target
+    table = read_table(path)
+    check_names(table, options)
+    given: dict[str, Any] = {"use": options.use, "ignore": options.ignore, "group": options.group}
+    columns = choose_columns(table, names, **given)
+    train = read_part(table, columns, options)
+    if options.test:
+        held = read_part(read_table(Path(options.test)), columns, options)
+    else:
+        train, held = (train.rows(rows) for rows in split(train, options))
+    lower, upper, limits = train.measured.lower, train.measured.upper, train.measured.limits
+    if options.shared_denominator and len(names) > 1 and (lower < upper).any():
+        raise UserError("--shared-denominator goes with numbers alone, not with cells such as >5")
+    reported = list[tuple[float, float]]()
+    for name, ends in zip(names, finite_part(lower, upper).T, strict=True):
+        if not (finite := ends[np.isfinite(ends)].tolist()):
+            raise UserError(f"{path}: column {name!r} has no finite number to learn from")
+        low, high = limits or (-np.inf, np.inf)
+        least, most = min(finite), max(finite)
+        reported.append((low if low > -np.inf else least, high if high < np.inf else most))
+    run = Run(
         version=zeroproof.__version__,
         options=options,
-        data_sha256=hashlib.sha256(table.path.read_bytes()).hexdigest(),
-        features=features,
-        scale=scale,
+        data_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        columns=columns,
+        rows=(len(train.X), len(held.X)),
+        reported=reported,
+        medians=[float(np.median(label)) for _, label in known_numbers(train.measured)],
+        limits=limits,
+        notes=train.measured.notes,
     )
+    return run, train, held
 
 
-def prepare(folder: Path, run: Run, *, resume: bool) -> None:
-    """Make the folder, or see that it holds the same run."""
-    if resume:
-        before = Run.read(folder)
-        if not (folder / "checkpoint.pt").exists():
-            raise UserError(
-                f"{folder} holds no checkpoint yet; delete it and train without --resume"
-            )
-        # The same data may be named by another path; its digest tells.
-        same_path = dataclasses.replace(before.options, data=run.options.data)
-        if dataclasses.replace(before, options=same_path, tau_infer=None) != run:
-            raise UserError(
-                f"{folder} holds a run with other data or options; give those of "
-                f"{folder / 'config.json'}, or another --out"
-            )
-        return
-    for name in ("config.json", "metrics.jsonl"):
-        if (folder / name).exists():
-            raise UserError(
-                f"{folder} holds a run already ({name}); add --resume to go on, or use another "
-                "--out"
-            )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        run.write(folder)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error.strerror})") from error
+def read_part(table: Table, columns: Sequence[Column], options: Options) -> Part:
+    """Return a table's rows that have a target."""
+    measured = targets(table, options.target, **options.unit)
+    rows = np.flatnonzero(~measured.missing)
+    part = Part(table, measured, features(table, columns)).rows(rows)
+    if len(rows) < LEAST and table.path == Path(options.data):
+        raise UserError(f"{table.path}: only {len(rows)} rows have a target; {LEAST} are needed")
+    ends = finite_part(part.measured.lower, part.measured.upper)
+    labels = zip(options.target, np.where(np.isinf(ends), 0.0, ends).T, strict=True)
+    for name, column in [*part.X.select_dtypes("number").items(), *labels]:
+        if (abs(column) > LARGEST).any():
+            raise UserError(f"{table.path}: column {name!r} has numbers beyond {LARGEST}")
+    return part
 
 
-def new_trainer(
-    run: Run, training: tuple[Tensor, Tensor], validation: tuple[Tensor, Tensor], keeper: Keeper
-) -> SCMTrainer:
-    """Return a trainer of this run's model on standardised features and targets."""
-    options = run.options
-    loader = TensorBatches(*training, batch_size=options.batch_size, seed=options.seed)
-    model = run.new_model()
-    optimizer = torch.optim.Adam(model.parameters(), lr=options.lr)
-    updates = options.epochs * len(loader)
-    config = TrainingConfig(
+def split(part: Part, options: Options) -> Any:
+    """Return the rows to train on and those held out, the same share of every kind of target."""
+    lower, upper = part.measured.lower, part.measured.upper
+    number = (lower == upper) & np.isfinite(lower)
+    tests = number, np.isnan(lower), lower == np.inf, upper == -np.inf, upper == np.inf
+    kinds = np.select(tests, range(5), np.where(lower == -np.inf, 5, 6))
+    kind = np.unique(kinds, axis=0, return_inverse=True)[1].ravel()
+    kind[np.bincount(kind)[kind] < FOLDS] = np.bincount(kind).argmax()  # of which there are few
+    chance = {"shuffle": True, "random_state": options.seed}
+    if options.group is None:
+        return next(StratifiedKFold(FOLDS, **chance).split(kind, kind))
+    groups = part.table.cells[options.group]
+    if (number := groups.nunique()) < 4:  # the estimator, too, leaves out groups
+        raise UserError(f"--group {options.group}: {number} groups are there; 4 are needed")
+    return next(StratifiedGroupKFold(min(FOLDS, number), **chance).split(kind, kind, groups))
+
+
+def fit(run: Run, train: Part, folder: Path) -> Run:
+    """Train, or continue, and return the finished run."""
+    options, measured = run.options, train.measured
+    model = SCMRegressor(
         max_epochs=options.epochs,
-        tau_train_min=TAU_TRAIN,
-        tau_train_max=TAU_TRAIN,
-        mixed_precision=options.amp != "off",
-        amp_dtype=None if options.amp == "off" else options.amp,
-        device=options.device,
-        seed=options.seed,
-        val_loader=[validation],
-        log_hook=keeper,
-        progress=True,
+        batch_size=options.batch_size,
+        learning_rate=options.lr,
+        shared_denominator=options.shared_denominator,
+        limits=run.limits,
+        random_state=options.seed,
     )
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, updates)
-    return SCMTrainer(
-        model, optimizer, SCMTrainingLoss(), loader, scheduler=scheduler, config=config
-    )
+    model.trainer_options = {
+        "device": options.device,
+        "checkpoint_dir": folder / "checkpoints",
+        "progress": os.isatty(2),
+        "log_hook": epoch_log(model, folder / "metrics.jsonl"),
+    }
+    if options.amp != "off":
+        model.trainer_options |= {"mixed_precision": True, "amp_dtype": options.amp}
+    groups = None if options.group is None else train.table.cells[options.group].to_numpy()
+    encoded, started = encoder(run.columns).fit(train.X), time.monotonic()
+    try:
+        model.fit(encoded.transform(train.X), measured.lower, measured.upper, groups=groups)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(str(error)) from error
+    found = {"best_epoch": model.best_epoch_, "history": model.history_, "encoder": encoded}
+    model.trainer_options = None  # which no file can hold
+    return replace(run, seconds=time.monotonic() - started, model=model, **found)
 
 
-class Keeper:
-    """The log hook of a run: writes every record, and checkpoints after validations."""
+def epoch_log(model: SCMRegressor, path: Path) -> Callable[[dict[str, float]], None]:
+    """Return a log hook that writes each epoch's losses; without a terminal, some of them there."""
+    written = 0
 
-    def __init__(self, folder: Path, epochs: int) -> None:
-        self.checkpoint, self._metrics = folder / "checkpoint.pt", folder / "metrics.jsonl"
-        self._epochs, self._saved = epochs, -math.inf
-
-    def start(self, trainer: SCMTrainer, *, resume: bool) -> None:
-        """Take the trainer, and where a run is resumed its state and the records up to it."""
-        self._trainer = trainer
-        if resume:
-            trainer.load_checkpoint(self.checkpoint)
-            records = [
-                record
-                for record in read_jsonl(self._metrics, partial=True)
-                if record["epoch"] < trainer.epoch
-            ]
-            rewritten = self._metrics.with_suffix(".tmp")  # a kill leaves the old records
-            rewritten.unlink(missing_ok=True)
-            with JsonlLogger(rewritten) as log:
-                for record in records:
-                    log(record)
-            rewritten.replace(self._metrics)
-        self._log = JsonlLogger(self._metrics)
-
-    def __call__(self, metrics: dict[str, float]) -> None:
-        """Write a record; after a validation, now and then and at the end, save."""
-        self._log(metrics)
-        if "val_loss" not in metrics:
+    def hook(record: dict[str, float]) -> None:
+        nonlocal written
+        if "val_loss" not in record:
             return
-        age = time.monotonic() - self._saved
-        if self._trainer.epoch == self._epochs or age > SECONDS_BETWEEN_CHECKPOINTS:
-            self._trainer.save_checkpoint(self.checkpoint)
-            self._saved = time.monotonic()
+        if not written:  # of a continued run all epochs are written again
+            path.unlink(missing_ok=True)
+        losses = zip(
+            *(model.history_[name][written:] for name in ("loss", "val_loss")), strict=True
+        )
+        with JsonlLogger(path) as log:
+            for loss, val_loss in losses:
+                written += 1
+                log({"epoch": written, "loss": loss, "val_loss": val_loss})
+        if not os.isatty(2) and str(written).rstrip("0") in ("1", "2", "5"):
+            Terminal().write(f"epoch {written}: loss {loss:.4f}, of rows left out {val_loss:.4f}\n")
 
-    def close(self) -> None:
-        """Close the file of records."""
-        self._log.close()
+    return hook

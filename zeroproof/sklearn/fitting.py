@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+import joblib
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
-from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
 
 from zeroproof.layers.ensemble import ProjectiveEnsemble
 from zeroproof.losses.weighted import Weighed, WeightedLikelihood
 from zeroproof.training import SCMTrainer, TensorBatches, TrainingConfig
 from zeroproof.training.batches import map_tensors
-from zeroproof.training.targets import Targets
+from zeroproof.training.checkpoint import checkpoints
+from zeroproof.training.config import LogHook
+from zeroproof.training.state import save_latest
+from zeroproof.training.targets import Targets, ends
 
 Array: TypeAlias = NDArray[np.float64]
 CHUNK = 4096  # rows of one forward without a gradient
+SECONDS_BETWEEN_CHECKPOINTS = 5.0
+STATE = "least", "best_epoch", "weights", "history", "fingerprint"
 
 
 def robust_scale(values: Array, weights: Array | None) -> tuple[Array, Array]:
@@ -70,33 +77,58 @@ def held_out(rows: int, members: int, share: float, groups: Any, seed: int) -> N
 class EarlyStopping:
     """A log hook that keeps the best epoch's weights, and stops after some epochs without a better.
 
+    Where the trainer has a ``checkpoint_dir`` it also saves, now and then and at the end.
+
     Args:
-        model: what is trained.
         patience: epochs without a better one that stop training.
+        history: takes ``loss`` and ``val_loss`` of each epoch.
+        fingerprint: what a fit must have in common with one that it continues.
     """
 
-    def __init__(self, model: nn.Module, patience: int) -> None:
-        self.model, self.patience = model, patience
-        self.trainer: SCMTrainer | None = None
-        self.least, self.best_epoch, self.weights = math.inf, 0, model.state_dict()
-        self.history: dict[str, list[float]] = {"loss": [], "val_loss": []}
-        self._total = self._samples = 0.0
+    def __init__(self, patience: int, history: dict[str, list[float]], fingerprint: str) -> None:
+        self.patience, self.history, self.fingerprint = patience, history, fingerprint
+        self.trainer: SCMTrainer
+        self.log_hook: LogHook | None = None
+        self.least, self.best_epoch, self.weights = math.inf, 0, dict[str, Any]()
+        self._saved = time.monotonic()
 
     def __call__(self, record: dict[str, float]) -> None:
         """Take a micro-batch's record, or a validation's."""
-        if "val_loss" not in record:
-            self._total += record["samples"] * record["loss"]
-            self._samples += record["samples"]
-            return
-        self.history["loss"].append(self._total / self._samples)
-        self.history["val_loss"].append(record["val_loss"])
-        self._total = self._samples = 0.0
-        epoch = len(self.history["loss"])
-        if record["val_loss"] < self.least:
-            self.least, self.best_epoch = record["val_loss"], epoch
-            self.weights = copy.deepcopy(self.model.state_dict())
-        elif epoch - self.best_epoch >= self.patience and self.trainer is not None:
-            self.trainer.stopped = True
+        trainer = self.trainer
+        if "val_loss" in record:
+            self.history["loss"].append(trainer.records.totals.record()["loss"])
+            self.history["val_loss"].append(record["val_loss"])
+            epoch = len(self.history["loss"])
+            if record["val_loss"] < self.least or not self.weights:
+                self.least, self.best_epoch = record["val_loss"], epoch
+                self.weights = copy.deepcopy(trainer.model.state_dict())
+            trainer.stopped |= epoch - self.best_epoch >= self.patience
+            done = trainer.stopped or trainer.epoch == trainer.config.max_epochs
+            if done or time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
+                save_latest(trainer)
+                self._saved = time.monotonic()
+        if self.log_hook is not None:
+            self.log_hook(record)
+
+    def fit(self) -> None:
+        """Train, from the latest checkpoint if there is one; the model gets the best weights."""
+        trainer = self.trainer
+        if (folder := trainer.config.checkpoint_dir) is not None and checkpoints(folder):
+            trainer.load_checkpoint(folder)
+        if not trainer.stopped and len(self.history["loss"]) < trainer.config.max_epochs:
+            trainer.fit()
+        trainer.model.load_state_dict(self.weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a checkpoint holds of it."""
+        return {name: getattr(self, name) for name in STATE}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore what :meth:`state_dict` returned; ValueError for that of another fit."""
+        if state["fingerprint"] != self.fingerprint:
+            raise ValueError("checkpoint_dir has a fit of other rows or options")
+        self.history.update(state["history"])  # the same dict, which hooks may read
+        self.least, self.best_epoch, self.weights = (state[name] for name in STATE[:3])
 
 
 def adam(network: ProjectiveEnsemble, rate: float, decay: float | None) -> torch.optim.Optimizer:
@@ -114,41 +146,41 @@ def adam(network: ProjectiveEnsemble, rate: float, decay: float | None) -> torch
 
 def train_ensemble(
     network: ProjectiveEnsemble,
-    rows: tuple[Tensor, Tensor, Targets],
-    validated: tuple[Tensor, Tensor],
-    *,
+    rows: tuple[Tensor, Tensor, Tensor, Targets],
+    validated: Tensor,
+    history: dict[str, list[float]],
+    params: dict[str, Any],
     seed: int,
-    batch_size: int | None,
-    epochs: int | None,
-    patience: int,
-    rate: float,
-    decay: float | None,
-    options: Mapping[str, Any],
-) -> EarlyStopping:
-    """Train; the network then has the weights of the best epoch.
+) -> int:
+    """Train; the network then has the weights of the best epoch, whose number is returned.
 
     Args:
         network: the ensemble.
-        rows: inputs, the weight of each row for each member, and targets.
-        validated: numbers of the rows to validate, and their weights for each member.
+        rows: inputs, weights for each member to train and to validate with, and targets.
+        validated: numbers of the rows to validate.
+        history: takes the losses of each epoch.
+        params: the regressor's.
         seed: of the order of the rows.
-        batch_size, epochs, rate, decay, patience: as the regressor says.
-        options: more of the trainer's.
     """
-    x, weights, targets = rows
-    size = batch_size or int(np.clip(2 ** round(math.log2(len(x) / 15)), 32, 512))
+    x, weights, held, targets = rows
+    size = params["batch_size"] or int(np.clip(2 ** round(math.log2(len(x) / 15)), 32, 512))
     loader = TensorBatches((x, weights / weights.mean()), targets, batch_size=size, seed=seed)
-    chosen, held = validated
-    inputs = x[chosen], held / held.mean()
-    targets = map_tensors(targets, lambda part: part[chosen])
-    validation = TensorBatches(inputs, targets, batch_size=CHUNK, shuffle=False)
-    epochs = epochs or int(np.clip(4000 / len(loader), 20, 400))
-    optimizer = adam(network, rate, decay)
-    best = EarlyStopping(model := Weighed(network), patience)
-    own = {"max_epochs": epochs, "val_loader": validation, "log_hook": best, "seed": seed}
-    config = TrainingConfig(**{"history_limit": 1, **options, **own})
-    steps, loss = CosineAnnealingLR(optimizer, epochs * len(loader)), WeightedLikelihood()
-    best.trainer = SCMTrainer(model, optimizer, loss, loader, scheduler=steps, config=config)
-    best.trainer.fit()
-    model.load_state_dict(best.weights)
-    return best
+    epochs = params["max_epochs"] or int(np.clip(4000 / len(loader), 20, 400))
+    same = params | {"max_epochs": 0, "trainer_options": 0, "random_state": seed}
+    arrays = [part.numpy() for part in (x, weights, held, *ends(targets), validated)]
+    best = EarlyStopping(params["n_iter_no_change"], history, joblib.hash([same, arrays]))
+    options = {"history_limit": 1, **(params["trainer_options"] or {}), "seed": seed}
+    best.log_hook = options.get("log_hook")
+    options["extra_state"] = {**(options.get("extra_state") or {}), "best": best}
+    held, targets = held[validated], map_tensors(targets, lambda part: part[validated])
+    inputs = x[validated], held / held.mean()
+    options["val_loader"] = TensorBatches(inputs, targets, batch_size=CHUNK, shuffle=False)
+    config = TrainingConfig(**options | {"max_epochs": epochs, "log_hook": best})
+    optimizer = adam(network, params["learning_rate"], params["weight_decay"])
+    half = math.pi / (epochs * len(loader))
+    # Not CosineAnnealingLR, whose length a checkpoint restores: a continued fit may be longer.
+    cosine = LambdaLR(optimizer, lambda step: (1.0 + math.cos(half * step)) / 2)
+    parts = Weighed(network), optimizer, WeightedLikelihood(), loader
+    best.trainer = SCMTrainer(*parts, scheduler=cosine, config=config)
+    best.fit()
+    return best.best_epoch

@@ -61,7 +61,9 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             outputs need False.
         limits: what an instrument can report, as (lowest, highest); predictions beyond are ⊥.
         trainer_options: more of :class:`~zeroproof.training.config.TrainingConfig`, such as
-            ``{"progress": True, "device": "cuda"}``.
+            ``{"progress": True, "device": "cuda"}``. With a ``checkpoint_dir`` training is saved
+            there every few seconds and on Ctrl-C, and ``fit`` with the same rows and options, but
+            for ``max_epochs``, continues from there.
         random_state: seed of weights, left out rows and batches.
 
     Attributes:
@@ -115,7 +117,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             X: finite numbers, (rows, columns).
             y: targets, (rows,) or (rows, outputs); ±∞ and NaN are points at infinity.
             y_upper: None, or upper ends of intervals, of which ``y`` then holds the lower ones;
-                ±∞ for open ends, equal ends for exact targets.
+                ±∞ for open ends, equal ends for exact targets, NaN in both for a pole.
             sample_weight: how much each row counts, (rows,), ≥ 0; rows of weight 0 are not seen.
             groups: labels, (rows,); rows with the same label are left out together.
 
@@ -137,7 +139,8 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         held = held_out(len(X), self.n_estimators, self.validation_fraction, groups, seed)
         # One more dimension, that of the members.
         scaled = [torch.tensor((end - self._centre) / self._unit).unsqueeze(1) for end in ends]
-        self._train(X, scaled[0] if y_upper is None else Interval(*scaled), weight, held, seed)
+        bounded = (ends[0] < ends[1]).any()
+        self._train(X, Interval(*scaled) if bounded else scaled[0], weight, held, seed)
         return self
 
     def _ends(self, X: Any, y: Any, y_upper: Any) -> list[Array]:
@@ -151,12 +154,14 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             check_consistent_length(X, part)
             ends.append(part.reshape(len(part), -1))
         lower, upper = ends
-        if lower.shape != upper.shape or (y_upper is not None and not (lower <= upper).all()):
+        same = lower.shape == upper.shape
+        if not same or not ((lower <= upper) | (np.isnan(lower) & np.isnan(upper))).all():
             shapes = f"{lower.shape} and {upper.shape}"
-            raise ValueError(f"y ≤ y_upper must hold, without NaN and of one shape, got {shapes}")
-        if y_upper is not None and lower.shape[1] > 1 and self.shared_denominator:
+            raise ValueError(f"y ≤ y_upper must hold, or both be NaN, of one shape, got {shapes}")
+        if lower.shape[1] > 1 and self.shared_denominator and (lower < upper).any():
             raise ValueError("intervals of several outputs need shared_denominator=False")
-        return ends
+        # NaN is no end of an interval; as a target it is the same line as ∞ (LIFT-3).
+        return ends if y_upper is None else [np.where(np.isnan(e), np.inf, e) for e in ends]
 
     def _scale(self, X: Array, ends: list[Array], weight: Array | None) -> None:
         self._x_centre, self._x_unit = robust_scale(X, weight)
@@ -181,27 +186,16 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     ) -> None:
         train, validate = (torch.tensor(weight[:, None] * part) for part in (~held, held))
         order = np.random.default_rng(seed).permutation(np.flatnonzero(held.any(axis=1)))
-        rows = torch.tensor(order[:MOST_VALIDATED])
-        outputs = len(self._centre)
+        rows, outputs = torch.tensor(order[:MOST_VALIDATED]), len(self._centre)
         shared = self.shared_denominator and outputs > 1
         options = {"hidden": self.hidden, "shared_denominator": shared}
+        self.history_: dict[str, list[float]] = {"loss": [], "val_loss": []}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = ProjectiveEnsemble(self.n_estimators, X.shape[1], outputs, **options)
-            best = train_ensemble(
-                network,
-                (self._inputs(X).float(), train, targets),
-                (rows, validate[rows]),
-                seed=seed,
-                batch_size=self.batch_size,
-                epochs=self.max_epochs,
-                patience=self.n_iter_no_change,
-                rate=self.learning_rate,
-                decay=self.weight_decay,
-                options=self.trainer_options or {},
-            )
+            seen, params = (self._inputs(X).float(), train, validate, targets), self.get_params()
+            self.best_epoch_ = train_ensemble(network, seen, rows, self.history_, params, seed)
         self.network_ = network.double().cpu().eval()  # so that batches agree with single rows
-        self.best_epoch_, self.history_ = best.best_epoch, best.history
         self._calibrate(X[rows], map_tensors(targets, lambda part: part[rows, 0]), validate[rows])
 
     def _calibrate(self, X: Array, targets: Targets, held: Tensor) -> None:
