@@ -58,7 +58,9 @@ def interrupted_after(records: int) -> Callable[[dict[str, float]], None]:
 
 @pytest.mark.skipif(os.name != "posix", reason="sends signals")
 @pytest.mark.parametrize("records", [1, 5, 8, 9, 20])
-def test_an_interrupted_fit_continues_exactly(tmp_path: Path, records: int, foreground: None) -> None:
+def test_an_interrupted_fit_continues_exactly(
+    tmp_path: Path, records: int, foreground: None
+) -> None:
     whole = fit(None)
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path, hook=interrupted_after(records))
