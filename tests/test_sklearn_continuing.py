@@ -61,8 +61,6 @@ def interrupted_after(records: int) -> Callable[[dict[str, float]], None]:
 def test_an_interrupted_fit_continues_exactly(
     tmp_path: Path, records: int, foreground: None
 ) -> None:
-    tmp_path: Path, records: int, foreground: None
-) -> None:
     whole = fit(None)
     with pytest.raises(KeyboardInterrupt):
         fit(tmp_path, hook=interrupted_after(records))
