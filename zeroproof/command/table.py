@@ -21,9 +21,9 @@ Array: TypeAlias = NDArray[Any]
 Names: TypeAlias = Sequence[str]
 Range: TypeAlias = tuple[float, float] | None
 
-BLANKS = ["", "na", "n/a", "#n/a", "<na>", "null", "none", "nan", "-", "–", "—", "−", "?"]
+BLANKS = ["", "na", "n/a", "#n/a", "<na>", "null", "none", "nan", ".", "-", "–", "—", "−", "?"]
 SIGNS = str.maketrans("≤⩽≥⩾’−‐‑–—", "<<>>'-----") | {ord("∞"): "inf"}
-NUMBER = r"[+-]?(?:(?:[1-9]\d?\d?(?:[ ,']\d{3})+|\d+)\.?\d*|\.\d+)(?:e[+-]?\d+)?"
+NUMBER = r"[+-]? ?(?:(?:[1-9]\d?\d?(?:[ ,']\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?"
 END = rf"({NUMBER}|[+-]?inf(?:inity)?)"
 INTERVAL = re.compile(rf"{END}(?: ?- ?{END})?", re.ASCII)
 COUNTER = re.compile(r"(?i:(^|[\W_])(id|index|row|nr|no|#)\.?|^unnamed: \d+)$|[a-z]ID$")
@@ -100,13 +100,13 @@ class Measured:
 def _ends(cell: str) -> tuple[float, float]:
     """Return both ends of a cell with a decimal point; NaN if it is no number."""
     text = " ".join(cell.translate(SIGNS).lower().split())
-    text = re.sub("^>=? ?(.+)", r"\1-inf", text)
-    text = re.sub("^<=? ?(.+)", r"-inf-\1", text)
+    text = re.sub("^>=? ?([^<>i]+)$", r"\1-inf", text)  # >5 is 5-inf, but >inf is nothing
+    text = re.sub("^<=? ?([^<>i]+)$", r"-inf-\1", text)
     match = INTERVAL.fullmatch(text)
     if match is None:
         return np.nan, np.nan
-    low, high = (float(re.sub("[ ,']", "", end or match[1])) for end in match.groups())
-    return (low, high) if low <= high else (np.nan, np.nan)
+    ends = [float(re.sub("[ ,']", "", end)) for end in match.groups() if end]
+    return (ends[0], ends[-1]) if ends[0] <= ends[-1] else (np.nan, np.nan)
 
 
 def _parse(cells: Any, decimal: str) -> Array:
@@ -174,9 +174,8 @@ def read_table(path: Path, decimal: str | None = None) -> Table:
     return Table(path, frame, _decimal(frame, decimal or ("," if delimiter == ";" else ".")))
 
 
-def _feature(table: Table, name: str) -> tuple[Array, str]:
+def _feature(table: Table, name: str, lower: Array, upper: Array) -> tuple[Array, str]:
     """Return a column of finite numbers and NaN, and what to say about it."""
-    lower, upper = _parse(table.cells[name], table.decimal)
     low, high = np.where(np.isinf(lower), upper, lower), np.where(np.isinf(upper), lower, upper)
     values = low / 2 + high / 2
     remedy = f"{UNITLESS}, or train with --ignore {name!r}"
@@ -195,7 +194,7 @@ def _role(table: Table, name: str, *, forced: bool) -> tuple[str, str]:
     if len(distinct) == 0 or (len(distinct) == 1 and len(values) == len(lower) and not forced):
         return "ignored", "no two cells differ"
     if 2 * (lower == upper).sum() > len(values):
-        numbers, note = _feature(table, name)
+        numbers, note = _feature(table, name, lower, upper)
         counts = COUNTER.search(name) and len(np.unique(np.round(numbers))) == len(numbers)
         return ("ignored", "numbers the rows") if counts and not forced else ("number", note)
     if distinct.head(200).str.fullmatch(DATE).mean() > 0.9 and not forced:
@@ -237,7 +236,8 @@ def features(table: Table, columns: Sequence[Column]) -> Any:
     used = {c.name: c.role for c in columns if c.role in ("number", "category")}
     table.check([*used])
     found: dict[str, Any] = {name: table.cells[name].to_numpy() for name in used}
-    found |= {name: _feature(table, name)[0] for name, role in used.items() if role == "number"}
+    for name in (name for name, role in used.items() if role == "number"):
+        found[name], _ = _feature(table, name, *_parse(table.cells[name], table.decimal))
     return pd.DataFrame(found)
 
 
