@@ -103,9 +103,7 @@ def _ends(cell: str) -> tuple[float, float]:
     text = re.sub("^>=? ?([^<>i]+)$", r"\1-inf", text)  # >5 is 5-inf, but >inf is nothing
     text = re.sub("^<=? ?([^<>i]+)$", r"-inf-\1", text)
     match = INTERVAL.fullmatch(text)
-    if match is None:
-        return np.nan, np.nan
-    ends = [float(re.sub("[ ,']", "", end)) for end in match.groups() if end]
+    ends = [float(re.sub("[ ,']", "", end)) for end in match.groups() if end] if match else [np.nan]
     return (ends[0], ends[-1]) if ends[0] <= ends[-1] else (np.nan, np.nan)
 
 
@@ -152,13 +150,15 @@ def read_table(path: Path, decimal: str | None = None) -> Table:
     """
     text = _text(path)
     unquoted = re.sub(r'"[^"]*"', "", text)
-    if '"' in unquoted:
-        raise UserError(f'{path}: a quote (") is not closed; remove it, or write it twice')
     lines = [line for line in unquoted.split("\n") if line.strip()][:2]
     # A comma may be the decimal sign, so it is the delimiter where no other is.
     delimiter = next((sign for sign in "\t;|" if all(sign in line for line in lines)), ",")
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True)
-    records = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
+    try:
+        records = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:  # unless it is strict, an open quote swallows rows
+        where = f"{path}, line {reader.line_num}"
+        raise UserError(f'{where}: a quote (") is not closed or not doubled ({error})') from error
     rows = {line: cells for line, cells in records if any(cells)}
     if len(rows) < 2:
         raise UserError(f"{path}: there are no rows below the names of the columns")
