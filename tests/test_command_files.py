@@ -24,7 +24,7 @@ FILES = {
     "delimiters at the end": "a,y,\n1.5,2,\n2.5,-300,\n",
     "UTF-16": "a\ty\n1.5\t2\n2.5\t-300\n".encode("utf-16"),
     "UTF-16, the other end first": "\ufeffa\ty\n1.5\t2\n2.5\t-300\n".encode("utf-16-be"),
-    "cp1252": "µ;a;y\n5 µ;1,5;2\n5 µ;2,5;-300\n".encode("cp1252"),
+    "cp1252": "µ;a;y\n5 µ;1,5;2\n5 µ;2,5;–300\n".encode("cp1252"),
     "commas in names and in cells": 'a;b, µM, %;y\n1,5;"2;5, x";2\n2,5;3,5;-300\n',
     "semicolons in cells": 'n,a,y\n"b;c",1.5,2\n"b;d",2.5,-300\n',
     "a line in a cell": 'n,a,y\n"x\r\n, z",1.5,2\nx,2.5,-300\n',
