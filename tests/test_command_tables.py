@@ -66,7 +66,7 @@ def test_each_column_has_a_role(tmp_path: Path) -> None:
 def test_columns_can_be_forced(tmp_path: Path) -> None:
     names = ["name", "id", "day", "one"]
     cells = {name: ROLES[name][0] for name in names} | {"y": ["1", "2", "3", "4"]}
-    found = choose_columns(table_of(tmp_path, cells), ["y"], use=names)
+    found = choose_columns(table_of(tmp_path, cells), ["y"], group="y", use=names, ignore=["y"])
     roles = ["category", "number", "category", "number", "target"]
     assert [column.role for column in found] == roles
 
