@@ -18,9 +18,10 @@ CELLS = {
     "5": (5, 5),
     "+.5": (0.5, 0.5),
     "−5.": (-5, -5),
+    "- 5": (-5, -5),
     "–1e−3": (-0.001, -0.001),
     "1,234.5": (1234.5, 1234.5),
-    "12,34,567.5": (1234567.5, 1234567.5),
+    "1,234,567.5": (1234567.5, 1234567.5),
     "1 234.5": (1234.5, 1234.5),
     "1\u202f234": (1234, 1234),
     "1\xa0234\u2009567": (1234567, 1234567),
@@ -33,12 +34,9 @@ CELLS = {
     "⩾1,000": (1000, INF),
     "<0.05": (-INF, 0.05),
     "≤−1": (-INF, -1),
-    "＜５": (-INF, 5),
     "10-20": (10, 20),
     "10–20.5": (10, 20.5),
     "10 — 20": (10, 20),
-    "10 to 20": (10, 20),
-    "1..2": (1, 2),
     "-5 - -2": (-5, -2),
     "−5–−2": (-5, -2),
     "1e-3-2e-3": (0.001, 0.002),
@@ -58,10 +56,7 @@ def test_targets_are_numbers_intervals_and_points(tmp_path: Path) -> None:
     found = column(tmp_path, list(CELLS))
     assert dict(zip(CELLS, ends(found), strict=True)) == CELLS
     assert not found.missing.any()
-    assert found.notes[:2] == [
-        "y: thousands marked by a point or comma: 4, such as 1,234.5",
-        "y: intervals: 18, such as >50",
-    ]
+    assert found.notes == ["15 targets are intervals, 5 are at infinity"]
 
 
 def test_poles_and_missing_targets_are_nan(tmp_path: Path) -> None:
@@ -71,8 +66,8 @@ def test_poles_and_missing_targets_are_nan(tmp_path: Path) -> None:
     assert np.isnan(found.lower[1:]).all()
     assert np.isnan(found.upper[1:]).all()
     assert found.notes == [
-        "y: points at infinity: 2, such as nan",
-        "rows without a target, which are left out: 9",
+        "9 rows have no target, and are left out",
+        "0 targets are intervals, 2 are at infinity",
     ]
     some = found.rows([0, 4])
     assert (some.missing.tolist(), some.lower[0, 0]) == ([False, True], 1.0)
@@ -80,30 +75,19 @@ def test_poles_and_missing_targets_are_nan(tmp_path: Path) -> None:
         column(tmp_path, ["", "NA"])
 
 
-WRONG = {
-    "high": "write a number, >5, <5, 2-5, inf, -inf, nan for a pole, or leave it blank",
-    "5 %": "write 5, without '%'",
-    "~5.5": "write 5.5, without '~'",
-    "5 mM": "write 5, without 'mM'",
-    "5g/cm3": "write 5, without 'g/cm3'",
-    "20-10": "write a number",
-    ">5-6": "write a number",
-    "<inf": "write a number",
-    "1e999": "write a number",
-    "1_000": "write a number",
-    "0x1F": "write a number",
-    "1,23": "write a number",
-    "0,123": "write a number",
-    "1.2.3": "write a number",
-    "1/2": "write a number",
-    "2020-01-02": "write a number",
-    "10²": "write a number",
-}
+WRONG = [
+    *("high", "5 %", "~5.5", "5 mM", "5g/cm3", "20-10", ">", ">=", ">5-6", "1_000", "0x1F", "1,23"),
+    *("0,123", "1.2.3", "1/2", "1=2", "2020-01-02", "10²", "1 2", "5-", "--5", "True", "٣"),
+    *("1,2345", "1'2345.5", ">inf", "<inf", "><5", "0.5.", "1-2-3", "-5-", "e5", "1 234 5"),
+]
 
 
-@pytest.mark.parametrize(("cell", "remedy"), WRONG.items())
-def test_a_target_that_is_none(tmp_path: Path, cell: str, remedy: str) -> None:
-    message = rf"table.csv, line 4: column 'y' holds {re.escape(repr(cell))}; {re.escape(remedy)}"
+@pytest.mark.parametrize("cell", WRONG)
+def test_a_target_that_is_none(tmp_path: Path, cell: str) -> None:
+    remedy = (
+        "write a number without ~, % or unit, or leave it blank; >5, <5, 2-5, inf, -inf, and nan"
+    )
+    message = f"table.csv, line 4: column 'y' holds {re.escape(repr(cell))}; {remedy}"
     with pytest.raises(UserError, match=message):
         column(tmp_path, ["1.5", "2.5", cell, "x"])
 
@@ -125,11 +109,7 @@ LIMITS = {  # cells, and what an instrument that reports them can report
 def test_limits_are_where_cells_agree(
     tmp_path: Path, cells: list[str], limits: tuple[float, float] | None
 ) -> None:
-    found = column(tmp_path, cells)
-    assert found.limits == limits
-    assert any("--range" in note for note in found.notes) == (
-        limits is None and any("<" in cell or ">" in cell for cell in cells)
-    )
+    assert column(tmp_path, cells).limits == limits
 
 
 def test_a_range_says_what_the_instrument_reports(tmp_path: Path) -> None:
@@ -140,7 +120,6 @@ def test_a_range_says_what_the_instrument_reports(tmp_path: Path) -> None:
     assert np.isnan(found.lower[8, 0])
     assert ends(found)[9] == (10.0, 60.0)
     assert found.limits == (5.0, 50.0)
-    assert "y: numbers at or beyond the range: 6, such as 1" in found.notes
     found = column(tmp_path, cells, range=(5.0, INF))
     assert ends(found)[3:6] == [(60.0, 60.0), (INF, INF), below]
     assert found.limits == (5.0, INF)

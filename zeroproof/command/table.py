@@ -1,31 +1,72 @@
-"""Read a table as people have it, and say what each of its columns is used for."""
+"""Read a table as people have it; say what each column is for; return features and targets."""
 
 from __future__ import annotations
 
+import csv
+import io
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-from sklearn.compose import ColumnTransformer
+from numpy.typing import NDArray
+from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
-from zeroproof.command.cells import BLANK, BLANKS, TEXT, THOUSANDS, UNITS, Array, Mask
-from zeroproof.command.file import Table as Table
-from zeroproof.command.file import UserError as UserError
-from zeroproof.command.file import read_table as read_table
-
+Array: TypeAlias = NDArray[Any]
 Names: TypeAlias = Sequence[str]
 Range: TypeAlias = tuple[float, float] | None
 
-COUNTER = re.compile(r"(?i:(^|[\W_])(id|idx|index|row|uid)|^(#|nr|no)\.?|^unnamed: \d+)$|[a-z]ID$")
-MONTH = "(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)"
-DATE = rf"\d{{4}}-\d\d(-\d.*)?|\d{{1,4}}([-/.])\d\d?\2\d{{1,4}}.*|\d\d?\.?[ -]{MONTH}.*"
-DATE += r"|\d\d:\d\d|\d\d?:\d\d(:\d\d.*| ?[AaPp][Mm])"  # and 1:10 is a dilution
+BLANKS = ["", "na", "n/a", "#n/a", "<na>", "null", "none", "nan", ".", "-", "–", "—", "−", "?"]
+SIGNS = str.maketrans("≤⩽≥⩾’−‐‑–—", "<<>>'-----") | {ord("∞"): "inf"}
+NUMBER = r"[+-]? ?(?:(?:[1-9]\d?\d?(?:[ ,']\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?"
+END = rf"({NUMBER}|[+-]?inf(?:inity)?)"
+INTERVAL = re.compile(rf"{END}(?: ?- ?{END})?", re.ASCII)
+COUNTER = re.compile(r"(?i:(^|[\W_])(id|index|row|nr|no|#)\.?|^unnamed: \d+)$|[a-z]ID$")
+DATE = r"\d{4}-\d\d|\d{1,4}([-/.])\d\d?\1\d{1,4}.*|\d\d?\.?[ -][A-Z][a-z]{2,8}\.?[ -]\d{2,4}.*"
+UNITLESS = "write a number without ~, % or unit, or leave it blank"
+
+
+class UserError(Exception):
+    """Something that the user can mend; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as text: stripped cells, by the line of each row and the name of each column."""
+
+    path: Path
+    cells: Any
+    decimal: str
+
+    @property
+    def lines(self) -> list[int]:
+        """Return the line of each row in the file, the last one of several."""
+        return list(self.cells.index)
+
+    def rows(self, chosen: Any) -> Table:
+        """Return some rows, by their numbers or by a mask."""
+        return replace(self, cells=self.cells.iloc[chosen])
+
+    def check(self, names: Names) -> None:
+        """Raise UserError for a name that is no column."""
+        if unknown := [name for name in names if name not in self.cells]:
+            remedy = "the first line must name the columns, with , ; | or a tab between them"
+            there = ", ".join([*self.cells][:30])
+            raise UserError(f"{self.path}: no column {unknown[0]!r}; {remedy}; there are {there}")
+
+    def refuse(self, name: str, wrong: Array, remedy: str) -> None:
+        """Raise UserError about the first cell that is wrong, if any is."""
+        for line, cell in self.cells[name][wrong].items():
+            raise UserError(f"{self.path}, line {line}: column {name!r} holds {cell!r}; {remedy}")
+
+    def is_blank(self, name: str) -> Array:
+        """Say which cells of a column are blank or NaN."""
+        return np.asarray(self.cells[name].str.lower().isin(BLANKS))
 
 
 @dataclass(frozen=True)
@@ -39,20 +80,15 @@ class Column:
 
 @dataclass(frozen=True)
 class Measured:
-    """Targets of each row, in the unit that is learned.
+    """Targets of each row, (rows, outputs), in the unit that is learned.
 
-    Args:
-        lower: (rows, outputs); ±∞ for a point at infinity or an open end, NaN for a pole.
-        upper: likewise; equal to ``lower`` for a number.
-        missing: rows without a target in some output, (rows,).
-        limits: what the instrument can report.
-        notes: sentences for the report.
+    Ends are equal for a number, both ∞ or -∞ for a point there, NaN for a pole or if missing.
     """
 
     lower: Array
     upper: Array
-    missing: Mask
-    limits: Range
+    missing: Array  # (rows,): without a target in some output
+    limits: Range  # what the instrument can report
     notes: list[str]
 
     def rows(self, chosen: Any) -> Measured:
@@ -61,42 +97,112 @@ class Measured:
         return replace(self, **parts)
 
 
-def _feature(table: Table, name: str) -> tuple[Array, list[str]]:
+def _ends(cell: str) -> tuple[float, float]:
+    """Return both ends of a cell with a decimal point; NaN if it is no number."""
+    text = " ".join(cell.translate(SIGNS).lower().split())
+    text = re.sub("^>=? ?([^<>i]+)$", r"\1-inf", text)  # >5 is 5-inf, but >inf is nothing
+    text = re.sub("^<=? ?([^<>i]+)$", r"-inf-\1", text)
+    match = INTERVAL.fullmatch(text)
+    ends = [float(re.sub("[ ,']", "", end)) for end in match.groups() if end] if match else [np.nan]
+    return (ends[0], ends[-1]) if ends[0] <= ends[-1] else (np.nan, np.nan)
+
+
+def _parse(cells: Any, decimal: str) -> Array:
+    """Return both ends of each cell, (2, rows); NaN where it is no number."""
+    # An apostrophe, too, may stand between thousands.
+    cells = cells if decimal == "." else cells.str.replace(".", "'").str.replace(",", ".")
+    numbers = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64)
+    ends = np.stack([numbers, numbers])
+    # What pandas does not read is slower, so it is read once for each text.
+    odd = ~np.isfinite(numbers)
+    codes, texts = pd.factorize(cells[odd])
+    ends[:, odd] = np.array([_ends(text) for text in texts]).reshape(-1, 2)[codes].T
+    return ends
+
+
+def _decimal(cells: Any, usual: str) -> str:
+    """Return the sign by which more cells are numbers: 1.234 is one by either, 1.5 is not."""
+    texts = pd.Series(cells.to_numpy().ravel(), dtype=object)
+    texts = texts[texts.str.contains("[.,]")].head(10_000)
+    point, comma = (np.isfinite(_parse(texts, sign)).any(axis=0).sum() for sign in ".,")
+    return usual if point == comma else "." if point > comma else ","
+
+
+def _text(path: Path) -> str:
+    """Return a file's text."""
+    marked = path.read_bytes()[:2] in (b"\xff\xfe", b"\xfe\xff")
+    try:
+        text = path.read_text("utf-16" if marked else "utf-8-sig")
+    except UnicodeDecodeError:
+        text = path.read_text("cp1252", errors="replace")
+    if "\0" in text:
+        raise UserError(f"{path}: not a text; save the table, or a workbook's sheet, as CSV")
+    return re.sub(r'^"?sep=."?\n', "\n", text)  # which Excel writes
+
+
+def read_table(path: Path, decimal: str | None = None) -> Table:
+    """Read a delimited text file whose first line names the columns.
+
+    ``decimal`` is the decimal sign if the cells do not tell; else that is the delimiter's.
+
+    Raises:
+        UserError: the file is no such table.
+    """
+    text = _text(path)
+    unquoted = re.sub(r'"[^"]*"', "", text)
+    lines = [line for line in unquoted.split("\n") if line.strip()][:2]
+    # A comma may be the decimal sign, so it is the delimiter where no other is.
+    delimiter = next((sign for sign in "\t;|" if all(sign in line for line in lines)), ",")
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
+    try:
+        records = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:  # unless it is strict, an open quote swallows rows
+        where = f"{path}, line {reader.line_num}"
+        raise UserError(f'{where}: a quote (") is not closed or not doubled ({error})') from error
+    rows = {line: cells for line, cells in records if any(cells)}
+    if len(rows) < 2:
+        raise UserError(f"{path}: there are no rows below the names of the columns")
+    first = min(rows)
+    names = [" ".join(name.split()) or f"Unnamed: {i}" for i, name in enumerate(rows.pop(first))]
+    for line, cells in rows.items():
+        if len(cells) != len(names) or len({*names}) < len(names):
+            raise UserError(
+                f"{path}, line {line}: {len(cells)} cells, but line {first} names {len({*names})} "
+                "columns; the first must name each once; decimal commas need ; between cells"
+            )
+    frame = pd.DataFrame([*rows.values()], index=[*rows], columns=names, dtype=object)
+    return Table(path, frame, _decimal(frame, decimal or ("," if delimiter == ";" else ".")))
+
+
+def _feature(table: Table, name: str, lower: Array, upper: Array) -> tuple[Array, str]:
     """Return a column of finite numbers and NaN, and what to say about it."""
-    lower, upper, kind = table.parsed[name]
-    remedy = f"write a finite number, leave it blank, or train with --ignore {shlex.quote(name)}"
-    table.refuse(name, (kind == TEXT) | ((lower == upper) & np.isinf(lower)), remedy)
-    notes = table.count(name, "thousands marked by a point or comma", kind == THOUSANDS)
-    notes += table.count(name, "used by their finite end or middle", lower < upper)
-    if absent := int(np.isnan(lower).sum()):
-        notes.append(f"{absent} of {len(lower)} blank, filled with the median")
     low, high = np.where(np.isinf(lower), upper, lower), np.where(np.isinf(upper), lower, upper)
-    return low / 2 + high / 2, notes
+    values = low / 2 + high / 2
+    remedy = f"{UNITLESS}, or train with --ignore {name!r}"
+    table.refuse(name, ~np.isfinite(values) & ~table.is_blank(name), remedy)
+    blank, between = np.isnan(values).sum(), (lower < upper).sum()
+    notes = [f"{blank} of {len(values)} blank, filled with the median"] if blank else []
+    notes += [f"{between} such as >5, used by their finite end or middle"] if between else []
+    return values, "; ".join(notes)
 
 
 def _role(table: Table, name: str, *, forced: bool) -> tuple[str, str]:
     """Return what a column is used for, and how, or why not."""
-    lower, upper, kind = table.parsed[name]
-    values = table.cells[name][(kind == TEXT) | ~np.isnan(lower)]
-    count, rows = len(values), len(lower)
-    if count == 0 or (count == rows and not forced and (values == values.iloc[0]).all()):
-        return "ignored", f"always {values.iloc[0]}" if count else "all cells are blank"
-    if 2 * (lower == upper).sum() > count:
-        numbers, notes = _feature(table, name)
-        if COUNTER.search(name) and not forced and len(np.unique(np.round(numbers))) == rows:
-            return "ignored", "numbers the rows"
-        return "number", "; ".join(notes)
+    lower, upper = _parse(table.cells[name], table.decimal)
+    values = table.cells[name][~table.is_blank(name)]
     distinct = values.drop_duplicates()
-    sample = distinct.head(200)
-    if sample.str.fullmatch(DATE).mean() > 0.9 and not forced:
+    if len(distinct) == 0 or (len(distinct) == 1 and len(values) == len(lower) and not forced):
+        return "ignored", "no two cells differ"
+    if 2 * (lower == upper).sum() > len(values):
+        numbers, note = _feature(table, name, lower, upper)
+        counts = COUNTER.search(name) and len(np.unique(np.round(numbers))) == len(numbers)
+        return ("ignored", "numbers the rows") if counts and not forced else ("number", note)
+    if distinct.head(200).str.fullmatch(DATE).mean() > 0.9 and not forced:
         return "ignored", "dates or times; to use them, count the days or hours from a start"
-    if forced or 2 * values.duplicated(keep=False).sum() >= count:
-        blank = f"; {rows - count} of {rows} blank, which count as a value" if count < rows else ""
-        return "category", f"{len(distinct)} values{blank}"
-    units = sample.str.extract(UNITS[table.decimals[name]])[["about", "unit"]]
-    units = units.melt()["value"].value_counts()
-    table.refuse(name, (kind == TEXT) & (2 * units.max() > len(sample)), "")
-    return "ignored", f"names or free text: {len(distinct)} values in {count} rows"
+    note = f"{len(distinct)} values, such as {values.iloc[0]}"
+    if forced or 2 * values.duplicated(keep=False).sum() >= len(values):
+        return "category", note
+    return "ignored", f"names or free text: {note}; a number needs no unit"
 
 
 def choose_columns(
@@ -104,129 +210,91 @@ def choose_columns(
 ) -> list[Column]:
     """Say how each column of a training file is used, in its order.
 
-    Args:
-        table: the file.
-        targets: columns to learn.
-        group: a column whose equal rows stay together in a split.
-        use: columns that are features, whatever they look like.
-        ignore: columns that are not.
+    Columns to ``use`` are features, whatever they look like; rows of a ``group`` stay together.
 
     Raises:
-        UserError: a name that is no column or is given twice, a cell that cannot be used, or no
-            column to learn from.
+        UserError: a name is no column, a cell cannot be used, or nothing is left to learn from.
     """
     groups = [] if group is None else [group]
-    parts = dict.fromkeys(targets, ("target", "")) | dict.fromkeys(ignore, ("ignored", "--ignore"))
-    parts |= dict.fromkeys(groups, ("group", "rows of a group stay together"))
-    given = [*targets, *groups, *use, *ignore]
-    table.check(given)
-    if twice := [name for name in given if given.count(name) > 1]:
-        raise UserError(f"column {twice[0]!r} is named twice by --target, --group, --use, --ignore")
-    roles = {n: parts.get(n) or _role(table, n, forced=n in use) for n in table.cells}
+    table.check([*targets, *groups, *use, *ignore])
+    roles = dict.fromkeys(ignore, ("ignored", "--ignore"))
+    roles |= dict.fromkeys(groups, ("group", "rows of a group stay together"))
+    roles |= dict.fromkeys(targets, ("target", ""))
+    roles = {n: roles.get(n) or _role(table, n, forced=n in use) for n in table.cells}
     if not {"number", "category"} & {role for role, _ in roles.values()}:
-        why = "; ".join(f"{name}: {note}" for name, (role, note) in roles.items() if note)
+        why = "; ".join(f"{name}: {note}" for name, (_, note) in roles.items() if note)
         raise UserError(f"{table.path}: no column is left to learn from ({why}); see --use")
     return [Column(name, *role) for name, role in roles.items()]
 
 
-def _names(columns: Sequence[Column], role: str) -> list[str]:
-    return [column.name for column in columns if column.role == role]
-
-
 def features(table: Table, columns: Sequence[Column]) -> Any:
-    """Return the features of each row, as a data frame.
-
-    Numbers are float64, NaN where missing; categories are text, None where missing.
+    """Return numbers, NaN where missing, and categories as text, in a data frame.
 
     Raises:
-        UserError: a column that is not in this file, or a cell that cannot be used.
+        UserError: a column is not in this file, or a cell cannot be used.
     """
-    numbers, categories = _names(columns, "number"), _names(columns, "category")
-    table.check(numbers + categories)
-    found = {name: _feature(table, name)[0] for name in numbers}
-    for name in categories:
-        cells = table.cells[name]
-        found[name] = cells.where(~cells.str.lower().isin(BLANKS | {"nan"}), None)
+    used = {c.name: c.role for c in columns if c.role in ("number", "category")}
+    table.check([*used])
+    found: dict[str, Any] = {name: table.cells[name].to_numpy() for name in used}
+    for name in (name for name, role in used.items() if role == "number"):
+        found[name], _ = _feature(table, name, *_parse(table.cells[name], table.decimal))
     return pd.DataFrame(found)
 
 
 def encoder(columns: Sequence[Column]) -> Any:
     """Return the transformer from features to finite numbers; rare categories count as one."""
+    numbers, categories = ([c.name for c in columns if c.role == r] for r in ("number", "category"))
     rare = {"handle_unknown": "infrequent_if_exist", "max_categories": 20, "min_frequency": 0.01}
-    number = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
-    category = OneHotEncoder(sparse_output=False, **rare)
-    parts = {"number": number, "category": category}
-    return ColumnTransformer([(role, part, _names(columns, role)) for role, part in parts.items()])
+    encode = OneHotEncoder(sparse_output=False, **rare)
+    fill = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+    return make_column_transformer((fill, numbers), (encode, categories))
 
 
 def targets(table: Table, names: Names, *, range: Range = None, log: bool = False) -> Measured:
-    """Return the targets of each row.
-
-    Args:
-        table: any file with these columns.
-        names: the columns.
-        range: what the instrument can report, in the unit of the file.
-        log: whether log10 is learned.
+    """Return the targets of each row, or their log10; ``range`` is in the file's unit.
 
     Raises:
-        UserError: no such column, a cell that is no target, no logarithm, or no target at all.
+        UserError: no such column, a cell that is no target or has no logarithm, or no target.
     """
     table.check(names)
-    notes: list[str] = []
-    found = np.stack([_target(table, name, range, notes) for name in names], axis=-1)
-    lower, upper, kind = found
-    missing = (kind == BLANK).any(axis=1)
+    lower, upper = np.stack([_target(table, name, range, log=log) for name in names], axis=-1)
+    missing = np.any([table.is_blank(n) & (table.cells[n].str.lower() != "nan") for n in names], 0)
     if missing.all():
         raise UserError(f"{table.path}: no row has a value of {' and '.join(names)}")
-    if missing.any():
-        notes.append(f"rows without a target, which are left out: {missing.sum()}")
-    limits = range if range or len(names) > 1 else _limits(lower[:, 0], upper[:, 0], notes)
-    for name, ends in zip(names, upper.T, strict=True) if log else ():
-        remedy = "it has no logarithm; write a number above 0, or train without --log-target"
-        table.refuse(name, ends <= 0, remedy)
-    if log:
-        lower, upper = _log10(lower), _log10(upper)
-        limits = limits and (float(_log10(limits[0])), float(_log10(limits[1])))
     lower[missing] = upper[missing] = np.nan
+    points = ~(lower < upper) & ~np.isfinite(lower) & ~missing[:, None]
+    notes = [f"{missing.sum()} rows have no target, and are left out"] if missing.any() else []
+    notes += [f"{(lower < upper).sum()} targets are intervals, {points.sum()} are at infinity"]
+    limits: Any = range if range or len(names) > 1 else _limits(lower[:, 0], upper[:, 0])
+    if log:
+        with np.errstate(divide="ignore"):
+            lower, upper = np.log10(np.maximum([lower, upper], 0))
+            limits = limits and tuple(np.log10(np.maximum(limits, 0)).tolist())
     return Measured(lower, upper, missing, limits, notes)
 
 
-def _log10(ends: Any) -> Any:
-    with np.errstate(divide="ignore"):
-        return np.log10(np.maximum(ends, 0.0))
-
-
-def _target(table: Table, name: str, range: Range, notes: list[str]) -> Array:
-    """Return both ends and the kind of each cell, (3, rows), and add to the notes."""
-    lower, upper, kind = found = table.parsed[name].copy()
-    remedy = "write a number, >5, <5, 2-5, inf, -inf, nan for a pole, or leave it blank"
-    table.refuse(name, kind == TEXT, remedy)
-    said = table.count(name, "thousands marked by a point or comma", kind == THOUSANDS)
-    said += table.count(name, "intervals", lower < upper)
+def _target(table: Table, name: str, range: Range, *, log: bool) -> Array:
+    """Return both ends of each cell, (2, rows); NaN for a pole and where it is blank."""
+    lower, upper = ends = _parse(table.cells[name], table.decimal)
+    remedy = f"{UNITLESS}; >5, <5, 2-5, inf, -inf, and nan for a pole, may stand here too"
+    table.refuse(name, np.isnan(lower) & ~table.is_blank(name), remedy)
     if range is not None:
-        exact, below, above = lower == upper, upper <= range[0], lower >= range[1]
+        below, above = upper <= range[0], lower >= range[1]
         lower[below], upper[below] = -np.inf, range[0]
         lower[above], upper[above] = range[1], np.inf
-        said += table.count(name, "numbers at or beyond the range", exact & (lower < upper))
-    points = (kind != BLANK) & ~(lower < upper) & ~np.isfinite(lower)
-    said += table.count(name, "points at infinity", points)
-    notes += [f"{name}: {sentence}" for sentence in said]
-    return found
+    if log:
+        remedy = "it has no logarithm; write a number above 0, or train without --log-target"
+        table.refuse(name, upper <= 0, remedy)
+    return ends
 
 
-def _limits(lower: Array, upper: Array, notes: list[str]) -> Range:
+def _limits(lower: Array, upper: Array) -> Range:
     """Return what the instrument reports, if cells such as >50 agree about it."""
-    highs = np.unique(lower[np.isposinf(upper) & np.isfinite(lower)])
     lows = np.unique(upper[np.isneginf(lower) & np.isfinite(upper)])
-    if not len(lows) + len(highs):
-        return None
-    low, high = max([*lows, -np.inf]), min([*highs, np.inf])
+    highs = np.unique(lower[np.isposinf(upper) & np.isfinite(lower)])
+    low, high = max(lows, default=-np.inf), min(highs, default=np.inf)
     numbers = lower[(lower == upper) & np.isfinite(lower)]
     room = 0.01 * np.ptp(numbers) if len(numbers) else 0.0  # the ends may be rounded
-    within = (low - room <= numbers) & (numbers <= high + room)
-    if max(len(lows), len(highs)) == 1 and low < high and within.sum() >= 0.99 * len(within):
-        return float(low), float(high)
-    notes.append(
-        "cells such as >5 differ, or numbers lie beyond: give --range for what can be known"
-    )
-    return None
+    beyond = (numbers < low - room) | (numbers > high + room)
+    agree = max(len(lows), len(highs)) == 1 and low < high and beyond.sum() <= 0.01 * len(beyond)
+    return (float(low), float(high)) if agree else None
