@@ -31,7 +31,8 @@ TO_TRY = (
 def verdict(score: Score) -> tuple[str, str]:
     """Say what a model is good for, or what does better; then by which numbers, and what to try."""
     ratio, target, best = score.ratio, score.target, score.table.columns[score.best]
-    if not score.measured:
+    mine, theirs = (score.table.iloc[0, column] for column in (1, score.best))
+    if not mine.rows:
         return f"Nothing to judge {target} by", "No row held out has a measured value."
     good, worse = ratio.value < 1 / 1.1, ratio.value > 1.1
     head = f"About as good as {best} for {target}"
@@ -41,17 +42,16 @@ def verdict(score: Score) -> tuple[str, str]:
         head = f"Good for predicting {target}"
     elif best == scores.WORDS["guess"]:
         head = f"No better than guessing the median of {target}"
-    if score.measured < FEW:
-        head = f"Too few rows to tell ({score.measured} measured values). On these: {head}"
+    if mine.rows < FEW:
+        head = f"Too few rows to tell ({mine.rows} measured values). On these: {head}"
     elif (good or worse) and ratio.low < 1 < ratio.high:
         head += ", though these rows leave doubt"
-    mine, theirs = (shown(score.table.iloc[0, column].value) for column in (1, score.best))
     mistakes = dict(score.table.iloc[2:, :2].to_numpy())
     bounds = sum(rate.rows for words, rate in mistakes.items() if "contradicted" in words)
     said = [
-        f"Its mean absolute error is {mine}, {shown(ratio.value)} times that of {best} ({theirs}); "
-        f"95 % interval of the ratio: {shown(ratio.low)} to {shown(ratio.high)}. Judged by "
-        f"{score.measured} measured values that training did not see"
+        f"Its mean absolute error is {shown(mine.value)}, {shown(ratio.value)} times that of "
+        f"{best} ({shown(theirs.value)}); 95 % interval of the ratio: {shown(ratio.low)} to "
+        f"{shown(ratio.high)}. Judged by {mine.rows} measured values that training did not see"
         + (f", not by {bounds} labels that are only bounds." if bounds else ".")
     ]
     for words, rate in mistakes.items():

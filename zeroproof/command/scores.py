@@ -33,8 +33,7 @@ def shown(number: float) -> str:
     """Write a number for people, to three digits."""
     if not math.isfinite(number):
         return "no number" if math.isnan(number) else "∞" if number > 0 else "−∞"
-    rounded = float(f"{number:.3g}")
-    return f"{rounded:.7g}".replace("-", "−")
+    return f"{float(f'{number:.3g}'):.7g}".replace("-", "−")  # 1230, not 1.23e+03
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,6 @@ class Score:
     """How one target was predicted."""
 
     target: str  # in the learned unit
-    measured: int  # rows whose label is a number, or lies between two
     best: int  # the table's column of the rival with the least error
     ratio: Estimate  # of the model's mean error and that rival's
     table: Any  # data frame of estimates: two kinds of mean error, and mistakes, by method
@@ -142,8 +140,7 @@ def scores(run: Run, measured: Measured, found: Predictions, rivals: Rivals) -> 
         name = f"log10 of {target}" if run.options.log_target else target
         table = pd.DataFrame(columns, index=["this model", *map(WORDS.get, rivals)]).T.fillna("")
         table = table.reset_index(names=name, allow_duplicates=True)
-        ratio = mean(wrong[0], wrong[best])
-        judged.append(Score(name, int(number.sum()), 1 + best, ratio, table))
+        judged.append(Score(name, 1 + best, mean(wrong[0], wrong[best]), table))
     return judged
 
 
