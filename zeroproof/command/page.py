@@ -159,6 +159,7 @@ def _scale(axes: Any, numbers: Array, limits: Any) -> tuple[float, float, float]
         if (numbers == (-np.inf, np.inf)[infinite]).any():
             for shade in (axes.axvspan, axes.axhspan):
                 shade(band - size / 16, band + size / 16, color=GREY, alpha=0.13, lw=0)
+            ticks = {at: text for at, text in ticks.items() if abs(at - band) > 0.2 * size}
             exists = np.isfinite(limits[infinite])
             ticks[band] = f"{sign}{limits[infinite]:.6g}" if exists else "no number"
     axes.set_xticks([*ticks], ticks.values())

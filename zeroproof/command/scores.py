@@ -183,8 +183,7 @@ def stated(
     ):
         if (beyond & ~exact).any():
             bins = np.where(beyond | other, np.digitize(p[:, i], BINS), -1)
-            for number in np.unique(bins[bins >= 0]):
-                rows = bins == number
+            for rows in (bins == number for number in np.unique(bins[bins >= 0])):
                 points.append((name, float(p[rows, i].mean()), rate(beyond, rows)))
     return points
 
