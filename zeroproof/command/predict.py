@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,8 @@ import numpy as np
 from zeroproof.command.options import Options
 from zeroproof.command.report import check
 from zeroproof.command.run import Predictions, Run
-from zeroproof.command.scores import Rival
 from zeroproof.command.table import Table, UserError, read_table, targets
+from zeroproof.sklearn.fitting import Array
 
 ADDED = "prediction", "bottom", "lower", "upper", "p_below", "p_above", "guess", "boosting"
 
@@ -61,13 +61,13 @@ def check_names(table: Table, options: Options) -> None:
 
 
 def write_predictions(
-    path: Path, run: Run, table: Table, found: Predictions, rivals: Sequence[Rival] = ()
+    path: Path, run: Run, table: Table, found: Predictions, rivals: Iterable[Array] = ()
 ) -> None:
     """Write a table's columns, and those of predictions in the table's own unit."""
     frame, own = table.cells.copy(), run.in_own_unit
     value, bottom = own(found.value), (~np.isfinite(found.value)).astype(int)
     columns = [value, bottom, own(found.lower), own(found.upper), found.p_below, found.p_above]
-    columns += [own(rival.value) for rival in rivals]
+    columns += [own(rival) for rival in rivals]
     for output, names in enumerate(added_columns(run.options, ADDED[: len(columns)])):
         for name, column in zip(names, columns, strict=True):
             frame[name] = column[:, output]

@@ -20,7 +20,7 @@ from zeroproof.command.options import Options
 from zeroproof.command.predict import check_names, write_predictions
 from zeroproof.command.report import write_report
 from zeroproof.command.run import Run
-from zeroproof.command.scores import boosting, guess, known_numbers
+from zeroproof.command.scores import boosting, known_numbers
 from zeroproof.command.table import (
     Column,
     Measured,
@@ -83,9 +83,10 @@ def train(given: dict[str, Any], folder: Path, *, resume: bool) -> str:
         run = replace(run, seconds=before.seconds)  # nothing was left to train
     run.write(folder)
     X, X_held = (run.encoder.transform(part.X) for part in (train, held))
-    rivals = [guess(run, len(X_held)), boosting(X, train.measured, X_held, options.seed)]
+    rivals = {"guess": np.tile(run.medians, (len(X_held), 1))}
+    rivals["boosting"] = boosting(X, train.measured, X_held, options.seed)
     found = run.predict(held.table)
-    write_predictions(folder / "predictions.csv", run, held.table, found, rivals)
+    write_predictions(folder / "predictions.csv", run, held.table, found, rivals.values())
     return write_report(folder, run, held.table, held.measured, found, rivals)
 
 
