@@ -34,8 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"zeroproof: interrupted; {again}", file=sys.stderr)
         return 130 if isinstance(stop, KeyboardInterrupt) else int(stop.code or 0)
     except ImportError as error:
-        remedy = "pip install 'zeroproof-scm[apps]'"
-        print(f"zeroproof: a package is missing ({error}); {remedy}", file=sys.stderr)
+        print(f"zeroproof: {error}; pip install 'zeroproof-scm[apps]'", file=sys.stderr)
         return 2
     except (UserError, OSError) as error:
         print(f"zeroproof: {' '.join(str(error).split())}", file=sys.stderr)

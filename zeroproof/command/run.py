@@ -29,19 +29,14 @@ class Predictions:
 
 @dataclass(frozen=True)
 class Run:
-    """A run, with all that it takes to predict or to continue.
-
-    Numbers are in the learned unit, which is log10 with ``--log-target``.
-    """
+    """A run, with all that it takes to predict or to continue; numbers in the learned unit."""
 
     version: str
     options: Options
     data_sha256: str
     columns: list[Column]
     rows: tuple[int, int]  # trained on, and held out
-    # For each output the ends of what the instrument reports; where it has none, the smallest and
-    # the largest number that was trained on.
-    reported: list[tuple[float, float]]
+    reported: list[tuple[float, float]]  # for each output: the limits, or the ends of the numbers
     medians: list[float]  # for each output, of the numbers trained on
     limits: tuple[float, float] | None  # predictions beyond are ±∞
     notes: list[str]  # for the report

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,6 @@ from zeroproof.training.checkpoint import checkpoints
 from zeroproof.utils.logging import JsonlLogger, Terminal
 
 FOLDS = 5  # one of which is held out
-Part: TypeAlias = tuple[Table, Measured]
 
 
 def train(given: dict[str, Any], folder: Path, *, resume: bool) -> str:
@@ -55,7 +54,7 @@ def train(given: dict[str, Any], folder: Path, *, resume: bool) -> str:
             raise UserError(f"{options.data} is not the table with which {folder} was trained")
         folder.mkdir(parents=True, exist_ok=True)
         replace(before or run, options=options).write(folder)
-        run = fit(run, X, train, folder)
+        run = fit(run, X, *train, folder)
     except (ValueError, RuntimeError) as error:
         if before is None and not checkpoints(folder / "checkpoints"):  # it may be used again
             for name in ("config.json", "model.joblib"):
@@ -97,7 +96,7 @@ def _resumed(given: dict[str, Any], before: Run) -> Options:
     return replace(before.options, **given)
 
 
-def prepare(options: Options) -> tuple[Run, Part, Part]:
+def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table, Measured]]:
     """Return the run that is to be trained, and the rows to train on and to judge by."""
     path = Path(options.data)
     table = read_table(path)
@@ -106,7 +105,7 @@ def prepare(options: Options) -> tuple[Run, Part, Part]:
     if options.test:
         train, held = labelled(table, options), labelled(read_table(Path(options.test)), options)
     else:
-        train, held = split(labelled(table, options), options)
+        train, held = split(*labelled(table, options), options)
     labels = [numbers for _, numbers in known_numbers(train[1])]
     if not all(map(len, labels)):
         raise UserError(f"{path}: a target has no finite number to learn from")
@@ -126,31 +125,28 @@ def prepare(options: Options) -> tuple[Run, Part, Part]:
     return run, train, held
 
 
-def labelled(table: Table, options: Options) -> Part:
+def labelled(table: Table, options: Options) -> tuple[Table, Measured]:
     """Return the rows that have a target."""
     measured = targets(table, options.target, range=options.range, log=options.log_target)
     return table.rows(~measured.missing), measured.rows(~measured.missing)
 
 
-def split(part: Part, options: Options) -> tuple[Part, Part]:
+def split(table: Table, measured: Measured, options: Options) -> list[tuple[Table, Measured]]:
     """Return rows to train on and to hold out, the same share of every kind of target."""
-    table, measured = part
-    ends = np.hstack([measured.lower, measured.upper])
-    ends = np.where(np.isfinite(ends), 0.0, ends)
-    kinds = pd.DataFrame(np.hstack([ends, measured.lower < measured.upper]))
+    ends = [np.where(np.isfinite(end), 0.0, end) for end in (measured.lower, measured.upper)]
+    kinds = pd.DataFrame(np.hstack([*ends, measured.lower < measured.upper]))
     kind = kinds.groupby([*kinds], dropna=False).ngroup().to_numpy(copy=True)
     kind[np.bincount(kind)[kind] < FOLDS] = np.bincount(kind).argmax()  # of which there are few
     splitter, groups = StratifiedKFold, None
     if options.group is not None:
         splitter, groups = StratifiedGroupKFold, table.cells[options.group]
     folds = splitter(FOLDS, shuffle=True, random_state=options.seed).split(kind, kind, groups)
-    train, held = ((table.rows(rows), measured.rows(rows)) for rows in next(folds))
-    return train, held
+    return [(table.rows(rows), measured.rows(rows)) for rows in next(folds)]
 
 
-def fit(run: Run, X: Any, part: Part, folder: Path) -> Run:
+def fit(run: Run, X: Any, table: Table, measured: Measured, folder: Path) -> Run:
     """Train, or continue, and return the finished run."""
-    options, (table, measured) = run.options, part
+    options = run.options
     model = SCMRegressor(
         max_epochs=options.epochs,
         batch_size=options.batch_size,
@@ -177,13 +173,12 @@ def fit(run: Run, X: Any, part: Part, folder: Path) -> Run:
 
 def log_epoch(path: Path, record: dict[str, float]) -> None:
     """Add an epoch's losses to a file; where there is no terminal, show some of them."""
-    if "val_loss" not in record:
-        return
-    epoch, loss, val_loss = int(record["epoch"]) + 1, record["loss"], record["val_loss"]
-    with JsonlLogger(path) as log:
-        log({"epoch": epoch, "loss": loss, "val_loss": val_loss})
-    if not os.isatty(2) and str(epoch).rstrip("0") in ("1", "2", "5"):
-        Terminal().write(f"epoch {epoch}: loss {loss:.4f}, of rows left out {val_loss:.4f}\n")
+    if "val_loss" in record:
+        epoch, loss, val_loss = int(record["epoch"]) + 1, record["loss"], record["val_loss"]
+        with JsonlLogger(path) as log:
+            log({"epoch": epoch, "loss": loss, "val_loss": val_loss})
+        if not os.isatty(2) and str(epoch).rstrip("0") in ("1", "2", "5"):
+            Terminal().write(f"epoch {epoch}: loss {loss:.4f}, of rows left out {val_loss:.4f}\n")
 
 
 def predict(folder: Path, data: Path, out: Path, *, force: bool) -> str:
@@ -195,8 +190,7 @@ def predict(folder: Path, data: Path, out: Path, *, force: bool) -> str:
     picture = out.with_suffix(".png")
     for path in (out, picture):
         if path.exists() and (not force or path.resolve() == data.resolve()):
-            remedy = "give another --out" if force else "add --force, or give another --out"
-            raise UserError(f"{path} is there already; {remedy}")
+            raise UserError(f"{path} is there already; give another --out, or overwrite by --force")
     run, table = Run.read(folder), read_table(data)
     if run.model is None:
         remedy = f"continue it: zeroproof train --resume --out {folder}"
