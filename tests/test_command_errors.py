@@ -88,7 +88,7 @@ def test_files_and_folders_that_cannot_be_used_are_named(
     assert "none" in one_line("predict", str(out), str(data), "--out", nowhere)
     (out / "model.joblib").write_bytes(b"junk")
     made = str(tmp_path / "p.csv")
-    assert "this version can read" in one_line("predict", str(out), str(data), "--out", made)
+    assert "holds no run to read" in one_line("predict", str(out), str(data), "--out", made)
     (out / "model.joblib").unlink()
     assert "model.joblib" in one_line("predict", str(out), str(data), "--out", made)
 

@@ -185,7 +185,7 @@ def test_resume_refuses_another_run(
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
     assert "holds no run" in refused("--resume", "--out", str(tmp_path / "nothing"))
     (out / "model.joblib").write_text("{")
-    assert "holds no run that this version can read" in refused("--resume")
+    assert "holds no run to read" in refused("--resume")
     (out / "model.joblib").unlink()
     assert "holds files already" in refused(str(data), "--target", "y")
 

@@ -16,10 +16,9 @@ rows held out), and what predict needs. A target may hold numbers, bounds such a
 as 10-20, inf and nan. Without DATA: COVID Moonshot's measurements, which the package ships."""
 PREDICT = """Write a table's columns and: prediction (empty at a pole, inf or -inf beyond what the
 instrument reports), bottom (1 where that is no number, else 0), lower and upper (the value lies
-between them with probability 90 %), p_below and p_above (the probability to lie beyond what was
-reported in training). With several targets each name begins with its target; one that the table has
-ends with _predicted. Where targets are there, predictions are scored, and drawn beside OUT. Predict
-with runs that you trust alone: a model's file can hold code."""
+between them with probability 90 %), p_below and p_above (probability to lie beyond what training
+reported). With several targets each name begins with its target; one that is taken ends with
+_predicted. Rows with a target are scored, and drawn beside OUT. Trust DIR: it can hold code."""
 
 
 @dataclass(frozen=True)

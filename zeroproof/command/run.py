@@ -77,8 +77,6 @@ class Run:
     def read(cls, folder: Path) -> Run:
         """Read a run, finished or not; UserError if that cannot be."""
         try:
-            run: Run = joblib.load(folder / "model.joblib")
+            return cls(**vars(joblib.load(folder / "model.joblib")))
         except Exception as error:  # unpickling raises anything
-            why = f"{folder} holds no run that this version can read ({error})"
-            raise UserError(f"{why}; train again") from error
-        return run
+            raise UserError(f"{folder} holds no run to read ({error}); train again") from error

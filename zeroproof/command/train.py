@@ -137,9 +137,8 @@ def split(table: Table, measured: Measured, options: Options) -> list[tuple[Tabl
     kinds = pd.DataFrame(np.hstack([*ends, measured.lower < measured.upper]))
     kind = kinds.groupby([*kinds], dropna=False).ngroup().to_numpy(copy=True)
     kind[np.bincount(kind)[kind] < FOLDS] = np.bincount(kind).argmax()  # of which there are few
-    splitter, groups = StratifiedKFold, None
-    if options.group is not None:
-        splitter, groups = StratifiedGroupKFold, table.cells[options.group]
+    groups = None if options.group is None else table.cells[options.group]
+    splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
     folds = splitter(FOLDS, shuffle=True, random_state=options.seed).split(kind, kind, groups)
     return [(table.rows(rows), measured.rows(rows)) for rows in next(folds)]
 
