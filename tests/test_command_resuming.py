@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ import pytest
 from tests.command_helpers import same_model
 from zeroproof.command import train
 from zeroproof.command.main import main
+from zeroproof.command.run import Run
 from zeroproof.sklearn import fitting
+from zeroproof.utils.logging import read_jsonl
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="sends signals")
 
@@ -29,22 +32,17 @@ def interrupt(
     """Train until a signal comes in an epoch; return the arguments."""
 
     def interrupt_in(epoch: int, number: int) -> list[str]:
-        log = train.epoch_log
+        log = train.log_epoch
 
-        def wrapped(*parts: Any) -> Any:
-            hook = log(*parts)
-
-            def call(record: dict[str, float]) -> None:
-                hook(record)
-                if record["epoch"] == epoch:
-                    os.kill(os.getpid(), number)
-
-            return call
+        def wrapped(path: Path, record: dict[str, float]) -> None:
+            log(path, record)
+            if record["epoch"] == epoch:
+                os.kill(os.getpid(), number)
 
         arguments = ["train", str(data), "--target", "y", "--epochs", "6"]
         arguments += ["--out", str(tmp_path / "run")]
         with monkeypatch.context() as patch:
-            patch.setattr(train, "epoch_log", wrapped)
+            patch.setattr(train, "log_epoch", wrapped)
             assert main(arguments) == 128 + number
         return arguments
 
@@ -56,11 +54,17 @@ def config_of(folder: Path) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name != "seconds"}
 
 
+def epochs_of(path: Path) -> dict[float, dict[str, float]]:
+    """Return the last record of each epoch: those after the latest checkpoint come again."""
+    return {record["epoch"]: record for record in read_jsonl(path, partial=True)}
+
+
 def assert_same(one: Path, other: Path) -> None:
     assert same_model(one, other)
     assert config_of(one) == config_of(other)
-    for name in ("metrics.jsonl", "predictions.csv"):
-        assert (one / name).read_text() == (other / name).read_text()
+    assert (one / "predictions.csv").read_text() == (other / "predictions.csv").read_text()
+    ours, theirs = (epochs_of(folder / "metrics.jsonl") for folder in (one, other))
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -100,33 +104,25 @@ from zeroproof.command import train
 from zeroproof.command.main import main
 from zeroproof.sklearn import fitting
 fitting.SECONDS_BETWEEN_CHECKPOINTS = -1.0
-log = train.epoch_log
-def wrapped(*parts):
-    hook = log(*parts)
-    def call(record):
-        hook(record)
-        if record["epoch"] == 3:
-            os.kill(os.getpid(), 9)
-    return call
-train.epoch_log = wrapped
+log = train.log_epoch
+def wrapped(path, record):
+    log(path, record)
+    if record["epoch"] == 3:
+        os.kill(os.getpid(), 9)
+train.log_epoch = wrapped
 main(["train", {str(data)!r}, "--target", "y", "--epochs", "6", "--out", {str(out)!r}])
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True)
     assert done.returncode == -9, done.stderr
     assert list((out / "checkpoints").glob("*.pt"))
     seen = list[float]()
-    log = train.epoch_log
+    log = train.log_epoch
 
-    def watched(*parts: Any) -> Any:
-        hook = log(*parts)
+    def watched(path: Path, record: dict[str, float]) -> None:
+        seen.append(record["epoch"])
+        log(path, record)
 
-        def call(record: dict[str, float]) -> None:
-            seen.append(record["epoch"])
-            hook(record)
-
-        return call
-
-    monkeypatch.setattr(train, "epoch_log", watched)
+    monkeypatch.setattr(train, "log_epoch", watched)
     assert main(["train", "--resume", "--out", str(out)]) == 0
     assert min(seen) == 3, "what is done is not done again"
     assert_same(out, whole)
@@ -139,17 +135,15 @@ def test_a_finished_run_may_be_made_longer(
     before = config_of(out)["history"]
     command = ["train", "--resume", "--out", str(out), "--epochs"]
     assert main([*command, "2"]) == 2
-    assert "--epochs 2 is less than the 3 of the run" in capsys.readouterr().err
+    assert "--epochs 2 has no effect: the run ended after 3" in capsys.readouterr().err
     assert main([*command, "8"]) == 0
     for name, losses in config_of(out)["history"].items():
         assert losses[:3] == before[name]
         assert len(losses) == 8
     assert config_of(out)["options"]["epochs"] == 8
-    config = json.loads((out / "config.json").read_text())
-    config["best_epoch"] = -40  # as if none since had been better
-    (out / "config.json").write_text(json.dumps(config))
+    replace(Run.read(out), best_epoch=-40).write(out)  # as if none since had been better
     assert main([*command, "9"]) == 2
-    assert "stopped by itself after 8 epochs" in capsys.readouterr().err
+    assert "--epochs 9 has no effect: the run ended after 8" in capsys.readouterr().err
 
 
 def test_a_run_that_is_lengthened_and_interrupted_still_predicts(
@@ -180,7 +174,7 @@ def test_resume_refuses_another_run(
         assert shown.count("\n") == 1
         return shown
 
-    assert "add --resume to continue it" in refused(str(data), "--target", "y")
+    assert "give another --out, or --resume its run" in refused(str(data), "--target", "y")
     assert "--lr 0.5 differs from the run's 0.003" in refused("--resume", "--lr", "0.5")
     assert "--target ['a'] differs" in refused("--resume", "--target", "a")
     assert "--range (0.0, 1.0) differs" in refused("--resume", "--range", "0:1")
@@ -189,11 +183,11 @@ def test_resume_refuses_another_run(
     data.write_text(data.read_text() + "row 120,0.1,0.9,7,1.0\n")
     assert "is not the table with which" in refused("--resume")
     assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == before
-    assert "config.json" in refused("--resume", "--out", str(tmp_path / "nothing"))
-    (out / "config.json").write_text("{")
-    assert "cannot be read" in refused("--resume")
-    (out / "config.json").unlink()
-    assert "holds a run already" in refused(str(data), "--target", "y")
+    assert "holds no run" in refused("--resume", "--out", str(tmp_path / "nothing"))
+    (out / "model.joblib").write_text("{")
+    assert "holds no run to read" in refused("--resume")
+    (out / "model.joblib").unlink()
+    assert "holds files already" in refused(str(data), "--target", "y")
 
 
 def test_a_run_continues_with_its_data_under_another_name(

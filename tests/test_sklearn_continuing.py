@@ -89,11 +89,11 @@ def test_a_longer_fit_continues_with_the_rates_of_its_own_length(tmp_path: Path)
         fit(tmp_path, epochs=12, shift=1.0)
 
 
-def test_what_was_best_is_kept_with_its_loss() -> None:
-    best, other = (fitting.EarlyStopping(9, {}, "same") for _ in range(2))
-    best.least, best.best_epoch, best.weights = -0.5, 3, {"weight": 1.0}
+def test_what_was_best_is_kept_with_the_losses() -> None:
+    best, other = (fitting.EarlyStopping(9, "same", None) for _ in range(2))
+    best.history, best.weights = {"loss": [3.0], "val_loss": [2.0]}, {"weight": 1.0}
     other.load_state_dict(best.state_dict())
-    assert (other.least, other.best_epoch, other.weights) == (-0.5, 3, {"weight": 1.0})
+    assert (other.history, other.weights) == (best.history, best.weights)
 
 
 def test_training_is_saved_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import zeroproof
 
-TRAIN = """Train on a CSV table, and write a folder: report.html, report.md, plot.png,
-predictions.csv (of the rows held out), and what predict needs. A target may hold numbers, bounds
-such as >50, ranges such as 10-20, inf and nan. Columns of numbers and of few words are features.
-Without DATA: the measurements of COVID Moonshot that the package ships."""
+TRAIN = """Train on a CSV table, and write a folder: report.html, report.md, predictions.csv (of
+rows held out), and what predict needs. A target may hold numbers, bounds such as >50, ranges such
+as 10-20, inf and nan. Without DATA: COVID Moonshot's measurements, which the package ships."""
 PREDICT = """Write a table's columns and: prediction (empty at a pole, inf or -inf beyond what the
 instrument reports), bottom (1 where that is no number, else 0), lower and upper (the value lies
-between them with probability 90 %), p_below and p_above (the probability to lie below, and above,
-what was reported in training). With several targets each name begins with its target. Where targets
-are there, predictions are scored, and drawn beside OUT. Predict with runs that you trust alone: a
-model's file can hold code."""
+between them with probability 90 %), p_below and p_above (probability to lie beyond what training
+reported). With several targets each name begins with its target; one that is taken ends with
+_predicted. Rows with a target are scored, and drawn beside OUT. Trust DIR: it can hold code."""
 
 
 @dataclass(frozen=True)
@@ -43,19 +41,8 @@ class Options:
     device: str = "cpu"
     amp: str = "off"
 
-    @property
-    def unit(self) -> dict[str, Any]:
-        """How targets are read."""
-        return {"range": self.range, "log": self.log_target}
 
-
-def _number(kind: type, least: float, most: float) -> Callable[[str], Any]:
-    def number(text: str) -> Any:
-        if not least <= kind(text) <= most:
-            raise argparse.ArgumentTypeError(f"must be from {least} to {most}, got {text}")
-        return kind(text)
-
-    return number
+NAMES = [option.name for option in fields(Options)]
 
 
 def _range(text: str) -> tuple[float, float]:
@@ -66,32 +53,34 @@ def _range(text: str) -> tuple[float, float]:
     return ends
 
 
-def _config(text: str) -> list[str]:
-    """Return a file's options as arguments."""
+def _config(text: str) -> dict[str, Any]:
+    """Return the options in a file, checked as arguments are."""
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    _add_train(parser)
     try:
-        values = json.loads(Path(text).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise argparse.ArgumentTypeError(f"{text} cannot be read as JSON ({error})") from error
-    values = values.get("options", values) if isinstance(values, dict) else {text: None}
-    names, found = [option.name for option in fields(Options)], list[str]()
-    for name, value in values.items():
-        if name not in names:
-            known = ", ".join(names)
-            raise argparse.ArgumentTypeError(f"{text}: no option {name!r}; there are {known}")
-        flag = f"--{name.replace('_', '-')}"
-        if name == "range" and isinstance(value, list):
-            value = ":".join(map(str, value))
-        if name == "data":
-            found.insert(0, str(value))
-        elif isinstance(value, bool):
-            found.append(flag if value else flag.replace("--", "--no-", 1))
-        elif value is not None:
-            found += [f"{flag}={one}" for one in (value if isinstance(value, list) else [value])]
-    return found
+        values = dict(json.loads(Path(text).read_text(encoding="utf-8")))
+        for name, value in values.get("options", values).items():
+            if name not in NAMES:
+                raise ValueError(f"no option {name!r}; there are {', '.join(NAMES)}")
+            usual = getattr(Options("", []), name)
+            if isinstance(usual, list):
+                value = value if isinstance(value, list) else [value]
+            elif value is not None and not isinstance(usual, bool):
+                value = str(value)  # of defaults, only texts are checked
+            parser.set_defaults(**{name: value})
+        return given_options(parser.parse_args([]))
+    except (OSError, TypeError, ValueError, argparse.ArgumentError) as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from error
+
+
+def given_options(parsed: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that were given, by arguments or else by a file."""
+    arguments = {n: v for n, v in vars(parsed).items() if n in NAMES and v is not None}
+    return {**parsed.config, **arguments}
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command's arguments; what is not given is None."""
+    """Return the parser of the command's arguments; options that are not given are None."""
     parser = argparse.ArgumentParser("zeroproof", description="Train models through singularities.")
     parser.add_argument("--version", action="version", version=zeroproof.__version__)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -106,27 +95,25 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    add, at_least_1 = parser.add_argument, _number(int, 1, 10**9)
+    add = parser.add_argument
     several: dict[str, Any] = {"action": "append", "metavar": "COL"}
     switch: dict[str, Any] = {"action": argparse.BooleanOptionalAction, "default": None}
-    add("data", nargs="?", metavar="DATA.csv", help="the table (default: Moonshot)")
+    file: dict[str, Any] = {"type": os.path.abspath, "metavar": "FILE"}
+    add("data", nargs="?", **file, help="the table (default: Moonshot)")
     add("--target", **several, help="the column to learn, needed with DATA; repeat it for several")
     add("--out", type=Path, default=Path("zeroproof-run"), metavar="DIR", help="%(default)s")
-    add("--test", metavar="FILE", help="rows to judge by, in the place of a fifth of DATA")
+    add("--test", **file, help="rows to judge by, in the place of a fifth of DATA")
     add("--group", metavar="COL", help="rows that agree in this column are held out together")
     add("--log-target", **switch, help="learn log10 of the target")
-    add("--range", type=_range, metavar="LOW:HIGH", help="what the instrument can report")
+    add("--range", type=_range, metavar="LOW:HIGH", help="what can be reported; --range=-5:5")
     add("--use", **several, help="a column to use that would be left out; may be repeated")
     add("--ignore", **several, help="a column to leave out; may be repeated")
     add("--shared-denominator", **switch, help="several targets have their poles together")
-    add("--epochs", type=at_least_1, help="passes over the rows (some 4000 updates, 20 to 400)")
-    add("--batch-size", type=at_least_1, help="rows of an update (a fifteenth, 32 to 512)")
-    lr, seed = _number(float, 1e-9, 1e3), _number(int, 0, 2**32 - 1)
-    add("--lr", type=lr, help=f"learning rate at the start ({Options.lr})")
-    add("--seed", type=seed, help=f"of split, weights and order ({Options.seed})")
+    add("--epochs", type=int, help="passes over the rows (some 4000 updates, 20 to 400)")
+    add("--batch-size", type=int, help="rows of an update (a fifteenth, 32 to 512)")
+    add("--lr", type=float, help=f"learning rate at the start ({Options.lr})")
+    add("--seed", type=int, help=f"of split, weights and order ({Options.seed})")
     add("--device", help=f"where to train ({Options.device})")
     add("--amp", choices=["off", "fp16", "bf16"], help=f"mixed precision ({Options.amp})")
-    config = "options as JSON, such as a run's config.json; arguments win"
-    add("--config", type=_config, default=[], metavar="FILE", help=config)
-    resume = "continue the run in DIR, exactly, or longer by --epochs"
-    add("--resume", action="store_true", help=resume)
+    add("--config", type=_config, default={}, metavar="FILE", help="a run's config.json, or as it")
+    add("--resume", action="store_true", help="continue the run in DIR, exactly, or by more epochs")

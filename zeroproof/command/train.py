@@ -1,28 +1,27 @@
-"""``zeroproof train``: from a table to a run's folder."""
+"""``zeroproof train`` and ``zeroproof predict``: from a table to a run, and to predictions."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
+import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 import zeroproof
 from zeroproof.command.options import Options
-from zeroproof.command.predict import check_names, write_predictions
-from zeroproof.command.report import write_report
-from zeroproof.command.run import Run
+from zeroproof.command.report import check, write_report
+from zeroproof.command.run import Predictions, Run
 from zeroproof.command.scores import boosting, known_numbers
 from zeroproof.command.table import (
-    Column,
     Measured,
     Table,
     UserError,
@@ -33,72 +32,49 @@ from zeroproof.command.table import (
     targets,
 )
 from zeroproof.sklearn import SCMRegressor
-from zeroproof.sklearn.fitting import finite_part
+from zeroproof.sklearn.fitting import Array
+from zeroproof.training.checkpoint import checkpoints
 from zeroproof.utils.logging import JsonlLogger, Terminal
 
-SHIPPED_TARGET = "log10_ic50_uM"
-FOLDS = 5  # of which one is held out
-LEAST, LARGEST = 10, 1e100  # rows; number
-FILES = ["config.json", "checkpoints", "metrics.jsonl", "model.joblib", "predictions.csv"]
-FILES += ["report.md", "report.html", "plot.png"]
-
-
-@dataclass(frozen=True)
-class Part:
-    """Rows of a table, with their targets and features."""
-
-    table: Table
-    measured: Measured
-    X: Any
-
-    def rows(self, chosen: Any) -> Part:
-        """Return some rows."""
-        return Part(self.table.rows(chosen), self.measured.rows(chosen), self.X.iloc[chosen])
+FOLDS = 5  # one of which is held out
 
 
 def train(given: dict[str, Any], folder: Path, *, resume: bool) -> str:
-    """Train, predict for the rows held out, fill the folder; return a summary for people.
-
-    Args:
-        given: options by name, as far as they were given.
-        folder: where a run is made, or continued.
-        resume: whether it is continued.
+    """Make or continue a run by what options were given; return a summary for people.
 
     Raises:
         UserError: the table, the options or the folder do not allow it.
     """
-    before = Run.read(folder, finished=False) if resume else None
+    before = Run.read(folder) if resume else None
     options = _new(given, folder) if before is None else _resumed(given, before)
-    run, train, held = prepare(options)
-    if before is not None and run.data_sha256 != before.data_sha256:
-        raise UserError(f"{options.data} is not the table with which {folder} was trained")
     try:
-        torch.empty(0, device=options.device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"--device {options.device}: {error}") from error
-    folder.mkdir(parents=True, exist_ok=True)
-    (run if before is None else replace(before, options=options)).write(folder)
-    run = fit(run, train, folder)
-    if before is not None and run.history == before.history:
-        run = replace(run, seconds=before.seconds)  # nothing was left to train
+        run, train, held = prepare(options)
+        X, X_held = (features(table, run.columns) for table, _ in (train, held))
+        if before is not None and run.data_sha256 != before.data_sha256:
+            raise UserError(f"{options.data} is not the table with which {folder} was trained")
+        folder.mkdir(parents=True, exist_ok=True)
+        replace(before or run, options=options).write(folder)
+        run = fit(run, X, *train, folder)
+    except (ValueError, RuntimeError) as error:
+        if before is None and not checkpoints(folder / "checkpoints"):  # it may be used again
+            for name in ("config.json", "model.joblib"):
+                (folder / name).unlink(missing_ok=True)
+        raise UserError(str(error)) from error
     run.write(folder)
-    X, X_held = (run.encoder.transform(part.X) for part in (train, held))
-    rivals = {"guess": np.tile(run.medians, (len(X_held), 1))}
-    rivals["boosting"] = boosting(X, train.measured, X_held, options.seed)
-    found = run.predict(held.table)
-    write_predictions(folder / "predictions.csv", run, held.table, found, rivals.values())
-    return write_report(folder, run, held.table, held.measured, found, rivals)
+    x, x_held = (run.encoder.transform(part) for part in (X, X_held))
+    rivals = {"guess": np.tile(run.medians, (len(x_held), 1))}
+    rivals["boosting"] = boosting(x, train[1], x_held, options.seed)
+    found = run.predict(held[0])
+    write_predictions(folder / "predictions.csv", run, held[0], found, rivals)
+    return write_report(folder, run, *held, found, rivals)
 
 
 def _new(given: dict[str, Any], folder: Path) -> Options:
-    if there := [name for name in FILES if (folder / name).exists()]:
-        raise UserError(
-            f"{folder} holds a run already ({there[0]}); add --resume to continue it, or give "
-            "another --out"
-        )
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder} holds files already; give another --out, or --resume its run")
     if "data" not in given:
-        shipped = resources.files(zeroproof) / "data" / "moonshot.csv"
-        return Options(**{"data": str(shipped), "target": [SHIPPED_TARGET], **given})
+        shipped = str(resources.files(zeroproof) / "data" / "moonshot.csv")
+        return Options(**{"data": shipped, "target": ["log10_ic50_uM"], **given})
     if "target" not in given:
         names = ", ".join([*read_table(Path(given["data"])).cells][:30])
         raise UserError(f"--target is missing: name the column to learn; there are {names}")
@@ -107,95 +83,70 @@ def _new(given: dict[str, Any], folder: Path) -> Options:
 
 def _resumed(given: dict[str, Any], before: Run) -> Options:
     """Return the options of a run, of which only a larger number of epochs may be new."""
-    for name, value in given.items():
-        old = getattr(before.options, name)
-        if name not in ("data", "epochs") and value != old:
-            raise UserError(
-                f"--{name.replace('_', '-')} {value} differs from the run's {old}; --resume takes "
-                "no other option than more --epochs: give another --out for another run"
-            )
-    done, epochs = len(before.history.get("loss", [])), given.get("epochs")
-    if epochs is not None and epochs < (least := max(done, before.options.epochs or 1)):
-        raise UserError(f"--epochs {epochs} is less than the {least} of the run; give more")
-    if epochs is not None and epochs > done >= before.best_epoch + SCMRegressor().n_iter_no_change:
+    changed = {n: v for n, v in given.items() if v != getattr(before.options, n)}
+    for name in changed.keys() - {"data", "epochs"}:
         raise UserError(
-            f"the run stopped by itself after {done} epochs, the best of which was number "
-            f"{before.best_epoch}; more would not help"
+            f"--{name.replace('_', '-')} {changed[name]} differs from the run's "
+            f"{getattr(before.options, name)}; give another --out for another run"
         )
+    done, best = len(before.history.get("loss", [])), before.best_epoch
+    stopped = done >= best + SCMRegressor().n_iter_no_change
+    if done and "epochs" in changed and (stopped or changed["epochs"] < done):
+        ended = f"the run ended after {done} epochs, of which number {best} was the best"
+        raise UserError(f"--epochs {changed['epochs']} has no effect: {ended}")
     return replace(before.options, **given)
 
 
-def prepare(options: Options) -> tuple[Run, Part, Part]:
+def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table, Measured]]:
     """Return the run that is to be trained, and the rows to train on and to judge by."""
-    path, names = Path(options.data), options.target
+    path = Path(options.data)
     table = read_table(path)
-    check_names(table, options)
     given: dict[str, Any] = {"use": options.use, "ignore": options.ignore, "group": options.group}
-    columns = choose_columns(table, names, **given)
-    train = read_part(table, columns, options)
+    columns = choose_columns(table, options.target, **given)
     if options.test:
-        held = read_part(read_table(Path(options.test)), columns, options)
+        train, held = labelled(table, options), labelled(read_table(Path(options.test)), options)
     else:
-        train, held = (train.rows(rows) for rows in split(train, options))
-    lower, upper, limits = train.measured.lower, train.measured.upper, train.measured.limits
-    if options.shared_denominator and len(names) > 1 and (lower < upper).any():
-        raise UserError("--shared-denominator goes with numbers alone, not with cells such as >5")
-    reported = list[tuple[float, float]]()
-    for name, ends in zip(names, finite_part(lower, upper).T, strict=True):
-        if not (finite := ends[np.isfinite(ends)].tolist()):
-            raise UserError(f"{path}: column {name!r} has no finite number to learn from")
-        low, high = limits or (-np.inf, np.inf)
-        least, most = min(finite), max(finite)
-        reported.append((low if low > -np.inf else least, high if high < np.inf else most))
+        train, held = split(*labelled(table, options), options)
+    labels = [numbers for _, numbers in known_numbers(train[1])]
+    if not all(map(len, labels)):
+        raise UserError(f"{path}: a target has no finite number to learn from")
+    limits = train[1].limits or (-np.inf, np.inf)
+    ends = [np.where(np.isfinite(limits), limits, (n.min(), n.max())).tolist() for n in labels]
     run = Run(
         version=zeroproof.__version__,
         options=options,
         data_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
         columns=columns,
-        rows=(len(train.X), len(held.X)),
-        reported=reported,
-        medians=[float(np.median(label)) for _, label in known_numbers(train.measured)],
-        limits=limits,
-        notes=train.measured.notes,
+        rows=(len(train[0].lines), len(held[0].lines)),
+        reported=[(low, high) for low, high in ends],
+        medians=[float(np.median(numbers)) for numbers in labels],
+        limits=train[1].limits,
+        notes=train[1].notes,
     )
     return run, train, held
 
 
-def read_part(table: Table, columns: Sequence[Column], options: Options) -> Part:
-    """Return a table's rows that have a target."""
-    measured = targets(table, options.target, **options.unit)
-    rows = np.flatnonzero(~measured.missing)
-    part = Part(table, measured, features(table, columns)).rows(rows)
-    if len(rows) < LEAST and table.path == Path(options.data):
-        raise UserError(f"{table.path}: only {len(rows)} rows have a target; {LEAST} are needed")
-    ends = finite_part(part.measured.lower, part.measured.upper)
-    labels = zip(options.target, np.where(np.isinf(ends), 0.0, ends).T, strict=True)
-    for name, column in [*part.X.select_dtypes("number").items(), *labels]:
-        if (abs(column) > LARGEST).any():
-            raise UserError(f"{table.path}: column {name!r} has numbers beyond {LARGEST}")
-    return part
+def labelled(table: Table, options: Options) -> tuple[Table, Measured]:
+    """Return the rows that have a target."""
+    measured = targets(table, options.target, range=options.range, log=options.log_target)
+    return table.rows(~measured.missing), measured.rows(~measured.missing)
 
 
-def split(part: Part, options: Options) -> Any:
-    """Return the rows to train on and those held out, the same share of every kind of target."""
-    lower, upper = part.measured.lower, part.measured.upper
-    number = (lower == upper) & np.isfinite(lower)
-    tests = number, np.isnan(lower), lower == np.inf, upper == -np.inf, upper == np.inf
-    kinds = np.select(tests, range(5), np.where(lower == -np.inf, 5, 6))
-    kind = np.unique(kinds, axis=0, return_inverse=True)[1].ravel()
+def split(table: Table, measured: Measured, options: Options) -> list[tuple[Table, Measured]]:
+    """Return rows to train on and to hold out, the same share of every kind of target."""
+    ends = [np.where(np.isfinite(end), 0.0, end) for end in (measured.lower, measured.upper)]
+    kinds = pd.DataFrame(np.hstack([*ends, measured.lower < measured.upper]))
+    kind = kinds.groupby([*kinds], dropna=False).ngroup().to_numpy(copy=True)
     kind[np.bincount(kind)[kind] < FOLDS] = np.bincount(kind).argmax()  # of which there are few
-    chance = {"shuffle": True, "random_state": options.seed}
-    if options.group is None:
-        return next(StratifiedKFold(FOLDS, **chance).split(kind, kind))
-    groups = part.table.cells[options.group]
-    if (number := groups.nunique()) < 4:  # the estimator, too, leaves out groups
-        raise UserError(f"--group {options.group}: {number} groups are there; 4 are needed")
-    return next(StratifiedGroupKFold(min(FOLDS, number), **chance).split(kind, kind, groups))
+    groups = None if options.group is None else table.cells[options.group]
+    splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
+    folds = splitter(FOLDS, shuffle=True, random_state=options.seed).split(kind, kind, groups)
+    return [(table.rows(rows), measured.rows(rows)) for rows in next(folds)]
 
 
-def fit(run: Run, train: Part, folder: Path) -> Run:
+def fit(run: Run, X: Any, table: Table, measured: Measured, folder: Path) -> Run:
     """Train, or continue, and return the finished run."""
-    options, measured = run.options, train.measured
+    options = run.options
     model = SCMRegressor(
         max_epochs=options.epochs,
         batch_size=options.batch_size,
@@ -208,39 +159,70 @@ def fit(run: Run, train: Part, folder: Path) -> Run:
         "device": options.device,
         "checkpoint_dir": folder / "checkpoints",
         "progress": os.isatty(2),
-        "log_hook": epoch_log(model, folder / "metrics.jsonl"),
+        "log_hook": partial(log_epoch, folder / "metrics.jsonl"),
+        "mixed_precision": options.amp != "off",
+        "amp_dtype": None if options.amp == "off" else options.amp,
     }
-    if options.amp != "off":
-        model.trainer_options |= {"mixed_precision": True, "amp_dtype": options.amp}
-    groups = None if options.group is None else train.table.cells[options.group].to_numpy()
-    encoded, started = encoder(run.columns).fit(train.X), time.monotonic()
-    try:
-        model.fit(encoded.transform(train.X), measured.lower, measured.upper, groups=groups)
-    except (ValueError, RuntimeError) as error:
-        raise UserError(str(error)) from error
+    groups = None if options.group is None else table.cells[options.group].to_numpy()
+    encoded, started = encoder(run.columns).fit(X), time.monotonic()
+    model.fit(encoded.transform(X), measured.lower, measured.upper, groups=groups)
     found = {"best_epoch": model.best_epoch_, "history": model.history_, "encoder": encoded}
     model.trainer_options = None  # which no file can hold
     return replace(run, seconds=time.monotonic() - started, model=model, **found)
 
 
-def epoch_log(model: SCMRegressor, path: Path) -> Callable[[dict[str, float]], None]:
-    """Return a log hook that writes each epoch's losses; without a terminal, some of them there."""
-    written = 0
-
-    def hook(record: dict[str, float]) -> None:
-        nonlocal written
-        if "val_loss" not in record:
-            return
-        if not written:  # of a continued run all epochs are written again
-            path.unlink(missing_ok=True)
-        losses = zip(
-            *(model.history_[name][written:] for name in ("loss", "val_loss")), strict=True
-        )
+def log_epoch(path: Path, record: dict[str, float]) -> None:
+    """Add an epoch's losses to a file; where there is no terminal, show some of them."""
+    if "val_loss" in record:
+        epoch, loss, val_loss = int(record["epoch"]) + 1, record["loss"], record["val_loss"]
         with JsonlLogger(path) as log:
-            for loss, val_loss in losses:
-                written += 1
-                log({"epoch": written, "loss": loss, "val_loss": val_loss})
-        if not os.isatty(2) and str(written).rstrip("0") in ("1", "2", "5"):
-            Terminal().write(f"epoch {written}: loss {loss:.4f}, of rows left out {val_loss:.4f}\n")
+            log({"epoch": epoch, "loss": loss, "val_loss": val_loss})
+        if not os.isatty(2) and str(epoch).rstrip("0") in ("1", "2", "5"):
+            Terminal().write(f"epoch {epoch}: loss {loss:.4f}, of rows left out {val_loss:.4f}\n")
 
-    return hook
+
+def predict(folder: Path, data: Path, out: Path, *, force: bool) -> str:
+    """Write predictions for a table, score and draw them where it has targets; return a summary.
+
+    Raises:
+        UserError: the run, the table or the output file do not allow it.
+    """
+    picture = out.with_suffix(".png")
+    for path in (out, picture):
+        if path.exists() and (not force or path.resolve() == data.resolve()):
+            raise UserError(f"{path} is there already; give another --out, or overwrite by --force")
+    run, table = Run.read(folder), read_table(data)
+    if run.model is None:
+        remedy = f"continue it: zeroproof train --resume --out {folder}"
+        raise UserError(f"the run in {folder} is not finished; {remedy}")
+    found, options = run.predict(table), run.options
+    write_predictions(out, run, table, found, {})
+    none = int((~np.isfinite(found.value)).any(axis=1).sum())
+    text = f"{len(table.lines)} rows, {none} of them without a number, written to {out}"
+    if hashlib.sha256(data.read_bytes()).hexdigest() == run.data_sha256:
+        text += "; most of them were trained on"
+    if not {*options.target} <= {*table.cells}:
+        return text
+    try:
+        measured = targets(table, options.target, range=options.range, log=options.log_target)
+    except UserError as error:
+        return f"{text}; not scored: {error}"
+    return f"{text}, drawn in {picture}\n{check(run, measured, found, picture)}"
+
+
+def write_predictions(
+    path: Path, run: Run, table: Table, found: Predictions, rivals: Mapping[str, Array]
+) -> None:
+    """Write a table's columns, and those of predictions in the table's own unit."""
+    bottom, own = (~np.isfinite(found.value)).astype(int), run.in_own_unit
+    parts = {"prediction": own(found.value), "bottom": bottom}
+    parts |= {"lower": own(found.lower), "upper": own(found.upper)}
+    parts |= {"p_below": found.p_below, "p_above": found.p_above}
+    parts |= {name: own(value) for name, value in rivals.items()}
+    names = run.options.target
+    prefixes = [f"{name}_" for name in names] if len(names) > 1 else [""]
+    added = {p + n: part[:, i] for i, p in enumerate(prefixes) for n, part in parts.items()}
+    taken = {name: f"{name}_predicted" for name in added if name in table.cells}
+    frame = table.cells.join(pd.DataFrame(added, table.cells.index).rename(columns=taken))
+    style = {"sep": ";", "decimal": ","} if table.decimal == "," else {}
+    frame.to_csv(path, index=False, float_format="%.9g", **style)

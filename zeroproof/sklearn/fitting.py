@@ -24,44 +24,31 @@ from zeroproof.training.checkpoint import checkpoints
 from zeroproof.training.config import LogHook
 from zeroproof.training.state import save_latest
 from zeroproof.training.targets import Targets, ends
+from zeroproof.utils.checks import check_number
 
 Array: TypeAlias = NDArray[np.float64]
 CHUNK = 4096  # rows of one forward without a gradient
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
-STATE = "least", "best_epoch", "weights", "history", "fingerprint"
 
 
 def robust_scale(values: Array, weights: Array | None) -> tuple[Array, Array]:
-    """Return medians and robust deviations of columns; 1 for the deviation of a constant."""
+    """Return medians and robust deviations, 1 for a constant; ValueError for huge numbers."""
     low, centre, high = np.quantile(
         values, [0.25, 0.5, 0.75], axis=0, weights=weights, method="inverted_cdf"
     )
-    deviation, rough = (high - low) / 1.349, values.std(axis=0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        deviation, rough = (high - low) / 1.349, values.std(axis=0)
+    if not np.isfinite(deviation + rough).all():
+        raise ValueError("a column has numbers too large to be scaled; take another unit for it")
     deviation = np.where(deviation > 1e-9 * rough, deviation, rough)
-    constant = (values.max(axis=0) == values.min(axis=0)) | ~(deviation > 0)
-    return centre, np.where(constant, 1.0, deviation)
+    varies = (values.max(axis=0) > values.min(axis=0)) & (deviation > 0)
+    return centre, np.where(varies, deviation, 1.0)
 
 
 def finite_part(lower: Array, upper: Array) -> Array:
     """Return the middles of intervals, of half-open ones the finite end, else ±∞ or NaN."""
     middle = np.where(lower == upper, lower, lower / 2 + upper / 2)
     return np.where(np.isfinite(middle), middle, np.where(np.isfinite(lower), lower, upper))
-
-
-def r_squared(found: Array, lower: Array, upper: Array, weight: Array) -> float:
-    """Return R² of predictions, (rows, outputs), by their distances to intervals.
-
-    Targets without a finite end do not count.
-    """
-    known = finite_part(lower, upper)
-    finite = np.isfinite(known)
-    weights = weight[:, None] * finite
-    mean = np.average(np.where(finite, known, 0.0), axis=0, weights=weights)
-    missed, spread = (
-        (weights * np.where(finite, guess - np.clip(guess, lower, upper), 0.0) ** 2).sum(axis=0)
-        for guess in (found, np.broadcast_to(mean, found.shape))
-    )
-    return float(np.mean(np.where(spread > 0, 1.0 - missed / np.maximum(spread, 1e-300), 0.0)))
 
 
 def held_out(rows: int, members: int, share: float, groups: Any, seed: int) -> NDArray[np.bool_]:
@@ -75,34 +62,31 @@ def held_out(rows: int, members: int, share: float, groups: Any, seed: int) -> N
 
 
 class EarlyStopping:
-    """A log hook that keeps the best epoch's weights, and stops after some epochs without a better.
+    """A log hook that keeps the best epoch's weights, and stops ``patience`` epochs after it.
 
-    Where the trainer has a ``checkpoint_dir`` it also saves, now and then and at the end.
-
-    Args:
-        patience: epochs without a better one that stop training.
-        history: takes ``loss`` and ``val_loss`` of each epoch.
-        fingerprint: what a fit must have in common with one that it continues.
+    Where the trainer has a ``checkpoint_dir`` it also saves, now and then and at the end; a fit
+    continues only one that has its ``fingerprint``. Another hook gets the epoch's loss, too, with
+    each validation.
     """
 
-    def __init__(self, patience: int, history: dict[str, list[float]], fingerprint: str) -> None:
-        self.patience, self.history, self.fingerprint = patience, history, fingerprint
+    def __init__(self, patience: int, fingerprint: str, log_hook: LogHook | None) -> None:
+        self.patience, self.fingerprint, self.log_hook = patience, fingerprint, log_hook
         self.trainer: SCMTrainer
-        self.log_hook: LogHook | None = None
-        self.least, self.best_epoch, self.weights = math.inf, 0, dict[str, Any]()
+        self.history: dict[str, list[float]] = {"loss": [], "val_loss": []}
+        self.weights = dict[str, Any]()
         self._saved = time.monotonic()
 
     def __call__(self, record: dict[str, float]) -> None:
         """Take a micro-batch's record, or a validation's."""
-        trainer = self.trainer
+        trainer, validations = self.trainer, self.history["val_loss"]
         if "val_loss" in record:
-            self.history["loss"].append(trainer.records.totals.record()["loss"])
-            self.history["val_loss"].append(record["val_loss"])
-            epoch = len(self.history["loss"])
-            if record["val_loss"] < self.least or not self.weights:
-                self.least, self.best_epoch = record["val_loss"], epoch
+            record = {**record, "loss": trainer.records.totals.record()["loss"]}
+            for name, losses in self.history.items():
+                losses.append(record[name])
+            worse = len(validations) - 1 - validations.index(min(validations))
+            if not worse:
                 self.weights = copy.deepcopy(trainer.model.state_dict())
-            trainer.stopped |= epoch - self.best_epoch >= self.patience
+            trainer.stopped |= worse >= self.patience
             done = trainer.stopped or trainer.epoch == trainer.config.max_epochs
             if done or time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
                 save_latest(trainer)
@@ -121,66 +105,59 @@ class EarlyStopping:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a checkpoint holds of it."""
-        return {name: getattr(self, name) for name in STATE}
+        return {name: getattr(self, name) for name in ("fingerprint", "history", "weights")}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned; ValueError for that of another fit."""
         if state["fingerprint"] != self.fingerprint:
             raise ValueError("checkpoint_dir has a fit of other rows or options")
-        self.history.update(state["history"])  # the same dict, which hooks may read
-        self.least, self.best_epoch, self.weights = (state[name] for name in STATE[:3])
+        self.history, self.weights = state["history"], state["weights"]
 
 
 def adam(network: ProjectiveEnsemble, rate: float, decay: float | None) -> torch.optim.Optimizer:
     """Return an optimizer that shrinks gates and first weights more than the others."""
-    features = network.gates.shape[-1]
-    decay = min(max(5e-5 * features, 1e-4), 1e-2) if decay is None else decay
-    selecting = [network.gates, network.weights[0]]
-    others = [*network.weights[1:], *network.biases]
-    groups = [
-        {"params": selecting, "weight_decay": decay / rate},
-        {"params": others, "weight_decay": 1e-4 / rate},
-    ]
+    check_number("learning_rate", rate, "(0, ∞)")
+    usual = min(max(5e-5 * network.gates.shape[-1], 1e-4), 1e-2)
+    first = [network.gates, network.weights[0]], usual if decay is None else decay
+    others = [*network.weights[1:], *network.biases], 1e-4
+    groups = [{"params": part, "weight_decay": share / rate} for part, share in (first, others)]
     return torch.optim.AdamW(groups, lr=rate)
 
 
-def train_ensemble(
+def fit_network(
     network: ProjectiveEnsemble,
     rows: tuple[Tensor, Tensor, Tensor, Targets],
     validated: Tensor,
-    history: dict[str, list[float]],
     params: dict[str, Any],
     seed: int,
-) -> int:
-    """Train; the network then has the weights of the best epoch, whose number is returned.
+) -> dict[str, list[float]]:
+    """Train; the network then has the weights of the best epoch. Return losses of each epoch.
 
-    Args:
-        network: the ensemble.
-        rows: inputs, weights for each member to train and to validate with, and targets.
-        validated: numbers of the rows to validate.
-        history: takes the losses of each epoch.
-        params: the regressor's.
-        seed: of the order of the rows.
+    Rows are inputs, weights for each member to train and to validate with, and targets; those to
+    validate come by their numbers. Params are the regressor's.
     """
     x, weights, held, targets = rows
-    size = params["batch_size"] or int(np.clip(2 ** round(math.log2(len(x) / 15)), 32, 512))
+    size, epochs = params["batch_size"], params["max_epochs"]
+    if size is None:
+        size = int(np.clip(2 ** round(math.log2(len(x) / 15)), 32, 512))
     loader = TensorBatches((x, weights / weights.mean()), targets, batch_size=size, seed=seed)
-    epochs = params["max_epochs"] or int(np.clip(4000 / len(loader), 20, 400))
+    if epochs is None:
+        epochs = int(np.clip(4000 / len(loader), 20, 400))
     same = params | {"max_epochs": 0, "trainer_options": 0, "random_state": seed}
     arrays = [part.numpy() for part in (x, weights, held, *ends(targets), validated)]
-    best = EarlyStopping(params["n_iter_no_change"], history, joblib.hash([same, arrays]))
     options = {"history_limit": 1, **(params["trainer_options"] or {}), "seed": seed}
-    best.log_hook = options.get("log_hook")
+    fingerprint = joblib.hash([same, arrays])
+    best = EarlyStopping(params["n_iter_no_change"], fingerprint, options.get("log_hook"))
     options["extra_state"] = {**(options.get("extra_state") or {}), "best": best}
     held, targets = held[validated], map_tensors(targets, lambda part: part[validated])
     inputs = x[validated], held / held.mean()
     options["val_loader"] = TensorBatches(inputs, targets, batch_size=CHUNK, shuffle=False)
     config = TrainingConfig(**options | {"max_epochs": epochs, "log_hook": best})
     optimizer = adam(network, params["learning_rate"], params["weight_decay"])
-    half = math.pi / (epochs * len(loader))
+    half = math.pi / (config.max_epochs * len(loader))
     # Not CosineAnnealingLR, whose length a checkpoint restores: a continued fit may be longer.
     cosine = LambdaLR(optimizer, lambda step: (1.0 + math.cos(half * step)) / 2)
     parts = Weighed(network), optimizer, WeightedLikelihood(), loader
     best.trainer = SCMTrainer(*parts, scheduler=cosine, config=config)
     best.fit()
-    return best.best_epoch
+    return best.history

@@ -10,13 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import (
-    _check_sample_weight,
-    check_consistent_length,
-    check_is_fitted,
-    validate_data,
-)
+from sklearn.metrics import r2_score
+from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
 from zeroproof.inference import choose_threshold, probability, unit_denominator
@@ -24,15 +20,7 @@ from zeroproof.inference.certainty import combine_tuples, median_and_scale
 from zeroproof.layers.ensemble import ProjectiveEnsemble
 from zeroproof.losses.weighted import WeightedLikelihood
 from zeroproof.scm.outputs import own_denominators
-from zeroproof.sklearn.fitting import (
-    CHUNK,
-    Array,
-    finite_part,
-    held_out,
-    r_squared,
-    robust_scale,
-    train_ensemble,
-)
+from zeroproof.sklearn.fitting import CHUNK, Array, finite_part, fit_network, held_out, robust_scale
 from zeroproof.training import Interval, lift_targets
 from zeroproof.training.batches import map_tensors
 from zeroproof.training.targets import Targets, ends
@@ -129,11 +117,10 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         ends = self._ends(X, y, y_upper)
         self._flat = ends[0].shape[1] == 1
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        check_consistent_length(X, groups)
         seen = weight > 0
         X, weight, ends = X[seen], weight[seen], [end[seen] for end in ends]
-        if groups is not None:
-            check_consistent_length(seen, groups)
-            groups = np.asarray(groups)[seen]
+        groups = None if groups is None else np.asarray(groups)[seen]
         self._scale(X, ends, None if sample_weight is None else weight)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         held = held_out(len(X), self.n_estimators, self.validation_fraction, groups, seed)
@@ -189,12 +176,13 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         rows, outputs = torch.tensor(order[:MOST_VALIDATED]), len(self._centre)
         shared = self.shared_denominator and outputs > 1
         options = {"hidden": self.hidden, "shared_denominator": shared}
-        self.history_: dict[str, list[float]] = {"loss": [], "val_loss": []}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = ProjectiveEnsemble(self.n_estimators, X.shape[1], outputs, **options)
             seen, params = (self._inputs(X).float(), train, validate, targets), self.get_params()
-            self.best_epoch_ = train_ensemble(network, seen, rows, self.history_, params, seed)
+            self.history_ = fit_network(network, seen, rows, params, seed)
+        losses = self.history_["val_loss"]
+        self.best_epoch_ = 1 + losses.index(min(losses))
         self.network_ = network.double().cpu().eval()  # so that batches agree with single rows
         self._calibrate(X[rows], map_tensors(targets, lambda part: part[rows, 0]), validate[rows])
 
@@ -220,12 +208,11 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _tuples(self, X: Array, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return combined tuples of scaled targets, (rows, outputs)."""
-        found, x = [], self._inputs(X)
-        for start in range(0, len(x), CHUNK):
-            part = slice(start, start + CHUNK)
-            with torch.no_grad():
-                P, Q = self.network_(x[part])
-            found.append(combine_tuples(P, Q, None if weights is None else weights[part]))
+        weights = torch.ones(len(X), len(self.network_.gates)) if weights is None else weights
+        outputs = map(self.network_, torch.split(self._inputs(X), CHUNK))
+        shares = torch.split(weights, CHUNK)
+        with torch.no_grad():
+            found = [combine_tuples(P, Q, w) for (P, Q), w in zip(outputs, shares, strict=True)]
         P, Q = (self._certainty * torch.cat(part) for part in zip(*found, strict=True))
         return P, Q
 
@@ -282,12 +269,16 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def score(self, X: Any, y: Any, sample_weight: Any = None, y_upper: Any = None) -> float:
         """Return R²: the share of the squared error of the mean that predictions save.
 
-        With ``y_upper`` the error is that to the interval. Targets that are points at infinity do
-        not count, and ⊥ counts as the median of the training.
+        With ``y_upper`` the error is that to the interval, and the mean that of finite ends. Points
+        at infinity do not count, and ⊥ counts as the median of the training.
         """
         lower, upper = self._ends(X, y, y_upper)
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         found = self.predict(X).reshape(lower.shape)
         found = np.where(np.isnan(found), self._centre, found)
-        found = np.clip(found, *(self.limits or (None, None)))
-        return r_squared(found, lower, upper, weight)
+        found = np.clip(found, *(self.limits or (-np.inf, np.inf)))
+        missed, known, scores = found - np.clip(found, lower, upper), finite_part(lower, upper), []
+        for output, rows in enumerate(np.isfinite(known).T):
+            true, error = known[rows, output], missed[rows, output]
+            scores.append(r2_score(true, true + error, sample_weight=weight[rows]))
+        return float(np.mean(scores))
