@@ -257,6 +257,18 @@ def test_a_table_with_decimal_commas_gets_predictions_with_decimal_commas(
     assert same_model(point, comma)
     found = [row["upper"].replace(",", ".") for row in read(comma / "predictions.csv", ";")]
     assert found == [row["upper"] for row in read(point / "predictions.csv")]
+    # A cell that leaves the sign open has that of the table that was trained on.
+    numbers = []
+    for folder, text in (
+        (point, "b,constant,a\n1.234,7,0\n"),
+        (comma, "b\tconstant\ta\n1,234\t7\t0\n"),
+    ):
+        (tmp_path / "new.csv").write_text(text)
+        out = folder / "new.csv"
+        assert main(["predict", str(folder), str(tmp_path / "new.csv"), "--out", str(out)]) == 0
+        (row,) = read(out, ",;"[folder == comma])
+        numbers.append(row["prediction"].replace(",", "."))
+    assert numbers[0] == numbers[1]
 
 
 def test_columns_that_have_the_name_of_one_that_is_added_are_kept(

@@ -199,7 +199,9 @@ def described(
     columns = [Column("a", "number", ""), Column("y", "target", "learned")]
     chosen = Options("data.csv", ["y"], **options)
     history = {"loss": [1.0] * 100, "val_loss": [1.0] * 100}
-    run = Run("0", chosen, "", columns, (800, 0), [(-1.0, 1.0)], [0.0], limits, [], 50, history)
+    run = Run(
+        "0", chosen, "", ".", columns, (800, 0), [(-1.0, 1.0)], [0.0], limits, [], 50, history
+    )
     return run, Measured(low, high, np.zeros(len(low), bool), limits, [])
 
 

@@ -34,6 +34,7 @@ class Run:
     version: str
     options: Options
     data_sha256: str
+    decimal: str  # the table's decimal sign, for tables that leave it open
     columns: list[Column]
     rows: tuple[int, int]  # trained on, and held out
     reported: list[tuple[float, float]]  # for each output: the limits, or the ends of the numbers

@@ -104,7 +104,8 @@ def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table,
     given: dict[str, Any] = {"use": options.use, "ignore": options.ignore, "group": options.group}
     columns = choose_columns(table, options.target, **given)
     if options.test:
-        train, held = labelled(table, options), labelled(read_table(Path(options.test)), options)
+        test = read_table(Path(options.test), table.decimal)
+        train, held = labelled(table, options), labelled(test, options)
     else:
         train, held = split(*labelled(table, options), options)
     labels = [numbers for _, numbers in known_numbers(train[1])]
@@ -116,6 +117,7 @@ def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table,
         version=zeroproof.__version__,
         options=options,
         data_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        decimal=table.decimal,
         columns=columns,
         rows=(len(train[0].lines), len(held[0].lines)),
         reported=[(low, high) for low, high in ends],
@@ -191,7 +193,8 @@ def predict(folder: Path, data: Path, out: Path, *, force: bool) -> str:
     for path in (out, picture):
         if path.exists() and (not force or path.resolve() == data.resolve()):
             raise UserError(f"{path} is there already; give another --out, or overwrite by --force")
-    run, table = Run.read(folder), read_table(data)
+    run = Run.read(folder)
+    table = read_table(data, run.decimal)
     if run.model is None:
         remedy = f"continue it: zeroproof train --resume --out {folder}"
         raise UserError(f"the run in {folder} is not finished; {remedy}")

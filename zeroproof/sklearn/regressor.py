@@ -166,7 +166,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """Return scaled inputs, of which large ones grow like a logarithm."""
         z = torch.tensor((X - self._x_centre) / self._x_unit)
         size = z.abs()
-        return torch.where(size > 3.0, z.sign() * (3.0 + torch.log1p(size - 3.0)), z)
+        return torch.where(size > 10.0, z.sign() * (10.0 + torch.log1p(size - 10.0)), z)
 
     def _train(
         self, X: Array, targets: Targets, weight: Array, held: NDArray[np.bool_], seed: int
