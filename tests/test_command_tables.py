@@ -32,7 +32,7 @@ ROLES = {  # cells of a column of this name, its role, and a part of the note
     "name": (
         ["CHEM-1", "CHEM-2", "CHEM-3", "CHEM-4"],
         "ignored",
-        "text: 4 values, such as CHEM-1; a number needs no unit",
+        "text: 4 values, such as CHEM-1; numbers must stand without units",
     ),
     "id": (["1", "2", "3", "4"], "ignored", "numbers the rows"),
     "Compound ID": (["17", "4", "3", "99"], "ignored", "numbers the rows"),

@@ -202,7 +202,7 @@ def _role(table: Table, name: str, *, forced: bool) -> tuple[str, str]:
     note = f"{len(distinct)} values, such as {values.iloc[0]}"
     if forced or 2 * values.duplicated(keep=False).sum() >= len(values):
         return "category", note
-    return "ignored", f"names or free text: {note}; a number needs no unit"
+    return "ignored", f"names or free text: {note}; numbers must stand without units"
 
 
 def choose_columns(

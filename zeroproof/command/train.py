@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import resources
@@ -22,6 +22,7 @@ from zeroproof.command.report import check, write_report
 from zeroproof.command.run import Predictions, Run
 from zeroproof.command.scores import boosting, known_numbers
 from zeroproof.command.table import (
+    Column,
     Measured,
     Table,
     UserError,
@@ -52,6 +53,7 @@ def train(given: dict[str, Any], folder: Path, *, resume: bool) -> str:
         X, X_held = (features(table, run.columns) for table, _ in (train, held))
         if before is not None and run.data_sha256 != before.data_sha256:
             raise UserError(f"{options.data} is not the table with which {folder} was trained")
+        Terminal().write(by_role(run.columns))
         folder.mkdir(parents=True, exist_ok=True)
         replace(before or run, options=options).write(folder)
         run = fit(run, X, *train, folder)
@@ -126,6 +128,15 @@ def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table,
         notes=train[1].notes,
     )
     return run, train, held
+
+
+def by_role(columns: Sequence[Column]) -> str:
+    """Return how every column is used, or why it is not, one line for each use."""
+    names: dict[str, list[str]] = {}
+    for column in columns:
+        note = f" ({column.note})" if column.note else ""
+        names.setdefault(column.role, []).append(column.name + note)
+    return "".join(f"{role}: {', '.join(of_it)}\n" for role, of_it in names.items())
 
 
 def labelled(table: Table, options: Options) -> tuple[Table, Measured]:
