@@ -109,17 +109,16 @@ TABLES: dict[str, Callable[[np.random.Generator], Data]] = {
 }
 
 
-def by_estimator(data: Data, train: Rows, test: Rows, seed: int) -> Array:
-    """Predict by SCMRegressor; what is beyond a bound is an interval."""
-    y = data.y[train]
-    if data.bounds is None:
-        found: Array = SCMRegressor(random_state=seed).fit(data.x[train], y).predict(data.x[test])
-        return found
-    low, high = data.bounds
+def by_estimator(data: Data, train: Rows, test: Rows, seed: int) -> tuple[Array, Array, Array]:
+    """Predict by SCMRegressor, with 90 % intervals; what is beyond a bound is an interval."""
+    x, y, unseen = data.x[train], data.y[train], data.x[test]
     model = SCMRegressor(limits=data.bounds, random_state=seed)
-    ends = np.where(y == np.inf, high, y), np.where(y == -np.inf, low, y)
-    found = model.fit(data.x[train], ends[0], y_upper=ends[1]).predict(data.x[test])
-    return found
+    if data.bounds is None:
+        model.fit(x, y)
+    else:
+        low, high = data.bounds
+        model.fit(x, np.where(y == np.inf, high, y), y_upper=np.where(y == -np.inf, low, y))
+    return model.predict(unseen), *model.predict_interval(unseen, 0.9)
 
 
 def by_trees(name: str, data: Data, train: Rows, test: Rows, seed: int) -> Array:
@@ -139,23 +138,24 @@ def by_trees(name: str, data: Data, train: Rows, test: Rows, seed: int) -> Array
 
 
 def errors(data: Data, seed: int) -> dict[str, float]:
-    """Return every method's error, and the estimator's seconds, on one split."""
+    """Return every method's error, and the estimator's seconds and intervals, on one split."""
     order = np.random.default_rng(seed).permutation(len(data.x))
     test, train = np.split(order, [len(order) // 4])
     y = data.y[test]
     seen = data.y[train]
     middle = np.array([np.median(c[np.isfinite(c)]) for c in seen.reshape(len(seen), -1).T])
     started = time.perf_counter()
-    found = {"SCMRegressor": by_estimator(data, train, test, seed)}
-    seconds = time.perf_counter() - started
+    value, *ends = by_estimator(data, train, test, seed)
+    seconds, finite = time.perf_counter() - started, np.isfinite(y)
+    found = {"SCMRegressor": value}
     found |= {name: by_trees(name, data, train, test, seed) for name in TREES}
     found["guess"] = np.broadcast_to(middle if y.ndim > 1 else middle[0], y.shape)
     low, high = data.bounds or (np.nan, np.nan)
-    numbers = {"seconds": seconds}
+    numbers = {"seconds": seconds, "held": ((ends[0] <= y) & (y <= ends[1]))[finite].mean()}
     for name, value in found.items():
         value = np.where(value == np.inf, high, np.where(value == -np.inf, low, value))
         value = np.where(np.isnan(value), middle if y.ndim > 1 else middle[0], value)
-        numbers[name] = float(np.abs(value - y)[np.isfinite(y)].mean())
+        numbers[name] = float(np.abs(value - y)[finite].mean())
     return numbers
 
 
@@ -166,14 +166,15 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=5)
     options = parser.parse_args()
     names = ["SCMRegressor", "boosting", "forest", "guess"]
-    print(f"| | {' | '.join(names)} | to the best other | seconds |\n|{'---|' * 7}")
+    print(f"| | {' | '.join(names)} | to the best other | 90 % hold | seconds |\n|{'---|' * 8}")
     for table in options.only.split(","):
         splits = range(options.splits)
         rows = [errors(TABLES[table](np.random.default_rng(seed)), seed) for seed in splits]
         mean = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
         share = mean["SCMRegressor"] / min(mean[name] for name in names[1:])
         numbers = " | ".join(f"{mean[name]:.3g}" for name in names)
-        print(f"| {table} | {numbers} | {share:.2f} | {mean['seconds']:.0f} |", flush=True)
+        cells = f"{numbers} | {share:.2f} | {mean['held']:.3f} | {mean['seconds']:.0f}"
+        print(f"| {table} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":

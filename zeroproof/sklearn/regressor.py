@@ -187,7 +187,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self._calibrate(X[rows], map_tensors(targets, lambda part: part[rows, 0]), validate[rows])
 
     def _calibrate(self, X: Array, targets: Targets, held: Tensor) -> None:
-        """Choose certainty and thresholds by rows, from the networks that left them out."""
+        """Choose certainty, levels and thresholds by rows, from the networks that left them out."""
         self._certainty = 1.0
         P, Q = self._tuples(X, held)
         loss, lifted = WeightedLikelihood(), lift_targets(targets)
@@ -198,7 +198,11 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             losses.append((weight * terms).mean().item())
         self._certainty = factors[int(np.argmin(losses))]
         lower, upper = ends(targets)
-        exact = ~(lower < upper)
+        middle, scale = median_and_scale(*self._tuples(X, held))
+        level, exact = 2 / math.pi * torch.atan((lower - middle).abs() / scale), ~(lower < upper)
+        # For each output, in order, the levels of the central intervals that just hold a number.
+        parts = zip(level.T, (exact & lower.isfinite()).T, strict=True)
+        self._levels = [np.array([0.0, *np.sort(part[number]), 1.0]) for part, number in parts]
         self.tau_ = np.zeros(len(self._centre))
         for output in torch.nonzero((exact & ~lower.isfinite()).any(0)).flatten().tolist():
             q = Q[:, output if Q.shape[1] > 1 else 0]
@@ -241,14 +245,17 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return ~np.isfinite(self.predict(X))
 
     def predict_interval(self, X: Any, level: float = 0.9) -> tuple[Array, Array]:
-        """Return the ends that each row lies below, or above, with probability (1 − level)/2.
+        """Return the ends of the central interval that holds a share ``level`` of such rows.
 
-        Raises ValueError for a level outside [0, 1).
+        Its probability is the one at which it held that share of the rows that training left out
+        and whose target is a number: of what a row may be, the likelihood fits the middle best, and
+        makes the tails too heavy. Raises ValueError for a level outside [0, 1).
         """
         if not 0.0 <= level < 1.0:
             raise ValueError(f"level must be in [0, 1), got {level!r}")
         middle, scale = median_and_scale(*self._predicted(X))
-        half = math.tan(math.pi * level / 2) * scale
+        own = [np.interp(level, np.linspace(0, 1, len(seen)), seen) for seen in self._levels]
+        half = torch.tensor(np.tan(np.pi * np.array(own) / 2)) * scale
         return self._in_units(middle - half), self._in_units(middle + half)
 
     def predict_probability(self, X: Any, lower: Any, upper: Any) -> Array:
