@@ -46,15 +46,15 @@ def test_training_leaves_a_folder_that_says_what_was_done(
     assert [list(record) for record in records] == 3 * [["epoch", "loss", "val_loss"]]
     assert [record["val_loss"] for record in records] == config["history"]["val_loss"]
     assert [record["epoch"] for record in records] == [1, 2, 3]
-    shown = capsys.readouterr().err
-    assert shown.count("of rows left out") == 2, "epochs 1 and 2"
+    shown = capsys.readouterr()
+    assert shown.err.count("of rows left out") == 2, "epochs 1 and 2"
     for line in (
         "number: a, b",
         "target: y",
         "ignored: name (names or free text",
         "constant (no two",
     ):
-        assert line in shown, "every column is told"
+        assert line in shown.out, "every column is told"
     rows, original = read(out / "predictions.csv"), read(data)
     assert list(rows[0]) == [*original[0], *ADDED, "guess", "boosting"]
     assert [{name: row[name] for name in original[0]} for row in rows] == [

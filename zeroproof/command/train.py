@@ -53,7 +53,6 @@ def train(given: dict[str, Any], folder: Path, *, resume: bool) -> str:
         X, X_held = (features(table, run.columns) for table, _ in (train, held))
         if before is not None and run.data_sha256 != before.data_sha256:
             raise UserError(f"{options.data} is not the table with which {folder} was trained")
-        Terminal().write(by_role(run.columns))
         folder.mkdir(parents=True, exist_ok=True)
         replace(before or run, options=options).write(folder)
         run = fit(run, X, *train, folder)
@@ -68,7 +67,7 @@ def train(given: dict[str, Any], folder: Path, *, resume: bool) -> str:
     rivals["boosting"] = boosting(x, train[1], x_held, options.seed)
     found = run.predict(held[0])
     write_predictions(folder / "predictions.csv", run, held[0], found, rivals)
-    return write_report(folder, run, *held, found, rivals)
+    return by_role(run.columns) + write_report(folder, run, *held, found, rivals)
 
 
 def _new(given: dict[str, Any], folder: Path) -> Options:
