@@ -67,7 +67,8 @@ def train(given: dict[str, Any], folder: Path, *, resume: bool) -> str:
     rivals["boosting"] = boosting(x, train[1], x_held, options.seed)
     found = run.predict(held[0])
     write_predictions(folder / "predictions.csv", run, held[0], found, rivals)
-    return by_role(run.columns) + write_report(folder, run, *held, found, rivals)
+    said = write_report(folder, run, *held, found, rivals)
+    return "\n".join([said, *by_role(run.columns)])
 
 
 def _new(given: dict[str, Any], folder: Path) -> Options:
@@ -129,13 +130,13 @@ def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table,
     return run, train, held
 
 
-def by_role(columns: Sequence[Column]) -> str:
+def by_role(columns: Sequence[Column]) -> list[str]:
     """Return how every column is used, or why it is not, one line for each use."""
     names: dict[str, list[str]] = {}
     for column in columns:
         note = f" ({column.note})" if column.note else ""
         names.setdefault(column.role, []).append(column.name + note)
-    return "".join(f"{role}: {', '.join(of_it)}\n" for role, of_it in names.items())
+    return [f"{role}: {', '.join(of_it)}" for role, of_it in names.items()]
 
 
 def labelled(table: Table, options: Options) -> tuple[Table, Measured]:
