@@ -14,7 +14,7 @@ import jinja2
 import numpy as np
 
 from zeroproof.command.run import Predictions
-from zeroproof.command.scores import Estimate, shown
+from zeroproof.command.scores import Estimate, is_number, shown
 from zeroproof.command.table import Measured
 from zeroproof.sklearn.fitting import Array
 
@@ -115,7 +115,7 @@ def points(
     """
     rows = (random := np.random.default_rng(0)).permutation(len(found.value))[:MOST_DRAWN]
     low, high = measured.lower[rows, i], measured.upper[rows, i]
-    number = np.isfinite(low) & np.isfinite(high)
+    number = is_number(measured)[rows, i]
     kinds = [number, (low >= limits[1]) | np.isnan(low), high <= limits[0], low > -np.inf]
     label = np.select(kinds, [(low + high) / 2, np.inf, -np.inf, low], high)
     value = np.where(np.isnan(found.value[rows, i]), np.inf, found.value[rows, i])

@@ -14,7 +14,7 @@ import pandas as pd
 from zeroproof.command import page, scores
 from zeroproof.command.run import Predictions, Run
 from zeroproof.command.scores import Rivals, Score, shown
-from zeroproof.command.table import Measured, Table, features
+from zeroproof.command.table import Measured, Table
 
 FEW, WORST, BARS = 20, 10, 15  # rows; rows; columns
 EXPLAINED = (
@@ -70,13 +70,14 @@ def _predicted(
 
 
 def _details(
-    run: Run, table: Table, measured: Measured, found: Predictions, judged: Sequence[Score]
+    run: Run, X: Any, table: Table, measured: Measured, found: Predictions, judged: Sequence[Score]
 ) -> page.Sections:
     """Return for each target whether what was stated came true, what matters, the worst rows."""
-    X, sections = features(table, run.columns), page.Sections()
-    encoded, matters = run.encoder.transform(X), scores.importance(run, X, measured)
-    for i, score in enumerate(judged):
-        if points := scores.stated(run, encoded, measured, found, i):
+    sections, matters = page.Sections(), scores.importance(run, X, measured)
+    for i, (score, points) in enumerate(
+        zip(judged, scores.stated(run, X, measured, found), strict=True)
+    ):
+        if points:
             rows = [(what, f"{100 * p:.3g} %", rate) for what, p, rate in points]
             sections[f"Stated, and came true: {score.target}"] = [
                 partial(page.shares, points),
@@ -125,18 +126,25 @@ def _about(run: Run) -> page.Sections:
 
 
 def write_report(
-    folder: Path, run: Run, table: Table, measured: Measured, found: Predictions, rivals: Rivals
+    folder: Path,
+    run: Run,
+    X: Any,
+    table: Table,
+    measured: Measured,
+    found: Predictions,
+    rivals: Rivals,
 ) -> str:
     """Write ``report.md``, ``report.html`` and ``plot.png``; return a summary for the terminal.
 
-    All are about the rows held out, of which none lacks a target, and in the learned unit.
+    All are about the rows held out, of which none lacks a target, and in the learned unit; ``X``
+    are their features.
     """
     judged = scores.scores(run, measured, found, rivals)
     sections: page.Sections = {
         "Beside rivals": [*(score.table for score in judged), EXPLAINED],
         **_predicted(run, judged, measured, found),
         "Training": [partial(page.curves, run.history, run.best_epoch)],
-        **_details(run, table, measured, found, judged),
+        **_details(run, X, table, measured, found, judged),
         **_about(run),
     }
     said = [verdict(score) for score in judged]

@@ -12,7 +12,7 @@ import joblib
 import numpy as np
 
 from zeroproof.command.options import Options
-from zeroproof.command.table import Column, Table, UserError, features
+from zeroproof.command.table import Column, UserError
 from zeroproof.sklearn.fitting import Array
 
 
@@ -47,9 +47,9 @@ class Run:
     encoder: Any = None  # a transformer from features to numbers
     model: Any = None  # a SCMRegressor, once training is finished
 
-    def predict(self, table: Table) -> Predictions:
-        """Predict for a table's rows; UserError for a missing column."""
-        x = self.encoder.transform(features(table, self.columns))
+    def predict(self, X: Any) -> Predictions:
+        """Predict for rows of features, a data frame."""
+        x = self.encoder.transform(X)
         low, high = np.array(self.reported).T[:, None]
         found = (
             self.model.predict(x),

@@ -50,6 +50,9 @@ class Estimate:
         return self.text
 
 
+Stated: TypeAlias = list[tuple[str, float, Estimate]]
+
+
 def rate(what: Mask, rows: Mask) -> Estimate:
     """Count what is true among rows; the interval of the share is exact."""
     count, of = int((what & rows).sum()), int(rows.sum())
@@ -90,7 +93,7 @@ class Score:
 
 def known_numbers(measured: Measured) -> list[tuple[Mask, Array]]:
     """Return for each target which rows have a number, or else a bound, and these."""
-    known, ends = numbers(measured), finite_part(measured.lower, measured.upper)
+    known, ends = is_number(measured), finite_part(measured.lower, measured.upper)
     known |= np.isfinite(ends) & ~known.any(axis=0)
     return [(rows, column[rows]) for rows, column in zip(known.T, ends.T, strict=True)]
 
@@ -112,7 +115,7 @@ def boosting(X: Array, train: Measured, X_held: Array, seed: int) -> Array:
     return np.stack(found, axis=1)
 
 
-def numbers(measured: Measured) -> Mask:
+def is_number(measured: Measured) -> Mask:
     """Return which labels are a number, or lie between two."""
     return np.isfinite(measured.lower) & np.isfinite(measured.upper)
 
@@ -131,7 +134,7 @@ def scores(run: Run, measured: Measured, found: Predictions, rivals: Rivals) -> 
     """Compare the predictions of each target with labels, all in the learned unit."""
     answers, judged = [found.value, *rivals.values()], []
     for i, target in enumerate(run.options.target):
-        low, high, number = measured.lower[:, i], measured.upper[:, i], numbers(measured)[:, i]
+        low, high, number = measured.lower[:, i], measured.upper[:, i], is_number(measured)[:, i]
         wrong = [missed(run, measured, answer)[number, i] for answer in answers]
         best = 1 + int(np.argmin([w.sum() for w in wrong[1:]]))
         columns = [_judge(run, measured, answer, i) for answer in answers]
@@ -147,7 +150,7 @@ def scores(run: Run, measured: Measured, found: Predictions, rivals: Rivals) -> 
 def _judge(run: Run, measured: Measured, answer: Array, i: int) -> dict[str, Estimate]:
     """Return errors and mistakes of one method for target i, by what they are in words."""
     low, high, value = measured.lower[:, i], measured.upper[:, i], answer[:, i]
-    number, pole = np.isfinite(low) & np.isfinite(high), ~np.isfinite(low) & ~(low < high)
+    number, pole = is_number(measured)[:, i], ~np.isfinite(low) & ~(low < high)
     error, said = missed(run, measured, answer)[:, i], np.isfinite(value)
     judged = {
         f"mean absolute error, all {number.sum()} measured values": mean(error[number]),
@@ -164,19 +167,28 @@ def _judge(run: Run, measured: Measured, answer: Array, i: int) -> dict[str, Est
     return judged
 
 
-def stated(
-    run: Run, encoded: Any, measured: Measured, found: Predictions, i: int
-) -> list[tuple[str, float, Estimate]]:
-    """Return what was stated of target i, with which probability, and how often it came true.
+def stated(run: Run, X: Any, measured: Measured, found: Predictions) -> list[Stated]:
+    """Return what was stated of each target, how probable it was, and how often it came true."""
+    exact = np.isfinite(measured.lower) & (measured.lower == measured.upper)
+    points: list[Stated] = [[] for _ in exact.T]
+    encoded = run.encoder.transform(X)
+    for level in LEVELS:
+        start, end = (e.reshape(exact.shape) for e in run.model.predict_interval(encoded, level))
+        inside = (start <= measured.lower) & (measured.upper <= end)
+        for i in np.flatnonzero(exact.any(axis=0)):
+            held = rate(inside[:, i], exact[:, i])
+            points[i].append(("within the interval", level, held))
+    beyond = (_beyond(run, measured, found, column, i) for i, column in enumerate(exact.T))
+    return [within + outside for within, outside in zip(points, beyond, strict=True)]
 
-    Only where some labels lie beyond what is reported are these probabilities judged, in bins.
+
+def _beyond(run: Run, measured: Measured, found: Predictions, exact: Mask, i: int) -> Stated:
+    """Return how often target i lay beyond what is reported, by bins of its probability.
+
+    Nothing where no label does.
     """
     low, high, (least, most) = measured.lower[:, i], measured.upper[:, i], run.reported[i]
-    exact, points = np.isfinite(low) & (low == high), []
-    for level in LEVELS if exact.any() else ():
-        ends = run.model.predict_interval(encoded, level)
-        start, end = (part.reshape(found.value.shape)[:, i] for part in ends)
-        points.append(("within the interval", level, rate((start <= low) & (high <= end), exact)))
+    points: Stated = []
     for name, p, beyond, other in (
         (f"below {least:.6g}", found.p_below, (high <= least) & (low < least), low >= least),
         (f"above {most:.6g}", found.p_above, (low >= most) & (high > most), high <= most),
@@ -193,7 +205,7 @@ def importance(run: Run, X: Any, measured: Measured) -> list[list[tuple[str, flo
 
     Columns with mean and deviation, the most important first; nothing if there are too many.
     """
-    rows = np.random.default_rng(0).permutation(np.flatnonzero(numbers(measured).all(axis=1)))
+    rows = np.random.default_rng(0).permutation(np.flatnonzero(is_number(measured).all(axis=1)))
     rows, repeats = rows[:SHUFFLED], min(5, SHUFFLES // X.shape[1])
     if not len(rows) or not repeats:
         return []

@@ -65,9 +65,9 @@ def train(given: dict[str, Any], folder: Path, *, resume: bool) -> str:
     x, x_held = (run.encoder.transform(part) for part in (X, X_held))
     rivals = {"guess": np.tile(run.medians, (len(x_held), 1))}
     rivals["boosting"] = boosting(x, train[1], x_held, options.seed)
-    found = run.predict(held[0])
+    found = run.predict(X_held)
     write_predictions(folder / "predictions.csv", run, held[0], found, rivals)
-    said = write_report(folder, run, *held, found, rivals)
+    said = write_report(folder, run, X_held, *held, found, rivals)
     return "\n".join([said, *by_role(run.columns)])
 
 
@@ -209,7 +209,7 @@ def predict(folder: Path, data: Path, out: Path, *, force: bool) -> str:
     if run.model is None:
         remedy = f"continue it: zeroproof train --resume --out {folder}"
         raise UserError(f"the run in {folder} is not finished; {remedy}")
-    found, options = run.predict(table), run.options
+    found, options = run.predict(features(table, run.columns)), run.options
     write_predictions(out, run, table, found, {})
     none = int((~np.isfinite(found.value)).any(axis=1).sum())
     text = f"{len(table.lines)} rows, {none} of them without a number, written to {out}"
