@@ -227,7 +227,7 @@ def test_the_picture_shows_every_row_in_its_place() -> None:
         "a number, as measured": 2,
         "'no number' for a measured value": 2,
         "no number, as measured": 2,
-        "a number where there is none": 2,
+        "a number, though none was measured": 2,
         "label is only a bound": 1,
     }
     assert told["a number, as measured"].tolist() == [[0, 0], [1, 1]]

@@ -135,7 +135,7 @@ def points(
         (number & answered, BLUE, "o", "a number, as measured"),
         (~number & ~none & answered, GREY, ">", "label is only a bound"),
         (none & ~answered, GREEN, "^", "no number, as measured"),
-        (none & answered, ORANGE, "s", "a number where there is none"),
+        (none & answered, ORANGE, "s", "a number, though none was measured"),
         (~none & ~answered, ORANGE, "X", "'no number' for a measured value"),
     ):
         if chosen.any():

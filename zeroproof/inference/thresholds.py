@@ -140,7 +140,7 @@ def _deviation(finite: Tensor) -> float:
 def _allowed(rows: int, rate: float, confidence: float) -> int:
     """Return the largest k such that k of so many trials, or fewer, have at most the chance left.
 
-    Raises ValueError if there is none.
+    Raises ValueError if even 0 of them have more.
     """
     total, k, risk = 0.0, -1, 1.0 - confidence
     while k + 1 < rows:

@@ -1,0 +1,102 @@
+"""What the command line says, needs and never overwrites."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import zeroproof
+from tests.command_helpers import read
+from zeroproof.command.main import main
+from zeroproof.command.options import Options, parser
+
+
+def test_nothing_is_overwritten_unasked(
+    run: Callable[..., Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, made = run("run"), tmp_path / "p.csv"
+    command = ["predict", str(out), str(data), "--out"]
+    assert main([*command, str(made)]) == 0
+    before = made.read_text()
+    made.write_text("mine")
+    assert main([*command, str(made)]) == 2
+    assert "overwrite by --force" in capsys.readouterr().err
+    assert made.read_text() == "mine"
+    assert main([*command, str(made), "--force"]) == 0
+    assert made.read_text() == before
+    table = data.read_text()
+    assert main([*command, str(data), "--force"]) == 2
+    assert data.read_text() == table
+
+
+def test_the_shipped_data_is_the_default(tmp_path: Path, plain_report: None) -> None:
+    assert main(["train", "--out", str(tmp_path / "run"), "--epochs", "12", "--lr", "0.01"]) == 0
+    rows = read(tmp_path / "run" / "predictions.csv")
+    assert len(rows) == 267
+    known = [row for row in rows if row["log10_ic50_uM"].replace(".", "").lstrip("-").isdigit()]
+    assert 180 <= len(known) <= 182
+    known = [row for row in known if row["bottom"] == "0"]
+    assert len(known) > 160
+    errors = [abs(float(row["prediction"]) - float(row["log10_ic50_uM"])) for row in known]
+    assert np.mean(errors) < 0.3
+
+
+def test_the_command_says_what_it_is_and_what_it_needs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for arguments, status, shown in (
+        (["--version"], 0, zeroproof.__version__),
+        (["--help"], 0, "usage: zeroproof "),
+        ([], 2, "required: command"),
+        (["predict", "run", "data.csv"], 2, "required: --out"),
+        (["train", "--range", "5"], 2, "argument --range: "),
+        (["train", "--amp", "fp8"], 2, "argument --amp"),
+        (["train", "--help"], 0, f"learning rate at the start ({Options.lr})"),
+    ):
+        with pytest.raises(SystemExit, match=str(status)):
+            main(arguments)
+        both = capsys.readouterr()
+        assert shown in " ".join((both.err if status else both.out).split())
+
+
+def test_without_the_extra_the_command_says_what_to_install() -> None:
+    script = "import sys; sys.modules['pandas'] = None; from zeroproof.command.main import main; "
+    command = [sys.executable, "-c", script + "sys.exit(main(['train']))"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert re.fullmatch("zeroproof: .*pandas.*\n", done.stderr)
+    assert "pip install 'zeroproof-scm[apps]'" in done.stderr
+
+
+def test_the_command_is_also_a_module(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["zeroproof", "--version"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_module("zeroproof", run_name="__main__")
+    assert capsys.readouterr().out.strip() == zeroproof.__version__
+
+
+def test_what_was_not_given_is_none() -> None:
+    given = vars(parser().parse_args(["train", "--no-log-target", "--range=:5"]))
+    assert given["log_target"] is False
+    assert given["range"] == (-math.inf, 5.0)
+    assert given["out"] == Path("zeroproof-run")
+    assert [given[name] for name in ("data", "target", "epochs", "lr", "seed", "amp")] == 6 * [None]
+
+
+def test_what_a_terminal_cannot_write_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(written, encoding="ascii"))
+    assert main(["predict", "⊥", "data.csv", "--out", "out.csv"]) == 2
+    sys.stderr.flush()
+    assert written.getvalue().startswith(b"zeroproof: ? holds no run")
