@@ -54,6 +54,34 @@ def same(ours, theirs):
 
 def graphs():
     return counters["stats"]["unique_graphs"]
+
+
+class Steep(Pair):
+    def __init__(self):
+        super().__init__(nn.Linear(1, 2))
+        self.slope = 1.0
+
+    def forward(self, x):
+        P, Q = super().forward(x)
+        return self.slope * P, Q
+
+
+def steepened(compile):
+    run = trainer(compile, made=Steep)
+    for batch in BATCHES:
+        run.train_step(batch)
+    run.model.slope = 3.0
+    for batch in BATCHES:
+        run.train_step(batch)
+    return state(run)
+
+
+def traced(function, options=None, **given):
+    options = options and {"guard_filter_fn": options["guard_filter_fn"]}
+    return compile(function, backend="eager", options=options, **given)
+
+
+compile = torch.compile
 """
 
 # Only traced, which takes a quarter of the time; the other script compiles.
@@ -62,8 +90,7 @@ import copy
 from functools import partial
 from zeroproof import Interval, LossConfig, ProjectiveMLP, SCMTrainingLoss
 
-compile = torch.compile
-torch.compile = lambda f, options=None, **given: compile(f, backend="eager", **given)
+torch.compile = traced
 ends = [(x, y.clamp(-9, 4), y.clamp(min=-9).masked_fill(y > 4, torch.inf)) for x, y in BATCHES]
 censored = [(x, Interval(lower, upper)) for x, lower, upper in ends]
 several = [(x, torch.stack([y, -y], 1)) for x, y in BATCHES]
@@ -103,6 +130,7 @@ whole.fit()
 resumed.load_state_dict(saved[3])
 resumed.fit()
 assert same(state(resumed), state(whole)), "resumed, other units are dropped"
+assert close(steepened(True), steepened(False)), "a number of the model is compiled in"
 """
 
 COMPILED = """
@@ -174,8 +202,7 @@ import copy
 from functools import partial
 from zeroproof.training import captured, compiled
 
-compile = torch.compile
-torch.compile = lambda f, options=None, **given: compile(f, backend="eager", **given)
+torch.compile = traced
 compiled.REPLAYED = ("cpu",)
 
 
@@ -231,6 +258,7 @@ assert close(state(whole), state(eager))
 whole.load_state_dict(saved)
 whole.fit()
 assert same(state(whole), state(resumed)), "the graph of an older state was replayed"
+assert close(steepened(True), steepened(False)), "a number of the model is captured"
 """
 
 

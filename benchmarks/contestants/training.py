@@ -13,7 +13,7 @@ from torch.nn.utils import get_total_norm
 from benchmarks.contestants.problem import Batch, Feed, start
 from benchmarks.job import Job, Work
 from zeroproof.losses import SCMTrainingLoss
-from zeroproof.training.compiled import compile_options
+from zeroproof.training.compiling import compile_options
 from zeroproof.training.targets import lift_targets
 from zeroproof.training.trainer import SCMTrainer, TrainingConfig
 

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from types import FunctionType, MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value
 
-from zeroproof.autodiff.policies import get_grad_scale, traced_setting
+from zeroproof.autodiff.policies import TracedSetting, get_grad_scale
 from zeroproof.training.captured import Captured, Row, pack, unpack
+from zeroproof.training.compiling import compiled
 from zeroproof.training.evaluation import Evaluation, MicroBatch, undone
 from zeroproof.training.optimizers import current_rate, fixed_options
 from zeroproof.training.targets import ends
-from zeroproof.training.transfer import AsyncHostCopy, from_host, on_host
+from zeroproof.training.transfer import AsyncHostCopy, from_host
 from zeroproof.training.update import Header, Outcome, Update
 
 MAX_SHAPES = 8
 REPLAYED = ("cuda",)
 """Types of devices on which a graph is captured, and replayed."""
+PLAIN = (bool, int, float, str)
 
 
 class CompiledUpdate(Update):
@@ -58,9 +58,8 @@ class CompiledUpdate(Update):
         self._numbers, self._prepared = torch.empty(0), object()
         self._loaded, self._options = object(), dict[Any, Any]()
         self._shapes: set[tuple[Any, ...]] = set()
-        function, options = _of_own_code(self._update_in_graph), compile_options(device)
         self._compiled: Callable[..., Row]
-        self._compiled = torch.compile(function, fullgraph=True, dynamic=False, options=options)
+        self._compiled = compiled(self._update_in_graph, device, fullgraph=True)
         self._replays = device.type in REPLAYED
         if self._replays:
             self._compiled = Captured(self._compiled, self._fixed)
@@ -81,19 +80,19 @@ class CompiledUpdate(Update):
         if self._prepared is not self.optimizer.state:  # which loading replaces
             self._prepared = self.optimizer.state
             self._prepare_states()
-        self.settle()  # after which a scheduler may change the rate
-        rate = current_rate(self.optimizer)
         for parameter, gradient in self._gradients_of.items():
             parameter.grad = gradient
         rows, last = list[Tensor](), len(window) - 1
         for index, weight in enumerate(self._weights(window)):
             self._check_shape(window[index])
             batch, numbers = pack(window[index], weight)
+            self.settle()  # late, while the device works; a scheduler may now change the rate
+            rate = current_rate(self.optimizer)
             with self._sent(numbers):
                 row, names = self._compiled(batch, self._numbers, index == 0, index == last)
             self.unmade = -1
             rows.append(row.clone() if last else row)
-        values = AsyncHostCopy(torch.cat(rows) if last else row)
+        values = AsyncHostCopy(torch.cat(rows) if last else row, self._read)
         return Outcome(values, names, headers, rate)
 
     def _update_in_graph(self, batch: MicroBatch, numbers: Tensor, first: bool, last: bool) -> Row:
@@ -148,7 +147,7 @@ class CompiledUpdate(Update):
             # Added to what is differentiated, a buffer can be written in place.
             written = {n: b + inside.to(b.dtype) for n, b in module.named_buffers()}
             replaced.append(own | written)
-        with traced_setting(self.evaluate.policy, scale):
+        with TracedSetting(self.evaluate.policy, scale):
             loss, found, row = self.evaluate(batch, replaced)
         names += found
         return loss * scale, (loss, row, replaced)  # where a forward has put other buffers, too
@@ -177,9 +176,9 @@ class CompiledUpdate(Update):
 
     def _fixed(self) -> tuple[Hashable, ...]:
         """Return what a captured graph depends on beside its arguments."""
-        modes = (module.training for module in self._submodules)
+        plain = (x for owner in self._owners for x in owner.values() if type(x) in PLAIN)
         tensors = (self._numbers, *self._fixed_tensors)
-        return (*(x.data_ptr() for x in tensors), self._option_text, *modes)
+        return (*(x.data_ptr() for x in tensors), self._option_text, *plain)
 
     def _prepare_states(self) -> None:
         """Move counts from the CPU to a GPU; refuse what torch.compile does not write back.
@@ -196,7 +195,8 @@ class CompiledUpdate(Update):
                 "in float64 (torch.set_default_dtype); give them a dimension, or use float32"
             )
         self._option_text = str(self._options)
-        self._submodules = [m for module in self._modules for m in module.modules()]
+        owners = [self.evaluate.loss.loss_fn, *(m for x in self._modules for m in x.modules())]
+        self._owners = [vars(owner) for owner in owners if hasattr(owner, "__dict__")]
         buffers = [x for module in self._modules for x in module.buffers()]
         scale = [] if self.scale is None else [self.scale.value, self.scale.streak]
         self._fixed_tensors = [*self._states(), *self._gradients_of.values(), *buffers, *scale]
@@ -233,7 +233,7 @@ class CompiledUpdate(Update):
         numbers = [*numbers, *(0.0 if isinstance(rate, Tensor) else rate for rate in rates)]
         if len(self._numbers) != len(numbers):
             self._numbers = torch.empty(len(numbers), dtype=torch.float64, device=device)
-        self._numbers.copy_(on_host(numbers, device), non_blocking=True)
+        self._numbers.copy_(from_host(numbers, torch.device("cpu")), non_blocking=True)
         places = self._numbers[len(numbers) - len(groups) :]
         for group, rate, own in zip(groups, rates, places, strict=True):
             group["lr"] = own.copy_(rate) if isinstance(rate, Tensor) else own
@@ -253,9 +253,7 @@ class CompiledEvaluation(Evaluation):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        function, options = _of_own_code(self._in_graph), compile_options(self.device)
-        self._compiled: Callable[..., Any]
-        self._compiled = torch.compile(function, dynamic=False, options=options)
+        self._compiled = compiled(self._in_graph, self.device)
 
     def __call__(
         self, batch: MicroBatch, replaced: Sequence[dict[str, Tensor]] = ()
@@ -270,29 +268,5 @@ class CompiledEvaluation(Evaluation):
         self, batch: MicroBatch, numbers: Tensor
     ) -> tuple[Tensor, tuple[str, ...], Tensor]:
         batch, scale = unpack(batch, numbers)
-        with traced_setting(self.policy, scale):
+        with TracedSetting(self.policy, scale):
             return super().__call__(batch)
-
-
-def _of_own_code(method: Any) -> Any:
-    """Copy a method, since torch.compile limits the graphs of one code object to eight."""
-    function: FunctionType = method.__func__
-    parts = function.__globals__, function.__name__, function.__defaults__, function.__closure__
-    return MethodType(FunctionType(function.__code__.replace(), *parts), method.__self__)
-
-
-def compile_options(device: torch.device) -> dict[str, Any]:
-    """Return options of ``torch.compile`` for a loss, beside the default ones.
-
-    Six sums of a loss share a long expression. On a GPU the compiler's defaults would keep it in
-    memory, where computing it again is cheaper, and would reorder loops of an optimizer's step,
-    which fails (torch 2.11). On a CPU, C++ calls small kernels at less cost; it was tried on Linux
-    only.
-    """
-    if device.type == "cuda":
-        return {
-            "realize_opcount_threshold": 1000,
-            "realize_reads_threshold": 100,
-            "loop_ordering_after_fusion": False,
-        }
-    return {"cpp_wrapper": True} if device.type == "cpu" and sys.platform == "linux" else {}

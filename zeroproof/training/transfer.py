@@ -12,16 +12,20 @@ from torch import Tensor
 class AsyncHostCopy:
     """A copy of a tensor that the host reads later, when it has long arrived (STEP-4).
 
-    From a CUDA device the copy goes through pinned memory; only :meth:`read` waits for it.
-    Elsewhere the tensor itself is read.
+    From a CUDA device the copy goes through pinned memory, that of a copy already read if one is
+    given; only :meth:`read` waits for it. Elsewhere the tensor itself is read.
     """
 
-    def __init__(self, x: Tensor) -> None:
-        self._host, self._arrived = x, None
+    def __init__(self, x: Tensor, done: AsyncHostCopy | None = None) -> None:
+        self._host = x
+        self._arrived: Any = None
         if x.device.type == "cuda":
-            self._host = torch.empty(x.shape, dtype=x.dtype, pin_memory=True)
+            if done is not None and done._host.shape == x.shape:
+                self._host, self._arrived = done._host, done._arrived
+            else:
+                self._host = torch.empty(x.shape, dtype=x.dtype, pin_memory=True)
+                self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._host.copy_(x, non_blocking=True)
-            self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._arrived.record()
 
     def read(self) -> Any:
@@ -31,12 +35,6 @@ class AsyncHostCopy:
         return self._host.tolist()
 
 
-def on_host(values: Sequence[float], device: torch.device) -> Tensor:
-    """Return numbers as a float64 vector that can be copied to a device without a sync."""
-    vector = torch.tensor(values, dtype=torch.float64)
-    return vector.pin_memory() if device.type == "cuda" else vector
-
-
 def from_host(values: Sequence[float], device: torch.device) -> Tensor:
-    """Return numbers as a float64 vector on a device."""
-    return on_host(values, device).to(device, non_blocking=True)
+    """Return numbers as a float64 vector on a device; CUDA keeps a copy until they are there."""
+    return torch.tensor(values, dtype=torch.float64).to(device, non_blocking=True)

@@ -84,6 +84,7 @@ class Update:
             )
         self.global_step = self.skipped = self.skipped_in_row = self.signal = self.unmade = 0
         self._outcome: Outcome | None = None
+        self._read: AsyncHostCopy | None = None
         self.clear_gradients()
 
     def __call__(self, window: Sequence[MicroBatch], headers: list[Header], signal: int) -> None:
@@ -246,7 +247,7 @@ class Update:
         if self._outcome is None:
             return
         (copied, names, headers, rate), self._outcome = self._outcome, None
-        values, parts = copied.read(), len(headers)
+        values, parts, self._read = copied.read(), len(headers), copied
         flags = 1 + (self.scale is not None) + (self._ranks.size > 1)
         applied, *rest = values[-flags:]
         fell = self.scale is not None and bool(rest.pop(0))
