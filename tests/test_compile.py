@@ -155,6 +155,7 @@ saved = {}
 eager, whole = run(False), run(True, save)
 theirs, ours = eager.fit(), whole.fit()
 assert graphs() == 1, "thresholds, weights or epochs are compiled in"
+assert counters["aot_autograd"]["total"] == 1, "traced twice"
 for mine, other in zip(ours, theirs, strict=True):
     for name, value in other.items():
         pair = (torch.tensor([x], dtype=torch.float64) for x in (mine[name], value))

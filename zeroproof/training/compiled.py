@@ -234,8 +234,9 @@ class CompiledUpdate(Update):
         if len(self._numbers) != len(numbers):
             self._numbers = torch.empty(len(numbers), dtype=torch.float64, device=device)
         self._numbers.copy_(from_host(numbers, torch.device("cpu")), non_blocking=True)
-        # Of one dimension: without one, torch.compile traces all twice (torch 2.13).
-        places = self._numbers[len(numbers) - len(groups) :].view(-1, 1)
+        places = self._numbers[len(numbers) - len(groups) :]
+        if device.type == "cpu":  # where torch.compile would trace all twice for those of 0-d
+            places = places.view(-1, 1)
         for group, rate, own in zip(groups, rates, places, strict=True):
             group["lr"] = own.copy_(rate) if isinstance(rate, Tensor) else own
             group.update({name: value for name, value in traced.items() if name in group})
