@@ -75,7 +75,8 @@ def test_intervals_of_no_width_are_exact_targets() -> None:
     y[:4], y[4:6] = INF, -INF
     exact, exact_terms = LOSS((P, Q), lift_targets(y), targets=y)
     found, terms = LOSS((P, Q), lift_targets(Interval(y, y)), targets=Interval(y, y))
-    assert (found, terms) == (exact, exact_terms)
+    assert found == exact
+    torch.testing.assert_close(terms, exact_terms)  # the sign, of weight 0, is measured otherwise
 
 
 def test_half_open_intervals_are_neither_finite_nor_singular() -> None:

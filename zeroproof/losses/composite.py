@@ -20,7 +20,7 @@ from zeroproof.losses.arithmetic import (
     widen_alike,
 )
 from zeroproof.losses.coverage import rejection_term
-from zeroproof.losses.likelihood import interval_term, likelihood_term
+from zeroproof.losses.likelihood import interval_term, likelihood_term, term_and_cosine
 from zeroproof.losses.terms import implicit_term, margin_term, squares_loss
 from zeroproof.scm.arcs import Lifted, is_interval, kinds, pair_of_ends
 from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, shares_denominator
@@ -161,9 +161,10 @@ class SCMTrainingLoss:
         check_tau(tau)
         check_constant(resolution, *weights.values())
         tuples = self._tuples(outputs, lifted, targets)
-        terms = self._terms(tuples, tau, resolution, not _is_zero(weights["fit"]))
-        weighed = [w * terms[name] for name, w in weights.items() if not _is_zero(w)]
-        if _is_zero(weights["fit"]) and _is_zero(weights["sign"]):  # then, too, P has a gradient: 0
+        zero = {name for name, w in weights.items() if not isinstance(w, Tensor) and w == 0}
+        terms = self._terms(tuples, tau, resolution, zero)
+        weighed = [w * terms[name] for name, w in weights.items() if name not in zero]
+        if zero >= {"fit", "sign"}:  # then, too, P has a gradient: 0
             everywhere = torch.ones_like(tuples.P, dtype=torch.bool)
             weighed.append(torch.where(everywhere, 0.0, tuples.P + tuples.Q).sum())
         total = weighed[0]
@@ -230,13 +231,16 @@ class SCMTrainingLoss:
         return weights, weights.pop("resolution")
 
     def _terms(
-        self, tuples: _Tuples, tau: float | Tensor, resolution: float | Tensor, weighs_fit: bool
+        self, tuples: _Tuples, tau: float | Tensor, resolution: float | Tensor, zero: set[str]
     ) -> dict[str, Tensor]:
         config, (P, Q, shared, lifted, finite, oriented) = self.config, tuples
         lower, upper = pair_of_ends(lifted)
-        n = at_least_one(finite)
-        sine, cosine = angle(P, Q, *lower)
-        if not weighs_fit or config.fit == "squares":  # a NaN then counts only if oriented
+        n, term = at_least_one(finite), None
+        if config.fit == "likelihood" and not (shared or is_interval(lifted)):
+            term, cosine = term_and_cosine(P, Q, *lower, resolution)
+        if term is None or "sign" not in zero:
+            sine, cosine = angle(P, Q, *lower)
+        if "fit" in zero or config.fit == "squares":  # a NaN then counts only if oriented
             _, cosine = angle(*prepare_tuples(oriented, P, Q, *lower))
         if config.fit == "chordal":
             fit = mean(sine * sine)
@@ -244,21 +248,18 @@ class SCMTrainingLoss:
             fit = mean(implicit_term(P, Q, *lower, config.gamma))
         elif config.fit == "squares":
             fit = squares_loss(P, Q, *lower, tau=tau)
+        elif term is not None:
+            fit = mean(term).to(P.dtype)
         elif is_interval(lifted):
             fit = mean(interval_term(P, Q, lower, upper, resolution)).to(P.dtype)
         else:
-            denominators = Q[..., :1] if shared else Q
-            fit = mean(likelihood_term(P, denominators, *lower, resolution)).to(P.dtype)
+            fit = mean(likelihood_term(P, Q[..., :1], *lower, resolution)).to(P.dtype)
         return {
             "fit": fit,
             "margin": mean(margin_term(torch.where(finite, Q, 0.0), tau), finite, n),
-            "sign": mean(1.0 - cosine, oriented),
+            "sign": mean(1.0 - cosine, oriented).to(P.dtype),
             "rejection": rejection_term(P, Q, tau, config.target_coverage, finite, n),
         }
-
-
-def _is_zero(weight: float | Tensor) -> bool:
-    return not isinstance(weight, Tensor) and weight == 0
 
 
 LossConfig.__init__ = explains(  # type: ignore[method-assign]

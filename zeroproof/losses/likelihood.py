@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zeroproof.losses.arithmetic import mean, widen_alike
-from zeroproof.scm.arcs import Ends, arc, shortened, unit
+from zeroproof.scm.arcs import SMALLEST, Ends, arc, shortened, unit
 from zeroproof.scm.outputs import own_denominators, shares_denominator
 from zeroproof.utils.checks import check_floats, check_mask, check_number, check_pair, check_scalar
 
@@ -18,13 +18,20 @@ def likelihood_term(
     """Return ``−log f`` of exact targets, elementwise, or by samples that share ``Q``."""
     if shares_denominator(P, Q):
         return _joint_term(P, Q, Y_n, Y_d, resolution)
-    P, Q, *line = shortened(P, Q, Y_n, Y_d)
-    n, d = unit(*line)
-    nothing = (n == 0) & (d == 0)  # no line, which says nothing
-    P, Q = P.masked_fill(nothing, 0.0), Q.masked_fill(nothing, 0.0)
-    cross, square = P * d - Q * n, P * P + Q * Q
-    blurred = cross * cross + square * resolution**2
-    return torch.log1p(4.0 * (1.0 + square) * blurred) - torch.log1p(2.0 * square)
+    return term_and_cosine(P, Q, Y_n, Y_d, resolution)[0]
+
+
+def term_and_cosine(
+    P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, resolution: float | Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return ``−log f``, and the cosine of the angle to the target, which has no gradient."""
+    (P, Q), (n, d) = shortened(P, Q), unit(Y_n, Y_d)
+    cross, sharp = P * d - Q * n, 2.0 * (P * P + Q * Q)
+    wide = (2.0 + sharp) * (2.0 * cross * cross + sharp * resolution**2)
+    term = (torch.log1p(wide) - torch.log1p(sharp)) * torch.logical_or(n, d)  # (0, 0) is no line
+    with torch.no_grad():
+        cosine = (P * n + Q * d) / torch.hypot(P, Q).clamp(min=SMALLEST)
+    return term, cosine
 
 
 def interval_term(

@@ -20,6 +20,7 @@ Lifted: TypeAlias = Ends | tuple[Ends, Ends]
 """Lifted targets, exact ones or lower and upper ends."""
 
 LONGEST = 2.0**120  # longer tuples count as this long, so that float32 can hold their gradients
+SMALLEST = 2.0**-1022
 
 
 def is_interval(lifted: Lifted) -> TypeIs[tuple[Ends, Ends]]:
@@ -66,28 +67,28 @@ class Arc(NamedTuple):
 
 
 def unit(n: Tensor, d: Tensor) -> Ends:
-    """Return tuples of the same lines, of length 1; ``(0, 0)`` stays."""
-    larger = torch.maximum(n.abs(), d.abs())
-    missing = larger == 0
-    n, d = n / (larger + missing), d / (larger + missing)
-    norm = torch.hypot(n, d) + missing
+    """Return tuples of the same lines, of length 1, in float64; ``(0, 0)`` stays."""
+    if n.dtype == torch.float64:  # whose squares may overflow, or be lost
+        larger = torch.maximum(n.abs(), d.abs()).clamp(min=SMALLEST)
+        n, d = n / larger, d / larger
+    norm = torch.hypot(n.double(), d).clamp(min=SMALLEST)
     return n / norm, d / norm
 
 
 def shortened(*tensors: Tensor) -> list[Tensor]:
     """Return tensors in float64, the first two of them tuples of at most ``LONGEST``."""
-    P, Q, *others = (t.double() for t in tensors)
+    P, Q, *others = tensors
     larger = torch.maximum(P.abs(), Q.abs()).detach()
     if P.shape != Q.shape:  # outputs that share Q are one tuple
         larger = larger.amax(-1, keepdim=True)
-    factor = (LONGEST / larger).clamp(max=1.0)
-    return [P * factor, Q * factor, *others]
+    excess = (larger.double() / LONGEST).clamp(min=1.0)
+    return [P / excess, Q / excess, *(t.double() for t in others)]
 
 
 def arc(P: Tensor, Q: Tensor, lower: Ends, upper: Ends) -> Arc:
     """Return the arcs from ``lower`` up to ``upper``; through infinity if ``lower`` is larger."""
     P, Q, *ends = shortened(P, Q, *lower, *upper)
-    (l_n, l_d), (u_n, u_d) = unit(*ends[:2]), unit(*ends[2:])
+    (l_n, l_d), (u_n, u_d) = unit(*lower), unit(*upper)
     # Not of the unit tuples, whose rounding could swap ends that are nearly equal.
     rising = torch.sign(ends[1] * (ends[2] / 2) - (ends[0] / 2) * ends[3])
     sine = rising * (l_d * u_n - l_n * u_d).abs()
