@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -118,7 +117,7 @@ def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table,
     run = Run(
         version=zeroproof.__version__,
         options=options,
-        data_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        data_sha256=table.sha256,
         decimal=table.decimal,
         columns=columns,
         rows=(len(train[0].lines), len(held[0].lines)),
@@ -188,6 +187,11 @@ def log_epoch(path: Path, record: dict[str, float]) -> None:
     """Add an epoch's losses to a file; where there is no terminal, show some of them."""
     if "val_loss" in record:
         epoch, loss, val_loss = int(record["epoch"]) + 1, record["loss"], record["val_loss"]
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        if len(lines) >= epoch:  # made after the checkpoint with which the run continues
+            before = path.with_suffix(".before")
+            before.write_bytes(b"".join(lines[: epoch - 1]))
+            os.replace(before, path)
         with JsonlLogger(path) as log:
             log({"epoch": epoch, "loss": loss, "val_loss": val_loss})
         if not os.isatty(2) and str(epoch).rstrip("0") in ("1", "2", "5"):
@@ -213,7 +217,7 @@ def predict(folder: Path, data: Path, out: Path, *, force: bool) -> str:
     write_predictions(out, run, table, found, {})
     none = int((~np.isfinite(found.value)).any(axis=1).sum())
     text = f"{len(table.lines)} rows, {none} of them without a number, written to {out}"
-    if hashlib.sha256(data.read_bytes()).hexdigest() == run.data_sha256:
+    if table.sha256 == run.data_sha256:
         text += "; most of them were trained on"
     if not {*options.target} <= {*table.cells}:
         return text

@@ -69,7 +69,7 @@ class EarlyStopping:
     each validation.
     """
 
-    def __init__(self, patience: int, fingerprint: str, log_hook: LogHook | None) -> None:
+    def __init__(self, patience: int, fingerprint: str | None, log_hook: LogHook | None) -> None:
         self.patience, self.fingerprint, self.log_hook = patience, fingerprint, log_hook
         self.trainer: SCMTrainer
         self.history: dict[str, list[float]] = {"loss": [], "val_loss": []}
@@ -81,6 +81,9 @@ class EarlyStopping:
         trainer, validations = self.trainer, self.history["val_loss"]
         if "val_loss" in record:
             record = {**record, "loss": trainer.records.totals.record()["loss"]}
+        if self.log_hook is not None:  # first, lest a checkpoint be ahead of what it writes
+            self.log_hook(record)
+        if "val_loss" in record:
             for name, losses in self.history.items():
                 losses.append(record[name])
             worse = len(validations) - 1 - validations.index(min(validations))
@@ -91,8 +94,6 @@ class EarlyStopping:
             if done or time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
                 save_latest(trainer)
                 self._saved = time.monotonic()
-        if self.log_hook is not None:
-            self.log_hook(record)
 
     def fit(self) -> None:
         """Train, from the latest checkpoint if there is one; the model gets the best weights."""
@@ -144,9 +145,11 @@ def fit_network(
     if epochs is None:
         epochs = int(np.clip(4000 / len(loader), 20, 400))
     same = params | {"max_epochs": 0, "trainer_options": 0, "random_state": seed}
-    arrays = [part.numpy() for part in (x, weights, held, *ends(targets), validated)]
     options = {"history_limit": 1, **(params["trainer_options"] or {}), "seed": seed}
-    fingerprint = joblib.hash([same, arrays])
+    fingerprint = None
+    if options.get("checkpoint_dir") is not None:
+        arrays = [part.numpy() for part in (x, weights, held, *ends(targets), validated)]
+        fingerprint = joblib.hash([same, arrays])
     best = EarlyStopping(params["n_iter_no_change"], fingerprint, options.get("log_hook"))
     options["extra_state"] = {**(options.get("extra_state") or {}), "best": best}
     held, targets = held[validated], map_tensors(targets, lambda part: part[validated])
