@@ -25,6 +25,7 @@ Range: TypeAlias = tuple[float, float] | None
 BLANKS = ["", "na", "n/a", "#n/a", "<na>", "null", "none", "nan", ".", "-", "–", "—", "−", "?"]
 COUNTER = re.compile(r"(?i:(^|[\W_])(id|index|row|nr|no|#)\.?|^unnamed: \d+)$|[a-z]ID$")
 DATE = r"\d{4}-\d\d|\d{1,4}([-/.])\d\d?\1\d{1,4}.*|\d\d?\.?[ -][A-Z][a-z]{2,8}\.?[ -]\d{2,4}.*"
+LARGEST = 1e150  # so that squares are finite
 UNITLESS = "write a number without ~, % or unit, or leave it blank"
 
 
@@ -157,8 +158,9 @@ def _feature(table: Table, name: str, lower: Array, upper: Array) -> tuple[Array
     """Return a column of finite numbers and NaN, and what to say about it."""
     low, high = np.where(np.isinf(lower), upper, lower), np.where(np.isinf(upper), lower, upper)
     values = low / 2 + high / 2
-    remedy = f"{UNITLESS}, or train with --ignore {name!r}"
-    table.refuse(name, ~np.isfinite(values), remedy)
+    remedy = f"train with --ignore {name!r}"
+    table.refuse(name, ~np.isfinite(values), f"{UNITLESS}, or {remedy}")
+    table.refuse(name, np.abs(values) > LARGEST, f"take a larger unit, or {remedy}")
     blank, between = np.isnan(values).sum(), (lower < upper).sum()
     notes = [f"{blank} of {len(values)} blank, filled with the median"] if blank else []
     notes += [f"{between} such as >5, used by their finite end or middle"] if between else []
@@ -264,6 +266,9 @@ def _target(table: Table, name: str, range: Range, *, log: bool) -> Array:
     if log:
         remedy = "it has no logarithm; write a number above 0, or train without --log-target"
         table.refuse(name, upper <= 0, remedy)
+    else:
+        size = np.where(np.isfinite(ends), np.abs(ends), 0.0).max(axis=0)
+        table.refuse(name, size > LARGEST, "take a larger unit, or train with --log-target")
     return ends
 
 

@@ -78,12 +78,9 @@ class EarlyStopping:
 
     def __call__(self, record: dict[str, float]) -> None:
         """Take a micro-batch's record, or a validation's."""
-        trainer, validations = self.trainer, self.history["val_loss"]
+        trainer, validations, due = self.trainer, self.history["val_loss"], False
         if "val_loss" in record:
             record = {**record, "loss": trainer.records.totals.record()["loss"]}
-        if self.log_hook is not None:  # first, lest a checkpoint be ahead of what it writes
-            self.log_hook(record)
-        if "val_loss" in record:
             for name, losses in self.history.items():
                 losses.append(record[name])
             worse = len(validations) - 1 - validations.index(min(validations))
@@ -91,9 +88,12 @@ class EarlyStopping:
                 self.weights = copy.deepcopy(trainer.model.state_dict())
             trainer.stopped |= worse >= self.patience
             done = trainer.stopped or trainer.epoch == trainer.config.max_epochs
-            if done or time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
-                save_latest(trainer)
-                self._saved = time.monotonic()
+            due = done or time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS
+        if self.log_hook is not None:  # first, lest a checkpoint be ahead of what it writes
+            self.log_hook(record)
+        if due:
+            save_latest(trainer)
+            self._saved = time.monotonic()
 
     def fit(self) -> None:
         """Train, from the latest checkpoint if there is one; the model gets the best weights."""
