@@ -51,6 +51,29 @@ def finite_part(lower: Array, upper: Array) -> Array:
     return np.where(np.isfinite(middle), middle, np.where(np.isfinite(lower), lower, upper))
 
 
+def central_level(end: Tensor, middle: Tensor, scale: Tensor) -> Tensor:
+    """Return the level of Cauchy's central interval that just holds a number."""
+    return 2 / math.pi * torch.atan((end - middle).abs() / scale)
+
+
+def levels(
+    lower: Tensor, upper: Tensor, middle: Tensor, scale: Tensor
+) -> tuple[list[Array], list[Array]]:
+    """Return for each output, in order, the levels of its numbers; then of its bounds, too."""
+    end = torch.tensor(finite_part(lower.numpy(), upper.numpy()))
+    level, known = central_level(end, middle, scale), end.isfinite()
+    # A value is beyond its bound; its level counts as the median of those that it may have.
+    outside = torch.where(upper.isinf(), end > middle, end < middle)
+    rest = torch.where(outside, (1 + level) / 2, torch.maximum(1 + level, 2 - 2 * level) / 4)
+    both = torch.where(lower.isinf() == upper.isinf(), level, rest)
+
+    def in_order(level: Tensor, rows: Tensor) -> list[Array]:
+        parts = zip(level.T, rows.T, strict=True)
+        return [np.array([0.0, *np.sort(part[own]), 1.0]) for part, own in parts]
+
+    return in_order(level, known & ~(lower < upper)), in_order(both, known)
+
+
 def held_out(rows: int, members: int, share: float, groups: Any, seed: int) -> NDArray[np.bool_]:
     """Return which rows each member leaves out, (rows, members); rows of a group together."""
     splitter = ShuffleSplit if groups is None else GroupShuffleSplit
