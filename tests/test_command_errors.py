@@ -9,19 +9,21 @@ from pathlib import Path
 import pytest
 
 from tests.command_helpers import GOOD, write
+from zeroproof.command import train
 from zeroproof.command.main import main
+from zeroproof.training import NonFiniteError, SCMTrainer
 
 # A table, more arguments, and what is said; tests/test_command_tables.py has what reading refuses.
 REFUSED: dict[str, tuple[str, list[str], str]] = {
     "missing column": (GOOD.replace("a,y", "a,z"), [], "no column 'y'"),
     "no finite target": ("a,y\n" + "1,inf\n2,nan\n" * 9, [], "a target has no finite number"),
-    "too few rows": ("a,y\n1,2\n2,3\n", [], "greater than the number of samples"),
-    "blank targets": ("a,y\n1,2\n" + "2,\n" * 20, [], "greater than the number of samples"),
+    "too few rows": ("a,y\n1,2\n2,3\n", [], "2 rows have a target; 5 are needed"),
+    "blank targets": ("a,y\n1,2\n" + "2,\n" * 20, [], "1 rows have a target; 5 are needed"),
     "no such group": (GOOD, ["--group", "who"], "no column 'who'"),
     "few groups": (
         "a,who,y\n" + "".join(f"{i},{i % 3},{i}\n" for i in range(30)),
         ["--group", "who"],
-        "greater than the number of groups: 3",
+        "3 groups by 'who' have a target; 5 are needed",
     ),
     "no such test": (GOOD, ["--test", "none.csv"], "none.csv"),
     "logarithm": (GOOD, ["--log-target"], "line 2: column 'y' holds '0'"),
@@ -29,24 +31,25 @@ REFUSED: dict[str, tuple[str, list[str], str]] = {
     "intervals": (
         "a,y,z\n" + "".join(f"{i},>{i},{i}\n" for i in range(30)),
         ["--target", "z", "--shared-denominator"],
-        "intervals of several outputs need shared_denominator=False",
+        "with --shared-denominator no target may be an interval",
     ),
     "no epochs": (GOOD, ["--epochs", "0"], "max_epochs must be ≥ 1"),
     "no rows of an update": (GOOD, ["--batch-size", "0"], "batch_size"),
     "a seed below 0": (GOOD, ["--seed", "-1"], "Seed must be between 0 and"),
     "a large seed": (GOOD, ["--seed", "4294967296"], "Seed must be between 0 and"),
-    "no rate": (GOOD, ["--lr", "0"], "learning_rate must be in (0, ∞), got 0.0"),
-    "no number": (GOOD, ["--lr", "nan"], "learning_rate must be in (0, ∞), got nan"),
+    "no rate": (GOOD, ["--lr", "0"], "learning_rate must be in (0, 1000], got 0.0"),
+    "no number": (GOOD, ["--lr", "nan"], "learning_rate must be in (0, 1000], got nan"),
     "huge features": (
         "a,y\n" + "\n".join(f"{i}e307,{i}" for i in range(-9, 9)),
         [],
-        "numbers too large to be scaled",
+        "line 2: column 'a' holds '-9e307'; take a larger unit, or train with --ignore 'a'",
     ),
     "huge targets": (
         "a,y\n" + "\n".join(f"{i},{i}e307" for i in range(-9, 9)),
         [],
-        "numbers too large to be scaled",
+        "line 2: column 'y' holds '-9e307'; take a larger unit, or train with --log-target",
     ),
+    "a huge rate": (GOOD, ["--lr", "1001"], "learning_rate must be in (0, 1000]"),
 }
 
 
@@ -121,3 +124,42 @@ def test_a_target_that_cannot_be_scored_is_no_error(
     assert "not scored: " in capsys.readouterr().out
     assert not (tmp_path / "p.png").exists()
     assert len((tmp_path / "p.csv").read_text().splitlines()) == 3
+
+
+def test_weights_that_overflow_are_no_bug(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def step(*parts: object) -> None:
+        raise NonFiniteError("lower the learning rate")
+
+    monkeypatch.setattr(SCMTrainer, "fit", step)
+    assert main(["train", str(data), "--target", "y", "--out", str(tmp_path / "run")]) == 2
+    assert capsys.readouterr().err == "zeroproof: lower the learning rate\n"
+
+
+@pytest.mark.parametrize("place", ["features", "fit", "write_predictions"])
+def test_a_bug_keeps_its_traceback(
+    data: Path,
+    tmp_path: Path,
+    plain_report: None,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    place: str,
+) -> None:
+    def broken(*parts: object) -> None:
+        raise ValueError("shapes differ")
+
+    monkeypatch.setattr(train, place, broken)
+    out = tmp_path / "run"
+    with pytest.raises(ValueError, match="shapes differ"):
+        main(["train", str(data), "--target", "y", "--epochs", "1", "--out", str(out)])
+    shown = capsys.readouterr().err
+    trained = place == "write_predictions"
+    assert shown.endswith(f"continue with: zeroproof train --resume --out {out}\n") == trained
+    assert trained or not out.exists() or not [*out.iterdir()], "so that another try may use it"
+
+
+def test_what_is_missing_of_the_package_itself_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(train, "predict")
+    with pytest.raises(ImportError, match="cannot import name 'predict'"):
+        main(["predict", "run", "new.csv", "--out", "p.csv"])

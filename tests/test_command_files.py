@@ -6,10 +6,14 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.table_helpers import ends, read
+from zeroproof.command import cells
+from zeroproof.command.options import Options
 from zeroproof.command.table import Column, UserError, choose_columns, features, targets
+from zeroproof.command.train import prepare
 
 FILES = {
     "commas": "a,y\n1.5,2\n2.5,-3e2\n",
@@ -118,3 +122,25 @@ def test_a_long_table_is_that_of_a_short_one(tmp_path: Path) -> None:
     table = read(tmp_path, f"a;y;n\n{rows}1.234;>2;x\n")
     assert features(table, choose_columns(table, ["y"]))["a"].iloc[-1] == 1234
     assert targets(table, ["y"]).lower[-2:, 0].tolist() == [19999.25, 2]
+
+
+@pytest.mark.parametrize("sign", ",'’ \xa0\u2009\u202f")
+def test_a_sign_between_thousands_takes_no_slow_way(
+    monkeypatch: pytest.MonkeyPatch, sign: str
+) -> None:
+    monkeypatch.setattr(cells, "_ends", None)
+    texts = pd.Series([f"-1{sign}234{sign}567.5", f"12{sign}345", "1e3"])
+    assert cells.parse(texts, ".").tolist() == [[-1234567.5, 12345, 1000]] * 2
+
+
+def test_a_file_is_read_once_and_each_feature_parsed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("a,y\n" + "".join(f"{i},{i}.5\n" for i in range(20)))
+    read_bytes, seen = Path.read_bytes, list[Path]()
+    monkeypatch.setattr(Path, "read_bytes", lambda path: seen.append(path) or read_bytes(path))
+    run, (train, _), _ = prepare(Options(str(path), ["y"]))
+    assert seen == [path]
+    monkeypatch.setattr("zeroproof.command.table.parse", None)
+    assert len(features(train, run.columns)) == run.rows[0] == 16

@@ -54,17 +54,12 @@ def config_of(folder: Path) -> dict[str, Any]:
     return {name: value for name, value in values.items() if name != "seconds"}
 
 
-def epochs_of(path: Path) -> dict[float, dict[str, float]]:
-    """Return the last record of each epoch: those after the latest checkpoint come again."""
-    return {record["epoch"]: record for record in read_jsonl(path, partial=True)}
-
-
 def assert_same(one: Path, other: Path) -> None:
     assert same_model(one, other)
     assert config_of(one) == config_of(other)
     assert (one / "predictions.csv").read_text() == (other / "predictions.csv").read_text()
-    ours, theirs = (epochs_of(folder / "metrics.jsonl") for folder in (one, other))
-    assert ours == theirs
+    ours, theirs = (read_jsonl(folder / "metrics.jsonl") for folder in (one, other))
+    assert ours == theirs, "each epoch stands once"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -94,8 +89,13 @@ def test_an_interrupted_run_continues_exactly(
     assert_same(out, whole)
 
 
+@pytest.mark.parametrize("seconds", [-1.0, 99.0], ids=["each epoch saved", "none saved"])
 def test_a_killed_run_continues_exactly(
-    run: Callable[..., Path], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Path],
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
 ) -> None:
     whole, out = run("whole", epochs=6), tmp_path / "run"
     script = f"""
@@ -103,7 +103,7 @@ import os, sys
 from zeroproof.command import train
 from zeroproof.command.main import main
 from zeroproof.sklearn import fitting
-fitting.SECONDS_BETWEEN_CHECKPOINTS = -1.0
+fitting.SECONDS_BETWEEN_CHECKPOINTS = {seconds}
 log = train.log_epoch
 def wrapped(path, record):
     log(path, record)
@@ -114,7 +114,8 @@ main(["train", {str(data)!r}, "--target", "y", "--epochs", "6", "--out", {str(ou
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True)
     assert done.returncode == -9, done.stderr
-    assert list((out / "checkpoints").glob("*.pt"))
+    saved = seconds < 0
+    assert bool([*(out / "checkpoints").glob("*.pt")]) == saved
     seen = list[float]()
     log = train.log_epoch
 
@@ -124,7 +125,7 @@ main(["train", {str(data)!r}, "--target", "y", "--epochs", "6", "--out", {str(ou
 
     monkeypatch.setattr(train, "log_epoch", watched)
     assert main(["train", "--resume", "--out", str(out)]) == 0
-    assert min(seen) == 3, "what is done is not done again"
+    assert min(seen) == 3 * saved, "what is done is not done again"
     assert_same(out, whole)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import os
 import shlex
@@ -28,15 +29,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             print(predict(given.run, given.data, given.out, force=given.force))
     except (KeyboardInterrupt, SystemExit) as stop:  # the second is SIGTERM's
-        again = "start again"
-        if given.command == "train" and (given.out / "config.json").exists():
-            again = f"continue with: zeroproof train --resume --out {shlex.quote(str(given.out))}"
-        print(f"zeroproof: interrupted; {again}", file=sys.stderr)
+        print(f"zeroproof: interrupted; {_again(given) or 'start again'}", file=sys.stderr)
         return 130 if isinstance(stop, KeyboardInterrupt) else int(stop.code or 0)
     except ImportError as error:
+        if str(error.name).startswith("zeroproof"):
+            raise
         print(f"zeroproof: {error}; pip install 'zeroproof-scm[apps]'", file=sys.stderr)
         return 2
     except (UserError, OSError) as error:
         print(f"zeroproof: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except Exception:  # a bug, which its traceback tells best
+        if again := _again(given):
+            print(f"zeroproof: a bug broke training off; {again}", file=sys.stderr)
+        raise
     return 0
+
+
+def _again(given: argparse.Namespace) -> str:
+    """Say how to continue a run; nothing if there is none."""
+    if given.command != "train" or not (given.out / "config.json").exists():
+        return ""
+    return f"continue with: zeroproof train --resume --out {shlex.quote(str(given.out))}"

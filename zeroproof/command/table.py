@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
-Array: TypeAlias = NDArray[Any]
+from zeroproof.command.cells import Array, decimal_sign, parse
+
 Names: TypeAlias = Sequence[str]
 Range: TypeAlias = tuple[float, float] | None
 
 BLANKS = ["", "na", "n/a", "#n/a", "<na>", "null", "none", "nan", ".", "-", "–", "—", "−", "?"]
-SIGNS = str.maketrans("≤⩽≥⩾’−‐‑–—", "<<>>'-----") | {ord("∞"): "inf"}
-NUMBER = r"[+-]? ?(?:(?:[1-9]\d?\d?(?:[ ,']\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?"
-END = rf"({NUMBER}|[+-]?inf(?:inity)?)"
-INTERVAL = re.compile(rf"{END}(?: ?- ?{END})?", re.ASCII)
 COUNTER = re.compile(r"(?i:(^|[\W_])(id|index|row|nr|no|#)\.?|^unnamed: \d+)$|[a-z]ID$")
 DATE = r"\d{4}-\d\d|\d{1,4}([-/.])\d\d?\1\d{1,4}.*|\d\d?\.?[ -][A-Z][a-z]{2,8}\.?[ -]\d{2,4}.*"
+LARGEST = 1e150  # so that squares are finite
 UNITLESS = "write a number without ~, % or unit, or leave it blank"
 
 
@@ -40,8 +38,10 @@ class Table:
     """A table as text: stripped cells, by the line of each row and the name of each column."""
 
     path: Path
+    sha256: str
     cells: Any
     decimal: str
+    _parsed: dict[str, Array] = field(default_factory=dict)
 
     @property
     def lines(self) -> list[int]:
@@ -50,7 +50,14 @@ class Table:
 
     def rows(self, chosen: Any) -> Table:
         """Return some rows, by their numbers or by a mask."""
-        return replace(self, cells=self.cells.iloc[chosen])
+        parsed = {name: ends[:, chosen] for name, ends in self._parsed.items()}
+        return replace(self, cells=self.cells.iloc[chosen], _parsed=parsed)
+
+    def parse(self, name: str) -> Array:
+        """Return both ends of each cell of a column, (2, rows); NaN where it is no number."""
+        if name not in self._parsed:
+            self._parsed[name] = parse(self.cells[name], self.decimal)
+        return self._parsed[name]
 
     def check(self, names: Names) -> None:
         """Raise UserError for a name that is no column."""
@@ -60,9 +67,11 @@ class Table:
             raise UserError(f"{self.path}: no column {unknown[0]!r}; {remedy}; there are {there}")
 
     def refuse(self, name: str, wrong: Array, remedy: str) -> None:
-        """Raise UserError about the first cell that is wrong, if any is."""
+        """Raise UserError about the first cell that is wrong and not blank, if there is one."""
         for line, cell in self.cells[name][wrong].items():
-            raise UserError(f"{self.path}, line {line}: column {name!r} holds {cell!r}; {remedy}")
+            if cell.lower() not in BLANKS:
+                where = f"{self.path}, line {line}"
+                raise UserError(f"{where}: column {name!r} holds {cell!r}; {remedy}")
 
     def is_blank(self, name: str) -> Array:
         """Say which cells of a column are blank or NaN."""
@@ -97,46 +106,16 @@ class Measured:
         return replace(self, **parts)
 
 
-def _ends(cell: str) -> tuple[float, float]:
-    """Return both ends of a cell with a decimal point; NaN if it is no number."""
-    text = " ".join(cell.translate(SIGNS).lower().split())
-    text = re.sub("^>=? ?([^<>i]+)$", r"\1-inf", text)  # >5 is 5-inf, but >inf is nothing
-    text = re.sub("^<=? ?([^<>i]+)$", r"-inf-\1", text)
-    match = INTERVAL.fullmatch(text)
-    ends = [float(re.sub("[ ,']", "", end)) for end in match.groups() if end] if match else [np.nan]
-    return (ends[0], ends[-1]) if ends[0] <= ends[-1] else (np.nan, np.nan)
-
-
-def _parse(cells: Any, decimal: str) -> Array:
-    """Return both ends of each cell, (2, rows); NaN where it is no number."""
-    # An apostrophe, too, may stand between thousands.
-    cells = cells if decimal == "." else cells.str.replace(".", "'").str.replace(",", ".")
-    numbers = pd.to_numeric(cells, errors="coerce").to_numpy(np.float64)
-    ends = np.stack([numbers, numbers])
-    # What pandas does not read is slower, so it is read once for each text.
-    odd = ~np.isfinite(numbers)
-    codes, texts = pd.factorize(cells[odd])
-    ends[:, odd] = np.array([_ends(text) for text in texts]).reshape(-1, 2)[codes].T
-    return ends
-
-
-def _decimal(cells: Any, usual: str) -> str:
-    """Return the sign by which more cells are numbers: 1.234 is one by either, 1.5 is not."""
-    texts = pd.Series(cells.to_numpy().ravel(), dtype=object)
-    texts = texts[texts.str.contains("[.,]")].head(10_000)
-    point, comma = (np.isfinite(_parse(texts, sign)).any(axis=0).sum() for sign in ".,")
-    return usual if point == comma else "." if point > comma else ","
-
-
-def _text(path: Path) -> str:
+def _text(path: Path, data: bytes) -> str:
     """Return a file's text."""
-    marked = path.read_bytes()[:2] in (b"\xff\xfe", b"\xfe\xff")
+    marked = data[:2] in (b"\xff\xfe", b"\xfe\xff")
     try:
-        text = path.read_text("utf-16" if marked else "utf-8-sig")
+        text = data.decode("utf-16" if marked else "utf-8-sig")
     except UnicodeDecodeError:
-        text = path.read_text("cp1252", errors="replace")
+        text = data.decode("cp1252", errors="replace")
     if "\0" in text:
         raise UserError(f"{path}: not a text; save the table, or a workbook's sheet, as CSV")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     return re.sub(r'^"?sep=."?\n', "\n", text)  # which Excel writes
 
 
@@ -148,7 +127,7 @@ def read_table(path: Path, decimal: str | None = None) -> Table:
     Raises:
         UserError: the file is no such table.
     """
-    text = _text(path)
+    text = _text(path, data := path.read_bytes())
     unquoted = re.sub(r'"[^"]*"', "", text)
     lines = [line for line in unquoted.split("\n") if line.strip()][:2]
     # A comma may be the decimal sign, so it is the delimiter where no other is.
@@ -171,15 +150,17 @@ def read_table(path: Path, decimal: str | None = None) -> Table:
                 "columns; the first must name each once; decimal commas need ; between cells"
             )
     frame = pd.DataFrame([*rows.values()], index=[*rows], columns=names, dtype=object)
-    return Table(path, frame, _decimal(frame, decimal or ("," if delimiter == ";" else ".")))
+    usual = decimal or ("," if delimiter == ";" else ".")
+    return Table(path, hashlib.sha256(data).hexdigest(), frame, decimal_sign(frame, usual))
 
 
 def _feature(table: Table, name: str, lower: Array, upper: Array) -> tuple[Array, str]:
     """Return a column of finite numbers and NaN, and what to say about it."""
     low, high = np.where(np.isinf(lower), upper, lower), np.where(np.isinf(upper), lower, upper)
     values = low / 2 + high / 2
-    remedy = f"{UNITLESS}, or train with --ignore {name!r}"
-    table.refuse(name, ~np.isfinite(values) & ~table.is_blank(name), remedy)
+    remedy = f"train with --ignore {name!r}"
+    table.refuse(name, ~np.isfinite(values), f"{UNITLESS}, or {remedy}")
+    table.refuse(name, np.abs(values) > LARGEST, f"take a larger unit, or {remedy}")
     blank, between = np.isnan(values).sum(), (lower < upper).sum()
     notes = [f"{blank} of {len(values)} blank, filled with the median"] if blank else []
     notes += [f"{between} such as >5, used by their finite end or middle"] if between else []
@@ -188,7 +169,7 @@ def _feature(table: Table, name: str, lower: Array, upper: Array) -> tuple[Array
 
 def _role(table: Table, name: str, *, forced: bool) -> tuple[str, str]:
     """Return what a column is used for, and how, or why not."""
-    lower, upper = _parse(table.cells[name], table.decimal)
+    lower, upper = table.parse(name)
     values = table.cells[name][~table.is_blank(name)]
     distinct = values.drop_duplicates()
     if len(distinct) == 0 or (len(distinct) == 1 and len(values) == len(lower) and not forced):
@@ -237,7 +218,7 @@ def features(table: Table, columns: Sequence[Column]) -> Any:
     table.check([*used])
     found: dict[str, Any] = {name: table.cells[name].to_numpy() for name in used}
     for name in (name for name, role in used.items() if role == "number"):
-        found[name], _ = _feature(table, name, *_parse(table.cells[name], table.decimal))
+        found[name], _ = _feature(table, name, *table.parse(name))
     return pd.DataFrame(found)
 
 
@@ -275,9 +256,9 @@ def targets(table: Table, names: Names, *, range: Range = None, log: bool = Fals
 
 def _target(table: Table, name: str, range: Range, *, log: bool) -> Array:
     """Return both ends of each cell, (2, rows); NaN for a pole and where it is blank."""
-    lower, upper = ends = _parse(table.cells[name], table.decimal)
+    lower, upper = ends = parse(table.cells[name], table.decimal)
     remedy = f"{UNITLESS}; >5, <5, 2-5, inf, -inf, and nan for a pole, may stand here too"
-    table.refuse(name, np.isnan(lower) & ~table.is_blank(name), remedy)
+    table.refuse(name, np.isnan(lower), remedy)
     if range is not None:
         below, above = upper <= range[0], lower >= range[1]
         lower[below], upper[below] = -np.inf, range[0]
@@ -285,6 +266,9 @@ def _target(table: Table, name: str, range: Range, *, log: bool) -> Array:
     if log:
         remedy = "it has no logarithm; write a number above 0, or train without --log-target"
         table.refuse(name, upper <= 0, remedy)
+    else:
+        size = np.where(np.isfinite(ends), np.abs(ends), 0.0).max(axis=0)
+        table.refuse(name, size > LARGEST, "take a larger unit, or train with --log-target")
     return ends
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 import zeroproof
@@ -34,7 +34,11 @@ from zeroproof.command.table import (
 )
 from zeroproof.sklearn import SCMRegressor
 from zeroproof.sklearn.fitting import Array
+from zeroproof.training import CheckpointError, NonFiniteError, TrainingConfig
 from zeroproof.training.checkpoint import checkpoints
+from zeroproof.training.distributed import Ranks
+from zeroproof.training.evaluation import training_device
+from zeroproof.utils.checks import check_integer, check_number
 from zeroproof.utils.logging import JsonlLogger, Terminal
 
 FOLDS = 5  # one of which is held out
@@ -48,19 +52,21 @@ def train(given: dict[str, Any], folder: Path, *, resume: bool) -> str:
     """
     before = Run.read(folder) if resume else None
     options = _new(given, folder) if before is None else _resumed(given, before)
+    run, train, held = prepare(options)
+    X, X_held = (features(table, run.columns) for table, _ in (train, held))
+    if before is not None and run.data_sha256 != before.data_sha256:
+        raise UserError(f"{options.data} is not the table with which {folder} was trained")
+    folder.mkdir(parents=True, exist_ok=True)
+    replace(before or run, options=options).write(folder)
     try:
-        run, train, held = prepare(options)
-        X, X_held = (features(table, run.columns) for table, _ in (train, held))
-        if before is not None and run.data_sha256 != before.data_sha256:
-            raise UserError(f"{options.data} is not the table with which {folder} was trained")
-        folder.mkdir(parents=True, exist_ok=True)
-        replace(before or run, options=options).write(folder)
         run = fit(run, X, *train, folder)
-    except (ValueError, RuntimeError) as error:
+    except Exception as error:
         if before is None and not checkpoints(folder / "checkpoints"):  # it may be used again
             for name in ("config.json", "model.joblib"):
                 (folder / name).unlink(missing_ok=True)
-        raise UserError(str(error)) from error
+        if isinstance(error, (NonFiniteError, CheckpointError, torch.OutOfMemoryError)):
+            raise UserError(str(error)) from error
+        raise
     run.write(folder)
     x, x_held = (run.encoder.transform(part) for part in (X, X_held))
     rivals = {"guess": np.tile(run.medians, (len(x_held), 1))}
@@ -101,6 +107,7 @@ def _resumed(given: dict[str, Any], before: Run) -> Options:
 
 def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table, Measured]]:
     """Return the run that is to be trained, and the rows to train on and to judge by."""
+    check_options(options)
     path = Path(options.data)
     table = read_table(path)
     given: dict[str, Any] = {"use": options.use, "ignore": options.ignore, "group": options.group}
@@ -110,6 +117,8 @@ def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table,
         train, held = labelled(table, options), labelled(test, options)
     else:
         train, held = split(*labelled(table, options), options)
+    if options.shared_denominator and (train[1].lower < train[1].upper).any():
+        raise UserError(f"{path}: with --shared-denominator no target may be an interval or bound")
     labels = [numbers for _, numbers in known_numbers(train[1])]
     if not all(map(len, labels)):
         raise UserError(f"{path}: a target has no finite number to learn from")
@@ -118,7 +127,7 @@ def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table,
     run = Run(
         version=zeroproof.__version__,
         options=options,
-        data_sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        data_sha256=table.sha256,
         decimal=table.decimal,
         columns=columns,
         rows=(len(train[0].lines), len(held[0].lines)),
@@ -142,7 +151,28 @@ def by_role(columns: Sequence[Column]) -> list[str]:
 def labelled(table: Table, options: Options) -> tuple[Table, Measured]:
     """Return the rows that have a target."""
     measured = targets(table, options.target, range=options.range, log=options.log_target)
-    return table.rows(~measured.missing), measured.rows(~measured.missing)
+    table = table.rows(~measured.missing)
+    count, what = len(table.lines), "rows"
+    if options.group is not None:
+        count, what = table.cells[options.group].nunique(), f"groups by {options.group!r}"
+    if count < FOLDS:
+        raise UserError(f"{table.path}: {count} {what} have a target; {FOLDS} are needed")
+    return table, measured.rows(~measured.missing)
+
+
+def check_options(options: Options) -> None:
+    """Raise UserError for a number that cannot be, or a device that is not in this machine."""
+    given: dict[str, Any] = {"device": options.device, "max_epochs": options.epochs}
+    given |= {"mixed_precision": options.amp != "off", "amp_dtype": options.amp}
+    try:
+        config = TrainingConfig(**{k: v for k, v in given.items() if v not in (None, "off")})
+        device = training_device(torch.nn.Identity(), config, Ranks(None))
+        torch.zeros(1, device=device).item()  # there may be fewer GPUs
+        check_number("learning_rate", options.lr, "(0, 1000]")
+        check_integer("batch_size", 1 if options.batch_size is None else options.batch_size, 1)
+        np.random.RandomState(options.seed)
+    except (ValueError, RuntimeError, AssertionError) as error:
+        raise UserError(str(error)) from error
 
 
 def split(table: Table, measured: Measured, options: Options) -> list[tuple[Table, Measured]]:
@@ -188,6 +218,11 @@ def log_epoch(path: Path, record: dict[str, float]) -> None:
     """Add an epoch's losses to a file; where there is no terminal, show some of them."""
     if "val_loss" in record:
         epoch, loss, val_loss = int(record["epoch"]) + 1, record["loss"], record["val_loss"]
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+        if len(lines) >= epoch:  # made after the checkpoint with which the run continues
+            before = path.with_suffix(".before")
+            before.write_bytes(b"".join(lines[: epoch - 1]))
+            os.replace(before, path)
         with JsonlLogger(path) as log:
             log({"epoch": epoch, "loss": loss, "val_loss": val_loss})
         if not os.isatty(2) and str(epoch).rstrip("0") in ("1", "2", "5"):
@@ -213,7 +248,7 @@ def predict(folder: Path, data: Path, out: Path, *, force: bool) -> str:
     write_predictions(out, run, table, found, {})
     none = int((~np.isfinite(found.value)).any(axis=1).sum())
     text = f"{len(table.lines)} rows, {none} of them without a number, written to {out}"
-    if hashlib.sha256(data.read_bytes()).hexdigest() == run.data_sha256:
+    if table.sha256 == run.data_sha256:
         text += "; most of them were trained on"
     if not {*options.target} <= {*table.cells}:
         return text

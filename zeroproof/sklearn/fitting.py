@@ -51,6 +51,29 @@ def finite_part(lower: Array, upper: Array) -> Array:
     return np.where(np.isfinite(middle), middle, np.where(np.isfinite(lower), lower, upper))
 
 
+def central_level(end: Tensor, middle: Tensor, scale: Tensor) -> Tensor:
+    """Return the level of Cauchy's central interval that just holds a number."""
+    return 2 / math.pi * torch.atan((end - middle).abs() / scale)
+
+
+def levels(
+    lower: Tensor, upper: Tensor, middle: Tensor, scale: Tensor
+) -> tuple[list[Array], list[Array]]:
+    """Return for each output, in order, the levels of its numbers; then of its bounds, too."""
+    end = torch.tensor(finite_part(lower.numpy(), upper.numpy()))
+    level, known = central_level(end, middle, scale), end.isfinite()
+    # A value is beyond its bound; its level counts as the median of those that it may have.
+    outside = torch.where(upper.isinf(), end > middle, end < middle)
+    rest = torch.where(outside, (1 + level) / 2, torch.maximum(1 + level, 2 - 2 * level) / 4)
+    both = torch.where(lower.isinf() == upper.isinf(), level, rest)
+
+    def in_order(level: Tensor, rows: Tensor) -> list[Array]:
+        parts = zip(level.T, rows.T, strict=True)
+        return [np.array([0.0, *np.sort(part[own]), 1.0]) for part, own in parts]
+
+    return in_order(level, known & ~(lower < upper)), in_order(both, known)
+
+
 def held_out(rows: int, members: int, share: float, groups: Any, seed: int) -> NDArray[np.bool_]:
     """Return which rows each member leaves out, (rows, members); rows of a group together."""
     splitter = ShuffleSplit if groups is None else GroupShuffleSplit
@@ -69,7 +92,7 @@ class EarlyStopping:
     each validation.
     """
 
-    def __init__(self, patience: int, fingerprint: str, log_hook: LogHook | None) -> None:
+    def __init__(self, patience: int, fingerprint: str | None, log_hook: LogHook | None) -> None:
         self.patience, self.fingerprint, self.log_hook = patience, fingerprint, log_hook
         self.trainer: SCMTrainer
         self.history: dict[str, list[float]] = {"loss": [], "val_loss": []}
@@ -78,7 +101,7 @@ class EarlyStopping:
 
     def __call__(self, record: dict[str, float]) -> None:
         """Take a micro-batch's record, or a validation's."""
-        trainer, validations = self.trainer, self.history["val_loss"]
+        trainer, validations, due = self.trainer, self.history["val_loss"], False
         if "val_loss" in record:
             record = {**record, "loss": trainer.records.totals.record()["loss"]}
             for name, losses in self.history.items():
@@ -88,11 +111,12 @@ class EarlyStopping:
                 self.weights = copy.deepcopy(trainer.model.state_dict())
             trainer.stopped |= worse >= self.patience
             done = trainer.stopped or trainer.epoch == trainer.config.max_epochs
-            if done or time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
-                save_latest(trainer)
-                self._saved = time.monotonic()
-        if self.log_hook is not None:
+            due = done or time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS
+        if self.log_hook is not None:  # first, lest a checkpoint be ahead of what it writes
             self.log_hook(record)
+        if due:
+            save_latest(trainer)
+            self._saved = time.monotonic()
 
     def fit(self) -> None:
         """Train, from the latest checkpoint if there is one; the model gets the best weights."""
@@ -144,9 +168,11 @@ def fit_network(
     if epochs is None:
         epochs = int(np.clip(4000 / len(loader), 20, 400))
     same = params | {"max_epochs": 0, "trainer_options": 0, "random_state": seed}
-    arrays = [part.numpy() for part in (x, weights, held, *ends(targets), validated)]
     options = {"history_limit": 1, **(params["trainer_options"] or {}), "seed": seed}
-    fingerprint = joblib.hash([same, arrays])
+    fingerprint = None
+    if options.get("checkpoint_dir") is not None:
+        arrays = [part.numpy() for part in (x, weights, held, *ends(targets), validated)]
+        fingerprint = joblib.hash([same, arrays])
     best = EarlyStopping(params["n_iter_no_change"], fingerprint, options.get("log_hook"))
     options["extra_state"] = {**(options.get("extra_state") or {}), "best": best}
     held, targets = held[validated], map_tensors(targets, lambda part: part[validated])

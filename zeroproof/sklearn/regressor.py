@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,12 +14,21 @@ from sklearn.utils import check_array, check_consistent_length, check_random_sta
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
-from zeroproof.inference import choose_threshold, probability, unit_denominator
+from zeroproof.inference import choose_threshold, unit_denominator
 from zeroproof.inference.certainty import combine_tuples, median_and_scale
 from zeroproof.layers.ensemble import ProjectiveEnsemble
 from zeroproof.losses.weighted import WeightedLikelihood
 from zeroproof.scm.outputs import own_denominators
-from zeroproof.sklearn.fitting import CHUNK, Array, finite_part, fit_network, held_out, robust_scale
+from zeroproof.sklearn.fitting import (
+    CHUNK,
+    Array,
+    central_level,
+    finite_part,
+    fit_network,
+    held_out,
+    levels,
+    robust_scale,
+)
 from zeroproof.training import Interval, lift_targets
 from zeroproof.training.batches import map_tensors
 from zeroproof.training.targets import Targets, ends
@@ -189,20 +197,17 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _calibrate(self, X: Array, targets: Targets, held: Tensor) -> None:
         """Choose certainty, levels and thresholds by rows, from the networks that left them out."""
         self._certainty = 1.0
-        P, Q = self._tuples(X, held)
-        loss, lifted = WeightedLikelihood(), lift_targets(targets)
-        weight, losses = held.amax(1), list[float]()
+        (P, Q), losses = self._tuples(X, held), list[float]()
+        loss, lifted, weight = WeightedLikelihood(), lift_targets(targets), held.amax(1)
         factors = torch.linspace(-1.5, 1.5, 61).exp().tolist()
         for factor in factors:
             terms = loss.terms((factor * P, factor * Q), lifted, loss.resolution)
             losses.append((weight * terms).mean().item())
         self._certainty = factors[int(np.argmin(losses))]
         lower, upper = ends(targets)
-        middle, scale = median_and_scale(*self._tuples(X, held))
-        level, exact = 2 / math.pi * torch.atan((lower - middle).abs() / scale), ~(lower < upper)
-        # For each output, in order, the levels of the central intervals that just hold a number.
-        parts = zip(level.T, (exact & lower.isfinite()).T, strict=True)
-        self._levels = [np.array([0.0, *np.sort(part[number]), 1.0]) for part, number in parts]
+        cauchy = median_and_scale(*self._tuples(X, held))
+        self._levels, self._spread = levels(lower, upper, *cauchy)
+        exact = ~(lower < upper)
         self.tau_ = np.zeros(len(self._centre))
         for output in torch.nonzero((exact & ~lower.isfinite()).any(0)).flatten().tolist():
             q = Q[:, output if Q.shape[1] > 1 else 0]
@@ -261,17 +266,21 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def predict_probability(self, X: Any, lower: Any, upper: Any) -> Array:
         """Return the probability that each row lies between two numbers, or arrays of them.
 
-        Either may be infinite. Raises ValueError for NaN, or ends that cross.
+        Either may be infinite. As intervals do, it goes by rows that training left out, bounds
+        among them. Raises ValueError for NaN, or ends that cross.
         """
-        P, Q = self._predicted(X)
-        scaled = []
+        middle, scale = median_and_scale(*self._predicted(X))
+        scaled, below = list[Tensor](), list[Array]()
         for end in (lower, upper):
             end = np.asarray(end, dtype=np.float64)
-            end = end[:, None] if end.ndim == 1 and len(end) == len(P) else end
-            end = np.broadcast_to((end - self._centre) / self._unit, P.shape)
-            scaled.append(torch.tensor(end))
-        lifted = lift_targets(Interval(*scaled))
-        return self._as_given(probability(P, Q, *lifted).numpy())
+            end = end[:, None] if end.ndim == 1 and len(end) == len(middle) else end
+            at = torch.tensor(np.broadcast_to((end - self._centre) / self._unit, middle.shape))
+            parts = zip(central_level(at, middle, scale).T, self._spread, strict=True)
+            own = [np.interp(part, seen, np.linspace(0, 1, len(seen))) for part, seen in parts]
+            below.append((1 + (at - middle).sign().numpy() * np.array(own).T) / 2)
+            scaled.append(at)
+        lift_targets(Interval(*scaled))  # which checks them
+        return self._as_given(below[1] - below[0])
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, y_upper: Any = None) -> float:
         """Return R²: the share of the squared error of the mean that predictions save.

@@ -1,0 +1,54 @@
+"""Read the cells of tables as numbers and intervals."""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Array: TypeAlias = NDArray[Any]
+
+SIGNS = str.maketrans("≤⩽≥⩾’−‐‑–—", "<<>>'-----") | {ord("∞"): "inf"}
+NUMBER = r"[+-]? ?(?:(?:[1-9]\d?\d?(?:[ ,']\d{3})+|\d+)(?:\.\d*)?|\.\d+)(?:e[+-]?\d+)?"
+END = rf"({NUMBER}|[+-]?inf(?:inity)?)"
+INTERVAL = re.compile(rf"{END}(?: ?- ?{END})?", re.ASCII)
+GROUPED = re.compile(
+    r"[+-]?[1-9]\d?\d?([ ,'’\xa0\u2009\u202f])\d{3}(?:\1\d{3})*(?:\.\d*)?", re.ASCII
+)
+
+
+def _ends(cell: str) -> tuple[float, float]:
+    """Return both ends of a cell with a decimal point; NaN if it is no number."""
+    text = " ".join(cell.translate(SIGNS).lower().split())
+    text = re.sub("^>=? ?([^<>i]+)$", r"\1-inf", text)  # >5 is 5-inf, but >inf is nothing
+    text = re.sub("^<=? ?([^<>i]+)$", r"-inf-\1", text)
+    match = INTERVAL.fullmatch(text)
+    ends = [float(re.sub("[ ,']", "", end)) for end in match.groups() if end] if match else [np.nan]
+    return (ends[0], ends[-1]) if ends[0] <= ends[-1] else (np.nan, np.nan)
+
+
+def parse(cells: Any, decimal: str) -> Array:
+    """Return both ends of each cell, (2, rows); NaN where it is no number."""
+    # An apostrophe, too, may stand between thousands.
+    cells = cells if decimal == "." else cells.str.replace(".", "'").str.replace(",", ".")
+    grouped = GROUPED.fullmatch
+    plain = [text.replace(match[1], "") if (match := grouped(text)) else text for text in cells]
+    numbers = pd.to_numeric(np.array(plain, dtype=object), errors="coerce")
+    ends = np.stack([numbers, numbers]).astype(np.float64)
+    # What pandas does not read is slower, so it is read once for each text.
+    odd = ~np.isfinite(ends[0])
+    codes, texts = pd.factorize(cells[odd])
+    ends[:, odd] = np.array([_ends(text) for text in texts]).reshape(-1, 2)[codes].T
+    return ends
+
+
+def decimal_sign(cells: Any, usual: str) -> str:
+    """Return the sign by which more cells are numbers: 1.234 is one by either, 1.5 is not."""
+    signed = (cell for cell in cells.to_numpy().ravel() if "." in cell or "," in cell)
+    texts = pd.Series([*islice(signed, 10_000)], dtype=object)
+    point, comma = (np.isfinite(parse(texts, sign)).any(axis=0).sum() for sign in ".,")
+    return usual if point == comma else "." if point > comma else ","
