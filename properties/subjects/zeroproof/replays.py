@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ SIZE = 3 * BATCHES
 class Drawn(Sampler[int]):
     """Draws its order by a function of itself."""
 
-    def __init__(self, draw: Callable[[Any], list[int]], **own: Any) -> None:
+    def __init__(self, draw: Callable[[Any], Iterable[int]], **own: Any) -> None:
         vars(self).update(own)
         self.draw = draw
 
@@ -48,12 +49,12 @@ class Drawn(Sampler[int]):
 class Numbers(Dataset[Any]):
     """Samples that say which they are; in an order of its own, if it has a generator."""
 
-    def __init__(self, first: int = 0, generator: random.Random | None = None) -> None:
-        self.first, self.generator, self.order = first, generator, list(range(SIZE))
+    def __init__(self, first: int = 0, **generators: Any) -> None:
+        self.first, self.generators, self.order = first, generators, list(range(SIZE))
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        if self.generator is not None and index == 0:
-            self.order = _sample(self.generator)
+        if self.generators and index == 0:
+            self.order = _sample(self.generators["own"])
         return torch.full((2,), float(self.first + self.order[index])), torch.ones(1)
 
     def __len__(self) -> int:
@@ -61,20 +62,23 @@ class Numbers(Dataset[Any]):
 
 
 def _sample(generator: Any) -> list[int]:
-    found: list[int] = generator.sample(range(SIZE), SIZE)
+    found = list(range(SIZE))
+    generator.shuffle(found)
     return found
 
 
 def _loader(source: str, first: int) -> Any:
     hidden, data, own = random.Random(0), Numbers(first), random.Random(0)
+    numpy: Any = sys.modules.get("numpy")
     if source == "list":
         return list(DataLoader(data, 3))
     if source == "global generators":
-        return DataLoader(data, 3, shuffle=True)
+        drawn = Drawn(lambda _: (int(torch.randint(SIZE, ())) for _ in data.order))
+        return DataLoader(data, 3, sampler=drawn)  # which draws at fetches, as dropout does between
     if source == "set_epoch of the sampler":
         return DataLoader(data, 3, sampler=DistributedSampler(data, num_replicas=1, rank=0))
     if source == "generator of the data set":
-        return DataLoader(Numbers(first, own), 3)
+        return DataLoader(Numbers(first, own=numpy.random.default_rng(0) if numpy else own), 3)
     draw: dict[str, Callable[[Any], list[int]]] = {
         "generator of the sampler": lambda sampler: _sample(sampler.own),
         "counter of the sampler": lambda sampler: _sample(random.Random(sampler.count)),
