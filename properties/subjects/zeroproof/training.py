@@ -58,8 +58,11 @@ class Searching(torch.optim.SGD):
 
     def step(self, closure: Callable[[], float]) -> None:  # type: ignore[override]
         self.losses.append([float(closure()) for _ in range(3)])
+        made = next(iter(self.state.values()))["made"]
+        spoils = not self.finite and not made  # else an earlier step was not undone
+        made += 1
         super().step()
-        for parameter in () if self.finite else self.param_groups[0]["params"]:
+        for parameter in self.param_groups[0]["params"] if spoils else ():
             nn.init.constant_(parameter, math.nan)
 
 
@@ -160,6 +163,7 @@ class ZeroProofTraining(Tasks, Reporting):
         with unchecked():
             session = type("", (Session,), {"_optimizer": Searching})(plan, 0, len(plan.epochs))
             session.optimizer.losses, session.optimizer.finite = [], finite
+            session.optimizer.state[session.model.w]["made"] = torch.zeros(())
             session.fit()
         parameters = session.model.w.item(), session.loss.v.item()
         return session.optimizer.losses, parameters, session.trainer.skipped_steps
