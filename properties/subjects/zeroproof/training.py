@@ -51,19 +51,28 @@ class Looking(nn.Linear):
 
 
 class Searching(torch.optim.SGD):
-    """Evaluates the window three times, and makes the step of SGD, or one to NaN."""
+    """Evaluates the window three times, and makes the step of SGD, or one to NaN.
+
+    Every other time it evaluates elsewhere first, twice.
+    """
 
     losses: list[list[float]]
     finite: bool
 
     def step(self, closure: Callable[[], float]) -> None:  # type: ignore[override]
-        self.losses.append([float(closure()) for _ in range(3)])
+        values, elsewhere = [p.detach() for p in self.param_groups[0]["params"]], {0.0}
+        if len(self.losses) % 2:
+            kept = [x.clone() for x in values]
+            torch._foreach_add_(values, 1.0)
+            elsewhere = {float(closure()) for _ in range(2)}
+            torch._foreach_copy_(values, kept)
+        self.losses.append([float(closure()) for _ in range(3)] if len(elsewhere) == 1 else [])
         made = next(iter(self.state.values()))["made"]
         spoils = not self.finite and not made  # else an earlier step was not undone
         made += 1
         super().step()
-        for parameter in self.param_groups[0]["params"] if spoils else ():
-            nn.init.constant_(parameter, math.nan)
+        for value in values if spoils else ():
+            value.fill_(math.nan)
 
 
 COMPILED = """
