@@ -92,13 +92,15 @@ class ZeroProofReplays:
 
     def replay(self, source: str, at: int) -> Replayed:
         with tempfile.TemporaryDirectory() as folder, unchecked():
-            whole, error = self._trained_on(_loader(source, 0), 1, folder)
+            whole, error = self._trained_on(_loader(source, 0), 1)
+            ends = EPOCHS if at % BATCHES else at // BATCHES
+            self._trained_on(_loader(source, 0), 1, folder, epochs=ends)
             other = _loader(source, 99 if source == "other data" else 0)
             resumed, error = self._trained_on(other, 2, folder, at)
         return Replayed(whole, resumed, error)
 
     def _trained_on(
-        self, loader: Any, seed: int, folder: str = "", at: int = 0
+        self, loader: Any, seed: int, folder: str = "", at: int = 0, epochs: int = EPOCHS
     ) -> tuple[list[Samples], str]:
         seed_everything(seed)
         layer, seen = nn.Sequential(nn.Dropout(0.5), nn.Linear(2, 1)), list[Samples]()
@@ -110,13 +112,15 @@ class ZeroProofReplays:
         optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
         saves: Any = {"checkpoint_dir": folder, "checkpoint_every": 1, "keep_checkpoints": 99}
         given = layer, optimizer, loss, loader
-        trainer = trainer_of(*given, max_epochs=EPOCHS, **({} if at or not folder else saves))
+        trainer = trainer_of(*given, max_epochs=epochs, **({} if at or not folder else saves))
         if at:
             trainer.load_checkpoint(next(Path(folder).glob(f"step-{at:010d}*.pt")))
         try:
             trainer.fit()
         except CheckpointError as error:
             return seen, str(error)
+        if epochs < EPOCHS:  # between two epochs, where the loader is known to be exhausted
+            trainer.save_checkpoint(next(Path(folder).glob(f"step-{BATCHES * epochs:010d}*.pt")))
         return seen, ""
 
     def epochs_told(self, place: str) -> list[int]:
