@@ -125,6 +125,19 @@ class Window:
         return Phases(tuple(self.seen[self.seen.index("forward") :]), tuple(self.modes))
 
 
+class Averaging(torch.optim.SGD):
+    """Has modes, as schedule-free optimizers do: in one, its parameters are others."""
+
+    def train(self, mode: bool = True) -> None:
+        for group in self.param_groups:
+            for parameter in group["params"] if group.get("trains", False) != mode else ():
+                parameter.data *= 3 if mode else 1 / 3  # there and back changes its last bits
+            group["trains"] = mode
+
+    def eval(self) -> None:
+        self.train(False)
+
+
 class Disturbed:
     """A model that a validation could change in many ways; VAL-2."""
 
@@ -134,7 +147,8 @@ class Disturbed:
         still.eval()
         data = TensorDataset(torch.randn(6, 2), torch.randn(6, 1))
         self.loader: DataLoader[Any] = DataLoader(data, batch_size=3, shuffle=True)
-        self.optimizer = torch.optim.SGD(self.layer.parameters(), lr=0.1)
+        self.optimizer = Averaging(self.layer.parameters(), lr=0.1)
+        self.optimizer.train()
         self._fails = fails
 
     def loss(self, outputs: Tensor, lifted: Batch) -> Tensor:

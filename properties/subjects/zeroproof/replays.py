@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
+import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ SIZE = 3 * BATCHES
 class Drawn(Sampler[int]):
     """Draws its order by a function of itself."""
 
-    def __init__(self, draw: Callable[[Any], list[int]], **own: Any) -> None:
+    def __init__(self, draw: Callable[[Any], Iterable[int]], **own: Any) -> None:
         vars(self).update(own)
         self.draw = draw
 
@@ -48,12 +49,12 @@ class Drawn(Sampler[int]):
 class Numbers(Dataset[Any]):
     """Samples that say which they are; in an order of its own, if it has a generator."""
 
-    def __init__(self, first: int = 0, generator: random.Random | None = None) -> None:
-        self.first, self.generator, self.order = first, generator, list(range(SIZE))
+    def __init__(self, first: int = 0, **generators: Any) -> None:
+        self.first, self.generators, self.order = first, generators, list(range(SIZE))
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        if self.generator is not None and index == 0:
-            self.order = _sample(self.generator)
+        if self.generators and index == 0:
+            self.order = _sample(self.generators["own"])
         return torch.full((2,), float(self.first + self.order[index])), torch.ones(1)
 
     def __len__(self) -> int:
@@ -61,20 +62,23 @@ class Numbers(Dataset[Any]):
 
 
 def _sample(generator: Any) -> list[int]:
-    found: list[int] = generator.sample(range(SIZE), SIZE)
+    found = list(range(SIZE))
+    generator.shuffle(found)
     return found
 
 
 def _loader(source: str, first: int) -> Any:
     hidden, data, own = random.Random(0), Numbers(first), random.Random(0)
+    numpy: Any = sys.modules.get("numpy")
     if source == "list":
         return list(DataLoader(data, 3))
     if source == "global generators":
-        return DataLoader(data, 3, shuffle=True)
+        drawn = Drawn(lambda _: (int(torch.randint(SIZE, ())) for _ in data.order))
+        return DataLoader(data, 3, sampler=drawn)  # which draws at fetches, as dropout does between
     if source == "set_epoch of the sampler":
         return DataLoader(data, 3, sampler=DistributedSampler(data, num_replicas=1, rank=0))
     if source == "generator of the data set":
-        return DataLoader(Numbers(first, own), 3)
+        return DataLoader(Numbers(first, own=numpy.random.default_rng(0) if numpy else own), 3)
     draw: dict[str, Callable[[Any], list[int]]] = {
         "generator of the sampler": lambda sampler: _sample(sampler.own),
         "counter of the sampler": lambda sampler: _sample(random.Random(sampler.count)),
@@ -88,13 +92,15 @@ class ZeroProofReplays:
 
     def replay(self, source: str, at: int) -> Replayed:
         with tempfile.TemporaryDirectory() as folder, unchecked():
-            whole, error = self._trained_on(_loader(source, 0), 1, folder)
+            whole, error = self._trained_on(_loader(source, 0), 1)
+            ends = EPOCHS if at % BATCHES else at // BATCHES
+            self._trained_on(_loader(source, 0), 1, folder, epochs=ends)
             other = _loader(source, 99 if source == "other data" else 0)
             resumed, error = self._trained_on(other, 2, folder, at)
         return Replayed(whole, resumed, error)
 
     def _trained_on(
-        self, loader: Any, seed: int, folder: str = "", at: int = 0
+        self, loader: Any, seed: int, folder: str = "", at: int = 0, epochs: int = EPOCHS
     ) -> tuple[list[Samples], str]:
         seed_everything(seed)
         layer, seen = nn.Sequential(nn.Dropout(0.5), nn.Linear(2, 1)), list[Samples]()
@@ -106,13 +112,15 @@ class ZeroProofReplays:
         optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
         saves: Any = {"checkpoint_dir": folder, "checkpoint_every": 1, "keep_checkpoints": 99}
         given = layer, optimizer, loss, loader
-        trainer = trainer_of(*given, max_epochs=EPOCHS, **({} if at or not folder else saves))
+        trainer = trainer_of(*given, max_epochs=epochs, **({} if at or not folder else saves))
         if at:
             trainer.load_checkpoint(next(Path(folder).glob(f"step-{at:010d}*.pt")))
         try:
             trainer.fit()
         except CheckpointError as error:
             return seen, str(error)
+        if epochs < EPOCHS:  # between two epochs, where the loader is known to be exhausted
+            trainer.save_checkpoint(next(Path(folder).glob(f"step-{BATCHES * epochs:010d}*.pt")))
         return seen, ""
 
     def epochs_told(self, place: str) -> list[int]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import OneCycleLR
+from torch.optim.lr_scheduler import ChainedScheduler, OneCycleLR, SequentialLR
 
 from properties.subjects.tasks import Batch, mean_square, ones, surroundings
 from properties.subjects.zeroproof.scripted import trainer_of
@@ -155,5 +155,9 @@ def _scheduled(plan: Plan, epochs: int, total: int, loader: Counted) -> SCMTrain
         scheduler_step={"validation": "val"}.get(plan.cadence, plan.cadence),
         val_loader=ones(1),
     )
-    schedule = OneCycleLR(optimizer, 0.1, total)
+    schedule: Any = OneCycleLR(optimizer, 0.1, total)
+    if plan.cadence == "epoch":
+        schedule = SequentialLR(optimizer, [schedule], [])
+    elif plan.cadence == "validation":
+        schedule = ChainedScheduler([schedule])
     return SCMTrainer(layer, optimizer, mean_square, loader, scheduler=schedule, config=config)

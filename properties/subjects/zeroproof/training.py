@@ -51,16 +51,28 @@ class Looking(nn.Linear):
 
 
 class Searching(torch.optim.SGD):
-    """Evaluates the window three times, and makes the step of SGD, or one to NaN."""
+    """Evaluates the window three times, and makes the step of SGD, or one to NaN.
+
+    Every other time it evaluates elsewhere first, twice.
+    """
 
     losses: list[list[float]]
     finite: bool
 
     def step(self, closure: Callable[[], float]) -> None:  # type: ignore[override]
-        self.losses.append([float(closure()) for _ in range(3)])
+        values, elsewhere = [p.detach() for p in self.param_groups[0]["params"]], {0.0}
+        if len(self.losses) % 2:
+            kept = [x.clone() for x in values]
+            torch._foreach_add_(values, 1.0)
+            elsewhere = {float(closure()) for _ in range(2)}
+            torch._foreach_copy_(values, kept)
+        self.losses.append([float(closure()) for _ in range(3)] if len(elsewhere) == 1 else [])
+        made = next(iter(self.state.values()))["made"]
+        spoils = not self.finite and not made  # else an earlier step was not undone
+        made += 1
         super().step()
-        for parameter in () if self.finite else self.param_groups[0]["params"]:
-            nn.init.constant_(parameter, math.nan)
+        for value in values if spoils else ():
+            value.fill_(math.nan)
 
 
 COMPILED = """
@@ -160,6 +172,7 @@ class ZeroProofTraining(Tasks, Reporting):
         with unchecked():
             session = type("", (Session,), {"_optimizer": Searching})(plan, 0, len(plan.epochs))
             session.optimizer.losses, session.optimizer.finite = [], finite
+            session.optimizer.state[session.model.w]["made"] = torch.zeros(())
             session.fit()
         parameters = session.model.w.item(), session.loss.v.item()
         return session.optimizer.losses, parameters, session.trainer.skipped_steps
