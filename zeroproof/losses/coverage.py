@@ -76,9 +76,8 @@ def rejection_loss(
 ) -> Float[Tensor, ""]:
     """Return ``max(0, target_coverage − coverage)²`` over finite-target samples.
 
-    The value uses the hard coverage. The gradient is that of the soft coverage ``mean |Q|`` over
-    the ⊥ elements, whose slope does not depend on τ; at ``Q = ±0`` it points away from 0, so that
-    a step against it raises ``|Q|`` of every ⊥ element.
+    The gradient is that of the soft coverage ``mean |Q|`` over the ⊥ elements: a step against it
+    raises the ``|Q|`` of each, also from ±0.
 
     Args:
         P, Q: predicted tuples, samples along the first dimension.
