@@ -8,14 +8,14 @@ tensors (*projective mode*). There a ``Q`` of one column is the denominator of a
 from __future__ import annotations
 
 import math
-from typing import Any, TypeAlias, TypeGuard
+from typing import TypeAlias, TypeGuard
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zeroproof.autodiff.policies import GradientPolicy, apply_policy
-from zeroproof.scm.carrier import SCMTensor
+from zeroproof.scm.carrier import SCMTensor, tracked
 from zeroproof.utils.checks import check_floats, check_same_shape, describe
 
 FLOATS = torch.float32, torch.float64, torch.float16, torch.bfloat16
@@ -120,33 +120,12 @@ def _has_finite_quotient(
     return (P.abs() / root < size * root) & (size < torch.inf)
 
 
-class _Quotient(torch.autograd.Function):
-    """``P / Q``, with a gradient of 0 where 0 arrives, however small ``Q`` is.
+def quotient(P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Return ``P / Q`` of tuples that are not ⊥, with a gradient of 0 where 0 arrives.
 
     Autograd would multiply that 0 by the slope ``P / Q²``, which may overflow.
     """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(P: Tensor, Q: Tensor) -> Tensor:
-        return P / Q
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[1], output)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        Q, value = ctx.saved_tensors
-        in_P = gradient / Q
-        return in_P, -in_P * value
-
-
-def quotient(P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Return ``P / Q`` of tuples that are not ⊥, with a gradient of 0 where 0 arrives."""
-    value: Tensor = _Quotient.apply(P, Q)  # type: ignore[no-untyped-call]
-    return value
+    return tracked(torch.div, (P / Q).detach(), P, Q)
 
 
 def bottom_mask(outputs: Outputs, tau: float | Tensor = 0.0) -> Bool[Tensor, "..."]:
