@@ -23,20 +23,23 @@ Outputs: TypeAlias = Tensor | SCMTensor | tuple[Tensor, Tensor]
 
 
 def is_projective(outputs: Outputs) -> TypeGuard[tuple[Tensor, Tensor]]:
-    """Tell whether the outputs are a pair ``(P, Q)`` of floating-point tensors."""
-    pair = _pair(outputs)
-    return pair is not None and pair[1].is_floating_point()
+    """Tell whether the outputs are a pair ``(P, Q)`` of floating-point tensors.
+
+    Raises the errors of :func:`bottom_mask`.
+    """
+    return not isinstance(outputs, (Tensor, SCMTensor)) and _pair(outputs)[1].is_floating_point()
 
 
-def _pair(outputs: object) -> tuple[Tensor, Tensor] | None:
-    if not (isinstance(outputs, (tuple, list)) and len(outputs) == 2):
-        return None
-    first, second = outputs
+def _pair(outputs: object) -> tuple[Tensor, Tensor]:
+    pair = outputs if isinstance(outputs, (tuple, list)) and len(outputs) == 2 else (None, None)
+    first, second = pair
     if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
-        return None
-    if not (
-        second.dtype == torch.bool or (first.is_floating_point() and second.is_floating_point())
-    ):
+        raise TypeError(
+            f"the model returned {describe(outputs)}; expected a tensor, an SCMTensor, (value, "
+            "bottom mask) or (P, Q). Keep what else it computes in an attribute; of an "
+            "SCMInferenceWrapper train the model inside"
+        )
+    if second.dtype != torch.bool:
         check_floats(P=first, Q=second)
     shared = second.is_floating_point() and shares_denominator(first, second)
     if first.shape != second.shape and not shared:
@@ -74,19 +77,7 @@ def _carrier(outputs: Outputs) -> SCMTensor:
         return outputs
     if isinstance(outputs, Tensor):
         return SCMTensor(outputs)
-    return SCMTensor(*_known_pair(outputs))
-
-
-def _known_pair(outputs: object) -> tuple[Tensor, Tensor]:
-    """Return a pair of outputs; TypeError for what is no form of outputs."""
-    pair = _pair(outputs)
-    if pair is None:
-        raise TypeError(
-            f"the model returned {describe(outputs)}; expected a tensor, an SCMTensor, (value, "
-            "bottom mask) or (P, Q). Keep what else it computes in an attribute; of an "
-            "SCMInferenceWrapper train the model inside"
-        )
-    return pair
+    return SCMTensor(*_pair(outputs))
 
 
 def tuple_bottom(
@@ -175,7 +166,7 @@ def widen_outputs(outputs: Outputs) -> Outputs:
         return widen(outputs)[0]
     if isinstance(outputs, SCMTensor):
         return SCMTensor(widen(outputs.payload)[0], outputs.bottom)
-    P, Q = widen(*_known_pair(outputs))
+    P, Q = widen(*_pair(outputs))
     return P, Q
 
 
