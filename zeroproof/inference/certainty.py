@@ -1,4 +1,7 @@
-"""What a tuple knows: probabilities and intervals of the value that it stands for."""
+"""What a tuple knows: probabilities and intervals of the value that it stands for.
+
+A ``Q`` of one column is that of all columns of ``P``; other shapes that differ raise ValueError.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +21,8 @@ def probability(
 ) -> Float[Tensor, "*shape"]:
     """Return the probability that the value lies between two ends.
 
-    An interval runs upwards from its first end, through infinity if the second is smaller.
-
-    Args:
-        P, Q: predicted tuples; a ``Q`` of one column is that of all columns of ``P``.
-        lower, upper: lifted ends ``(n, d)``, each a pair of tensors; see
-            :func:`~zeroproof.training.targets.lift_targets`.
-
-    Raises:
-        ValueError: shapes that differ.
+    An interval runs upwards from its first end, through infinity if the second is smaller. Its ends
+    are pairs ``(n, d)``, as :func:`~zeroproof.training.targets.lift_targets` returns.
 
     Meets: LIK-2, LIK-3, LIK-10.
 
@@ -54,17 +50,11 @@ def probability(
 def central_interval(
     P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"], level: float
 ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
-    """Return the ends of the interval around the decoded value that has a probability.
+    """Return the ends of the interval around the decoded value that has the probability ``level``.
 
     The interval runs from the first end upwards to the second, through infinity iff the first is
-    the larger one. For ``(0, 0)``, which knows nothing, it is the whole line.
-
-    Args:
-        P, Q: predicted tuples; a ``Q`` of one column is that of all columns of ``P``.
-        level: the probability, in [0, 1).
-
-    Raises:
-        ValueError: shapes that differ, or a level outside [0, 1).
+    the larger one. For ``(0, 0)``, which knows nothing, it is the whole line. Raises ValueError for
+    a level outside [0, 1).
 
     Meets: LIK-6.
 
@@ -100,8 +90,6 @@ def _ratio(n: Tensor, d: Tensor, side: Tensor) -> Tensor:
 def certainty(P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"]) -> Float[Tensor, "*shape"]:
     """Return the concentration ``ρ²/(1 + ρ²)`` of tuples: 0 knows nothing, 1 everything.
 
-    Raises ValueError for shapes that differ.
-
     Example:
         >>> certainty(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 1.0]))
         tensor([0.0000, 0.6667])
@@ -115,8 +103,7 @@ def certainty(P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"]) -> Float[
 def marginals(P: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
     """Return tuples in float64; of a shared denominator those of each output alone.
 
-    They are lengthened, since all outputs tell of the denominator. Raises ValueError for shapes
-    that differ. Meets: LIK-10.
+    They are lengthened, since all outputs tell of the denominator. Meets: LIK-10.
     """
     check_tuple(P, Q)
     if not shares_denominator(P, Q):
@@ -139,11 +126,8 @@ def combine_tuples(
     Tuples that disagree so make an uncertain one. Outputs that share ``Q`` are one tuple.
 
     Args:
-        P, Q: tuples; a ``Q`` of one column is that of all columns of ``P``.
+        P, Q: tuples of each member.
         weights: of the members, ≥ 0 and not all 0; None gives all the same.
-
-    Raises:
-        ValueError: shapes that differ.
 
     Example:
         >>> P, Q = torch.tensor([[[1.0], [-1.0]]]), torch.ones(1, 2, 1)
@@ -171,8 +155,6 @@ def median_and_scale(
 
     Cut at infinity, the distribution of LIK-1 is Cauchy's, with these two parameters. The median is
     ``P/Q`` where the tuple is certain, and draws near 0 where it is not. In float64.
-
-    Raises ValueError for shapes that differ.
 
     Example:
         >>> median_and_scale(torch.ones(1), torch.ones(1))

@@ -80,7 +80,7 @@ def unit_denominator(
 ) -> Float[Tensor, "*shape"]:
     """Return ``|Q| / ‖(P, Q)‖`` in float64: 1 at value 0, 0 at a pole, and NaN at ``(0, 0)``.
 
-    Raises TypeError for what is no tensor, ValueError for shapes that differ. Meets: DEC-4.
+    Raises the errors of :func:`strict_inference`. Meets: DEC-4.
 
     Example:
         >>> unit_denominator(torch.tensor([3.0]), torch.tensor([-4.0]))
@@ -98,16 +98,11 @@ def strict_inference(
     Q: Float[Tensor, "*#shape"],
     config: InferenceConfig | None = None,
 ) -> Decoded:
-    """Decode ``(P, Q)`` to ``P / Q``, or to ⊥.
+    """Decode ``(P, Q)`` to ``P / Q``, or to ⊥, where the gradient is 0.
 
     Args:
-        P, Q: tuples of any shape; NaN and ±∞ decode to ⊥. A ``Q`` of one column counts for all
-            columns of ``P``.
+        P, Q: tuples of any shape; a ``Q`` of one column counts for all columns of ``P``.
         config: thresholds; None takes the defaults of :class:`InferenceConfig`.
-
-    Returns:
-        Value (dtype of ``P / Q``), ⊥ mask and gap mask; see :class:`Decoded`. The gradient at a ⊥
-        element is 0.
 
     Raises TypeError for what is no floating-point tensor, and ValueError for shapes that differ.
     Meets: DEC-1, DEC-2, DEC-3, DEC-4, DEC-5, DEC-6, DEC-7, DEC-9, POL-10.
@@ -134,16 +129,10 @@ def strict_inference(
 
 
 class SCMInferenceWrapper(nn.Module):
-    """A projective model that decodes strictly in eval mode.
+    """A projective model that decodes strictly in eval mode, as :func:`strict_inference` does.
 
-    In train mode it returns the model's outputs untouched; in eval mode a :class:`Decoded`.
-
-    Args:
-        model: returns ``(P, Q)``.
-        config: thresholds; None takes the defaults of :class:`InferenceConfig`.
-
-    Raises:
-        TypeError: on a forward in eval mode, if the model does not return ``(P, Q)``.
+    In train mode it returns the model's outputs untouched. A forward in eval mode raises TypeError
+    if the model does not return ``(P, Q)``.
 
     Meets: DEC-8.
 
