@@ -40,9 +40,8 @@ def split_batch(
         device: where to move both.
         prepare: the user's ``prepare_batch``.
 
-    Raises:
-        TypeError: the batch is no such pair.
-        ValueError: the targets hold no samples, or an interval on the CPU is empty.
+    Raises TypeError for a batch that is no such pair, and ValueError for targets without samples
+    and the intervals that LIFT-9 refuses.
 
     Meets: STEP-13.
     """
@@ -76,16 +75,13 @@ class TensorBatches:
 
     Args:
         inputs: a tensor, or a nest of tensors; samples along the first dimension.
-        targets: the targets, as many samples: a tensor, or an Interval.
+        targets: a tensor, or an Interval, of as many samples.
         batch_size: samples of a micro-batch, over all ranks; ≥ 1.
-        shuffle: shuffle in each epoch.
-        seed: seed of the shuffling; ≥ 0.
+        shuffle: shuffle in each epoch, by ``seed`` ≥ 0.
         drop_last: leave out a last batch that is smaller.
 
-    Raises:
-        TypeError: what is no tensor, or no integer.
-        ValueError: no samples, inputs and targets of unequal lengths, or a size or seed that is
-            out of range.
+    Raises TypeError for what is no tensor or no integer, and ValueError for no samples, unequal
+    lengths, and a size or seed out of range.
 
     Meets: RES-1, STEP-15.
 
