@@ -12,13 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zeroproof.scm.arcs import LONGEST, Ends, arc, shortened
-from zeroproof.scm.outputs import check_tuple, shares_denominator, widen
+from zeroproof.scm.outputs import Denominator, Part, check_tuple, shares_denominator, widen
 from zeroproof.utils.checks import check_floats, check_number, check_pair, check_same_shape
 
 
-def probability(
-    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"], lower: Ends, upper: Ends
-) -> Float[Tensor, "*shape"]:
+def probability(P: Part, Q: Denominator, lower: Ends, upper: Ends) -> Part:
     """Return the probability that the value lies between two ends.
 
     An interval runs upwards from its first end, through infinity if the second is smaller. Its ends
@@ -47,9 +45,7 @@ def probability(
     return torch.where(found.sine > 0, share, flat.to(share.dtype)).to(working)
 
 
-def central_interval(
-    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"], level: float
-) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
+def central_interval(P: Part, Q: Denominator, level: float) -> tuple[Part, Part]:
     """Return the ends of the interval around the decoded value that has the probability ``level``.
 
     The interval runs from the first end upwards to the second, through infinity iff the first is
@@ -71,23 +67,16 @@ def central_interval(
     p, q = P / larger, Q / larger
     sharpness = 1.0 + 2.0 * (p * p + q * q) * larger.clamp(max=LONGEST).square()
     slope = math.tan(math.pi * level / 2) / sharpness  # of half the interval's angle
-    ends = [
-        _ratio(p + side * q * slope, q - side * p * slope, torch.where(slope > 0, side, p))
-        for side in (-1.0, 1.0)
-    ]
-    lower, upper = (
-        torch.where(larger == 0, side * torch.inf, end)
-        for side, end in zip((-1.0, 1.0), ends, strict=True)
-    )
-    return lower.to(working), upper.to(working)
+    ends = list[Tensor]()
+    for side in (-1.0, 1.0):
+        n, d = p + side * q * slope, q - side * p * slope
+        infinity = torch.where(slope > 0, side, p) * torch.inf  # on which side of a pole
+        end = torch.where(d == 0, infinity, n / d)
+        ends.append(torch.where(larger == 0, side * torch.inf, end).to(working))
+    return ends[0], ends[1]
 
 
-def _ratio(n: Tensor, d: Tensor, side: Tensor) -> Tensor:
-    """Return n/d, and at a pole the infinity on a side, which is the sign of a number."""
-    return torch.where(d == 0, side * torch.inf, n / d)
-
-
-def certainty(P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"]) -> Float[Tensor, "*shape"]:
+def certainty(P: Part, Q: Denominator) -> Part:
     """Return the concentration ``ρ²/(1 + ρ²)`` of tuples: 0 knows nothing, 1 everything.
 
     Example:
@@ -148,9 +137,7 @@ def combine_tuples(
     return (X[:, 0, :-1], X[:, 0, -1:]) if shared else (X[..., 0], X[..., 1])
 
 
-def median_and_scale(
-    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"]
-) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
+def median_and_scale(P: Part, Q: Denominator) -> tuple[Part, Part]:
     """Return median and half the interquartile range of the values that tuples stand for.
 
     Cut at infinity, the distribution of LIK-1 is Cauchy's, with these two parameters. The median is

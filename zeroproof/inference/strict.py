@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from zeroproof.scm.carrier import SCMTensor
 from zeroproof.scm.outputs import (
+    Denominator,
     Outputs,
+    Part,
     check_tuple,
     is_projective,
     own_denominators,
@@ -75,9 +77,7 @@ class Decoded(NamedTuple):
     gap: Bool[Tensor, "..."]
 
 
-def unit_denominator(
-    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"]
-) -> Float[Tensor, "*shape"]:
+def unit_denominator(P: Part, Q: Denominator) -> Part:
     """Return ``|Q| / ‖(P, Q)‖`` in float64: 1 at value 0, 0 at a pole, and NaN at ``(0, 0)``.
 
     Raises the errors of :func:`strict_inference`. Meets: DEC-4.
@@ -93,11 +93,7 @@ def unit_denominator(
     return q.abs() / (p.square() + q.square()).sqrt()
 
 
-def strict_inference(
-    P: Float[Tensor, "*shape"],
-    Q: Float[Tensor, "*#shape"],
-    config: InferenceConfig | None = None,
-) -> Decoded:
+def strict_inference(P: Part, Q: Denominator, config: InferenceConfig | None = None) -> Decoded:
     """Decode ``(P, Q)`` to ``P / Q``, or to ⊥, where the gradient is 0.
 
     Args:

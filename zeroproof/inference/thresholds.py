@@ -7,7 +7,7 @@ Shapes that differ, and no rows, raise ValueError.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,8 @@ from torch.distributions import Binomial
 
 from zeroproof.inference.strict import unit_denominator
 from zeroproof.utils.checks import check_floats, check_number, check_same_shape
+
+Rows: TypeAlias = Float[Tensor, " rows"]
 
 
 class Certificate(NamedTuple):
@@ -35,13 +37,7 @@ class Certificate(NamedTuple):
     """Share of the finite held-out rows that decode to ⊥; NaN if there are none."""
 
 
-def choose_threshold(
-    P: Float[Tensor, " rows"],
-    Q: Float[Tensor, " rows"],
-    targets: Float[Tensor, " rows"],
-    *,
-    unit: float | None = None,
-) -> float:
+def choose_threshold(P: Rows, Q: Rows, targets: Rows, *, unit: float | None = None) -> float:
     """Return the threshold on the unit denominator that serves the targets best.
 
     A finite target costs its absolute error over ``unit``, or 1 where it decodes to ⊥; a singular
@@ -72,12 +68,7 @@ def choose_threshold(
 
 
 def certify_threshold(
-    P: Float[Tensor, " rows"],
-    Q: Float[Tensor, " rows"],
-    targets: Float[Tensor, " rows"],
-    *,
-    rate: float,
-    confidence: float = 0.95,
+    P: Rows, Q: Rows, targets: Rows, *, rate: float, confidence: float = 0.95
 ) -> Certificate:
     """Return the least threshold that bounds how often a singular row decodes to a number.
 
@@ -141,7 +132,8 @@ def _allowed(rows: int, rate: float, confidence: float) -> int:
     Raises ValueError if even 0 of them have more.
     """
     risk, trials = 1.0 - confidence, Binomial(rows, torch.tensor(rate, dtype=torch.float64))
-    chances = trials.log_prob(torch.arange(rows, dtype=torch.float64)).exp().cumsum(0)
+    counts = torch.arange(rows, dtype=torch.float64)
+    chances = trials.log_prob(counts).exp().cumsum(0)  # type: ignore[no-untyped-call]
     allowed = int((chances <= risk).sum()) - 1
     if allowed < 0:
         needed = math.ceil(math.log(risk) / math.log1p(-rate))

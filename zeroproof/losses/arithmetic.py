@@ -12,15 +12,12 @@ from functools import reduce
 from typing import Any, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from zeroproof.scm.outputs import widen
 from zeroproof.utils.checks import check_floats, check_mask, check_same_shape, check_scalar
 
-Part: TypeAlias = Float[Tensor, "*shape"]
-"""One of the two parts of tuples, predicted ``P`` or ``Q``, or target ``Y_n`` or ``Y_d``."""
-Mask: TypeAlias = Bool[Tensor, "*shape"]
 Scalar: TypeAlias = Float[Tensor, ""]
 PARTS = "P", "Q", "Y_n", "Y_d"
 ENDS = "P", "Q", "lower[0]", "lower[1]", "upper[0]", "upper[1]"

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.arithmetic import Mask, Part, Scalar, mean, under_mask, widen_alike
+from zeroproof.losses.arithmetic import Scalar, mean, under_mask, widen_alike
 from zeroproof.scm.arcs import Ends, arc, shortened, unit
-from zeroproof.scm.outputs import own_denominators, shares_denominator
+from zeroproof.scm.outputs import Mask, Part, own_denominators, shares_denominator
 from zeroproof.utils.checks import check_floats, check_mask, check_number, check_pair, check_scalar
 
 
@@ -138,8 +138,8 @@ def interval_loss(
     return mean(interval_term(P, Q, (l_n, l_d), (u_n, u_d), resolution), mask).to(P.dtype)
 
 
-def check_resolution(resolution: float | Tensor, name: str = "resolution") -> None:
+def check_resolution(resolution: float | Tensor) -> None:
     """Raise ValueError for a resolution that is negative or not finite."""
-    check_scalar(name, resolution)
+    check_scalar("resolution", resolution)
     if not isinstance(resolution, Tensor):
-        check_number(name, resolution, "[0, ∞)")
+        check_number("resolution", resolution, "[0, ∞)")

@@ -11,8 +11,6 @@ import torch
 from torch import Tensor
 
 from zeroproof.losses.arithmetic import (
-    Mask,
-    Part,
     Scalar,
     angle,
     capped_square,
@@ -22,7 +20,7 @@ from zeroproof.losses.arithmetic import (
     under_mask,
     widen_alike,
 )
-from zeroproof.scm.outputs import quotient, tuple_bottom, widen
+from zeroproof.scm.outputs import Mask, Part, quotient, tuple_bottom, widen
 from zeroproof.utils.checks import check_floats, check_mask, check_number, explains
 
 

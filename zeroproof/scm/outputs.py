@@ -20,6 +20,11 @@ from zeroproof.utils.checks import check_floats, check_same_shape, describe
 
 FLOATS = torch.float32, torch.float64, torch.float16, torch.bfloat16
 Outputs: TypeAlias = Tensor | SCMTensor | tuple[Tensor, Tensor]
+Part: TypeAlias = Float[Tensor, "*shape"]
+"""A part of tuples, predicted ``P`` or ``Q``, or target ``Y_n`` or ``Y_d``; or their quotients."""
+Denominator: TypeAlias = Float[Tensor, "*#shape"]
+"""``Q`` of predicted tuples; one column may be that of all columns of ``P``."""
+Mask: TypeAlias = Bool[Tensor, "*shape"]
 
 
 def is_projective(outputs: Outputs) -> TypeGuard[tuple[Tensor, Tensor]]:
@@ -80,11 +85,7 @@ def _carrier(outputs: Outputs) -> SCMTensor:
     return SCMTensor(*_pair(outputs))
 
 
-def tuple_bottom(
-    P: Float[Tensor, "*shape"],
-    Q: Float[Tensor, "*#shape"],
-    tau: float | Float[Tensor, "..."] = 0.0,
-) -> Bool[Tensor, "*shape"]:
+def tuple_bottom(P: Part, Q: Denominator, tau: float | Tensor = 0.0) -> Mask:
     """Mark the tuples that decode to ⊥ at threshold ``tau`` on ``|Q|``.
 
     A tuple is ⊥ if a part is not finite, ``Q = 0``, ``|Q| < tau``, compared exactly, or ``P / Q``
@@ -96,9 +97,7 @@ def tuple_bottom(
     return ~((size.double() >= tau) & _has_finite_quotient(P, Q, size))
 
 
-def _has_finite_quotient(
-    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"], size: Float[Tensor, "*#shape"]
-) -> Bool[Tensor, "*shape"]:
+def _has_finite_quotient(P: Part, Q: Denominator, size: Denominator) -> Mask:
     """Tell where ``P``, ``Q`` and ``P / Q``, rounded to their dtype, are finite; ``size = |Q|``.
 
     No quotient lies between the largest number and the next power of two, so it overflows iff
@@ -111,7 +110,7 @@ def _has_finite_quotient(
     return (P.abs() / root < size * root) & (size < torch.inf)
 
 
-def quotient(P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+def quotient(P: Part, Q: Part) -> Part:
     """Return ``P / Q`` of tuples that are not ⊥, with a gradient of 0 where 0 arrives.
 
     Autograd would multiply that 0 by the slope ``P / Q²``, which may overflow.
