@@ -34,14 +34,9 @@ def split_batch(
 ) -> tuple[Any, Targets]:
     """Return a batch's inputs and targets, on the device.
 
-    Args:
-        batch: a pair of inputs (a tensor, or a nest of them) and targets (a tensor, or an
-            Interval), samples along the first dimension; or what ``prepare`` makes such a pair of.
-        device: where to move both.
-        prepare: the user's ``prepare_batch``.
-
-    Raises TypeError for a batch that is no such pair, and ValueError for targets without samples
-    and the intervals that LIFT-9 refuses.
+    A batch is a pair of a tensor or a nest of them, and a tensor or Interval, samples along the
+    first dimension; or what ``prepare``, the user's ``prepare_batch``, makes such a pair of. Raises
+    TypeError for another, and ValueError without samples or for intervals that LIFT-9 refuses.
 
     Meets: STEP-13.
     """

@@ -36,15 +36,9 @@ def _accepted(loss_fn: Callable[..., Any]) -> frozenset[str]:
 class LossAdapter:
     """Calls a loss with the keywords that it accepts.
 
-    Args:
-        loss_fn: called as ``loss_fn(outputs, (Y_n, Y_d), **accepted)``; returns a scalar, or a
-            scalar and a dict of terms to log.
-        config: its ``loss_weights`` and ``loss_curriculum``, which replace the weights by name
-            that a loss's own ``default_curriculum(max_epochs)`` gives.
-
-    Raises:
-        TypeError: a loss that cannot be called so, or that returns something else.
-        ValueError: weights are configured that the loss does not accept.
+    It is called as ``loss_fn(outputs, (Y_n, Y_d), **accepted)``, and returns a scalar, or a scalar
+    and a dict of terms to log; TypeError for another. Configured weights replace, by name, those of
+    a loss's own ``default_curriculum(max_epochs)``; ValueError if it accepts none.
 
     Meets: CUR-1, STEP-13, LOG-5.
     """
