@@ -188,13 +188,8 @@ class SCMTensor:
     Constructing a carrier turns every NaN and ±∞ of the payload into ⊥, and sets the payload under
     the mask to ``0.0``.
 
-    Args:
-        payload: values, floating point, any shape.
-        bottom: True where the element is ⊥; of the payload's shape. None: nowhere.
-
-    Raises:
-        TypeError: the payload is not floating point, or the mask not boolean.
-        ValueError: payload and mask differ in shape.
+    Raises TypeError unless the payload is floating point and the mask boolean, and ValueError if
+    they differ in shape. No mask is False everywhere.
 
     Meets: ALG-1 to ALG-46, BOT-4, BOT-6 to BOT-10.
 

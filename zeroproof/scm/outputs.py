@@ -62,10 +62,7 @@ def shares_denominator(P: Tensor, Q: Tensor) -> bool:
 
 
 def check_tuple(P: Tensor, Q: Tensor) -> None:
-    """Raise TypeError unless both are floating-point tensors, and ValueError for two shapes.
-
-    ``Q`` may be one column for all columns of ``P``.
-    """
+    """Raise TypeError unless both are floating-point tensors, and ValueError for two shapes."""
     if not (isinstance(P, Tensor) and isinstance(Q, Tensor) and P.dtype == Q.dtype in FLOATS):
         check_floats(P=P, Q=Q)
     if P.shape != Q.shape and not shares_denominator(P, Q):
@@ -121,15 +118,8 @@ def quotient(P: Part, Q: Part) -> Part:
 def bottom_mask(outputs: Outputs, tau: float | Tensor = 0.0) -> Bool[Tensor, "..."]:
     """Mark the elements of a model's outputs that are ⊥, whatever their form.
 
-    Args:
-        outputs: any of the four forms.
-        tau: threshold on ``|Q|``; used in projective mode only.
-
-    Raises:
-        TypeError: the outputs have none of the four forms.
-        ValueError: the parts of a pair differ in shape.
-
-    Meets: COV-1.
+    ``tau`` is a threshold on ``|Q|`` in projective mode. Raises TypeError for outputs of none of
+    the four forms, and ValueError for a pair whose parts differ in shape. Meets: COV-1.
 
     Example:
         >>> bottom_mask((torch.tensor([1.0, 1.0]), torch.tensor([1e-3, 0.5])), tau=1e-2)

@@ -92,9 +92,8 @@ def lift_targets(y: Targets) -> Lifted:
     :class:`Interval` becomes the pair of its lifted ends. All have the shape, dtype and device of
     ``y``; integers are rounded to the default float dtype, to ±∞ beyond its range.
 
-    Raises:
-        TypeError: boolean or complex targets, or ones that are no tensor.
-        ValueError: an interval on the CPU with a NaN, or a lower end above the upper one.
+    Raises TypeError for boolean or complex targets, or ones that are no tensor, and ValueError for
+    an interval on the CPU that LIFT-9 refuses.
 
     Meets: LIFT-1, LIFT-2, LIFT-3, LIFT-4, LIFT-5, LIFT-6, LIFT-7, LIFT-8, LIFT-9.
 
