@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -129,11 +130,8 @@ class TensorBatches:
         start, self._start = self._start, 0
         for index in range(start, len(self)):
             self._next = index + 1
-            yield self._batch(order[index * self._size : (index + 1) * self._size][rank::ranks])
-
-    def _batch(self, rows: Tensor) -> tuple[Any, Targets]:
-        batch: tuple[Any, Targets] = map_tensors(self._data, lambda x: x[rows])
-        return batch
+            rows = order[index * self._size : (index + 1) * self._size][rank::ranks]
+            yield map_tensors(self._data, itemgetter(rows))
 
     def _order(self) -> Tensor:
         order = torch.arange(self._samples)

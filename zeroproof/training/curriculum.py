@@ -90,7 +90,4 @@ class LossWeightsCurriculum:
 
     def __call__(self, epoch: int) -> dict[str, float]:
         """Return the weights of an epoch (counted from 0)."""
-        return {
-            name: float(weight(epoch)) if callable(weight) else float(weight)
-            for name, weight in self.ramps.items()
-        }
+        return {name: float(x(epoch) if callable(x) else x) for name, x in self.ramps.items()}
