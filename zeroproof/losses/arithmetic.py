@@ -87,7 +87,7 @@ def prepare_tuples(mask: Tensor | None, *parts: Tensor) -> list[Tensor]:
 
     A target ``(0, 0)`` is moved to the prediction, where it counts just the same.
     """
-    P, Q, Y_n, Y_d = under_mask(mask, *widen_alike(*parts))
+    P, Q, Y_n, Y_d = mask_tuples(mask, *widen_alike(*parts))
     larger = torch.maximum(Y_n.abs(), Y_d.abs())
     # By powers of two, which change no bit of the angle.
     factor = torch.where(larger < 2.0**-60, 2.0**64, torch.where(larger > 2.0**60, 2.0**-64, 1.0))
@@ -96,7 +96,7 @@ def prepare_tuples(mask: Tensor | None, *parts: Tensor) -> list[Tensor]:
     return [P, Q, (Y_n * factor).masked_fill(nothing, 1.0), Y_d * factor]
 
 
-def under_mask(mask: Tensor | None, *parts: Tensor) -> Sequence[Tensor]:
+def mask_tuples(mask: Tensor | None, *parts: Tensor) -> Sequence[Tensor]:
     """Return tuples, given by their parts, with ``(0, 1)`` for those that a mask leaves out."""
     if mask is None:
         return parts

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.arithmetic import Scalar, mean, under_mask, widen_alike
+from zeroproof.losses.arithmetic import Scalar, mask_tuples, mean, widen_alike
 from zeroproof.scm.arcs import Ends, arc, shortened, unit
 from zeroproof.scm.outputs import Mask, Part, own_denominators, shares_denominator
 from zeroproof.utils.checks import check_floats, check_mask, check_number, check_pair, check_scalar
@@ -100,7 +100,7 @@ def likelihood_loss(
     if shared and mask is not None:
         check_mask(mask, tuples[0][..., 0])
         kept = mask.unsqueeze(-1).expand_as(P)
-    P, Q, Y_n, Y_d = under_mask(kept, *tuples)
+    P, Q, Y_n, Y_d = mask_tuples(kept, *tuples)
     Q = Q[..., :1] if shared else Q
     return mean(likelihood_term(P, Q, Y_n, Y_d, resolution), mask).to(P.dtype)
 
@@ -134,7 +134,7 @@ def interval_loss(
     check_pair("lower", lower)
     check_pair("upper", upper)
     P, Q, l_n, l_d, u_n, u_d = widen_alike(P, Q, *lower, *upper)
-    P, Q, l_n, l_d, u_n, u_d = under_mask(mask, P, Q, l_n, l_d, u_n, u_d)
+    P, Q, l_n, l_d, u_n, u_d = mask_tuples(mask, P, Q, l_n, l_d, u_n, u_d)
     return mean(interval_term(P, Q, (l_n, l_d), (u_n, u_d), resolution), mask).to(P.dtype)
 
 

@@ -15,9 +15,9 @@ from zeroproof.losses.arithmetic import (
     angle,
     capped_square,
     check_tau,
+    mask_tuples,
     mean,
     prepare_tuples,
-    under_mask,
     widen_alike,
 )
 from zeroproof.scm.outputs import Mask, Part, quotient, tuple_bottom, widen
@@ -71,7 +71,7 @@ def implicit_loss(
     """
     gamma = check_number("gamma", gamma, "(0, ∞]")
     P, Q, Y_n, Y_d = widen_alike(P, Q, Y_n, Y_d)
-    P, Q, Y_n, Y_d = under_mask(mask, P, Q, Y_n, Y_d)
+    P, Q, Y_n, Y_d = mask_tuples(mask, P, Q, Y_n, Y_d)
     return mean(implicit_term(P, Q, Y_n, Y_d, gamma), mask)
 
 
@@ -112,7 +112,7 @@ def squares_loss(
     if mask is not None:
         check_mask(mask, P)
         counts = counts & mask
-    P, Q, Y_n, Y_d = under_mask(counts, P, Q, Y_n, Y_d)
+    P, Q, Y_n, Y_d = mask_tuples(counts, P, Q, Y_n, Y_d)
     half = quotient(P, Q) / 2 - (Y_n / Y_d).nan_to_num() / 2  # whose difference does not overflow
     return mean(4.0 * capped_square(half, torch.finfo(P.dtype).max / 4), counts)
 

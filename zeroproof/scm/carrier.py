@@ -96,10 +96,10 @@ def _apply_total(operation: Callable[..., Tensor], *operands: Operand) -> SCMTen
     # Where the result is ⊥ the operands are replaced *before* the differentiable pass: a mask
     # after it would multiply an infinite local derivative by zero.
     replaced = [torch.where(bottom, 1.0, payload) for payload in payloads]
-    return SCMTensor(tracked(operation, value, *replaced), bottom)
+    return SCMTensor(attach_gradient(operation, value, *replaced), bottom)
 
 
-def tracked(operation: Callable[..., Tensor], value: Tensor, *operands: Tensor) -> Tensor:
+def attach_gradient(operation: Callable[..., Tensor], value: Tensor, *operands: Tensor) -> Tensor:
     """Return an operation's value, with its gradients in operands of the same shape."""
     result: Tensor = _Tracked.apply(operation.__name__, value, *operands)  # type: ignore[no-untyped-call]
     return result

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zeroproof.autodiff.policies import GradientPolicy, apply_policy
-from zeroproof.scm.carrier import SCMTensor, tracked
+from zeroproof.scm.carrier import SCMTensor, attach_gradient
 from zeroproof.utils.checks import check_floats, check_same_shape, describe
 
 FLOATS = torch.float32, torch.float64, torch.float16, torch.bfloat16
@@ -112,7 +112,7 @@ def quotient(P: Part, Q: Part) -> Part:
 
     Autograd would multiply that 0 by the slope ``P / Q²``, which may overflow.
     """
-    return tracked(torch.div, (P / Q).detach(), P, Q)
+    return attach_gradient(torch.div, (P / Q).detach(), P, Q)
 
 
 def bottom_mask(outputs: Outputs, tau: float | Tensor = 0.0) -> Bool[Tensor, "..."]:
