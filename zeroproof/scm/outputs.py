@@ -13,6 +13,7 @@ from typing import TypeAlias, TypeGuard
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from typing_extensions import TypeIs
 
 from zeroproof.autodiff.policies import GradientPolicy, apply_policy
 from zeroproof.scm.carrier import SCMTensor, attach_gradient
@@ -30,14 +31,17 @@ Mask: TypeAlias = Bool[Tensor, "*shape"]
 def is_projective(outputs: Outputs) -> TypeGuard[tuple[Tensor, Tensor]]:
     """Tell whether the outputs are a pair ``(P, Q)`` of floating-point tensors.
 
-    Raises the errors of :func:`bottom_mask`.
+    Raises the errors of :func:`bottom_mask` for another pair that is no form of outputs.
     """
-    return not isinstance(outputs, (Tensor, SCMTensor)) and _pair(outputs)[1].is_floating_point()
+    return _is_pair(outputs) and _pair(outputs)[1].is_floating_point()
+
+
+def _is_pair(outputs: object) -> TypeIs[tuple[object, object] | list[object]]:
+    return isinstance(outputs, (tuple, list)) and len(outputs) == 2
 
 
 def _pair(outputs: object) -> tuple[Tensor, Tensor]:
-    pair = outputs if isinstance(outputs, (tuple, list)) and len(outputs) == 2 else (None, None)
-    first, second = pair
+    first, second = outputs if _is_pair(outputs) else (None, None)
     if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
         raise TypeError(
             f"the model returned {describe(outputs)}; expected a tensor, an SCMTensor, (value, "
