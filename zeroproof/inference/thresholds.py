@@ -18,6 +18,7 @@ from zeroproof.inference.strict import unit_denominator
 from zeroproof.utils.checks import check_floats, check_number, check_same_shape
 
 Rows: TypeAlias = Float[Tensor, " rows"]
+"""A number for each row."""
 
 
 class Certificate(NamedTuple):

@@ -19,6 +19,7 @@ from zeroproof.scm.outputs import widen
 from zeroproof.utils.checks import check_floats, check_mask, check_same_shape, check_scalar
 
 Scalar: TypeAlias = Float[Tensor, ""]
+"""A loss."""
 PARTS = "P", "Q", "Y_n", "Y_d"
 ENDS = "P", "Q", "lower[0]", "lower[1]", "upper[0]", "upper[1]"
 

@@ -26,6 +26,7 @@ Part: TypeAlias = Float[Tensor, "*shape"]
 Denominator: TypeAlias = Float[Tensor, "*#shape"]
 """``Q`` of predicted tuples; one column may be that of all columns of ``P``."""
 Mask: TypeAlias = Bool[Tensor, "*shape"]
+"""Which elements are meant."""
 
 
 def is_projective(outputs: Outputs) -> TypeGuard[tuple[Tensor, Tensor]]:
