@@ -1,4 +1,7 @@
-"""What a tuple knows: probabilities and intervals of the value that it stands for."""
+"""What a tuple knows: probabilities and intervals of the value that it stands for.
+
+A ``Q`` of one column is that of all columns of ``P``; other shapes that differ raise ValueError.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +12,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from zeroproof.scm.arcs import LONGEST, Ends, arc, shortened
-from zeroproof.scm.outputs import check_tuple, shares_denominator, widen
+from zeroproof.scm.outputs import Denominator, Part, check_tuple, shares_denominator, widen
 from zeroproof.utils.checks import check_floats, check_number, check_pair, check_same_shape
 
 
-def probability(
-    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"], lower: Ends, upper: Ends
-) -> Float[Tensor, "*shape"]:
+def probability(P: Part, Q: Denominator, lower: Ends, upper: Ends) -> Part:
     """Return the probability that the value lies between two ends.
 
-    An interval runs upwards from its first end, through infinity if the second is smaller.
-
-    Args:
-        P, Q: predicted tuples; a ``Q`` of one column is that of all columns of ``P``.
-        lower, upper: lifted ends ``(n, d)``, each a pair of tensors; see
-            :func:`~zeroproof.training.targets.lift_targets`.
-
-    Raises:
-        ValueError: shapes that differ.
+    An interval runs upwards from its first end, through infinity if the second is smaller. Its ends
+    are pairs ``(n, d)``, as :func:`~zeroproof.training.targets.lift_targets` returns.
 
     Meets: LIK-2, LIK-3, LIK-10.
 
@@ -51,20 +45,12 @@ def probability(
     return torch.where(found.sine > 0, share, flat.to(share.dtype)).to(working)
 
 
-def central_interval(
-    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"], level: float
-) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
-    """Return the ends of the interval around the decoded value that has a probability.
+def central_interval(P: Part, Q: Denominator, level: float) -> tuple[Part, Part]:
+    """Return the ends of the interval around the decoded value that has the probability ``level``.
 
     The interval runs from the first end upwards to the second, through infinity iff the first is
-    the larger one. For ``(0, 0)``, which knows nothing, it is the whole line.
-
-    Args:
-        P, Q: predicted tuples; a ``Q`` of one column is that of all columns of ``P``.
-        level: the probability, in [0, 1).
-
-    Raises:
-        ValueError: shapes that differ, or a level outside [0, 1).
+    the larger one. For ``(0, 0)``, which knows nothing, it is the whole line. Raises ValueError for
+    a level outside [0, 1).
 
     Meets: LIK-6.
 
@@ -81,26 +67,17 @@ def central_interval(
     p, q = P / larger, Q / larger
     sharpness = 1.0 + 2.0 * (p * p + q * q) * larger.clamp(max=LONGEST).square()
     slope = math.tan(math.pi * level / 2) / sharpness  # of half the interval's angle
-    ends = [
-        _ratio(p + side * q * slope, q - side * p * slope, torch.where(slope > 0, side, p))
-        for side in (-1.0, 1.0)
-    ]
-    lower, upper = (
-        torch.where(larger == 0, side * torch.inf, end)
-        for side, end in zip((-1.0, 1.0), ends, strict=True)
-    )
-    return lower.to(working), upper.to(working)
+    ends = list[Tensor]()
+    for side in (-1.0, 1.0):
+        n, d = p + side * q * slope, q - side * p * slope
+        infinity = torch.where(slope > 0, side, p) * torch.inf  # on which side of a pole
+        end = torch.where(d == 0, infinity, n / d)
+        ends.append(torch.where(larger == 0, side * torch.inf, end).to(working))
+    return ends[0], ends[1]
 
 
-def _ratio(n: Tensor, d: Tensor, side: Tensor) -> Tensor:
-    """Return n/d, and at a pole the infinity on a side, which is the sign of a number."""
-    return torch.where(d == 0, side * torch.inf, n / d)
-
-
-def certainty(P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"]) -> Float[Tensor, "*shape"]:
+def certainty(P: Part, Q: Denominator) -> Part:
     """Return the concentration ``ρ²/(1 + ρ²)`` of tuples: 0 knows nothing, 1 everything.
-
-    Raises ValueError for shapes that differ.
 
     Example:
         >>> certainty(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 1.0]))
@@ -115,8 +92,7 @@ def certainty(P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"]) -> Float[
 def marginals(P: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
     """Return tuples in float64; of a shared denominator those of each output alone.
 
-    They are lengthened, since all outputs tell of the denominator. Raises ValueError for shapes
-    that differ. Meets: LIK-10.
+    They are lengthened, since all outputs tell of the denominator. Meets: LIK-10.
     """
     check_tuple(P, Q)
     if not shares_denominator(P, Q):
@@ -139,11 +115,8 @@ def combine_tuples(
     Tuples that disagree so make an uncertain one. Outputs that share ``Q`` are one tuple.
 
     Args:
-        P, Q: tuples; a ``Q`` of one column is that of all columns of ``P``.
+        P, Q: tuples of each member.
         weights: of the members, ≥ 0 and not all 0; None gives all the same.
-
-    Raises:
-        ValueError: shapes that differ.
 
     Example:
         >>> P, Q = torch.tensor([[[1.0], [-1.0]]]), torch.ones(1, 2, 1)
@@ -164,15 +137,11 @@ def combine_tuples(
     return (X[:, 0, :-1], X[:, 0, -1:]) if shared else (X[..., 0], X[..., 1])
 
 
-def median_and_scale(
-    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"]
-) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
+def median_and_scale(P: Part, Q: Denominator) -> tuple[Part, Part]:
     """Return median and half the interquartile range of the values that tuples stand for.
 
     Cut at infinity, the distribution of LIK-1 is Cauchy's, with these two parameters. The median is
     ``P/Q`` where the tuple is certain, and draws near 0 where it is not. In float64.
-
-    Raises ValueError for shapes that differ.
 
     Example:
         >>> median_and_scale(torch.ones(1), torch.ones(1))

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from zeroproof.scm.carrier import SCMTensor
 from zeroproof.scm.outputs import (
+    Denominator,
     Outputs,
+    Part,
     check_tuple,
     is_projective,
     own_denominators,
@@ -75,12 +77,10 @@ class Decoded(NamedTuple):
     gap: Bool[Tensor, "..."]
 
 
-def unit_denominator(
-    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"]
-) -> Float[Tensor, "*shape"]:
+def unit_denominator(P: Part, Q: Denominator) -> Part:
     """Return ``|Q| / ‖(P, Q)‖`` in float64: 1 at value 0, 0 at a pole, and NaN at ``(0, 0)``.
 
-    Raises TypeError for what is no tensor, ValueError for shapes that differ. Meets: DEC-4.
+    Raises the errors of :func:`strict_inference`. Meets: DEC-4.
 
     Example:
         >>> unit_denominator(torch.tensor([3.0]), torch.tensor([-4.0]))
@@ -93,21 +93,12 @@ def unit_denominator(
     return q.abs() / (p.square() + q.square()).sqrt()
 
 
-def strict_inference(
-    P: Float[Tensor, "*shape"],
-    Q: Float[Tensor, "*#shape"],
-    config: InferenceConfig | None = None,
-) -> Decoded:
-    """Decode ``(P, Q)`` to ``P / Q``, or to ⊥.
+def strict_inference(P: Part, Q: Denominator, config: InferenceConfig | None = None) -> Decoded:
+    """Decode ``(P, Q)`` to ``P / Q``, or to ⊥, where the gradient is 0.
 
     Args:
-        P, Q: tuples of any shape; NaN and ±∞ decode to ⊥. A ``Q`` of one column counts for all
-            columns of ``P``.
+        P, Q: tuples of any shape; a ``Q`` of one column counts for all columns of ``P``.
         config: thresholds; None takes the defaults of :class:`InferenceConfig`.
-
-    Returns:
-        Value (dtype of ``P / Q``), ⊥ mask and gap mask; see :class:`Decoded`. The gradient at a ⊥
-        element is 0.
 
     Raises TypeError for what is no floating-point tensor, and ValueError for shapes that differ.
     Meets: DEC-1, DEC-2, DEC-3, DEC-4, DEC-5, DEC-6, DEC-7, DEC-9, POL-10.
@@ -134,16 +125,10 @@ def strict_inference(
 
 
 class SCMInferenceWrapper(nn.Module):
-    """A projective model that decodes strictly in eval mode.
+    """A projective model that decodes strictly in eval mode, as :func:`strict_inference` does.
 
-    In train mode it returns the model's outputs untouched; in eval mode a :class:`Decoded`.
-
-    Args:
-        model: returns ``(P, Q)``.
-        config: thresholds; None takes the defaults of :class:`InferenceConfig`.
-
-    Raises:
-        TypeError: on a forward in eval mode, if the model does not return ``(P, Q)``.
+    In train mode it returns the model's outputs untouched. A forward in eval mode raises TypeError
+    if the model does not return ``(P, Q)``.
 
     Meets: DEC-8.
 

@@ -1,16 +1,24 @@
-"""Thresholds on the unit denominator, from held-out rows: the one that serves best, or a bound."""
+"""Thresholds on the unit denominator, from held-out rows: the one that serves best, or a bound.
+
+``P, Q`` are the tuples predicted there, and ``targets`` what was measured: ±∞ and NaN are singular.
+Shapes that differ, and no rows, raise ValueError.
+"""
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.distributions import Binomial
 
 from zeroproof.inference.strict import unit_denominator
 from zeroproof.utils.checks import check_floats, check_number, check_same_shape
+
+Rows: TypeAlias = Float[Tensor, " rows"]
+"""A number for each row."""
 
 
 class Certificate(NamedTuple):
@@ -30,27 +38,15 @@ class Certificate(NamedTuple):
     """Share of the finite held-out rows that decode to ⊥; NaN if there are none."""
 
 
-def choose_threshold(
-    P: Float[Tensor, " rows"],
-    Q: Float[Tensor, " rows"],
-    targets: Float[Tensor, " rows"],
-    *,
-    unit: float | None = None,
-) -> float:
+def choose_threshold(P: Rows, Q: Rows, targets: Rows, *, unit: float | None = None) -> float:
     """Return the threshold on the unit denominator that serves the targets best.
 
     A finite target costs its absolute error over ``unit``, or 1 where it decodes to ⊥; a singular
     one costs 1 where it decodes to a number. The sum of the two mean costs is minimised, in the
     middle of the widest best interval; without singular targets, below every denominator.
 
-    Args:
-        P, Q: predicted tuples of held-out rows.
-        targets: what was measured there; ±∞ and NaN are singular.
-        unit: the error that is as bad as a ⊥; None takes the interquartile range of the finite
-            targets over 1.349, a normal distribution's standard deviation.
-
-    Raises:
-        ValueError: shapes that differ, or no rows.
+    ``unit`` is the error that is as bad as a ⊥; None takes the interquartile range of the finite
+    targets over 1.349, a normal distribution's standard deviation.
 
     Example:
         >>> P, Q = torch.ones(4), torch.tensor([1.0, 0.5, 0.1, 0.0])
@@ -73,12 +69,7 @@ def choose_threshold(
 
 
 def certify_threshold(
-    P: Float[Tensor, " rows"],
-    Q: Float[Tensor, " rows"],
-    targets: Float[Tensor, " rows"],
-    *,
-    rate: float,
-    confidence: float = 0.95,
+    P: Rows, Q: Rows, targets: Rows, *, rate: float, confidence: float = 0.95
 ) -> Certificate:
     """Return the least threshold that bounds how often a singular row decodes to a number.
 
@@ -88,13 +79,12 @@ def certify_threshold(
     stays below with probability ``1 − confidence`` at most.
 
     Args:
-        P, Q: predicted tuples of held-out rows.
-        targets: what was measured there; ±∞ and NaN are singular.
+        P, Q, targets: held-out rows.
         rate: the largest share of singular rows that may decode to a number, in (0, 1).
         confidence: the probability with which the bound holds, in (0, 1).
 
     Raises:
-        ValueError: shapes that differ, numbers outside their range, or too few singular rows.
+        ValueError: numbers outside their range, or too few singular rows.
 
     Example:
         >>> P, Q = torch.ones(200), torch.arange(200.0) / 2000
@@ -142,18 +132,14 @@ def _allowed(rows: int, rate: float, confidence: float) -> int:
 
     Raises ValueError if even 0 of them have more.
     """
-    total, k, risk = 0.0, -1, 1.0 - confidence
-    while k + 1 < rows:
-        i = k + 1
-        choices = math.lgamma(rows + 1) - math.lgamma(i + 1) - math.lgamma(rows - i + 1)
-        total += math.exp(choices + i * math.log(rate) + (rows - i) * math.log1p(-rate))
-        if total > risk:
-            break
-        k = i
-    if k < 0:
+    risk, trials = 1.0 - confidence, Binomial(rows, torch.tensor(rate, dtype=torch.float64))
+    counts = torch.arange(rows, dtype=torch.float64)
+    chances = trials.log_prob(counts).exp().cumsum(0)  # type: ignore[no-untyped-call]
+    allowed = int((chances <= risk).sum()) - 1
+    if allowed < 0:
         needed = math.ceil(math.log(risk) / math.log1p(-rate))
         raise ValueError(
             f"{rows} held-out singular rows cannot certify a rate of {rate:.3g} at confidence "
             f"{confidence:.3g}, which takes at least {needed}; hold out more, or ask for less"
         )
-    return k
+    return allowed

@@ -59,8 +59,7 @@ class ProjectiveHead(nn.Module):
 
 def check_features(name: str, x: object, weight: Tensor) -> None:
     """Raise TypeError or ValueError unless a linear layer of this weight takes ``x``."""
-    if not (isinstance(x, Tensor) and x.is_floating_point()):
-        check_floats(**{name: x})
+    check_floats(**{name: x})
     assert isinstance(x, Tensor)
     if x.shape[-1:] != weight.shape[1:]:
         raise ValueError(
@@ -154,14 +153,12 @@ class ProjectiveMLP(nn.Module):
         shared_denominator: whether ``Q`` is one column for all outputs of a sample. They then have
             their poles together, and the fit ``"likelihood"`` is their joint one (LIK-9).
         input_scale: factor of the first layer's initial weights, and with 1 on average that of its
-            biases; > 0. The larger it is, the more often the network bends over inputs of about
-            unit size. None takes 5 over the number of features, at least 1: a curve with narrow
-            poles needs many bends, a table of many columns suffers from them.
+            biases; > 0. A larger one lets the network bend more often over inputs of unit size,
+            which narrow poles need and tables of many columns suffer from. None takes 5 over the
+            number of features, at least 1.
 
-    Raises:
-        TypeError: a size that is no integer; on a forward, features of another dtype.
-        ValueError: an unknown head, a size below 1, or a scale that is not positive; on a
-            forward, another number of features.
+    Raises TypeError or ValueError for sizes, a head and a scale that cannot be, and on a forward
+    for features of another dtype or number.
 
     Example:
         >>> P, Q = ProjectiveMLP(3)(torch.zeros(5, 3))

@@ -61,8 +61,7 @@ class ProjectiveRationalHead(nn.Module):
     power first.
 
     Args:
-        numerator_degree: degree of P, ≥ 0.
-        denominator_degree: degree of Q, ≥ 0.
+        numerator_degree, denominator_degree: degrees of P and Q, ≥ 0.
         domain: ends of an interval that is mapped to [−1, 1]: ``x`` above then means
             ``(x − middle) / half the width``. High powers of other inputs are large, and their
             coefficients hard to learn. A buffer of this name holds it; None maps nothing.
@@ -133,15 +132,12 @@ class SCMRationalLayer(nn.Module):
     """``P(x) / Q(x)`` with its mask of ⊥, elementwise: a projective head, decoded strictly.
 
     Args:
-        numerator_degree: degree of P, ≥ 0.
-        denominator_degree: degree of Q, ≥ 0.
-        domain: as in :class:`ProjectiveRationalHead`.
+        numerator_degree, denominator_degree, domain: as in :class:`ProjectiveRationalHead`.
         tau: ``|Q| < tau`` decodes to ⊥; ≥ 0.
         gradient_policy: the policy of this layer, also inside a scope; None takes that of the
             scope, else the default of the class: CLAMP.
 
-    Raises:
-        ValueError: a negative degree or threshold, an empty domain, or an unknown policy.
+    Raises ValueError for what the head refuses, a negative threshold and an unknown policy.
 
     Meets: DEC-1, POL-8.
 

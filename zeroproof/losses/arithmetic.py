@@ -7,15 +7,19 @@ the gradient, and no square can overflow or lose both components to underflow.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from zeroproof.scm.outputs import widen
 from zeroproof.utils.checks import check_floats, check_mask, check_same_shape, check_scalar
 
+Scalar: TypeAlias = Float[Tensor, ""]
+"""A loss."""
 PARTS = "P", "Q", "Y_n", "Y_d"
 ENDS = "P", "Q", "lower[0]", "lower[1]", "upper[0]", "upper[1]"
 
@@ -66,28 +70,10 @@ def _unit(P: Tensor, Q: Tensor) -> tuple[Tensor, ...]:
     return p / norm, q / norm, norm, larger, missing
 
 
-class _WithGradient(torch.autograd.Function):
-    """A value, with a given gradient in another tensor."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(value: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
-        return value.clone()
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[2])
-
-    @staticmethod
-    def backward(ctx: Any, arriving: Tensor) -> tuple[None, Tensor, None]:
-        return None, arriving * ctx.saved_tensors[0], None
-
-
 def with_gradient(value: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
     """Return a value whose gradient in ``x`` is the given one, whatever it was computed from."""
-    result: Tensor = _WithGradient.apply(value.detach(), x, gradient.detach())  # type: ignore[no-untyped-call]
-    return result
+    x = torch.where(gradient == 0, 0.0, x)  # an infinite x less itself would be NaN
+    return value.detach() + (gradient.detach() * (x - x.detach())).sum()
 
 
 def angle(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor) -> tuple[Tensor, Tensor]:
@@ -100,14 +86,9 @@ def angle(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor) -> tuple[Tensor, Tenso
 def prepare_tuples(mask: Tensor | None, *parts: Tensor) -> list[Tensor]:
     """Check predicted and target tuples, and make them such that an angle lies between them.
 
-    What the mask leaves out becomes ``(0, 1)`` against itself. A target ``(0, 0)`` is moved to the
-    prediction, where it counts just the same.
+    A target ``(0, 0)`` is moved to the prediction, where it counts just the same.
     """
-    P, Q, Y_n, Y_d = widen_alike(*parts)
-    if mask is not None:
-        check_mask(mask, P)
-        P, Y_n = (torch.where(mask, x, 0.0) for x in (P, Y_n))
-        Q, Y_d = (torch.where(mask, x, 1.0) for x in (Q, Y_d))
+    P, Q, Y_n, Y_d = mask_tuples(mask, *widen_alike(*parts))
     larger = torch.maximum(Y_n.abs(), Y_d.abs())
     # By powers of two, which change no bit of the angle.
     factor = torch.where(larger < 2.0**-60, 2.0**64, torch.where(larger > 2.0**60, 2.0**-64, 1.0))
@@ -116,33 +97,36 @@ def prepare_tuples(mask: Tensor | None, *parts: Tensor) -> list[Tensor]:
     return [P, Q, (Y_n * factor).masked_fill(nothing, 1.0), Y_d * factor]
 
 
+def mask_tuples(mask: Tensor | None, *parts: Tensor) -> Sequence[Tensor]:
+    """Return tuples, given by their parts, with ``(0, 1)`` for those that a mask leaves out."""
+    if mask is None:
+        return parts
+    check_mask(mask, parts[0])
+    return [torch.where(mask, x, float(index % 2)) for index, x in enumerate(parts)]
+
+
 def widen_alike(*tensors: Tensor) -> list[Tensor]:
-    """Return tensors of one shape in float32 or wider; ValueError for targets with a gradient.
+    """Return tensors of one shape in one dtype, float32 or wider.
 
-    Raises TypeError for what is no floating-point tensor.
+    Raises TypeError for what is no floating-point tensor, and ValueError for shapes that differ
+    and for targets with a gradient.
     """
-    dtype = _common_dtype(*tensors)
+    if not _are_alike(*tensors):
+        named = dict(zip(PARTS if len(tensors) < 5 else ENDS, tensors, strict=False))
+        check_floats(**named)
+        check_same_shape(**named)
+        dtype = reduce(torch.promote_types, [x.dtype for x in tensors])
+        tensors = tuple(x.to(dtype) for x in tensors)
     check_constant(*tensors[2:])
-    wide = widen(*tensors)
-    return wide if dtype is None else [x.to(dtype) for x in wide]
+    return widen(*tensors)
 
 
-def _common_dtype(*tensors: Tensor) -> torch.dtype | None:
-    """Check that tensors can be compared; return the dtype for it, None if it is that of all."""
-    P = tensors[0]
-    if isinstance(P, Tensor) and P.is_floating_point():
-        dtype, shape, device = P.dtype, P.shape, P.device
-        for x in tensors:
-            if not (isinstance(x, Tensor) and x.dtype == dtype):
-                break
-            if x.shape != shape or x.device != device:
-                break
-        else:
-            return None
-    named = dict(zip(PARTS if len(tensors) < 5 else ENDS, tensors, strict=False))
-    check_floats(**named)
-    check_same_shape(**named)
-    return reduce(torch.promote_types, (x.dtype for x in widen(*tensors)))
+def _are_alike(first: object, *others: object) -> bool:
+    """Tell, at little cost, whether all are floats of one dtype, shape and device."""
+    if not (isinstance(first, Tensor) and first.is_floating_point()):
+        return False
+    form = first.dtype, first.shape, first.device
+    return all(isinstance(x, Tensor) and (x.dtype, x.shape, x.device) == form for x in others)
 
 
 def check_constant(*values: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, NamedTuple
 
 import torch
@@ -52,12 +53,12 @@ class _Tuples(NamedTuple):
 
 @dataclass(frozen=True)
 class LossConfig:
-    """Which fit, and the weights of the other terms.
+    """Which fit, and the weights of the other terms; ValueError for a field outside its range.
 
     Args:
-        fit: ``"chordal"``, ``"implicit"``, ``"likelihood"`` or ``"squares"``. The likelihood needs
-            tuples whose length is free: a value ``v`` counts as ``(v, 1)``, and would be fitted
-            some percent too large. Squares are those of decoded values (LOSS-18).
+        fit: ``"chordal"``, ``"implicit"``, ``"likelihood"`` or ``"squares"`` (LOSS-18). The
+            likelihood needs tuples whose length is free: a value ``v`` counts as ``(v, 1)``, and
+            would be fitted some percent too large.
         gamma: γ of the implicit fit; > 0.
         resolution: of the likelihood, an angle in radians; ≥ 0 (LIK-8).
         first_resolution: where a training begins, ≥ 0; the trainer narrows it to ``resolution``
@@ -68,9 +69,6 @@ class LossConfig:
             keeps the sign of P, which +∞ on one side and −∞ on the other contradict.
         target_coverage: coverage wanted of the finite-target samples, in [0, 1].
         tau_train: threshold used when a call gives no ``tau``; ≥ 0.
-
-    Raises:
-        ValueError: a field outside its range.
 
     Meets: LOSS-6, LOSS-16.
     """
@@ -146,12 +144,11 @@ class SCMTrainingLoss:
                 is one column for several outputs, the likelihood is their joint one (LIK-9).
             lifted: the lifted targets ``(Y_n, Y_d)``, of the outputs' shape; or the pair of the
                 lifted ends of intervals, for the fit ``"likelihood"``.
-            tau: threshold on ``|Q|``, a float or a tensor; None takes ``config.tau_train``.
-            targets: the raw targets, which alone tell NaN (unoriented) from +∞; without them
-                every ``Y_d = 0`` counts as oriented.
+            tau: threshold on ``|Q|``; None takes ``config.tau_train``.
+            targets: the raw targets, which alone tell NaN (unoriented) from +∞.
             loss_weights: weights by name (fit, margin, sign, rejection) in the place of the
-                configured ones, floats or tensors; also the likelihood's ``resolution``. With a
-                float 0 a term is only logged, whatever it is; a tensor multiplies.
+                configured ones; also the likelihood's ``resolution``. With a float 0 a term is
+                only logged, whatever it is; a tensor multiplies.
 
         The total can be differentiated twice, in the outputs only. Raises ValueError for an unknown
         name in ``loss_weights``, shapes that differ, and what requires a gradient beside outputs.
@@ -167,10 +164,7 @@ class SCMTrainingLoss:
         if zero >= {"fit", "sign"}:  # then, too, P has a gradient: 0
             everywhere = torch.ones_like(tuples.P, dtype=torch.bool)
             weighed.append(torch.where(everywhere, 0.0, tuples.P + tuples.Q).sum())
-        total = weighed[0]
-        for part in weighed[1:]:
-            total = total + part
-        return total, {name: term.detach() for name, term in terms.items()}
+        return reduce(torch.add, weighed), {name: term.detach() for name, term in terms.items()}
 
     def _tuples(self, outputs: Outputs, lifted: Lifted, targets: Any) -> _Tuples:
         """Check outputs and targets, and bring them to one form."""
@@ -218,8 +212,7 @@ class SCMTrainingLoss:
         """Return the weights by name, and the resolution."""
         weights: dict[str, float | Tensor] = {**self.config.weights}
         weights["resolution"] = self.config.resolution
-        if given is None:
-            return weights, weights.pop("resolution")
+        given = {} if given is None else given
         check_type("loss_weights", given, Mapping, "a dict of numbers by name, or None")
         if unknown := set(given) - set(weights):
             raise ValueError(

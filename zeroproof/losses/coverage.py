@@ -26,10 +26,7 @@ def coverage(
         is_bottom: an explicit mask of ⊥, added to the non-finite payloads.
         tau: threshold on ``|Q|``; used for outputs ``(P, Q)`` only.
 
-    Raises:
-        ValueError: there are no samples, or the mask has another shape.
-
-    Meets: COV-2, COV-4.
+    Raises ValueError for no samples, or a mask of another shape. Meets: COV-2, COV-4.
 
     Example:
         >>> coverage(torch.tensor([1.0, torch.nan, torch.inf, 2.0]))
@@ -76,18 +73,9 @@ def rejection_loss(
 ) -> Float[Tensor, ""]:
     """Return ``max(0, target_coverage − coverage)²`` over finite-target samples.
 
-    The value uses the hard coverage. The gradient is that of the soft coverage ``mean |Q|`` over
-    the ⊥ elements, whose slope does not depend on τ; at ``Q = ±0`` it points away from 0, so that
-    a step against it raises ``|Q|`` of every ⊥ element.
-
-    Args:
-        P, Q: predicted tuples, samples along the first dimension.
-        tau: threshold on ``|Q|``.
-        target_coverage: wanted coverage, in [0, 1].
-        mask: elements with a finite target; None counts all.
-
-    Raises:
-        ValueError: shapes that differ, or a target outside [0, 1].
+    The gradient is that of the soft coverage ``mean |Q|`` over the ⊥ elements: a step against it
+    raises the ``|Q|`` of each, also from ±0. The mask marks the elements with a finite target; None
+    marks all. Raises ValueError for shapes that differ, or a target outside [0, 1].
 
     Meets: LOSS-5, LOSS-7, LOSS-8, LOSS-9, LOSS-11, LOSS-12, LOSS-13, LOSS-17.
 

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from zeroproof.losses.arithmetic import mean, widen_alike
+from zeroproof.losses.arithmetic import Scalar, mask_tuples, mean, widen_alike
 from zeroproof.scm.arcs import SMALLEST, Ends, arc, shortened, unit
-from zeroproof.scm.outputs import own_denominators, shares_denominator
+from zeroproof.scm.outputs import Mask, Part, own_denominators, shares_denominator
 from zeroproof.utils.checks import check_floats, check_mask, check_number, check_pair, check_scalar
 
 
@@ -73,14 +73,14 @@ def _joint_term(
 
 
 def likelihood_loss(
-    P: Float[Tensor, "*shape"],
+    P: Part,
     Q: Float[Tensor, "*#shape"],
-    Y_n: Float[Tensor, "*shape"],
-    Y_d: Float[Tensor, "*shape"],
+    Y_n: Part,
+    Y_d: Part,
     *,
     resolution: float | Tensor = 0.0,
     mask: Bool[Tensor, "..."] | None = None,
-) -> Float[Tensor, ""]:
+) -> Scalar:
     """Mean of the negative log density of the target lines, relative to the uniform density.
 
     If ``Q`` is one column for several outputs, it is the mean over samples of their joint one.
@@ -103,38 +103,32 @@ def likelihood_loss(
     check_resolution(resolution)
     check_floats(P=P, Q=Q)
     shared = shares_denominator(P, Q)
-    P, repeated, Y_n, Y_d = widen_alike(P, own_denominators(P, Q), Y_n, Y_d)
-    Q = repeated[..., :1] if shared else repeated
-    if mask is not None:
-        check_mask(mask, P[..., 0] if shared else P)
-        kept = mask.unsqueeze(-1) if shared else mask
-        P, Q, Y_n = (torch.where(kept, x, 0.0) for x in (P, Q, Y_n))
-        Y_d = torch.where(kept, Y_d, 1.0)
+    kept, tuples = mask, widen_alike(P, own_denominators(P, Q), Y_n, Y_d)
+    if shared and mask is not None:
+        check_mask(mask, tuples[0][..., 0])
+        kept = mask.unsqueeze(-1).expand_as(P)
+    P, Q, Y_n, Y_d = mask_tuples(kept, *tuples)
+    Q = Q[..., :1] if shared else Q
     return mean(likelihood_term(P, Q, Y_n, Y_d, resolution), mask).to(P.dtype)
 
 
 def interval_loss(
-    P: Float[Tensor, "*shape"],
-    Q: Float[Tensor, "*shape"],
+    P: Part,
+    Q: Part,
     lower: Ends,
     upper: Ends,
     *,
     resolution: float | Tensor = 0.0,
-    mask: Bool[Tensor, "*shape"] | None = None,
-) -> Float[Tensor, ""]:
+    mask: Mask | None = None,
+) -> Scalar:
     """Mean of the negative log probability of target intervals, relative to the uniform one.
 
     "More than c" is the interval from c to ∞, "less than c" that from −∞ to c. An interval whose
     ends are equal counts as in :func:`likelihood_loss`; the whole line has loss 0.
 
     Args:
-        P, Q: predicted tuples.
+        P, Q, resolution, mask: as in :func:`likelihood_loss`, of which it raises the errors.
         lower, upper: lifted ends ``(n, d)``, each a pair of tensors.
-        resolution: as in :func:`likelihood_loss`.
-        mask: elements to count; None counts all.
-
-    Raises:
-        ValueError: shapes that differ, or a resolution that is negative or not finite.
 
     Meets: LIK-2, LIK-4, LIK-7, LIK-8.
 
@@ -147,15 +141,12 @@ def interval_loss(
     check_pair("lower", lower)
     check_pair("upper", upper)
     P, Q, l_n, l_d, u_n, u_d = widen_alike(P, Q, *lower, *upper)
-    if mask is not None:
-        check_mask(mask, P)
-        P, Q, l_n, u_n = (torch.where(mask, x, 0.0) for x in (P, Q, l_n, u_n))
-        l_d, u_d = (torch.where(mask, x, 1.0) for x in (l_d, u_d))
+    P, Q, l_n, l_d, u_n, u_d = mask_tuples(mask, P, Q, l_n, l_d, u_n, u_d)
     return mean(interval_term(P, Q, (l_n, l_d), (u_n, u_d), resolution), mask).to(P.dtype)
 
 
-def check_resolution(resolution: float | Tensor, name: str = "resolution") -> None:
+def check_resolution(resolution: float | Tensor) -> None:
     """Raise ValueError for a resolution that is negative or not finite."""
-    check_scalar(name, resolution)
+    check_scalar("resolution", resolution)
     if not isinstance(resolution, Tensor):
-        check_number(name, resolution, "[0, ∞)")
+        check_number("resolution", resolution, "[0, ∞)")

@@ -1,26 +1,27 @@
-"""The elementwise terms: implicit, chordal, squares, margin and sign consistency."""
+"""The elementwise terms: implicit, chordal, squares, margin and sign consistency.
+
+Each loss is a mean, over the elements that a mask marks, of a term of predicted tuples ``(P, Q)``
+and target tuples ``(Y_n, Y_d)``; None counts all. It is 0 if there are none (LOSS-13), and raises
+ValueError for shapes that differ (LOSS-12).
+"""
 
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zeroproof.losses.arithmetic import (
+    Scalar,
     angle,
     capped_square,
     check_tau,
+    mask_tuples,
     mean,
     prepare_tuples,
     widen_alike,
 )
-from zeroproof.scm.outputs import quotient, tuple_bottom, widen
-from zeroproof.utils.checks import (
-    check_floats,
-    check_mask,
-    check_number,
-    explains,
-)
+from zeroproof.scm.outputs import Mask, Part, quotient, tuple_bottom, widen
+from zeroproof.utils.checks import check_floats, check_mask, check_number, explains
 
 
 def implicit_term(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, gamma: float) -> Tensor:
@@ -54,30 +55,12 @@ def margin_term(Q: Tensor, tau: float | Tensor) -> Tensor:
 
 
 def implicit_loss(
-    P: Float[Tensor, "*shape"],
-    Q: Float[Tensor, "*shape"],
-    Y_n: Float[Tensor, "*shape"],
-    Y_d: Float[Tensor, "*shape"],
-    *,
-    gamma: float = 1e-9,
-    mask: Bool[Tensor, "*shape"] | None = None,
-) -> Float[Tensor, ""]:
+    P: Part, Q: Part, Y_n: Part, Y_d: Part, *, gamma: float = 1e-9, mask: Mask | None = None
+) -> Scalar:
     """Mean of ``E / (sg(Q²Y_d² + P²Y_n²) + γ)`` with ``E = (P·Y_d − Q·Y_n)²``.
 
-    The fit of the v0.4 guide; no distance on the projective line, see :func:`chordal_loss`.
-
-    Args:
-        P, Q: predicted tuples.
-        Y_n, Y_d: target tuples.
-        gamma: guards the division; > 0.
-        mask: elements to count; None counts all.
-
-    Returns:
-        A scalar ≥ 0. An element larger than a quarter of the dtype's maximum over the number of
-        elements counts as that bound, so that the sum is finite; its gradient is kept.
-
-    Raises:
-        ValueError: shapes that differ, or ``gamma ≤ 0``.
+    The fit of the v0.4 guide; no distance on the projective line, see :func:`chordal_loss`. Terms
+    are capped (LOSS-1), so that the sum is finite. Raises ValueError for ``gamma ≤ 0``.
 
     Meets: LOSS-1, LOSS-7, LOSS-8, LOSS-9, LOSS-10, LOSS-11, LOSS-12, LOSS-13, LOSS-17.
 
@@ -88,32 +71,15 @@ def implicit_loss(
     """
     gamma = check_number("gamma", gamma, "(0, ∞]")
     P, Q, Y_n, Y_d = widen_alike(P, Q, Y_n, Y_d)
-    if mask is not None:
-        check_mask(mask, P)
-        P, Q, Y_n, Y_d = (torch.where(mask, x, 0.0) for x in (P, Q, Y_n, Y_d))
+    P, Q, Y_n, Y_d = mask_tuples(mask, P, Q, Y_n, Y_d)
     return mean(implicit_term(P, Q, Y_n, Y_d, gamma), mask)
 
 
-def chordal_loss(
-    P: Float[Tensor, "*shape"],
-    Q: Float[Tensor, "*shape"],
-    Y_n: Float[Tensor, "*shape"],
-    Y_d: Float[Tensor, "*shape"],
-    *,
-    mask: Bool[Tensor, "*shape"] | None = None,
-) -> Float[Tensor, ""]:
+def chordal_loss(P: Part, Q: Part, Y_n: Part, Y_d: Part, *, mask: Mask | None = None) -> Scalar:
     """Mean squared sine of the angle between predicted and target lines.
 
     ``E / ((P² + Q²)(Y_n² + Y_d²))`` with ``E = (P·Y_d − Q·Y_n)²``: in [0, 1], unchanged when
     either tuple is scaled by any λ ≠ 0; 1 without gradient at ``(0, 0)``.
-
-    Args:
-        P, Q: predicted tuples.
-        Y_n, Y_d: target tuples.
-        mask: elements to count; None counts all.
-
-    Raises:
-        ValueError: shapes that differ.
 
     Meets: LOSS-2, LOSS-7, LOSS-8, LOSS-9, LOSS-10, LOSS-11, LOSS-12, LOSS-13, LOSS-14, LOSS-15.
 
@@ -127,27 +93,13 @@ def chordal_loss(
 
 
 def squares_loss(
-    P: Float[Tensor, "*shape"],
-    Q: Float[Tensor, "*shape"],
-    Y_n: Float[Tensor, "*shape"],
-    Y_d: Float[Tensor, "*shape"],
-    *,
-    tau: float | Tensor = 0.0,
-    mask: Bool[Tensor, "*shape"] | None = None,
-) -> Float[Tensor, ""]:
+    P: Part, Q: Part, Y_n: Part, Y_d: Part, *, tau: float | Tensor = 0.0, mask: Mask | None = None
+) -> Scalar:
     """Mean of ``(P/Q − Y_n/Y_d)²``, over finite targets whose tuple does not decode to ⊥.
 
-    Args:
-        P, Q: predicted tuples.
-        Y_n, Y_d: target tuples.
-        tau: ``|Q| < tau`` decodes to ⊥.
-        mask: elements to count; None counts all.
+    In the square of the targets' unit. ``|Q| < tau`` decodes to ⊥. Terms are capped.
 
-    Returns:
-        A scalar ≥ 0, in the square of the targets' unit; 0 if no element counts. Terms are capped
-        as in :func:`implicit_loss`.
-
-    Raises ValueError for shapes that differ. Meets: LOSS-18.
+    Meets: LOSS-18.
 
     Example:
         >>> one = torch.ones(1)
@@ -160,32 +112,16 @@ def squares_loss(
     if mask is not None:
         check_mask(mask, P)
         counts = counts & mask
-    P, Y_n = (torch.where(counts, x, 0.0) for x in (P, Y_n))
-    Q, Y_d = (torch.where(counts, x, 1.0) for x in (Q, Y_d))
+    P, Q, Y_n, Y_d = mask_tuples(counts, P, Q, Y_n, Y_d)
     half = quotient(P, Q) / 2 - (Y_n / Y_d).nan_to_num() / 2  # whose difference does not overflow
     return mean(4.0 * capped_square(half, torch.finfo(P.dtype).max / 4), counts)
 
 
 @explains(tau_train="it is called tau", mask_finite="it is called mask")
-def margin_loss(
-    Q: Float[Tensor, "*shape"],
-    tau: float | Tensor,
-    *,
-    mask: Bool[Tensor, "*shape"] | None = None,
-) -> Float[Tensor, ""]:
-    """Mean of ``max(0, τ − |Q|)²`` over the elements under the mask; 0 if there is none.
+def margin_loss(Q: Part, tau: float | Tensor, *, mask: Mask | None = None) -> Scalar:
+    """Mean of ``max(0, τ − |Q|)²`` over the elements with a finite target, which the mask marks.
 
-    Args:
-        Q: predicted denominators.
-        tau: threshold, in the unit of ``Q``.
-        mask: finite-target elements; None counts all.
-
-    Returns:
-        A scalar ≥ 0. An element counts for no more than a quarter of the dtype's maximum over the
-        number of elements, so that the sum is finite for every τ; its gradient is kept.
-
-    Raises:
-        ValueError: shapes that differ.
+    Terms are capped (LOSS-3), so that the sum is finite for every τ.
 
     Meets: LOSS-3, LOSS-7, LOSS-8, LOSS-9, LOSS-11, LOSS-12, LOSS-13.
 
@@ -204,26 +140,16 @@ def margin_loss(
 
 @explains(mask_singular="it is called oriented", gamma="the angle needs no guard")
 def sign_consistency_loss(
-    P: Float[Tensor, "*shape"],
-    Q: Float[Tensor, "*shape"],
-    Y_n: Float[Tensor, "*shape"],
-    Y_d: Float[Tensor, "*shape"],
-    *,
-    oriented: Bool[Tensor, "*shape"] | None = None,
-) -> Float[Tensor, ""]:
-    """Mean of ``1 − cos∠((P, Q), (Y_n, Y_d))`` over oriented targets; 0 if there is none.
+    P: Part, Q: Part, Y_n: Part, Y_d: Part, *, oriented: Mask | None = None
+) -> Scalar:
+    """Mean of ``1 − cos∠((P, Q), (Y_n, Y_d))`` over oriented targets.
+
+    In [0, 2]; a tuple ``(0, 0)`` counts as a right angle, without gradient.
 
     Args:
-        P, Q: predicted tuples.
-        Y_n, Y_d: target tuples.
+        P, Q, Y_n, Y_d: predicted and target tuples.
         oriented: which targets are ±∞; None takes every ``Y_d = 0``, which cannot tell the
             unoriented NaN from +∞.
-
-    Returns:
-        A scalar in [0, 2]; a tuple ``(0, 0)`` counts as a right angle, without gradient.
-
-    Raises:
-        ValueError: shapes that differ.
 
     Meets: LOSS-4, LOSS-7, LOSS-8, LOSS-9, LOSS-10, LOSS-11, LOSS-12, LOSS-13.
 

@@ -96,8 +96,13 @@ def _apply_total(operation: Callable[..., Tensor], *operands: Operand) -> SCMTen
     # Where the result is ⊥ the operands are replaced *before* the differentiable pass: a mask
     # after it would multiply an infinite local derivative by zero.
     replaced = [torch.where(bottom, 1.0, payload) for payload in payloads]
-    tracked: Tensor = _Tracked.apply(operation.__name__, value, *replaced)  # type: ignore[no-untyped-call]
-    return SCMTensor(tracked, bottom)
+    return SCMTensor(attach_gradient(operation, value, *replaced), bottom)
+
+
+def attach_gradient(operation: Callable[..., Tensor], value: Tensor, *operands: Tensor) -> Tensor:
+    """Return an operation's value, with its gradients in operands of the same shape."""
+    result: Tensor = _Tracked.apply(operation.__name__, value, *operands)  # type: ignore[no-untyped-call]
+    return result
 
 
 def _to_carriers(operands: tuple[Operand, ...]) -> list[SCMTensor]:
@@ -183,13 +188,8 @@ class SCMTensor:
     Constructing a carrier turns every NaN and ±∞ of the payload into ⊥, and sets the payload under
     the mask to ``0.0``.
 
-    Args:
-        payload: values, floating point, any shape.
-        bottom: True where the element is ⊥; of the payload's shape. None: nowhere.
-
-    Raises:
-        TypeError: the payload is not floating point, or the mask not boolean.
-        ValueError: payload and mask differ in shape.
+    Raises TypeError unless the payload is floating point and the mask boolean, and ValueError if
+    they differ in shape. No mask is False everywhere.
 
     Meets: ALG-1 to ALG-46, BOT-4, BOT-6 to BOT-10.
 

@@ -8,35 +8,48 @@ tensors (*projective mode*). There a ``Q`` of one column is the denominator of a
 from __future__ import annotations
 
 import math
-from typing import Any, TypeAlias, TypeGuard
+from typing import TypeAlias, TypeGuard
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from typing_extensions import TypeIs
 
 from zeroproof.autodiff.policies import GradientPolicy, apply_policy
-from zeroproof.scm.carrier import SCMTensor
+from zeroproof.scm.carrier import SCMTensor, attach_gradient
 from zeroproof.utils.checks import check_floats, check_same_shape, describe
 
 FLOATS = torch.float32, torch.float64, torch.float16, torch.bfloat16
 Outputs: TypeAlias = Tensor | SCMTensor | tuple[Tensor, Tensor]
+Part: TypeAlias = Float[Tensor, "*shape"]
+"""A part of tuples, predicted ``P`` or ``Q``, or target ``Y_n`` or ``Y_d``; or their quotients."""
+Denominator: TypeAlias = Float[Tensor, "*#shape"]
+"""``Q`` of predicted tuples; one column may be that of all columns of ``P``."""
+Mask: TypeAlias = Bool[Tensor, "*shape"]
+"""Which elements are meant."""
 
 
 def is_projective(outputs: Outputs) -> TypeGuard[tuple[Tensor, Tensor]]:
-    """Tell whether the outputs are a pair ``(P, Q)`` of floating-point tensors."""
-    pair = _pair(outputs)
-    return pair is not None and pair[1].is_floating_point()
+    """Tell whether the outputs are a pair ``(P, Q)`` of floating-point tensors.
+
+    Raises the errors of :func:`bottom_mask` for another pair that is no form of outputs.
+    """
+    return _is_pair(outputs) and _pair(outputs)[1].is_floating_point()
 
 
-def _pair(outputs: object) -> tuple[Tensor, Tensor] | None:
-    if not (isinstance(outputs, (tuple, list)) and len(outputs) == 2):
-        return None
-    first, second = outputs
+def _is_pair(outputs: object) -> TypeIs[tuple[object, object] | list[object]]:
+    return isinstance(outputs, (tuple, list)) and len(outputs) == 2
+
+
+def _pair(outputs: object) -> tuple[Tensor, Tensor]:
+    first, second = outputs if _is_pair(outputs) else (None, None)
     if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
-        return None
-    if not (
-        second.dtype == torch.bool or (first.is_floating_point() and second.is_floating_point())
-    ):
+        raise TypeError(
+            f"the model returned {describe(outputs)}; expected a tensor, an SCMTensor, (value, "
+            "bottom mask) or (P, Q). Keep what else it computes in an attribute; of an "
+            "SCMInferenceWrapper train the model inside"
+        )
+    if second.dtype != torch.bool:
         check_floats(P=first, Q=second)
     shared = second.is_floating_point() and shares_denominator(first, second)
     if first.shape != second.shape and not shared:
@@ -54,10 +67,7 @@ def shares_denominator(P: Tensor, Q: Tensor) -> bool:
 
 
 def check_tuple(P: Tensor, Q: Tensor) -> None:
-    """Raise TypeError unless both are floating-point tensors, and ValueError for two shapes.
-
-    ``Q`` may be one column for all columns of ``P``.
-    """
+    """Raise TypeError unless both are floating-point tensors, and ValueError for two shapes."""
     if not (isinstance(P, Tensor) and isinstance(Q, Tensor) and P.dtype == Q.dtype in FLOATS):
         check_floats(P=P, Q=Q)
     if P.shape != Q.shape and not shares_denominator(P, Q):
@@ -74,26 +84,10 @@ def _carrier(outputs: Outputs) -> SCMTensor:
         return outputs
     if isinstance(outputs, Tensor):
         return SCMTensor(outputs)
-    return SCMTensor(*_known_pair(outputs))
+    return SCMTensor(*_pair(outputs))
 
 
-def _known_pair(outputs: object) -> tuple[Tensor, Tensor]:
-    """Return a pair of outputs; TypeError for what is no form of outputs."""
-    pair = _pair(outputs)
-    if pair is None:
-        raise TypeError(
-            f"the model returned {describe(outputs)}; expected a tensor, an SCMTensor, (value, "
-            "bottom mask) or (P, Q). Keep what else it computes in an attribute; of an "
-            "SCMInferenceWrapper train the model inside"
-        )
-    return pair
-
-
-def tuple_bottom(
-    P: Float[Tensor, "*shape"],
-    Q: Float[Tensor, "*#shape"],
-    tau: float | Float[Tensor, "..."] = 0.0,
-) -> Bool[Tensor, "*shape"]:
+def tuple_bottom(P: Part, Q: Denominator, tau: float | Tensor = 0.0) -> Mask:
     """Mark the tuples that decode to ⊥ at threshold ``tau`` on ``|Q|``.
 
     A tuple is ⊥ if a part is not finite, ``Q = 0``, ``|Q| < tau``, compared exactly, or ``P / Q``
@@ -105,9 +99,7 @@ def tuple_bottom(
     return ~((size.double() >= tau) & _has_finite_quotient(P, Q, size))
 
 
-def _has_finite_quotient(
-    P: Float[Tensor, "*shape"], Q: Float[Tensor, "*#shape"], size: Float[Tensor, "*#shape"]
-) -> Bool[Tensor, "*shape"]:
+def _has_finite_quotient(P: Part, Q: Denominator, size: Denominator) -> Mask:
     """Tell where ``P``, ``Q`` and ``P / Q``, rounded to their dtype, are finite; ``size = |Q|``.
 
     No quotient lies between the largest number and the next power of two, so it overflows iff
@@ -120,47 +112,19 @@ def _has_finite_quotient(
     return (P.abs() / root < size * root) & (size < torch.inf)
 
 
-class _Quotient(torch.autograd.Function):
-    """``P / Q``, with a gradient of 0 where 0 arrives, however small ``Q`` is.
+def quotient(P: Part, Q: Part) -> Part:
+    """Return ``P / Q`` of tuples that are not ⊥, with a gradient of 0 where 0 arrives.
 
     Autograd would multiply that 0 by the slope ``P / Q²``, which may overflow.
     """
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(P: Tensor, Q: Tensor) -> Tensor:
-        return P / Q
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[1], output)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
-        Q, value = ctx.saved_tensors
-        in_P = gradient / Q
-        return in_P, -in_P * value
-
-
-def quotient(P: Float[Tensor, "*shape"], Q: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Return ``P / Q`` of tuples that are not ⊥, with a gradient of 0 where 0 arrives."""
-    value: Tensor = _Quotient.apply(P, Q)  # type: ignore[no-untyped-call]
-    return value
+    return attach_gradient(torch.div, (P / Q).detach(), P, Q)
 
 
 def bottom_mask(outputs: Outputs, tau: float | Tensor = 0.0) -> Bool[Tensor, "..."]:
     """Mark the elements of a model's outputs that are ⊥, whatever their form.
 
-    Args:
-        outputs: any of the four forms.
-        tau: threshold on ``|Q|``; used in projective mode only.
-
-    Raises:
-        TypeError: the outputs have none of the four forms.
-        ValueError: the parts of a pair differ in shape.
-
-    Meets: COV-1.
+    ``tau`` is a threshold on ``|Q|`` in projective mode. Raises TypeError for outputs of none of
+    the four forms, and ValueError for a pair whose parts differ in shape. Meets: COV-1.
 
     Example:
         >>> bottom_mask((torch.tensor([1.0, 1.0]), torch.tensor([1e-3, 0.5])), tau=1e-2)
@@ -196,7 +160,7 @@ def widen_outputs(outputs: Outputs) -> Outputs:
         return widen(outputs)[0]
     if isinstance(outputs, SCMTensor):
         return SCMTensor(widen(outputs.payload)[0], outputs.bottom)
-    P, Q = widen(*_known_pair(outputs))
+    P, Q = widen(*_pair(outputs))
     return P, Q
 
 

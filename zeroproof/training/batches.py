@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -34,15 +35,9 @@ def split_batch(
 ) -> tuple[Any, Targets]:
     """Return a batch's inputs and targets, on the device.
 
-    Args:
-        batch: a pair of inputs (a tensor, or a nest of them) and targets (a tensor, or an
-            Interval), samples along the first dimension; or what ``prepare`` makes such a pair of.
-        device: where to move both.
-        prepare: the user's ``prepare_batch``.
-
-    Raises:
-        TypeError: the batch is no such pair.
-        ValueError: the targets hold no samples, or an interval on the CPU is empty.
+    A batch is a pair of a tensor or a nest of them, and a tensor or Interval, samples along the
+    first dimension; or what ``prepare``, the user's ``prepare_batch``, makes such a pair of. Raises
+    TypeError for another, and ValueError without samples or for intervals that LIFT-9 refuses.
 
     Meets: STEP-13.
     """
@@ -76,16 +71,13 @@ class TensorBatches:
 
     Args:
         inputs: a tensor, or a nest of tensors; samples along the first dimension.
-        targets: the targets, as many samples: a tensor, or an Interval.
+        targets: a tensor, or an Interval, of as many samples.
         batch_size: samples of a micro-batch, over all ranks; ≥ 1.
-        shuffle: shuffle in each epoch.
-        seed: seed of the shuffling; ≥ 0.
+        shuffle: shuffle in each epoch, by ``seed`` ≥ 0.
         drop_last: leave out a last batch that is smaller.
 
-    Raises:
-        TypeError: what is no tensor, or no integer.
-        ValueError: no samples, inputs and targets of unequal lengths, or a size or seed that is
-            out of range.
+    Raises TypeError for what is no tensor or no integer, and ValueError for no samples, unequal
+    lengths, and a size or seed out of range.
 
     Meets: RES-1, STEP-15.
 
@@ -138,11 +130,8 @@ class TensorBatches:
         start, self._start = self._start, 0
         for index in range(start, len(self)):
             self._next = index + 1
-            yield self._batch(order[index * self._size : (index + 1) * self._size][rank::ranks])
-
-    def _batch(self, rows: Tensor) -> tuple[Any, Targets]:
-        batch: tuple[Any, Targets] = map_tensors(self._data, lambda x: x[rows])
-        return batch
+            rows = order[index * self._size : (index + 1) * self._size][rank::ranks]
+            yield map_tensors(self._data, itemgetter(rows))
 
     def _order(self) -> Tensor:
         order = torch.arange(self._samples)

@@ -25,13 +25,28 @@ AMP_DTYPES = {
 }
 
 TYPES: tuple[tuple[str, Any, str], ...] = (
-    ("log_hook", Callable, "callable"),
-    ("loss_curriculum", Callable, "callable, as a function of the epoch is"),
-    ("prepare_batch", Callable, "callable"),
-    ("scheduler_metric", str, "a name"),
-    ("checkpoint_dir", (str, os.PathLike), "a str or a Path"),
-    ("extra_state", Mapping, "a dict of objects by name"),
+    ("compile", bool, "True or False"),
+    ("progress", bool, "True or False"),
+    ("mixed_precision", bool | None, "True, False or None; amp_dtype names the precision"),
+    ("use_amp", bool | None, "True, False or None; amp_dtype names the precision"),
+    ("log_hook", Callable | None, "callable, or None"),
+    ("loss_curriculum", Callable | None, "callable, as a function of the epoch is, or None"),
+    ("prepare_batch", Callable | None, "callable, or None"),
+    ("scheduler_metric", str | None, "a name, or None"),
+    ("checkpoint_dir", str | os.PathLike | None, "a str or a Path, or None"),
+    ("extra_state", Mapping | None, "a dict of objects by name, or None"),
 )
+LEAST = {
+    "max_epochs": 1,
+    "gradient_accumulation_steps": 1,
+    "coverage_patience": 1,
+    "seed": 0,
+    "max_nonfinite_steps": 1,
+    "history_limit": 1,
+    "checkpoint_every": 0,
+    "keep_checkpoints": 1,
+}
+"""The least value of each integer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +76,7 @@ class TrainingConfig:
         device: where to train; None takes that of the model's first parameter.
         seed: seed of the thresholds (TAU-5); ≥ 0.
         max_grad_norm: clip the gradient's norm to it; > 0, None does not clip.
-        max_nonfinite_steps: skipped updates in a row that raise an error; ≥ 1 (STEP-3). A skip
-            leaves parameters and optimizer state alone. Of what the forward itself wrote, such as
-            the running statistics of a batch norm, only what is not finite is undone (STEP-9).
+        max_nonfinite_steps: skipped updates in a row that raise an error; ≥ 1 (STEP-3, STEP-9).
         compile: compile with ``torch.compile``, for runs long enough to earn back the time that it
             takes: the whole update, on CUDA replayed as a graph; on several ranks model and
             loss. In compiled code losses get their numbers as tensors (STEP-6).
@@ -116,11 +129,10 @@ class TrainingConfig:
     history_limit: int = 20_000
 
     def __post_init__(self) -> None:
-        self._check_integers()
-        self._check_numbers()
         for name, kinds, wanted in TYPES:
-            if getattr(self, name) is not None:
-                checks.check_type(name, getattr(self, name), kinds, f"{wanted}, or None")
+            checks.check_type(name, getattr(self, name), kinds, wanted)
+        for name, number in self._checked_numbers().items():
+            object.__setattr__(self, name, number)
         checks.check_offers("log_hook", self.log_hook, (), "a function or an instance, or None")
         if self.val_loader is not None:
             checks.check_loader("val_loader", self.val_loader)
@@ -137,28 +149,13 @@ class TrainingConfig:
             raise ValueError("checkpoint_every needs a checkpoint_dir to write to")
         self._normalise()
 
-    def _check_integers(self) -> None:
-        for name, least in (
-            ("max_epochs", 1),
-            ("gradient_accumulation_steps", 1),
-            ("coverage_patience", 1),
-            ("seed", 0),
-            ("max_nonfinite_steps", 1),
-            ("history_limit", 1),
-            ("checkpoint_every", 0),
-            ("keep_checkpoints", 1),
-        ):
-            object.__setattr__(self, name, checks.check_integer(name, getattr(self, name), least))
-        for name in ("compile", "progress"):
-            checks.check_type(name, getattr(self, name), bool, "True or False")
-        for name in ("mixed_precision", "use_amp"):
-            wanted = "True, False or None; amp_dtype names the precision"
-            checks.check_type(name, getattr(self, name), bool | None, wanted)
-
-    def _check_numbers(self) -> None:
+    def _checked_numbers(self) -> dict[str, Any]:
+        """Return what holds numbers, as Python's; TypeError or ValueError for what cannot be."""
         names = "tau_train_min", "tau_train_max"
         ends = checks.check_thresholds(self.tau_train_min, self.tau_train_max, names)
         found: dict[str, Any] = dict(zip(names, ends, strict=True))
+        for name, least in LEAST.items():
+            found[name] = checks.check_integer(name, getattr(self, name), least)
         name, allowed = "coverage_threshold", "[0, 1]"
         found[name] = checks.check_number(name, self.coverage_threshold, allowed)
         if self.max_grad_norm is not None:
@@ -166,8 +163,7 @@ class TrainingConfig:
             found[name] = checks.check_number(name, self.max_grad_norm, allowed)
         if self.loss_weights is not None:
             found["loss_weights"] = checks.check_weights("loss_weights", self.loss_weights)
-        for name, value in found.items():
-            object.__setattr__(self, name, value)
+        return found
 
     def _normalise(self) -> None:
         """Check the options that have several names or spellings, and settle on one."""

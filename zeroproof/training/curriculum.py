@@ -13,13 +13,10 @@ from zeroproof.utils.checks import check_number, check_type, check_weights
 class LinearRamp:
     """A weight that changes linearly from one epoch to another, and is constant elsewhere.
 
-    Args:
-        start_value: the weight up to ``start_epoch``.
-        end_value: the weight from ``end_epoch`` on.
-        start_epoch, end_epoch: epochs, counted from 0.
+    Epochs count from 0, and need not be integers.
 
     Raises:
-        TypeError: a value that is no number, or an epoch that is none.
+        TypeError: what is no number.
         ValueError: a value that is not finite, ``start_epoch < 0``, or ``end_epoch ≤ start_epoch``.
 
     Meets: CUR-2.
@@ -53,10 +50,7 @@ class LinearRamp:
 
 @dataclass(frozen=True)
 class GeometricRamp(LinearRamp):
-    """A ramp whose logarithm changes linearly, from one positive value to another.
-
-    Raises:
-        ValueError: as for :class:`LinearRamp`, or a value that is not positive.
+    """A ramp whose logarithm changes linearly; ValueError for a value that is not positive.
 
     Meets: CUR-2.
 
@@ -68,18 +62,13 @@ class GeometricRamp(LinearRamp):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not (self.start_value > 0 and self.end_value > 0):
-            raise ValueError(
-                "start_value and end_value must be > 0, got "
-                f"{self.start_value!r} and {self.end_value!r}"
-            )
+        for name in ("start_value", "end_value"):
+            check_number(name, getattr(self, name), "(0, ∞)")
 
     def __call__(self, epoch: int) -> float:
         """Return the value in an epoch (counted from 0)."""
-        logs = LinearRamp(
-            math.log(self.start_value), math.log(self.end_value), self.start_epoch, self.end_epoch
-        )
-        return math.exp(logs(epoch))
+        ends = math.log(self.start_value), math.log(self.end_value)
+        return math.exp(LinearRamp(*ends, self.start_epoch, self.end_epoch)(epoch))
 
 
 @dataclass(frozen=True)
@@ -101,7 +90,4 @@ class LossWeightsCurriculum:
 
     def __call__(self, epoch: int) -> dict[str, float]:
         """Return the weights of an epoch (counted from 0)."""
-        return {
-            name: float(weight(epoch)) if callable(weight) else float(weight)
-            for name, weight in self.ramps.items()
-        }
+        return {name: float(x(epoch) if callable(x) else x) for name, x in self.ramps.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -46,17 +46,12 @@ class Ranks:
             return model
         return DistributedDataParallel(model, [device] if device.type == "cuda" else None)
 
-    def reduction(self, model: nn.Module, *, last: bool) -> AbstractContextManager[None]:
+    def reduction(self, model: Any, *, last: bool) -> AbstractContextManager[None]:
         """Return the context of a forward and backward; gradients are averaged in the last one."""
-        if self.size == 1:
-            return nullcontext()
-        wrapped = cast(Any, model)
-        if hasattr(model, "set_requires_gradient_sync"):  # FSDP 2
-            wrapped.set_requires_gradient_sync(last)
-        if last or not hasattr(model, "no_sync"):
-            return nullcontext()
-        waiting: AbstractContextManager[None] = wrapped.no_sync()
-        return waiting
+        if self.size > 1 and hasattr(model, "set_requires_gradient_sync"):  # FSDP 2
+            model.set_requires_gradient_sync(last)
+        waits = self.size > 1 and not last and hasattr(model, "no_sync")
+        return model.no_sync() if waits else nullcontext()
 
     def broadcast(self, parameters: Iterable[Tensor]) -> None:
         """Give parameters the values of rank 0."""

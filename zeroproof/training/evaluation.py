@@ -57,12 +57,6 @@ def training_device(model: nn.Module, config: TrainingConfig, ranks: Ranks) -> t
 class Evaluation:
     """Lifts targets, runs the model under autocast and policy, and its outputs through the loss.
 
-    Args:
-        model: the model.
-        loss: the loss.
-        config: precision and policy.
-        device: where to run.
-
     Meets: AMP-1, POL-9.
     """
 

@@ -29,10 +29,6 @@ class LoaderState:
     skipped. The first of them and the latest must be those that were trained on. Between epochs
     the finished one is begun, twice, which shows state that cannot be restored.
 
-    Args:
-        loader: yields the micro-batches of an epoch each time it is iterated over.
-        ranks: the ranks, each with a loader.
-
     Meets: RES-1, RES-8.
     """
 

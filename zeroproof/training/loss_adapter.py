@@ -25,11 +25,10 @@ def _accepted(loss_fn: Callable[..., Any]) -> frozenset[str]:
     function = loss_fn.forward if isinstance(loss_fn, nn.Module) else loss_fn
     signature = inspect.signature(function)
     parameters = list(signature.parameters.values())
-    keywords = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    accepted = frozenset(p.name for p in keywords if p not in positional[:2]) & set(OFFERED)
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        accepted = frozenset(OFFERED) - {p.name for p in parameters[:2]}
+    positional = [p.name for p in parameters if p.kind < p.VAR_POSITIONAL]
+    keywords = {p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
+    takes_all = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    accepted = frozenset(OFFERED if takes_all else keywords & {*OFFERED}) - {*positional[:2]}
     check_call(signature, accepted)
     return accepted
 
@@ -37,15 +36,9 @@ def _accepted(loss_fn: Callable[..., Any]) -> frozenset[str]:
 class LossAdapter:
     """Calls a loss with the keywords that it accepts.
 
-    Args:
-        loss_fn: called as ``loss_fn(outputs, (Y_n, Y_d), **accepted)``; returns a scalar, or a
-            scalar and a dict of terms to log.
-        config: its ``loss_weights`` and ``loss_curriculum``, which replace the weights by name
-            that a loss's own ``default_curriculum(max_epochs)`` gives.
-
-    Raises:
-        TypeError: a loss that cannot be called so, or that returns something else.
-        ValueError: weights are configured that the loss does not accept.
+    It is called as ``loss_fn(outputs, (Y_n, Y_d), **accepted)``, and returns a scalar, or a scalar
+    and a dict of terms to log; TypeError for another. Configured weights replace, by name, those of
+    a loss's own ``default_curriculum(max_epochs)``; ValueError if it accepts none.
 
     Meets: CUR-1, STEP-13, LOG-5.
     """
@@ -81,12 +74,10 @@ class LossAdapter:
         self, tau: float, epoch: int, global_step: Callable[[], int], *, training: bool
     ) -> dict[str, Any]:
         """Return the numbers that the loss accepts; the global step is read if it is accepted."""
-        offered: dict[str, Callable[[], Any]] = {
-            "tau": lambda: tau,
-            "epoch": lambda: epoch,
-            "global_step": global_step,
-        }
-        found = {name: read() for name, read in offered.items() if name in self.accepted}
+        offered: dict[str, Any] = {"tau": tau, "epoch": epoch}
+        found = {name: number for name, number in offered.items() if name in self.accepted}
+        if "global_step" in self.accepted:
+            found["global_step"] = global_step()
         if (weights := self.weights(epoch, training=training)) is not None:
             found["loss_weights"] = weights
         return found

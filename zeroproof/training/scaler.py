@@ -11,12 +11,8 @@ INITIAL, GROWTH, BACKOFF, INTERVAL, LARGEST = 2.0**16, 2.0, 0.5, 2000, 2.0**127
 class LossScale:
     """A factor on the loss that keeps float16 gradients from underflow, on the device.
 
-    It grows after ``INTERVAL`` applied updates without an overflow between them, and falls when a
-    gradient overflows, as that of ``torch.amp.GradScaler`` does; but never below 1, where it would
-    only lose gradients, and not for a loss that is itself not finite, which says nothing about it.
-
-    Args:
-        device: where to keep it.
+    As that of ``torch.amp.GradScaler``; but it never falls below 1, where it would only lose
+    gradients, nor for a loss that is itself not finite, which says nothing about it.
 
     Meets: AMP-2, AMP-6, STEP-3.
     """

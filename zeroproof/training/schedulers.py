@@ -15,16 +15,10 @@ RISING = ("coverage", "recall", "denom")  # parts of names of what is better whe
 
 
 class SchedulerStepper:
-    """Steps a scheduler after updates, epochs or validations.
+    """Steps a scheduler of the optimizer's rates, if there is one, as the configuration says.
 
-    Args:
-        scheduler: of the optimizer's learning rates, or None.
-        config: ``scheduler_step`` and ``scheduler_metric``, and how long training is.
-        optimizer: the one that is trained.
-
-    Raises:
-        ValueError: a scheduler of another optimizer; a ``ReduceLROnPlateau`` without a metric, or
-            whose mode is not its metric's.
+    Raises ValueError for a scheduler of another optimizer, and a ``ReduceLROnPlateau`` without a
+    metric, or whose mode is not its metric's.
 
     Meets: STEP-2, STEP-7, STEP-10, STEP-12.
     """

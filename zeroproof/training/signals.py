@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 CHILD: int | None = getattr(signal, "SIGCHLD", None)
@@ -49,12 +49,7 @@ class DeferredSignals:
                     self._taken[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """Raise a signal instead of an error that came after it; restore the handlers."""
         fetching, self._fetching = self._fetching, False
         try:

@@ -9,11 +9,6 @@ from dataclasses import dataclass
 class CoverageStop:
     """Counts consecutive epochs whose coverage lies below a threshold.
 
-    Args:
-        threshold: coverage in [0, 1]; equality is not below.
-        patience: number of bad epochs in a row that stops training; ≥ 1.
-        bad_epochs: the counter.
-
     Meets: STOP-1, STOP-2, STOP-3.
 
     Example:

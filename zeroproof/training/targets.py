@@ -88,20 +88,12 @@ def lift_targets(y: Targets) -> Lifted:
     """Lift targets to tuples ``(Y_n, Y_d)`` that stand for ``Y_n / Y_d``.
 
     A finite ``y`` becomes ``(y, 1)``, ``±∞`` becomes ``(±1, 0)``, and NaN, a singularity
-    without orientation, becomes ``(1, 0)``; see :func:`orientation` to tell it from ``+∞``.
-    An :class:`Interval` becomes the pair of its lifted ends.
+    without orientation, becomes ``(1, 0)``; see :func:`orientation` to tell it from ``+∞``. An
+    :class:`Interval` becomes the pair of its lifted ends. All have the shape, dtype and device of
+    ``y``; integers are rounded to the default float dtype, to ±∞ beyond its range.
 
-    Args:
-        y: targets, any shape and unit; integers are rounded to the default float dtype, to ±∞
-            beyond its range.
-
-    Returns:
-        Two tensors of the shape, dtype and device of ``y``, outside any graph; of an interval two
-        pairs of them.
-
-    Raises:
-        TypeError: boolean or complex targets, or ones that are no tensor.
-        ValueError: an interval on the CPU with a NaN, or a lower end above the upper one.
+    Raises TypeError for boolean or complex targets, or ones that are no tensor, and ValueError for
+    an interval on the CPU that LIFT-9 refuses.
 
     Meets: LIFT-1, LIFT-2, LIFT-3, LIFT-4, LIFT-5, LIFT-6, LIFT-7, LIFT-8, LIFT-9.
 

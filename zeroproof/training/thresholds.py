@@ -15,17 +15,14 @@ def perturbed_threshold(
     *,
     generator: torch.Generator | random.Random | None = None,
 ) -> float:
-    """Draw a threshold uniformly from ``[tau_min, tau_max]``.
+    """Draw a threshold on ``|Q|`` uniformly from ``[tau_min, tau_max]``.
 
-    Args:
-        tau_min: lower end, in the unit of ``|Q|``, finite and ≥ 0.
-        tau_max: upper end, ≥ ``tau_min``.
-        generator: source of the draw, of torch (on the CPU) or of Python. None: the operating
-            system. No global random state is ever touched.
+    It is drawn from a generator of torch (on the CPU) or of Python, or for None by the operating
+    system. No global random state is ever touched.
 
     Raises:
         TypeError: an end that is no number, or another generator.
-        ValueError: an end is negative, NaN or infinite, or ``tau_min > tau_max``.
+        ValueError: ends that TAU-3 refuses.
 
     Meets: TAU-1, TAU-2, TAU-3, TAU-4, TAU-5, TAU-6.
 

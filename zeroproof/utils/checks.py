@@ -23,11 +23,8 @@ def describe(value: object) -> str:
     if isinstance(value, (tuple, list)) and any(hasattr(x, "shape") for x in value):
         return f"{type(value).__name__} of {', '.join(type(x).__name__ for x in value)}"
     shown = repr(value)
-    return (
-        shown
-        if len(shown) < 60 and "\n" not in shown
-        else f"an object of type {type(value).__name__}"
-    )
+    is_short = len(shown) < 60 and "\n" not in shown
+    return shown if is_short else f"an object of type {type(value).__name__}"
 
 
 def check_type(name: str, value: object, kinds: Any, wanted: str) -> None:
@@ -91,19 +88,14 @@ def check_thresholds(lower: object, upper: object, names: tuple[str, str]) -> tu
     return low, high
 
 
-def check_scalar(name: str, value: object, like: Tensor | None = None) -> None:
-    """Raise TypeError unless the value is a number or a tensor of real numbers.
-
-    ValueError unless the tensor has no dimension, or is as large as ``like``: nothing is broadcast.
-    """
-    if type(value) is float:
-        return
+def check_scalar(name: str, value: object) -> None:
+    """Raise TypeError unless the value is a real number or tensor; ValueError if it has a dim."""
     if not isinstance(value, Tensor):
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"{name} must be a number or a 0-d tensor, got {describe(value)}")
     elif value.dtype == torch.bool or value.is_complex():
         raise TypeError(f"{name} must hold real numbers, got a tensor of {value.dtype}")
-    elif value.dim() and (like is None or value.shape != like.shape):
+    elif value.dim():
         raise ValueError(f"{name} must have no dimension, got the shape {tuple(value.shape)}")
 
 

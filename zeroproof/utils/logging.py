@@ -9,7 +9,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final
 
 from tqdm import tqdm
@@ -20,11 +19,10 @@ NON_FINITE: Final = ("nan", "inf", "-inf")  # JSON has no such numbers
 class JsonlLogger:
     """A ``log_hook`` that adds each record to a file, as one line of strict JSON.
 
-    A value is a number, a string, a bool or None; a tensor or NumPy array of one element is written
-    as its number. NaN and ±∞ are written as the strings ``"nan"``, ``"inf"``, ``"-inf"``, which
-    :func:`read_jsonl` takes for numbers. Lines are written whole and at once, so a reader may
-    follow the file. No record is ever removed: after a resume, those of updates that are made again
-    follow.
+    A tensor or NumPy array of one element is written as its number, and NaN and ±∞ as the strings
+    ``"nan"``, ``"inf"``, ``"-inf"``, which :func:`read_jsonl` takes for numbers. Lines are written
+    whole and at once, so a reader may follow the file. No record is ever removed: after a resume,
+    those of updates that are made again follow.
 
     Args:
         path: the file; its folder is made.
@@ -70,12 +68,7 @@ class JsonlLogger:
     def __enter__(self) -> JsonlLogger:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
@@ -102,12 +95,8 @@ def _plain(name: str, value: Any) -> float | str | None:
 def read_jsonl(path: str | os.PathLike[str], *, partial: bool = False) -> list[dict[str, Any]]:
     """Return the records that :class:`JsonlLogger` wrote.
 
-    Args:
-        path: the file.
-        partial: pass over lines that are cut off, as killed processes leave them.
-
-    Raises:
-        ValueError: a line is not a record; the message names it.
+    With ``partial`` lines that are cut off, as killed processes leave them, are passed over. Raises
+    ValueError, which names the line, for one that is not a record.
     """
     records = []
     for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
@@ -126,13 +115,10 @@ def read_jsonl(path: str | os.PathLike[str], *, partial: bool = False) -> list[d
 class TensorBoardLogger:
     """A ``log_hook`` that writes records as TensorBoard scalars (extra ``tensorboard``).
 
-    Micro-batches stand at their ``micro_step``, validations at their ``global_step``.
+    Micro-batches stand at their ``micro_step``, validations at their ``global_step``, in event
+    files of the folder ``log_dir``.
 
-    Args:
-        log_dir: folder of the event files.
-
-    Raises:
-        ImportError: TensorBoard is not installed.
+    Raises ImportError if TensorBoard is not installed.
     """
 
     def __init__(self, log_dir: str | os.PathLike[str]) -> None:
@@ -177,15 +163,10 @@ class Terminal:
 
 
 class ProgressBar(tqdm):  # type: ignore[type-arg]  # it is generic in stubs only
-    """A bar of micro-batches on the standard error stream.
-
-    Args:
-        total: the micro-batches of the run, or None.
-        done: those trained on before.
-        shown: whether there is a bar.
-    """
+    """A bar of micro-batches on the standard error stream."""
 
     def __init__(self, total: int | None, done: int, *, shown: bool) -> None:
+        """Begin after ``done`` of ``total`` micro-batches; None is an unknown number."""
         super().__init__(total=total, initial=done, disable=not shown, file=Terminal())
 
     def show(
