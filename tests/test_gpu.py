@@ -1,4 +1,7 @@
-"""What needs a CUDA device; skipped, with the reason, where there is none."""
+"""What needs a CUDA device; skipped, with the reason, where there is none.
+
+torch 2.11 cannot compile the run-time checks of shapes: there, run ``pytest -m gpu -o addopts=``.
+"""
 
 from __future__ import annotations
 

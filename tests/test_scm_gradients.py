@@ -35,7 +35,7 @@ def test_a_bottom_element_has_zero_gradient_and_leaves_the_others_alone() -> Non
 GRAPHS = """
 import torch
 from zeroproof import scm
-from zeroproof.autodiff.policies import GradientPolicy, TracedSetting
+from zeroproof.autodiff.policies import GradientPolicy, traced_setting
 from zeroproof.inference import InferenceConfig, strict_inference
 from zeroproof.layers import ProjectiveMLP, SCMRationalLayer
 
@@ -48,7 +48,7 @@ def carrier(x):
     return found.payload, found.bottom
 
 for policy in (None, GradientPolicy.REJECT, GradientPolicy.PASSTHROUGH):
-    with TracedSetting(policy, 1.0):
+    with traced_setting(policy, 1.0):
         for f in (rational, carrier, lambda x: strict_inference(*network(x[:, None]), config)):
             torch.compiler.reset()
             found = []

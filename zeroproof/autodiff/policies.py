@@ -96,18 +96,14 @@ def get_grad_scale() -> Tensor | float:
     return _grad_scale.get()
 
 
-class TracedSetting:
-    """Does what :func:`gradient_policy` and :func:`grad_scale` do, in a graph without breaks."""
-
-    def __init__(self, policy: GradientPolicy | None, scale: Tensor | float) -> None:
-        self._setting = Setting(policy, scale, _defaults)
-
-    def __enter__(self) -> None:
-        global _traced
-        _traced = self._setting
-
-    def __exit__(self, *error: object) -> None:
-        global _traced
+@contextmanager
+def traced_setting(policy: GradientPolicy | None, scale: Tensor | float) -> Iterator[None]:
+    """Do what :func:`gradient_policy` and :func:`grad_scale` do, in a graph without breaks."""
+    global _traced
+    _traced = Setting(policy, scale, _defaults)
+    try:
+        yield
+    finally:
         _traced = None
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import grad_and_value
 
-from zeroproof.autodiff.policies import TracedSetting, get_grad_scale
+from zeroproof.autodiff.policies import get_grad_scale, traced_setting
 from zeroproof.training.captured import Captured, Row, pack, unpack
 from zeroproof.training.compiling import compiled
 from zeroproof.training.evaluation import Evaluation, MicroBatch, undone
@@ -147,7 +147,7 @@ class CompiledUpdate(Update):
             # Added to what is differentiated, a buffer can be written in place.
             written = {n: b + inside.to(b.dtype) for n, b in module.named_buffers()}
             replaced.append(own | written)
-        with TracedSetting(self.evaluate.policy, scale):
+        with traced_setting(self.evaluate.policy, scale):
             loss, found, row = self.evaluate(batch, replaced)
         names += found
         return loss * scale, (loss, row, replaced)  # where a forward has put other buffers, too
@@ -270,5 +270,5 @@ class CompiledEvaluation(Evaluation):
         self, batch: MicroBatch, numbers: Tensor
     ) -> tuple[Tensor, tuple[str, ...], Tensor]:
         batch, scale = unpack(batch, numbers)
-        with TracedSetting(self.policy, scale):
+        with traced_setting(self.policy, scale):
             return super().__call__(batch)
