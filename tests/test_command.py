@@ -198,6 +198,9 @@ def test_another_file_may_be_the_rows_to_judge_by(
     out = run("run", "--test", str(test))
     assert [row["name"] for row in read(out / "predictions.csv")][:2] == ["new", "row 2"]
     assert json.loads((out / "config.json").read_text())["rows"] == [120, 7]
+    test.write_text("a,b,constant,y\n0.1,0.9,7,-1.25\n")
+    out = run("grouped", "--test", str(test), "--group", "name")
+    assert json.loads((out / "config.json").read_text())["rows"] == [120, 1]
 
 
 def test_a_logarithm_is_learned_and_numbers_are_given_back(

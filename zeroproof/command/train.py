@@ -112,11 +112,16 @@ def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table,
     table = read_table(path)
     given: dict[str, Any] = {"use": options.use, "ignore": options.ignore, "group": options.group}
     columns = choose_columns(table, options.target, **given)
+    train = labelled(table, options)
+    rows, what = train[0].cells.iloc[:, 0], "rows"
+    if options.group is not None:
+        rows, what = train[0].cells[options.group].unique(), f"groups by {options.group!r}"
+    if len(rows) < FOLDS:
+        raise UserError(f"{path}: {len(rows)} {what} have a target; {FOLDS} are needed")
     if options.test:
-        test = read_table(Path(options.test), table.decimal)
-        train, held = labelled(table, options), labelled(test, options)
+        held = labelled(read_table(Path(options.test), table.decimal), options)
     else:
-        train, held = split(*labelled(table, options), options)
+        train, held = split(*train, options)
     if options.shared_denominator and (train[1].lower < train[1].upper).any():
         raise UserError(f"{path}: with --shared-denominator no target may be an interval or bound")
     labels = [numbers for _, numbers in known_numbers(train[1])]
@@ -151,13 +156,9 @@ def by_role(columns: Sequence[Column]) -> list[str]:
 def labelled(table: Table, options: Options) -> tuple[Table, Measured]:
     """Return the rows that have a target."""
     measured = targets(table, options.target, range=options.range, log=options.log_target)
-    table = table.rows(~measured.missing)
-    count, what = len(table.lines), "rows"
-    if options.group is not None:
-        count, what = table.cells[options.group].nunique(), f"groups by {options.group!r}"
-    if count < FOLDS:
-        raise UserError(f"{table.path}: {count} {what} have a target; {FOLDS} are needed")
-    return table, measured.rows(~measured.missing)
+    if measured.missing.all():
+        raise UserError(f"{table.path}: no row has a target")
+    return table.rows(~measured.missing), measured.rows(~measured.missing)
 
 
 def check_options(options: Options) -> None:
