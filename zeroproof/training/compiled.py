@@ -55,7 +55,7 @@ class CompiledUpdate(Update):
         # The largest ``|loss|`` of the window so far; NaN if one is, of which torch.compile would
         # make another graph if it were a scalar.
         self._size = torch.zeros(1, dtype=torch.float64, device=device)
-        self._numbers, self._prepared = torch.empty(0), object()
+        self._numbers, self._prepared, self._rates = torch.empty(0), object(), tuple[Tensor, ...]()
         self._loaded, self._options = object(), dict[Any, Any]()
         self._shapes: set[tuple[Any, ...]] = set()
         self._compiled: Callable[..., Row]
@@ -233,11 +233,11 @@ class CompiledUpdate(Update):
         numbers = [*numbers, *(0.0 if isinstance(rate, Tensor) else rate for rate in rates)]
         if len(self._numbers) != len(numbers):
             self._numbers = torch.empty(len(numbers), dtype=torch.float64, device=device)
-        self._numbers.copy_(from_host(numbers, torch.device("cpu")), non_blocking=True)
-        places = self._numbers[len(numbers) - len(groups) :]
-        if device.type == "cpu":  # where torch.compile would trace all twice for those of 0-d
-            places = places.view(-1, 1)
-        for group, rate, own in zip(groups, rates, places, strict=True):
+            # On the CPU of one dimension: without, torch.compile would trace all twice.
+            form = (-1, 1) if device.type == "cpu" else (-1,)
+            self._rates = self._numbers[len(numbers) - len(groups) :].view(form).unbind()
+        self._numbers.copy_(torch.tensor(numbers, dtype=torch.float64), non_blocking=True)
+        for group, rate, own in zip(groups, rates, self._rates, strict=True):
             group["lr"] = own.copy_(rate) if isinstance(rate, Tensor) else own
             group.update({name: value for name, value in traced.items() if name in group})
         try:
