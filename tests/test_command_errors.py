@@ -26,7 +26,7 @@ REFUSED: dict[str, tuple[str, list[str], str]] = {
         "3 groups by 'who' have a target; 5 are needed",
     ),
     "no such test": (GOOD, ["--test", "none.csv"], "none.csv"),
-    "no targets": ("a,y\n" + "".join(f"{i},\n" for i in range(9)), [], "no row has a target"),
+    "no targets": ("a,y\n" + "".join(f"{i},\n" for i in range(9)), [], "no row has a value of y"),
     "logarithm": (GOOD, ["--log-target"], "line 2: column 'y' holds '0'"),
     "device": (GOOD, ["--device", "toaster"], "device"),
     "intervals": (

@@ -156,8 +156,6 @@ def by_role(columns: Sequence[Column]) -> list[str]:
 def labelled(table: Table, options: Options) -> tuple[Table, Measured]:
     """Return the rows that have a target."""
     measured = targets(table, options.target, range=options.range, log=options.log_target)
-    if measured.missing.all():
-        raise UserError(f"{table.path}: no row has a target")
     return table.rows(~measured.missing), measured.rows(~measured.missing)
 
 
