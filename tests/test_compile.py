@@ -66,6 +66,22 @@ class Steep(Pair):
         return self.slope * P, Q
 
 
+class Scaled(Pair):
+    def forward(self, parts):
+        P, Q = super().forward(parts[0] if isinstance(parts, tuple) else parts["x"])
+        for scale in parts[1:] if isinstance(parts, tuple) else ():
+            P = P * scale[:, 0]
+        return P, Q
+
+
+def other_parts(compile):
+    run = trainer(compile, made=lambda: Scaled(nn.Linear(1, 2)))
+    for form in (lambda x: (x,), lambda x: (x, 3 * x), lambda x: {"x": x}):
+        for x, y in BATCHES:
+            run.train_step((form(x), y))
+    return state(run)
+
+
 def steepened(compile):
     run = trainer(compile, made=Steep)
     for batch in BATCHES:
@@ -131,6 +147,7 @@ resumed.load_state_dict(saved[3])
 resumed.fit()
 assert same(state(resumed), state(whole)), "resumed, other units are dropped"
 assert close(steepened(True), steepened(False)), "a number of the model is compiled in"
+assert close(other_parts(True), other_parts(False)), "what a batch is made of is compiled in"
 """
 
 COMPILED = """

@@ -11,8 +11,8 @@ import torch
 
 CODE = {
     *("BUILTIN_MATCH", "CLASS_MATCH", "CLOSURE_MATCH", "FUNCTION_MATCH", "MODULE_MATCH"),
-    *("DICT_KEYS_MATCH", "DUPLICATE_INPUT", "NOT_PRESENT_IN_GENERIC_DICT", "SEQUENCE_LENGTH"),
-    *("TYPE_MATCH", "WEAKREF_ALIVE"),
+    *("DICT_KEYS_MATCH", "DUPLICATE_INPUT", "NOT_PRESENT_IN_GENERIC_DICT", "TYPE_MATCH"),
+    "WEAKREF_ALIVE",
 }
 """Guards of what the code is, not of the values that it finds."""
 FIXED = (
@@ -34,7 +34,10 @@ def compiled(method: Any, device: torch.device, *, fullgraph: bool = False) -> C
 
 def _guards_of_values(guards: Sequence[Any]) -> list[bool]:
     """Choose the guards of what may change in a run; all of them take as long as a small graph."""
-    return [g.guard_type not in CODE and not g.name.startswith(FIXED) for g in guards]
+    return [
+        g.name.startswith("batch") or (g.guard_type not in CODE and not g.name.startswith(FIXED))
+        for g in guards
+    ]
 
 
 def compile_options(device: torch.device) -> dict[str, Any]:
