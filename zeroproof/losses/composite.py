@@ -158,7 +158,7 @@ class SCMTrainingLoss:
         check_tau(tau)
         check_constant(resolution, *weights.values())
         tuples = self._tuples(outputs, lifted, targets)
-        zero = {name for name, w in weights.items() if not isinstance(w, Tensor) and w == 0}
+        zero = {name for name, weight in weights.items() if _is_zero(weight)}
         terms = self._terms(tuples, tau, resolution, zero)
         weighed = [w * terms[name] for name, w in weights.items() if name not in zero]
         if zero >= {"fit", "sign"}:  # then, too, P has a gradient: 0
@@ -253,6 +253,10 @@ class SCMTrainingLoss:
             "sign": mean(1.0 - cosine, oriented).to(P.dtype),
             "rejection": rejection_term(P, Q, tau, config.target_coverage, finite, n),
         }
+
+
+def _is_zero(weight: float | Tensor) -> bool:
+    return not isinstance(weight, Tensor) and weight == 0
 
 
 LossConfig.__init__ = explains(  # type: ignore[method-assign]
