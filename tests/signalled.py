@@ -76,6 +76,7 @@ def train(folder: Path, configuration: int) -> None:
         trainer.fit()
     for name in SIGNALS:  # which would end what is left to do, and what the run is judged by
         signal.signal(signal.Signals[name], signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch raises errors for workers that it kills
     state = repr([list(model.state_dict().values()), optimizer.state_dict(), trainer.val_history])
     (folder / "result").write_text(hashlib.sha256(state.encode()).hexdigest())
 
