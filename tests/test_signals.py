@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -53,6 +54,34 @@ def test_a_signal_that_comes_twice_at_once_or_from_a_closed_terminal_tears_nothi
     trainer = noisy(checkpoint_dir=tmp_path)
     trainer.update.optimizer.register_step_pre_hook(Once(3, lambda: send(*names)))
     ends_as_if_whole(trainer, 3, tmp_path, names[0])
+
+
+def test_workers_that_a_signal_kills_late_do_not_replace_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def complain(number: int, frame: object) -> None:
+        raise RuntimeError("a worker was killed")
+
+    def broken_off() -> None:
+        with DeferredSignals(lambda fetching: None) as signals:
+            for _ in signals.watch([1]):
+                send("SIGINT")
+                raise ValueError("what it broke off")
+
+    complain.__module__ = "torch.utils.data._utils.signal_handling"
+    before = signal.signal(signal.SIGCHLD, complain)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            broken_off()
+        send("SIGCHLD")
+        handler: Any = signal.getsignal(signal.SIGCHLD)
+        assert handler.__module__ == complain.__module__, "as the next fit looks for"
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 2.0)
+        with pytest.raises(RuntimeError, match="a worker was killed"):
+            send("SIGCHLD")
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def test_a_validation_is_broken_off_at_once_and_made_by_another_fit(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import threading
 import time
@@ -60,8 +61,10 @@ class DeferredSignals:
                 self._save(fetching)
                 raise_signal(self.received, error)
         finally:
-            while self._taken:
-                signal.signal(*self._taken.popitem())
+            for number, handler in self._taken.items():  # that of the workers last
+                late = number == CHILD and self.received
+                signal.signal(number, _patient(handler) if late else handler)
+            self._taken.clear()
             self._reset()
 
     def watch(self, batches: Iterable[Any], *, breaks_off: bool = False) -> Iterator[Any]:
@@ -100,6 +103,18 @@ class DeferredSignals:
             self.received, self._since = number, time.monotonic()
         elif number == signal.SIGINT and time.monotonic() - self._since > PATIENCE:
             raise_signal(number)
+
+
+def _patient(handler: Callable[[int, FrameType | None], None]) -> Any:
+    """Return a handler that passes over workers which a signal to the group still kills."""
+    until = time.monotonic() + PATIENCE
+
+    @functools.wraps(handler)
+    def handle(number: int, frame: FrameType | None) -> None:
+        if time.monotonic() > until:
+            handler(number, frame)
+
+    return handle
 
 
 def raise_signal(number: int, cause: BaseException | None = None) -> None:
