@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -28,7 +29,7 @@ from tests.signal_helpers import (
     send,
     signalled,
 )
-from zeroproof.training.signals import DeferredSignals
+from zeroproof.training.signals import TORCH, DeferredSignals
 from zeroproof.training.trainer import SCMTrainer
 
 pytestmark = pytest.mark.usefixtures("foreground")
@@ -56,32 +57,56 @@ def test_a_signal_that_comes_twice_at_once_or_from_a_closed_terminal_tears_nothi
     ends_as_if_whole(trainer, 3, tmp_path, names[0])
 
 
-def test_workers_that_a_signal_kills_late_do_not_replace_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture
+def complaining() -> Iterator[None]:
+    """Handle the death of a child as torch does once a loader has workers."""
+
     def complain(number: int, frame: object) -> None:
         raise RuntimeError("a worker was killed")
 
+    complain.__module__ = TORCH
+    before = signal.signal(signal.SIGCHLD, complain)
+    yield
+    signal.signal(signal.SIGCHLD, before)
+
+
+def test_workers_that_a_signal_kills_late_do_not_replace_it(
+    complaining: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken_off() -> None:
         with DeferredSignals(lambda fetching: None) as signals:
             for _ in signals.watch([1]):
                 send("SIGINT")
                 raise ValueError("what it broke off")
 
-    complain.__module__ = "torch.utils.data._utils.signal_handling"
-    before = signal.signal(signal.SIGCHLD, complain)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            broken_off()
+    with pytest.raises(KeyboardInterrupt):
+        broken_off()
+    send("SIGCHLD")
+    handler: Any = signal.getsignal(signal.SIGCHLD)
+    assert handler.__module__ == TORCH, "as the next fit looks for"
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 2.0)
+    with pytest.raises(RuntimeError, match="a worker was killed"):
         send("SIGCHLD")
-        handler: Any = signal.getsignal(signal.SIGCHLD)
-        assert handler.__module__ == complain.__module__, "as the next fit looks for"
-        now = time.monotonic()
-        monkeypatch.setattr(time, "monotonic", lambda: now + 2.0)
-        with pytest.raises(RuntimeError, match="a worker was killed"):
-            send("SIGCHLD")
-    finally:
-        signal.signal(signal.SIGCHLD, before)
+
+
+def test_a_second_death_does_not_tear_what_the_first_one_undoes(complaining: None) -> None:
+    def dying() -> Iterator[int]:
+        yield 1
+        send("SIGCHLD")
+
+    def train() -> None:
+        with DeferredSignals(lambda fetching: None) as signals:
+            try:
+                list(signals.watch(dying()))
+            finally:
+                send("SIGCHLD")
+                undone.append(True)
+
+    undone: list[bool] = []
+    with pytest.raises(RuntimeError, match="a worker was killed"):
+        train()
+    assert undone == [True]
 
 
 def test_a_validation_is_broken_off_at_once_and_made_by_another_fit(tmp_path: Path) -> None:

@@ -91,7 +91,7 @@ class DeferredSignals:
 
     def _note_death(self, number: int, frame: FrameType | None) -> None:
         self._missed_death = not self._fetching
-        if self._fetching:
+        if self._fetching and not self._worker_died:  # later ones would tear what an error undoes
             try:
                 self._taken[number](number, frame)
             except Exception:
