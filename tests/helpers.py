@@ -172,6 +172,29 @@ class Pair(nn.Module):
         return P, Q
 
 
+class Steep(Pair):
+    """Multiplies ``P`` by a number that it holds."""
+
+    slope = 1.0
+
+    def __init__(self) -> None:
+        super().__init__(nn.Linear(1, 2))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        P, Q = super().forward(x)
+        return self.slope * P, Q
+
+
+class Scaled(Pair):
+    """Multiplies ``P`` by what stands beside the inputs, if they are a tuple."""
+
+    def forward(self, parts: Any) -> tuple[Tensor, Tensor]:
+        P, Q = super().forward(parts[0] if isinstance(parts, tuple) else parts["x"])
+        for scale in parts[1:] if isinstance(parts, tuple) else ():
+            P = P * scale[:, 0]
+        return P, Q
+
+
 def random_parts(trainer: SCMTrainer) -> dict[str, Any]:
     """The random states in a trainer's state."""
     found: dict[str, Any] = trainer.state_dict()["position"]["ranks"][0]["random"]

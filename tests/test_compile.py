@@ -17,7 +17,7 @@ COMMON = """
 import torch
 from torch import nn, optim
 from torch._dynamo.utils import counters
-from tests.helpers import Pair, make_trainer
+from tests.helpers import Pair, Scaled, Steep, make_trainer
 
 torch.set_num_threads(1)
 BATCHES = []
@@ -56,24 +56,6 @@ def graphs():
     return counters["stats"]["unique_graphs"]
 
 
-class Steep(Pair):
-    def __init__(self):
-        super().__init__(nn.Linear(1, 2))
-        self.slope = 1.0
-
-    def forward(self, x):
-        P, Q = super().forward(x)
-        return self.slope * P, Q
-
-
-class Scaled(Pair):
-    def forward(self, parts):
-        P, Q = super().forward(parts[0] if isinstance(parts, tuple) else parts["x"])
-        for scale in parts[1:] if isinstance(parts, tuple) else ():
-            P = P * scale[:, 0]
-        return P, Q
-
-
 def other_parts(compile):
     run = trainer(compile, made=lambda: Scaled(nn.Linear(1, 2)))
     for form in (lambda x: (x,), lambda x: (x, 3 * x), lambda x: {"x": x}):
@@ -84,11 +66,11 @@ def other_parts(compile):
 
 def steepened(compile):
     run = trainer(compile, made=Steep)
-    for batch in BATCHES:
-        run.train_step(batch)
-    run.model.slope = 3.0
-    for batch in BATCHES:
-        run.train_step(batch)
+    for slope in (None, 3.0, 0.5):  # at first that of the class
+        if slope is not None:
+            run.model.slope = slope
+        for batch in BATCHES:
+            run.train_step(batch)
     return state(run)
 
 

@@ -11,8 +11,7 @@ import torch
 
 CODE = {
     *("BUILTIN_MATCH", "CLASS_MATCH", "CLOSURE_MATCH", "FUNCTION_MATCH", "MODULE_MATCH"),
-    *("DICT_KEYS_MATCH", "DUPLICATE_INPUT", "NOT_PRESENT_IN_GENERIC_DICT", "TYPE_MATCH"),
-    "WEAKREF_ALIVE",
+    *("DICT_KEYS_MATCH", "DUPLICATE_INPUT", "TYPE_MATCH", "WEAKREF_ALIVE"),
 }
 """Guards of what the code is, not of the values that it finds."""
 FIXED = (
