@@ -256,7 +256,7 @@ def targets(table: Table, names: Names, *, range: Range = None, log: bool = Fals
 
 def _target(table: Table, name: str, range: Range, *, log: bool) -> Array:
     """Return both ends of each cell, (2, rows); NaN for a pole and where it is blank."""
-    lower, upper = ends = parse(table.cells[name], table.decimal)
+    lower, upper = ends = table.parse(name).copy()
     remedy = f"{UNITLESS}; >5, <5, 2-5, inf, -inf, and nan for a pole, may stand here too"
     table.refuse(name, np.isnan(lower), remedy)
     if range is not None:

@@ -31,7 +31,7 @@ from zeroproof.sklearn.fitting import (
 )
 from zeroproof.training import Interval, lift_targets
 from zeroproof.training.batches import map_tensors
-from zeroproof.training.targets import Targets, ends
+from zeroproof.training.targets import Targets, check_interval, ends
 
 MOST_VALIDATED = 20_000  # rows
 
@@ -205,7 +205,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             losses.append((weight * terms).mean().item())
         self._certainty = factors[int(np.argmin(losses))]
         lower, upper = ends(targets)
-        cauchy = median_and_scale(*self._tuples(X, held))
+        cauchy = median_and_scale(self._certainty * P, self._certainty * Q)
         self._levels, self._spread = levels(lower, upper, *cauchy)
         exact = ~(lower < upper)
         self.tau_ = np.zeros(len(self._centre))
@@ -279,7 +279,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             own = [np.interp(part, seen, np.linspace(0, 1, len(seen))) for part, seen in parts]
             below.append((1 + (at - middle).sign().numpy() * np.array(own).T) / 2)
             scaled.append(at)
-        lift_targets(Interval(*scaled))  # which checks them
+        check_interval(Interval(*scaled))
         return self._as_given(below[1] - below[0])
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, y_upper: Any = None) -> float:
