@@ -1,4 +1,4 @@
-"""What needs a CUDA device; skipped, with the reason, where there is none.
+"""Tests that need a CUDA device; where there is none they are skipped, with the reason.
 
 torch 2.11 cannot compile the run-time checks of shapes: there, run ``pytest -m gpu -o addopts=``.
 """

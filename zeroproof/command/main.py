@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _again(given: argparse.Namespace) -> str:
-    """Say how to continue a run; nothing if there is none."""
+    """Return how to continue the run, or an empty string if there is no run yet."""
     if given.command != "train" or not (given.out / "config.json").exists():
         return ""
     return f"continue with: zeroproof train --resume --out {shlex.quote(str(given.out))}"

@@ -115,8 +115,8 @@ def read_jsonl(path: str | os.PathLike[str], *, partial: bool = False) -> list[d
 class TensorBoardLogger:
     """A ``log_hook`` that writes records as TensorBoard scalars (extra ``tensorboard``).
 
-    Micro-batches stand at their ``micro_step``, validations at their ``global_step``, in event
-    files of the folder ``log_dir``.
+    It writes event files to the folder ``log_dir``. The step of a micro-batch is its
+    ``micro_step``, and that of a validation its ``global_step``.
 
     Raises ImportError if TensorBoard is not installed.
     """
