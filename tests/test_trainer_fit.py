@@ -254,10 +254,11 @@ def test_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     make_trainer(small_model(), finite_batches(1))
     assert compiled == []
     trainer = make_trainer(small_model(), finite_batches(1), compile=True)
-    assert compiled == ["_update_in_graph"]
+    assert set(compiled) == {"_update_in_graph"}
+    compiled.clear()
     assert isinstance(trainer.update, CompiledUpdate)
     make_trainer(small_model(), [], compile=True, device="meta")
-    assert compiled[1:] == ["_in_graph"], "the loss alone where the update is not on the CPU"
+    assert compiled == ["_in_graph"], "the loss alone where the update is not on the CPU"
 
 
 def test_what_cannot_be_compiled_is_named() -> None:

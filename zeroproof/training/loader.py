@@ -55,6 +55,11 @@ class LoaderState:
         """Whether the next iteration continues inside an epoch."""
         return self._saved is not None and self.done > 0
 
+    @property
+    def ahead(self) -> bool:
+        """Whether micro-batches were taken that are not trained on."""
+        return self._taken > self.done
+
     def iterate(self) -> Iterator[Any]:
         """Iterate over the epoch's micro-batches; after a resume over the remaining ones.
 

@@ -123,12 +123,13 @@ def save_last_update(trainer: SCMTrainer, fetching: bool) -> None:
     """Save the last update after an error, or warn that it could not be saved. Meets: RES-9."""
     unmade, message = trainer.update.unmade, ""
     try:
-        if unmade < 0 or trainer.ranks.size > 1:
+        if unmade is None or trainer.ranks.size > 1:
             raise RuntimeError("an error came within an update, or on one of several ranks")
         if unmade:
             trainer.micro_step -= unmade
             del trainer.last_thresholds[-unmade:]
-        undone = unmade or (fetching and not trainer.validation_due)
+        untrained = fetching or trainer.loader.ahead
+        undone = unmade or (untrained and not trainer.validation_due)
         if undone and not trainer.loader.undo(unmade):
             message = "what the loader drew for a micro-batch that was not trained on is saved, too"
         save_latest(trainer)
