@@ -16,7 +16,7 @@ from .clause import Clause
 from .evidence import Evidence, evidence_of, read_trace
 from .glossary import GLOSSARY
 from .lock import LOCK, read_lock, updated, write_lock
-from .offer import WIDTH, offered, protocol_of
+from .offer import WIDTH, asked, methods, offered, protocol_of
 from .vectors import VECTORS, write
 
 
@@ -45,7 +45,12 @@ def table(rows: list[tuple[Clause, Evidence]], width: int) -> str:
     lines = [f"specification {SPEC_VERSION}, {len(rows)} clauses", "", "words"]
     for term, meaning in GLOSSARY.items():
         lines.append(_folded(f"  {term:<13}{meaning}", width, 15))
-    lines += ["", "clauses"]
+    return "\n".join([*lines, "", "clauses", listed(rows, width)])
+
+
+def listed(rows: list[tuple[Clause, Evidence]], width: int) -> str:
+    """Return the ids of clauses with their evidence, and their sentences folded to the width."""
+    lines = []
     for clause, evidence in rows:
         kinds = ", ".join(evidence.kinds) or "no evidence"
         lines.append(f"{clause.id:<9}[{kinds}]" + (" [not yet met]" if evidence.unmet else ""))
@@ -69,7 +74,10 @@ def whole(clause: Clause, evidence: Evidence) -> str:
     parts += [("Met by", evidence.met_by)] if evidence.met_by else []
     parts += [("Not yet met", [evidence.unmet])] if evidence.unmet else []
     folded = ["\n".join([head, *(_folded(t, WIDTH, 4) for t in texts)]) for head, texts in parts]
-    folded.append(f"A subject offers\n{offered(protocol_of(clause))}")
+    protocol, names = protocol_of(clause), asked(clause)
+    folded.append(f"A subject offers\n{offered(protocol, names)}")
+    if others := ", ".join(name for name in methods(protocol) if name not in names):
+        folded.append(f"Other clauses ask for\n{_folded(f'  {others}', WIDTH, 2)}")
     folded.append(f"Predicate\n{inspect.getsource(clause.predicate).rstrip()}")
     return "\n\n".join(folded)
 
@@ -79,32 +87,31 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m spec", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
     commands = parser.add_subparsers(dest="command")
-    show = commands.add_parser("show", help="print one clause whole")
-    show.add_argument("id", help="such as LIFT-2")
+    show = commands.add_parser("show", help="print one clause whole, or the sentences of a chapter")
+    show.add_argument("id", help="such as LIFT-2 or LIFT")
     commands.add_parser("lock", help="write the hashes of the clauses as they stand")
     vectors = commands.add_parser("vectors", help="write the test vectors")
     vectors.add_argument("--out", type=Path, default=VECTORS, help="a file (%(default)s)")
     chosen = parser.parse_args(arguments)
-    trace = read_trace()
+    trace, width = read_trace(), shutil.get_terminal_size().columns
+    rows = [(clause, evidence_of(clause, trace)) for clause in CLAUSES.values()]
     if chosen.command == "show":
-        clause = CLAUSES.get(chosen.id.upper())
-        if clause is None:
+        wanted = [row for row in rows if chosen.id.upper() in (row[0].id, row[0].chapter)]
+        if not wanted:
             chapters = ", ".join(dict.fromkeys(c.chapter for c in CLAUSES.values()))
-            parser.error(f"there is no clause {chosen.id!r}; chapters are {chapters}")
-        print(whole(clause, evidence_of(clause, trace)))
+            parser.error(f"there is no clause or chapter {chosen.id!r}; chapters are {chapters}")
+        print(whole(*wanted[0]) if "-" in chosen.id else listed(wanted, width))
     elif chosen.command == "lock":
         digests = {clause.id: clause.digest for clause in CLAUSES.values()}
         write_lock(updated(digests, read_lock() if LOCK.exists() else {}, SPEC_VERSION))
     elif chosen.command == "vectors":
         write(chosen.out)
+    elif chosen.json:
+        clauses = [as_json(*row) for row in rows]
+        table_of = {"version": SPEC_VERSION, "glossary": GLOSSARY, "clauses": clauses}
+        print(json.dumps(table_of, indent=1))
     else:
-        rows = [(clause, evidence_of(clause, trace)) for clause in CLAUSES.values()]
-        if chosen.json:
-            clauses = [as_json(*row) for row in rows]
-            table_of = {"version": SPEC_VERSION, "glossary": GLOSSARY, "clauses": clauses}
-            print(json.dumps(table_of, indent=1))
-        else:
-            print(table(rows, shutil.get_terminal_size().columns))
+        print(table(rows, width))
     return 0
 
 

@@ -93,7 +93,7 @@ class Clause:
     @property
     def digest(self) -> str:
         """A hash of the sentence, the predicate, and what of the specification it depends on."""
-        parts = [self.sentence, *sorted(_called(self.predicate))]
+        parts = [self.sentence, *sorted(sources(self.predicate))]
         text = "\n".join("".join(part.split()) for part in parts)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -166,7 +166,7 @@ def check(id: str, subject: object, *inputs: Any) -> None:
     CLAUSES[id].predicate(subject, *inputs)
 
 
-def _called(predicate: Callable[..., Any]) -> Iterator[str]:
+def sources(predicate: Callable[..., Any]) -> Iterator[str]:
     """Walk the sources of a predicate and of what it uses of this package, constants included."""
     package = __name__.rpartition(".")[0]
     seen: list[object] = []

@@ -19,7 +19,8 @@ from spec.__main__ import main, whole
 from spec.clause import clause
 from spec.evidence import Evidence, read_trace
 from spec.glossary import GLOSSARY
-from spec.offer import methods, offered, protocol_of
+from spec.laws import Computes
+from spec.offer import asked, methods, offered, protocol_of
 from zeroproof import __version__
 
 DIGESTS = {entry.id: entry.digest for entry in CLAUSES.values()}
@@ -89,22 +90,53 @@ def test_a_clause_shows_what_a_subject_offers(id: str) -> None:
     head = whole(CLAUSES[id], Evidence()).partition("\n\nPredicate\n")[0]
     assert max(map(len, head.splitlines())) < 100
     assert len(head.splitlines()) < 150
-    for name in methods(protocol_of(CLAUSES[id])):
-        assert re.search(rf"^  {name}\(self\b.*\n?.*->", head, re.MULTILINE), name
+    names = asked(CLAUSES[id])
+    assert names
+    for name in names:
+        assert re.search(rf"^  {name}(: |\(self\b.*\n?.*->)", head, re.MULTILINE), name
+    _, _, others = head.partition("\n\nOther clauses ask for\n")
+    listed = re.findall(r"\w+", others)
+    assert {*names, *listed} == set(methods(protocol_of(CLAUSES[id])))
+
+
+def test_a_clause_shows_the_methods_that_its_predicate_calls() -> None:
+    assert asked(CLAUSES["DEC-1"]) == ["decode"]
+    assert asked(CLAUSES["CUR-2"]) == ["ramp"], "also where the predicate only passes it on"
+    assert asked(CLAUSES["LIK-1"]) == ["likelihood", "interval_likelihood"]
+    assert "Other clauses ask for\n  wrapped, decode_gradients" in whole(
+        CLAUSES["DEC-1"], Evidence()
+    )
+
+
+def test_properties_are_no_methods_and_what_is_named_is_listed() -> None:
+    shown = whole(CLAUSES["ALG-1"], Evidence())
+    for part in ("  kinds: tuple[str, ...]\n", "  zero: Element\n", "Number: fractions.Fraction"):
+        assert part in shown
+    assert "      LOSSES: ('implicit', " in whole(CLAUSES["LOSS-1"], Evidence())
+    assert "  FORMS: ('value', " in whole(CLAUSES["COV-1"], Evidence())
+
+
+def test_a_chapter_is_shown_sentence_by_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "tau"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    for id, entry in CLAUSES.items():
+        told = f"{id} [" in shown and entry.sentence in shown
+        assert told == (entry.chapter == "TAU"), id
 
 
 def test_what_a_subject_offers_has_types_whose_fields_are_shown() -> None:
-    shown = offered(protocol_of(CLAUSES["STEP-3"]))
+    protocol = protocol_of(CLAUSES["STEP-3"])
+    shown = offered(protocol, methods(protocol))
     for part in (
         "  train(self, plan: Plan) -> Trace\n",
-        "\nPlan\n",
+        "\nPlan (spec.runs)\n",
         "\n  epochs: tuple[tuple[MicroBatch, ...], ...]\n",
         "\n  accumulation: int = 1\n",
-        "\nMicroBatch\n",
-        "\nEvent\n",
+        "\nMicroBatch (spec.runs)\n",
+        "\nEvent (spec.runs)\n",
     ):
         assert part in shown
-    assert "  inv(self, x: Element) -> Element\n" in offered(protocol_of(CLAUSES["ALG-1"]))
+    assert "  inv(self, x: Element) -> Element\n" in offered(Computes, ["meadow"])
 
 
 # How to cite
@@ -125,7 +157,9 @@ def test_a_citation_names_both_versions() -> None:
 def test_an_unknown_clause_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["show", "LIFT-99"])
-    assert "LIFT-99" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "no clause or chapter 'LIFT-99'" in told
+    assert "ALG, BOT, LIFT" in told
 
 
 def test_it_runs_without_torch() -> None:
