@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from textwrap import fill
 from typing import Any, Final
 
-from spec import CLAUSES, SPEC_VERSION, Violation, check
+from spec import BOTTOM, CLAUSES, SPEC_VERSION, Violation, check
 from spec.expressions import expression
 
 HELD: set[str] = set()
@@ -49,7 +49,8 @@ def snippet(id: str, reference: Reference, *inputs: object) -> str:
     parts = [_lines(expression(value, types)) for value in inputs]
     names: dict[str, set[str]] = {}
     for kind in types:
-        names.setdefault(kind.__module__, set()).add(kind.__name__)
+        named = repr(BOTTOM) if kind is type(BOTTOM) else kind.__name__
+        names.setdefault(kind.__module__, set()).add(named)
     imports = [f"from {m} import {', '.join(sorted(names[m]))}" for m in sorted(names)]
     call = ",\n".join([f'check("{id}", {reference.expression}', *parts])
     first = ["from math import inf, nan", f"from {check.__module__} import check"]

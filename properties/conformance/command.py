@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import logging
 import multiprocessing
 import os
@@ -11,21 +12,18 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from textwrap import fill
-from typing import Final
+from traceback import extract_tb
 
 from tqdm import tqdm
 
 from properties.conformance.judge import chosen_clauses, judge
 from properties.conformance.report import SUFFIXES, VERDICTS, Report
 from properties.conformance.reproduce import reproduced
-from properties.conformance.subjects import BUILT_IN, Chosen, choose, unknown
+from properties.conformance.subjects import BUILT_IN, Chosen, SubjectError, choose, unknown
 from properties.conformance.verdicts import WIDTH, Options, Verdict
-
-# Fewer clauses than these are tried sooner than a process has started.
-WORTH: Final = 12
 
 
 def parser() -> argparse.ArgumentParser:
@@ -47,8 +45,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--no-exhaustive", action="store_false", dest="exhaustive",
                       help="leave out what tries every number of a format, and finish no clause "
                       "that has such properties")  # fmt: skip
-    made.add_argument("--jobs", type=_positive, default=os.cpu_count() or 1,
-                      help="processes; default: one for every CPU")  # fmt: skip
+    made.add_argument("--jobs", type=int, choices=range(1000), default=os.cpu_count() or 1,
+                      metavar="N", help="processes; default: one for every CPU; 0: none beside "
+                      "this one, so that a debugger works")  # fmt: skip
     return made
 
 
@@ -73,54 +72,58 @@ def quiet() -> Iterator[None]:
 
 def _judged(id: str, subject: str, options: Options) -> Verdict:
     """Judge in a process of a pool, which makes the subject for itself."""
+    faulthandler.enable()
     with quiet():
         return judge(id, choose(subject), options)
 
 
-def verdicts(
-    ids: Sequence[str], chosen: Chosen, options: Options, jobs: int
-) -> Iterator[tuple[str, Verdict | None]]:
-    """Walk the clauses: each as it starts, without a verdict, and each verdict."""
-    if jobs == 1 or len(ids) < WORTH:
-        for id in ids:
-            yield id, None
-            yield id, judge(id, chosen, options)
+def verdicts(ids: Sequence[str], chosen: Chosen, options: Options, jobs: int) -> Iterator[Verdict]:
+    """Walk the verdicts as they are reached, each in a process that it may end."""
+    if not jobs:
+        yield from (judge(id, chosen, options) for id in ids)
         return
-    for id, verdict in _pooled(ids, chosen, options, jobs):
-        if verdict is None:  # Not all that were under way may have died by their own fault.
-            ((_, verdict),) = _pooled([id], chosen, options, 1)
-        yield id, verdict or Verdict(id, "error", 0, 0.0, reason="the process died")
+    left = list(ids)
+    while left:
+        for verdict in _pooled(left, chosen, options, min(jobs, len(left))):
+            left.remove(verdict.id)
+            yield verdict
+        died, left = left[:jobs], left[jobs:]  # Clauses start in order, so one of these did it.
+        for id in died:
+            dead = Verdict(id, "error", 0, 0.0, "your code ended the process, or crashed it")
+            yield from verdicts([id], chosen, options, 1) if len(ids) > 1 else [dead]
 
 
-def _pooled(
-    ids: Sequence[str], chosen: Chosen, options: Options, jobs: int
-) -> Iterator[tuple[str, Verdict | None]]:
+def _pooled(ids: Sequence[str], chosen: Chosen, options: Options, jobs: int) -> Iterator[Verdict]:
+    """Walk the verdicts until a process dies."""
     # Not forked, since what a subject's library has started may not live through a fork.
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
-        waiting = {pool.submit(_judged, id, chosen.name, options): id for id in ids}
-        for done in as_completed(waiting):
-            try:
-                yield waiting[done], done.result()
-            except BrokenProcessPool:
-                yield waiting[done], None
+        waiting = [pool.submit(_judged, id, chosen.name, options) for id in ids]
+        with suppress(BrokenProcessPool):
+            for done in as_completed(waiting):
+                yield done.result()
 
 
 def tried(ids: Sequence[str], chosen: Chosen, options: Options, jobs: int) -> list[Verdict]:
     """Return the verdicts in the order of the clauses, with a progress bar on a terminal."""
-    found: dict[str, Verdict] = {}
-    with tqdm(total=len(ids), unit="clause", disable=None) as bar:
-        for id, verdict in verdicts(ids, chosen, options, jobs):
-            bar.set_postfix_str(id)
-            if verdict:
-                found[id] = verdict
-                bar.update()
-    return [found[id] for id in ids]
+    left, found = list(ids), list[Verdict]()
+    with tqdm(total=len(ids), unit="clause", disable=None, postfix=ids[0]) as bar:
+        for verdict in verdicts(ids, chosen, options, jobs):
+            found.append(verdict)
+            left.remove(verdict.id)
+            bar.set_postfix_str(" ".join(left[:1]))
+            bar.update()
+    return sorted(found, key=lambda verdict: ids.index(verdict.id))
 
 
 def summary(report: Report) -> str:
     (*_, (_, counts)) = report.counts()
     told = ", ".join(f"{counts[name]} {word}" for name, word in VERDICTS.items() if counts[name])
     lines = [f"{report.subject}: {told}", *(fill(text, WIDTH) for text in report.notes)]
+    absent: dict[str, list[str]] = {}
+    for verdict in report.verdicts:
+        if verdict.verdict == "absent":
+            absent.setdefault(verdict.reason, []).append(verdict.id)
+    lines += [fill(f"Absent, {why}: {', '.join(ids)}", WIDTH) for why, ids in absent.items()]
     for verdict in report.verdicts:
         if verdict.verdict in ("fails", "error", "unfinished"):
             why = f" ({verdict.reason})" if verdict.reason else ""
@@ -141,13 +144,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not path.parent.is_dir():
             command.error(f"--report {path}: make the folder {path.parent} first")
     try:
-        ids, chosen = chosen_clauses(given.clauses), choose(given.subject)
+        ids = chosen_clauses(given.clauses)
     except ValueError as error:
         command.error(str(error))
     try:
+        chosen = choose(given.subject)
         others = unknown(chosen.make())
-    except Exception as error:
-        command.error(f"subject {given.subject!r} could not be made: {error!r}")
+    except SubjectError as error:
+        command.error(str(error))
+    except (Exception, SystemExit) as error:
+        last = extract_tb(error.__traceback__)[-1]
+        where = f"{Path(last.filename).name}:{last.lineno}"
+        command.error(f"subject {given.subject!r} could not be made: {where}: {error!r}")
     options = Options(given.examples, given.seed, given.seconds, given.exhaustive)
     with quiet():
         found = reproduced(tried(ids, chosen, options, given.jobs))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import math
+import sys
 import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
 from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 from hypothesis import HealthCheck, Phase, settings
@@ -17,6 +20,7 @@ from hypothesis.errors import Unsatisfiable
 
 import properties.torch_random  # noqa: F401
 from properties.assertions import JUDGE, Reference, Unsupported, snippet
+from properties.conformance.patience import GRACE, NoAnswer, answer_within
 from properties.conformance.smaller import smaller
 from properties.conformance.subjects import Chosen
 from properties.conformance.suite import Property, marks, trials_of
@@ -46,6 +50,8 @@ class Trial:
     tried: int = 0
     cut: bool = False
     absent: str = ""
+    patience: float = 0.0  # seconds that an input may take; 0 for any
+    stuck: bool = False  # Whether one took longer, as all others might.
     errs: bool = False  # Whether an error ends the search, too; first it is one for failures.
     found: dict[VerdictName, dict[str, list[Counterexample]]] = field(default_factory=dict)
 
@@ -53,9 +59,10 @@ class Trial:
         """Check the clause at some inputs, and note what happens; others are not asked for."""
         if id != self.id:
             return
-        if time.monotonic() > self.deadline:
+        if self.stuck or time.monotonic() > self.deadline:
             self.cut = True
             raise Enough
+        answer_within(self.patience)
         try:
             self.check(id, subject, inputs)
         finally:
@@ -79,18 +86,19 @@ class Trial:
                 raise Enough from None
             self.tried += 1
             least, at = smaller(id, subject, error, inputs)
-            self.note(least, snippet(id, self.reference, *at))
-            if isinstance(error, Violation) or self.errs:
+            self.note(least, snippet(id, self.reference, *at), subject)
+            self.stuck = isinstance(error, NoAnswer)
+            if isinstance(error, (Violation, NoAnswer)) or self.errs:
                 if self.seconds < math.inf:
                     self.seconds = SHRINKING
                 raise
             return
         self.tried += 1
 
-    def note(self, error: BaseException, program: str) -> None:
+    def note(self, error: BaseException, program: str, subject: object) -> None:
         """Keep the shortest programs of each claim that is broken, of each type of error."""
         kind: VerdictName = "fails" if isinstance(error, Violation) else "error"
-        claim, found = "", _told(error)
+        claim, found = "", _place(error, subject) + _told(error)
         if isinstance(error, Violation):
             claim, found = CLAUSES[self.id].claims[error.claim - 1].id, str(error)
         this = Counterexample(found, program, type(error).__qualname__, claim)
@@ -100,6 +108,9 @@ class Trial:
 
     def run(self, test: Property, arguments: dict[str, Any], subject: object) -> None:
         """Run a property; what it raises has been noted, or comes from outside of a check."""
+        if self.stuck:
+            return
+        answer_within(self.patience)
         try:
             test(subject=subject, **arguments)
         except (Enough, Unsatisfiable):
@@ -112,7 +123,10 @@ class Trial:
             if lacking := lacks(subject, error):
                 self.absent = lacking
             elif not self.found:
-                self.note(error, "")
+                self.note(error, "", subject)
+            self.stuck = self.stuck or isinstance(error, NoAnswer)
+        finally:
+            answer_within(0)
 
     def verdict(self, seconds: float) -> Verdict:
         """Return the verdict on all that was tried: a failure counts more than an error."""
@@ -131,6 +145,25 @@ def _told(error: BaseException) -> str:
     return "".join(traceback.format_exception_only(type(error), error)).strip()
 
 
+def _is_outside(frame: FrameType) -> bool:
+    """Tell whether a frame is one of the suite or of the specification, not of a subject."""
+    package, _, rest = frame.f_globals.get("__name__", "").partition(".")
+    return package in OUTSIDE and not rest.startswith("subjects")
+
+
+def _place(error: BaseException, subject: object) -> str:
+    """Return the line of the subject's folder that raised an error, or else the suite's."""
+    home = Path(getattr(sys.modules[type(subject).__module__], "__file__", None) or "?").parent
+    own, others = list[str](), list[str]()
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = Path(frame.f_code.co_filename)
+        if _is_outside(frame) and frame.f_globals["__name__"] != __name__:
+            others.append(f"{file.name}:{line}: ")
+        elif home in file.parents:
+            own.append(f"{file.name}:{line}: ")
+    return (own or others or [""])[-1]
+
+
 def lacks(subject: object, error: BaseException | None) -> str:
     """Return what a predicate or property asked the subject for in vain; empty if for nothing.
 
@@ -144,9 +177,7 @@ def lacks(subject: object, error: BaseException | None) -> str:
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
     if frames[-1].f_code.co_name == "__getattr__":
         frames.pop()
-    package, _, rest = frames[-1].f_globals.get("__name__", "").partition(".")
-    outside = package in OUTSIDE and not rest.startswith("subjects")
-    return f"it has no {error.name!r}" if outside else ""
+    return f"it has no {error.name!r}" if _is_outside(frames[-1]) else ""
 
 
 def phases_of(test: Property) -> Iterator[tuple[Phase, ...]]:
@@ -196,7 +227,8 @@ def judge(id: str, chosen: Chosen, options: Options) -> Verdict:
 
 def _tried(id: str, chosen: Chosen, options: Options) -> Trial:
     """Run the explicit examples, of which none is left out, and then the searches."""
-    trial, subject = Trial(id, chosen.reference), chosen.make()
+    patience = options.seconds + GRACE
+    trial, subject = Trial(id, chosen.reference, patience=patience), chosen.make()
     JUDGE.set(trial.judge)
     trials = list(trials_of(id))
     chosen_trials = [t for t in trials if options.exhaustive or not marks(t[0], "exhaustive")]

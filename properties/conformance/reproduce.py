@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from properties.conformance.patience import NoAnswer
 from properties.conformance.verdicts import Verdict
 
 SECONDS: Final = 60
@@ -45,7 +46,7 @@ def reproduced(verdicts: Sequence[Verdict]) -> list[Verdict]:
 
 
 def _settled(verdict: Verdict, again: Mapping[str, str]) -> Verdict:
-    if verdict.counterexample is None:
+    if verdict.counterexample is None or not verdict.counterexample.snippet:
         return verdict
     settled = [replace(c, reproduced=again[c.snippet] == c.exception) for c in verdict.shown]
     told = {c.claim or c.exception: c for c in reversed(settled) if c.reproduced}
@@ -74,7 +75,8 @@ def _run(snippet: str) -> str:
     with os.fdopen(reading) as pipe:
         name = pipe.read()
     _, status = os.waitpid(child, 0)
-    return name if status == 0 else f"signal {status}"
+    timed_out = status == signal.SIGALRM
+    return NoAnswer.__name__ if timed_out else name if status == 0 else f"signal {status}"
 
 
 def main() -> None:

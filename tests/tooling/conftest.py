@@ -99,7 +99,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[
     monkeypatch.delitem(sys.modules, "those", raising=False)
 
     def call(subject: str, *options: str) -> tuple[int, Any]:
-        status = main(["--subject", subject, "--report", "out.json", "--jobs", "1", *options])
+        status = main(["--subject", subject, "--report", "out.json", "--jobs", "0", *options])
         return status, json.loads(Path("out.json").read_text("utf-8"))
 
     return call

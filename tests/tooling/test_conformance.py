@@ -20,6 +20,7 @@ from properties.conformance.subjects import choose, unknown
 from properties.subjects.exact import Exact
 from properties.subjects.zeroproof import ZeroProof
 from spec import CLAUSES, SPEC_VERSION, check
+from tests.tooling.conftest import SUBJECTS
 from tests.tooling.helpers import by_id
 
 ROOT = Path(__file__).parents[2]
@@ -44,6 +45,8 @@ def test_each_verdict_and_where_it_comes_from(run: Callable[..., Any]) -> None:
     assert "no bfloat16" in found["LIFT-1"]["reason"]
     assert "'unlift'" in found["LIFT-4"]["reason"]
     assert "'convert'" in found["LIFT-8"]["counterexample"]["found"], "an error inside the subject"
+    line = SUBJECTS[: SUBJECTS.index("raise KeyError")].count("\n") + 1
+    assert found["DEC-1"]["counterexample"]["found"].startswith(f"those.py:{line}: KeyError: ")
     assert found["LIFT-1"]["examples"] > 1
     assert all(c["sentence"] == CLAUSES[id].sentence for id, c in found.items())
 
@@ -74,16 +77,15 @@ def test_an_instance_is_a_subject(run: Callable[..., Any]) -> None:
     assert by_id(report)["LIFT-2"]["verdict"] == "holds"
 
 
-def test_a_subject_that_ends_its_process_ends_no_run(
-    run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("properties.conformance.command.WORTH", 0)
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_subject_that_ends_its_process_ends_no_run(run: Callable[..., Any], jobs: str) -> None:
     clauses = "TAU-1,LIFT-1"
-    status, report = run("those:deadly", "--clauses", clauses, "--jobs", "2", "--examples", "3")
+    status, report = run("those:deadly", "--clauses", clauses, "--jobs", jobs, "--examples", "3")
     assert status == 1
     found = by_id(report)
     assert found["LIFT-1"]["verdict"] == "holds"
-    assert (found["TAU-1"]["verdict"], found["TAU-1"]["reason"]) == ("error", "the process died")
+    assert found["TAU-1"]["verdict"] == "error"
+    assert "ended the process" in found["TAU-1"]["reason"]
 
 
 @pytest.mark.parametrize(
@@ -94,10 +96,12 @@ def test_a_subject_that_ends_its_process_ends_no_run(
         (["--subject", "nobody"], "zeroproofml-0.4.3"),
         (["--subject", "no_such_module:x"], "PYTHONPATH"),
         (["--subject", "those_needs:x"], "'no_such_module'"),
+        (["--subject", "those_exit:x"], "those_exit.py:1: SystemExit(0)"),
         (["--subject", "spec:nothing"], "name a class, a function or an instance"),
         (["--subject", "exact", "--report", "out.txt"], ".json"),
         (["--subject", "exact", "--report", "nowhere/out.md"], "make the folder nowhere"),
         (["--subject", "exact", "--examples", "0"], "less than 1"),
+        (["--subject", "exact", "--jobs", "-1"], "--jobs"),
     ],
 )
 def test_a_wrong_call_names_the_remedy(
@@ -108,6 +112,7 @@ def test_a_wrong_call_names_the_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "those_needs.py").write_text("import no_such_module", "utf-8")
+    (tmp_path / "those_exit.py").write_text("raise SystemExit(0)", "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SystemExit) as stopped:
         main(arguments)

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from properties.assertions import Reference, snippet
 from properties.conformance.report import Report, as_html, as_json, as_markdown, from_json
 from properties.conformance.verdicts import Counterexample, Options, Verdict
-from spec import CLAUSES, SPEC_VERSION, Array
+from spec import BOTTOM, CLAUSES, SPEC_VERSION, Array
 from spec.expressions import expression
 from spec.runs import MicroBatch, Plan
 from tests.tooling.helpers import by_id
@@ -49,6 +50,20 @@ def test_an_expression_makes_its_value_again(value: object) -> None:
     assert repr(eval(text, names)) == repr(value)
     assert "patience=1" not in text
     assert "layout" not in text
+
+
+def test_the_terminal_names_what_is_absent_and_why(
+    run: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("those:Partial", "--clauses", "LIFT-1,LIFT-4,STOP-1,STOP-2", "--examples", "5")
+    shown = capsys.readouterr().out.splitlines()
+    assert "Absent, it has no 'unlift': LIFT-4" in shown
+    assert "Absent, it has no 'watch': STOP-1, STOP-2" in shown
+
+
+def test_a_program_has_what_it_names() -> None:
+    exact = Reference("properties.subjects.exact", "Exact()")
+    exec(snippet("ALG-42", exact, "rational", (Fraction(1, 2),), (BOTTOM,)), {})
 
 
 # Reports

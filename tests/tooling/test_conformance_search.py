@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, repeat
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from properties.assertions import Reference
+from properties.conformance import reproduce
 from properties.conformance.judge import judge
 from properties.conformance.smaller import smaller
 from properties.conformance.subjects import Chosen, choose
@@ -118,6 +120,32 @@ def test_explicit_examples_are_never_cut(clock: list[float]) -> None:
     assert verdict.verdict == "unfinished"
     # And of the search the first input, and one that starts in time.
     assert verdict.examples == explicit + 2 > 2
+
+
+@pytest.mark.parametrize("id", ["TAU-1", "TAU-3"])
+def test_a_subject_that_gives_no_answer_is_left(id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("properties.conformance.judge.GRACE", 0.2)
+    asked: list[tuple[object, ...]] = []
+
+    class Endless(Exact):
+        def draw(self, *arguments: Any) -> list[float]:
+            asked.append(arguments)
+            try:
+                while True:
+                    pass
+            except Exception:
+                return []
+
+    verdict = judge(id, Chosen("endless", Reference("", ""), Endless), Options(seconds=0.1))
+    assert (verdict.verdict, len(asked)) == ("error", 1)
+    assert verdict.counterexample
+    assert verdict.counterexample.exception == "NoAnswer"
+    assert re.match(rf"{Path(__file__).name}:\d+: ", verdict.counterexample.found)
+
+
+def test_a_program_that_gives_no_answer_shows_that_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("properties.conformance.reproduce.SECONDS", 1)
+    assert reproduce._run("while True:\n    pass") == "NoAnswer"
 
 
 def test_unfinished_has_a_status_and_a_count_of_its_own(
