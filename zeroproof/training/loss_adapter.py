@@ -56,29 +56,29 @@ class LossAdapter:
                 "'loss_weights'; add it to the loss, or use zeroproof.losses.SCMTrainingLoss"
             )
 
-    def weights(self, epoch: int, *, training: bool) -> Mapping[str, float] | None:
+    def weights(self, epoch: int, *, narrows: bool) -> Mapping[str, float] | None:
         """Return an epoch's weights by name; the curriculum's override the fixed ones.
 
-        The curriculum is asked once an epoch. The loss's own one is for training alone, so that
-        validations compare epochs by one measure.
+        The curriculum is asked once an epoch. The loss's own one holds where it ``narrows``: in
+        epochs of training, but not in validations, which compare epochs by one measure.
         """
         if self._of_epoch is None or self._of_epoch[0] != epoch:
             given = self._curriculum(epoch) if self._curriculum else {}
             given = check_weights("loss_curriculum's weights", given)
             self._of_epoch = epoch, {**(self._fixed or {}), **given}
-        if self._default and training:
+        if self._default and narrows:
             return {**self._default(epoch), **self._of_epoch[1]}
         return None if self._fixed is None and self._curriculum is None else self._of_epoch[1]
 
     def kwargs(
-        self, tau: float, epoch: int, global_step: Callable[[], int], *, training: bool
+        self, tau: float, epoch: int, global_step: Callable[[], int], *, narrows: bool
     ) -> dict[str, Any]:
         """Return the numbers that the loss accepts; the global step is read if it is accepted."""
         offered: dict[str, Any] = {"tau": tau, "epoch": epoch}
         found = {name: number for name, number in offered.items() if name in self.accepted}
         if "global_step" in self.accepted:
             found["global_step"] = global_step()
-        if (weights := self.weights(epoch, training=training)) is not None:
+        if (weights := self.weights(epoch, narrows=narrows)) is not None:
             found["loss_weights"] = weights
         return found
 
