@@ -41,6 +41,7 @@ FINITE = rows([0, 3, 4], [1, 4, 3], [5, 5, 5])
 POLES = rows([1, 0, 3], [0, 0, 4], [2, 2, 0.75])  # two are ⊥ at any threshold
 SINGULAR = rows([3, 4], [4, 3], [INF, NAN])
 EQUAL_COSTS = rows([9, 1, 0], [1, 1, 1], [10, 1, INF])  # the first costs as much if it is ⊥
+ONE_OF_THREE = rows([1] * 5, [1, 2, 3, 0, 0], [1, INF, 1 / 3, INF, INF])
 STEEP = rows([1e17, 3, 4, 3], [1, 4, 3, 1], [0, INF, 4 / 3, 3])  # 1 is below the digits of 1e17
 OVERFLOWS = rows([2.0**127, 1, 3], [2.0**-10, 1, 1], [INF, 1, 3], "float32")
 ALL_OVERFLOW = rows([2.0**127] * 2 + [1], [2.0**-10] * 2 + [1], [INF] * 3, "float32")
@@ -60,6 +61,7 @@ def missing(targets: Sequence[float], value: float) -> HeldOut:
 @example(POLES, 1.0)
 @example(SINGULAR, None)
 @example(EQUAL_COSTS, 1.0)
+@example(ONE_OF_THREE, 1.0)
 @example(STEEP, 1.0)
 @example(OVERFLOWS, None)
 @example(missing([0, 1, 2, 3, 4], 5.45), None)  # by less than the usual unit, 2 / 1.349
@@ -83,7 +85,7 @@ shares = st.sampled_from([0.5, 0.25, 0.1, 0.9, 0.05, 0.01, 1e-6]) | st.floats(0.
 @example(SINGULAR, 0.5, 0.75)  # one outcome in four, exactly
 @example(SINGULAR, 0.5, 0.7500001)
 @example(FINITE, 0.5, 0.5)
-@example(FINITE, 1e-300, 1e-20)
+@example(FINITE, 5e-324, 1e-20)
 @example(ALL_OVERFLOW, 0.5, 0.3)
 @example(POLES, 0.9, 0.5)
 def test_THR_2_certificate(

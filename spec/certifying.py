@@ -36,17 +36,13 @@ def counted(subject: Chooses, held: HeldOut, tau: float) -> tuple[int, Fraction 
     return kinds[False].count(False), lost
 
 
-@clause(
-    "THR-2",
-    source="Paper: Clopper and Pearson, Biometrika 26, 1934",
-    since="0.8.0",
-)
+@clause("THR-2", source="Paper: Clopper and Pearson, Biometrika 26, 1934", since="0.8.0")
 def certificate(subject: Chooses, held: HeldOut, rate: float, confidence: float | None) -> None:
-    """Of n singular held-out rows let k be the largest number such that a binomial count of n
-    trials at ``rate`` is k or less with probability ``1 − confidence`` at most. It may be one less
-    where the two probabilities agree within 10⁻⁹.
+    """A threshold of the unit gauge may be certified by held-out rows, of which n are singular. Let
+    k be the largest number such that a binomial count of n trials at ``rate`` is k or less with
+    probability ``1 − confidence`` at most. It may be one less where the two agree within 10⁻⁹.
 
-    1. At the certified threshold of the unit gauge, at most k singular rows decode to a number.
+    1. At the certified threshold at most k singular rows decode to a number.
     2. At every smaller threshold more than k do, up to rounding.
     3. The certificate tells rate, confidence, n, and how many singular rows decode to a number.
     4. It tells the share of the finite rows that decode to ⊥, NaN if there are none.

@@ -117,17 +117,18 @@ def intervals(rows: Sequence[Row]) -> list[tuple[float, float]]:
 
 @clause("THR-1", source="Ours: a threshold trades false numbers for lost ones", since="0.8.0")
 def least_cost(subject: Chooses, held: HeldOut, unit: float | None) -> None:
-    """At a threshold of the unit gauge, let a finite target y cost ``|P/Q − y| / unit`` where its
-    tuple decodes to a number, and 1 where to ⊥; let a singular target cost 1 where its tuple
-    decodes to a number, and 0 where to ⊥. A threshold costs the mean of the finite targets plus
-    the mean of the singular ones. Let nothing overflow.
+    """A threshold of the unit gauge may be chosen from held-out tuples and targets. Let a finite
+    target y cost ``|P/Q − y| / unit`` where its tuple decodes to a number, and 1 where to ⊥. Let a
+    singular target cost 1 where its tuple decodes to a number, and 0 where to ⊥. A threshold costs
+    the mean of the finite targets plus the mean of the singular ones. A tuple that is ⊥ at every
+    threshold has the denominator 0. Let nothing overflow.
 
     1. With singular targets, no threshold in [0, 1] costs less, up to rounding and 10⁻¹².
-    2. It lies midway between two neighbours among the denominators, 0 and 1; no neighbours
-       between which a threshold costs the same or less are farther apart, up to rounding.
-    3. Without singular targets it is half the least denominator, 0 for a tuple that is always ⊥.
+    2. It is the middle between two neighbours among the denominators, 0 and 1. No neighbours with
+       the same or a smaller cost between them are farther apart, up to rounding.
+    3. Without singular targets it is half the least denominator.
     4. The usual unit is the interquartile range of the finite targets, interpolated linearly, over
-       1.349; it is 1 where that is 0, or where there are none.
+       1.349, or 1 where that is 0.
     """
     rows, tau = held.rows, subject.choose_threshold(held, unit)
     if all(math.isfinite(row.target) for row in rows):

@@ -69,4 +69,4 @@ class ExactChoosing:
 
     def takes(self, rate: float, level: float) -> int:
         """Return how many singular rows it takes at least."""
-        return math.ceil(math.log1p(-level) / math.log1p(-rate))
+        return math.ceil(Fraction(math.log1p(-level)) / Fraction(math.log1p(-rate)))
