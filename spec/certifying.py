@@ -63,7 +63,7 @@ def certificate(subject: Chooses, held: HeldOut, rate: float, confidence: float 
         require(right, complaint, rate, level, ends[0], str(error), claim=6)
         return
     complaint = "{} at rate {} and confidence {} has {}; {} "
-    require(found.confidence == level, complaint + "is usual", *case, found, level,
+    require(found.confidence == level, complaint + "is the confidence", *case, found, level,
             claim=5 if confidence is None else 3)  # fmt: skip
     require(most >= 0, complaint + "rows are too few", *case, found, n, claim=6)
     errors, lost = counted(subject, held, found.tau)

@@ -181,9 +181,11 @@ def unfit(subject: Chooses, held: HeldOut, number: float) -> None:
     4. A rate or a confidence that is not in (0, 1) raises ValueError.
     """
     taller = {name: replace(x, shape=(1, *x.shape)) for name, x in vars(held).items()}
-    shared = replace(held.Q, values=held.Q.values[:1], shape=(1, 1))
+    single = {name: replace(x, values=x.values[:1], shape=(1, 1)) for name, x in vars(held).items()}
     wrong = [(1, replace(held, **{name: x})) for name, x in taller.items()]
-    wrong += [(1, HeldOut(**taller | {"Q": shared}))] if len(held.Q.values) > 1 else []
+    if held.Q.shape != (1,):
+        wrong += [(1, HeldOut(**taller | {"Q": single["Q"]}))]
+        wrong += [(1, HeldOut(**single | {"P": taller["P"]}))]
     wrong += [(2, HeldOut(*(Array.of([], x.dtype) for x in vars(held).values())))]
     calls: list[tuple[int, Callable[[], object]]] = []
     for claim, rows in wrong:
