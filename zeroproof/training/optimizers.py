@@ -1,4 +1,4 @@
-"""What optimizers and schedulers of any make have, or lack; the kinds of a trainer's parts."""
+"""What optimizers of any make have, or lack; the kinds of a trainer's parts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ChainedScheduler, OneCycleLR, SequentialLR
 
 from zeroproof.utils.checks import check_loader, check_offers, check_type
 
@@ -107,39 +106,3 @@ def fixed_options(optimizer: Any) -> dict[tuple[int, str], Any]:
     """Return what an optimizer's groups hold beside parameters and rates, by group and name."""
     groups = enumerate(optimizer.param_groups)
     return {(i, n): x for i, g in groups for n, x in g.items() if n not in ("params", "lr")}
-
-
-def check_optimizer(scheduler: object, optimizer: Optimizer) -> None:
-    """Raise ValueError for a scheduler of an optimizer that has other groups."""
-    of: Any = getattr(scheduler, "optimizer", optimizer)
-    own = {id(group) for group in optimizer.param_groups}
-    if of is not optimizer and own.isdisjoint(map(id, of.param_groups)):
-        raise ValueError(
-            "the scheduler changes the rates of another optimizer; make it of the one that the "
-            "trainer gets"
-        )
-
-
-def check_steps(scheduler: object, steps: int) -> None:
-    """Raise ValueError for a scheduler that ends before so many more steps. Meets: STEP-10."""
-    for needed, most in _step_limits(scheduler, steps):
-        if needed > most:
-            raise ValueError(
-                f"the scheduler ends after {most} steps, but training makes {needed}; give it "
-                f"total_steps={needed}, for one of updates planned_updates(train_loader) of the "
-                "TrainingConfig. A loaded one has the total_steps of its checkpoint"
-            )
-
-
-def _step_limits(scheduler: object, steps: int) -> Iterator[tuple[int, int]]:
-    """Walk what raises beyond its last step; yield the steps it will have made, and may make."""
-    if isinstance(scheduler, OneCycleLR):
-        yield scheduler.last_epoch + steps, scheduler.total_steps
-    elif isinstance(scheduler, ChainedScheduler):
-        for part in scheduler._schedulers:
-            yield from _step_limits(part, steps)
-    elif isinstance(scheduler, SequentialLR):
-        last, begins = scheduler.last_epoch + steps, scheduler._milestones
-        ends = [*(min(begin - 1, last) for begin in begins), last]
-        for part, begin, end in zip(scheduler._schedulers, [0, *begins], ends, strict=True):
-            yield from _step_limits(part, end - begin - getattr(part, "last_epoch", 0))
