@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zeroproof.training.arguments import samples_of
 from zeroproof.training.distributed import rank_and_size
 from zeroproof.training.targets import Interval, Targets, check_interval, ends
 from zeroproof.utils.checks import check_integer, check_type, describe
@@ -28,6 +27,13 @@ def map_tensors(data: Any, function: Callable[[Any], Any]) -> Any:
         mapped = [map_tensors(value, function) for value in data]
         return type(data)(*mapped) if hasattr(data, "_fields") else type(data)(mapped)
     return data
+
+
+def samples_of(name: str, x: Any) -> int:
+    """Return a tensor's number of samples; TypeError for another type or no dimension."""
+    if not isinstance(x, Tensor) or not x.dim():
+        raise TypeError(f"{name} must be tensors of samples, got {describe(x)}")
+    return len(x)
 
 
 def split_batch(

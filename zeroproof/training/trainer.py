@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from zeroproof.training.arguments import check_parts
 from zeroproof.training.checkpoint import (
     CheckpointError,
     check_folder,
@@ -31,7 +30,7 @@ from zeroproof.training.finite import NonFiniteError
 from zeroproof.training.hooks import GuardedHook
 from zeroproof.training.loader import LoaderState
 from zeroproof.training.loss_adapter import LossAdapter
-from zeroproof.training.optimizers import training_weights
+from zeroproof.training.optimizers import check_parts, training_weights
 from zeroproof.training.records import EpochTotals, RecordQueue
 from zeroproof.training.schedulers import SchedulerStepper
 from zeroproof.training.signals import DeferredSignals
