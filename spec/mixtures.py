@@ -21,6 +21,7 @@ from .losses import near
 # How many ε of a number its rounding costs; LIK-11, LIK-12.
 ROUNDED: Final = 8000
 SUREST: Final = 1 - Fraction(1, 10**12)
+NAMES: Final = ("certainty", "median", "scale")
 
 Vector: TypeAlias = tuple[Fraction, ...]
 
@@ -90,17 +91,16 @@ def certain(subject: Mixtures, P: Array, Q: Array) -> None:
     A long tuple counts as shortened (LIK-7). “Up to rounding” is 8000ε of the right number, plus
     the smallest normal number, or for a median its root, in the format of what is returned.
     """
-    found, parts = [subject.certainty(P, Q), *subject.median_and_scale(P, Q)], (P, Q)
+    found = subject.certainty(P, Q), *subject.median_and_scale(P, Q)
     for i, X in enumerate(own_tuples(P, Q)):
         rights = known(*X) if X else (None,) * 3
         for claim, (values, y) in enumerate(zip(found, rights, strict=True), 1):
-            form, x = FORMATS[values.dtype], values.values[i]
-            floor = Fraction(2) ** (form.least // (2 if claim == 2 else 1))
-            right = math.isnan(x) if y is None else near(
-                x, y, ROUNDED * form.epsilon * abs(y) + floor
-            )  # fmt: skip
+            form, x, name = FORMATS[values.dtype], values.values[i], NAMES[claim - 1]
+            slack = Fraction(2) ** (form.least // (2 if name == "median" else 1))
+            slack += ROUNDED * form.epsilon * (abs(y) if y else 0)
+            right = math.isnan(x) if y is None else near(x, y, slack)
             claim = 5 if y is None else claim if columns(P, Q) == 1 else 4
-            require(right, "of {} {} at {} is {}, not {}", *parts, i, x, y, claim=claim)
+            require(right, "{} of {} {} at {} is {}, not {}", name, P, Q, i, x, y, claim=claim)
     for call in (subject.certainty, subject.median_and_scale):
         right = refused(ValueError, lambda of=call: of(P, _longer(Q)), claim=6)  # type: ignore[misc]
         require(right, "{} {} were taken", P, _longer(Q), claim=6)
