@@ -47,6 +47,7 @@ FAR = tuples_of(
 SHORT = tuples_of([1e-5, 3e38, 1e-30], [1e-6, -3e38, 1e10], 3, dtype="float32")
 LOST = tuples_of([NAN, 1, INF, 1, -INF], [1, NAN, 1, -INF, INF], 5)
 SHARED = tuples_of([0, 1, 3, -3, 1e300, 1e-300, 0, 0], [2, 1, 1e280, 0], 4, 2)
+LENGTHENED = tuples_of([2.0**120] * 2, [2.0**-121], 1, 2)  # beyond what counts
 LOST_SHARED = tuples_of([NAN, 1, INF, 1, 1, 2], [1, 1, NAN], 3, 2)
 
 
@@ -56,6 +57,7 @@ LOST_SHARED = tuples_of([NAN, 1, INF, 1, 1, 2], [1, 1, NAN], 3, 2)
 @example(SHORT)
 @example(LOST)
 @example(SHARED)
+@example(LENGTHENED)
 @example(LOST_SHARED)
 @settings(max_examples=50)
 def test_LIK_11_certain(subject: Mixtures, case: Tuples) -> None:
@@ -69,6 +71,8 @@ THREE = tuples_of(
 )
 SEVERAL = tuples_of([1, 2, 4, 1, 0, 0, 3, -1, 5, 2, 1, 1], [2, 1, 0, 1, -4, 2], 2, 3, 2)
 LONG = tuples_of([1e200, 1, 3e38, 1, 1e-200, 1], [1, 1e150, 1, 2, 1e-200, 1], 3, 2, 1)
+# All directions alike, so that the mean of three equal eigenvalues is rounded to more than these.
+ALIKE = tuples_of([2, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0], [0, 0, 0, 2], 1, 4, 3)
 MISSING = tuples_of([NAN, 2, 1, 2, 3, 4], [1, 1, 1, INF, 1, 1], 3, 2, 1)
 MISSING_SHARED = tuples_of([NAN, 2, 1, 2, 3, 4, 5, 6], [1, 1, 1, 1], 2, 2, 2)
 
@@ -95,6 +99,7 @@ def weighted(draw: st.DrawFn) -> tuple[Array, Array, Array | None]:
 @example((*THREE, weights_of(THREE, [1, 2, 4], [0, 1e-300, 0])), INF)
 @example((*SEVERAL, None), INF)
 @example((*SEVERAL, weights_of(SEVERAL, [1, 2, 4], [0, 0, 0])), -INF)
+@example((*ALIKE, None), NAN)
 @example((*LONG, None), NAN)
 @example((*LONG, weights_of(LONG, [1e308, 1e308], [1e-310, 2e-310], [0, 0])), NAN)
 @example((*MISSING, weights_of(MISSING, [1, 1], [1, 0], [1, 2])), NAN)
