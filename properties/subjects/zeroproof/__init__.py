@@ -9,6 +9,7 @@ from properties.subjects.zeroproof.keeping import ZeroProofKeeping
 from properties.subjects.zeroproof.lifting import ZeroProofLifting
 from properties.subjects.zeroproof.likelihood import ZeroProofLikelihoods
 from properties.subjects.zeroproof.losses import ZeroProofLosses
+from properties.subjects.zeroproof.mixtures import ZeroProofMixtures
 from properties.subjects.zeroproof.policies import ZeroProofPolicies
 from properties.subjects.zeroproof.replays import ZeroProofReplays
 from properties.subjects.zeroproof.schedules import ZeroProofSchedules
@@ -26,6 +27,7 @@ class ZeroProof(
     ZeroProofLifting,
     ZeroProofLikelihoods,
     ZeroProofLosses,
+    ZeroProofMixtures,
     ZeroProofPolicies,
     ZeroProofReplays,
     ZeroProofSchedules,
