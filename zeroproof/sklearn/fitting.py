@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, TypeAlias
 
 import joblib
@@ -23,11 +24,40 @@ from zeroproof.training.checkpoint import checkpoints
 from zeroproof.training.config import LogHook
 from zeroproof.training.state import save_latest
 from zeroproof.training.targets import Targets, ends
-from zeroproof.utils.checks import check_number
+from zeroproof.utils.checks import check_integer, check_number
 
 Array: TypeAlias = NDArray[np.float64]
 CHUNK = 4096  # rows of one forward without a gradient
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
+
+
+def check_params(params: dict[str, Any]) -> None:
+    """Raise TypeError or ValueError for a parameter of the regressor out of its range."""
+    for name in ("n_estimators", "n_iter_no_change"):
+        check_integer(name, params[name], 1)
+    if (decay := params["weight_decay"]) is not None:
+        check_number("weight_decay", decay, "[0, ∞)")
+    limits = params["limits"] or (-math.inf, math.inf)
+    pair = isinstance(limits, (tuple, list)) and len(limits) == 2
+    if not pair or not all(isinstance(end, Real) for end in limits) or not limits[0] < limits[1]:
+        raise ValueError(
+            f"limits must be two numbers (lowest, highest), ±inf for none, got {limits!r}"
+        )
+    if taken := {"max_epochs", "seed", "val_loader"} & {*(params["trainer_options"] or {})}:
+        raise ValueError(
+            f"trainer_options has {sorted(taken)}, which SCMRegressor sets itself; use max_epochs, "
+            "random_state and validation_fraction"
+        )
+
+
+def check_ends(lower: Array, upper: Array) -> None:
+    """Raise ValueError for ends of other shapes, or that cross."""
+    if lower.shape != upper.shape:
+        raise ValueError(f"y has the shape {lower.shape}, y_upper {upper.shape}; it must be one")
+    crossed = ~((lower <= upper) | (np.isnan(lower) & np.isnan(upper))).all(axis=1)
+    if crossed.any():
+        rows = f"{crossed.sum()} rows, the first is row {crossed.argmax()}"
+        raise ValueError(f"y ≤ y_upper must hold, or both be NaN; it does not in {rows}")
 
 
 def robust_scale(values: Array, weights: Array | None) -> tuple[Array, Array]:

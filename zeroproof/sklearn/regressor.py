@@ -22,6 +22,8 @@ from zeroproof.sklearn.fitting import (
     CHUNK,
     Array,
     central_level,
+    check_ends,
+    check_params,
     finite_part,
     fit_network,
     held_out,
@@ -120,6 +122,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: no finite target, ends that cross, intervals of several outputs with one
                 denominator, or what scikit-learn's own checks refuse.
         """
+        check_params(self.get_params())
         X = validate_data(self, X, dtype=np.float64)
         ends = self._ends(X, y, y_upper)
         self._flat = ends[0].shape[1] == 1
@@ -148,10 +151,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             check_consistent_length(X, part)
             ends.append(part.reshape(len(part), -1))
         lower, upper = ends
-        same = lower.shape == upper.shape
-        if not same or not ((lower <= upper) | (np.isnan(lower) & np.isnan(upper))).all():
-            shapes = f"{lower.shape} and {upper.shape}"
-            raise ValueError(f"y ≤ y_upper must hold, or both be NaN, of one shape, got {shapes}")
+        check_ends(lower, upper)
         if lower.shape[1] > 1 and self.shared_denominator and (lower < upper).any():
             raise ValueError("intervals of several outputs need shared_denominator=False")
         # NaN is no end of an interval; as a target it is the same line as ∞ (LIFT-3).
