@@ -26,7 +26,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from zeroproof.sklearn import SCMRegressor
+from zeroproof.sklearn import SCMRegressor, fitting
 from zeroproof.sklearn.ensemble import ProjectiveEnsemble
 from zeroproof.sklearn.fitting import held_out, robust_scale
 
@@ -220,6 +220,13 @@ def test_the_best_epoch_is_kept_and_training_stops_after_it() -> None:
     losses = model.history_["val_loss"]
     assert model.best_epoch_ == 1 + int(np.argmin(losses))
     assert len(losses) == len(model.history_["loss"]) == model.best_epoch_ + 5
+
+
+def test_first_weights_shrink_less_the_more_rows_there_are() -> None:
+    network, usual = ProjectiveEnsemble(1, 12, 1), {"learning_rate": 0.1, "weight_decay": None}
+    for rows, share in ((40, 6e-4), (240, 6e-4), (1000, 1.44e-4), (10**6, 1e-4)):
+        first = fitting.adam(network, rows, usual).param_groups[0]
+        assert first["weight_decay"] == pytest.approx(share / 0.1)
 
 
 def test_it_works_in_pipelines_searches_and_cross_validation() -> None:

@@ -167,10 +167,11 @@ class EarlyStopping:
         self.history, self.weights = state["history"], state["weights"]
 
 
-def adam(network: ProjectiveEnsemble, rate: float, decay: float | None) -> torch.optim.Optimizer:
-    """Return an optimizer that shrinks gates and first weights more than the others."""
+def adam(network: ProjectiveEnsemble, rows: int, params: Any) -> torch.optim.Optimizer:
+    """Return an optimizer that shrinks gates and first weights less, the more rows there are."""
+    rate, decay = params["learning_rate"], params["weight_decay"]
     check_number("learning_rate", rate, "(0, ∞)")
-    usual = min(max(5e-5 * network.gates.shape[-1], 1e-4), 1e-2)
+    usual = min(max(0.012 * network.gates.shape[-1] / max(rows, 240), 1e-4), 1e-2)
     first = [network.gates, network.weights[0]], usual if decay is None else decay
     others = [*network.weights[1:], *network.biases], 1e-4
     groups = [{"params": part, "weight_decay": share / rate} for part, share in (first, others)]
@@ -208,7 +209,7 @@ def fit_network(
     inputs = x[validated], held / held.mean()
     options["val_loader"] = TensorBatches(inputs, targets, batch_size=CHUNK, shuffle=False)
     config = TrainingConfig(**options | {"max_epochs": epochs, "log_hook": best})
-    optimizer = adam(network, params["learning_rate"], params["weight_decay"])
+    optimizer = adam(network, len(x), params)
     half = math.pi / (config.max_epochs * len(loader))
     # Not CosineAnnealingLR, whose length a checkpoint restores: a continued fit may be longer.
     cosine = LambdaLR(optimizer, lambda step: (1.0 + math.cos(half * step)) / 2)
