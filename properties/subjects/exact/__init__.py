@@ -7,6 +7,7 @@ from properties.subjects.exact.lifting import ExactLifting
 from properties.subjects.exact.likelihood import ExactLikelihoods
 from properties.subjects.exact.losses import ExactLosses
 from properties.subjects.exact.policies import ExactPolicies
+from properties.subjects.exact.refusals import ExactRefusals
 from properties.subjects.exact.replays import ExactReplays
 from properties.subjects.exact.schedules import ExactSchedules
 from properties.subjects.exact.training import ExactTraining
@@ -20,6 +21,7 @@ class Exact(
     ExactLikelihoods,
     ExactLosses,
     ExactPolicies,
+    ExactRefusals,
     ExactReplays,
     ExactSchedules,
     ExactTraining,

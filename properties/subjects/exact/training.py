@@ -213,8 +213,8 @@ class ExactTraining:
 
     def spoiled(self, cause: str) -> Broken:
         """Name the parameter and the cause, if it is one."""
-        word = CAUSES[cause]
-        return Broken(f"'w': {word}", 0, 0) if word else Broken("", validated=1, saved=1)
+        words = CAUSES[cause]
+        return Broken(f"'w': {words[0]}", 0, 0) if words else Broken("", validated=1, saved=1)
 
     def modes(self, frozen: Sequence[bool], validates: bool) -> list[list[bool]]:
         return [[not x for x in frozen]]

@@ -9,6 +9,7 @@ from properties.subjects.zeroproof.lifting import ZeroProofLifting
 from properties.subjects.zeroproof.likelihood import ZeroProofLikelihoods
 from properties.subjects.zeroproof.losses import ZeroProofLosses
 from properties.subjects.zeroproof.policies import ZeroProofPolicies
+from properties.subjects.zeroproof.refusals import ZeroProofRefusals
 from properties.subjects.zeroproof.replays import ZeroProofReplays
 from properties.subjects.zeroproof.schedules import ZeroProofSchedules
 from properties.subjects.zeroproof.signals import ZeroProofSignals
@@ -25,6 +26,7 @@ class ZeroProof(
     ZeroProofLikelihoods,
     ZeroProofLosses,
     ZeroProofPolicies,
+    ZeroProofRefusals,
     ZeroProofReplays,
     ZeroProofSchedules,
     ZeroProofSignals,

@@ -72,7 +72,9 @@ class ZeroProofKeeping:
         model, validated = Spoiled(cause), list[Any]()
         eps = 0.0 if cause == "an eps of 0" else 1e-8
         rate = math.inf if cause == "a rate of infinity" else 1e-3
-        optimizer = torch.optim.Adam(model.parameters(), rate, eps=eps)
+        optimizer: Any = torch.optim.Adam(model.parameters(), rate, eps=eps)
+        if cause == "a rate of 3e38":  # of which Adam takes no more than a tenth
+            optimizer = torch.optim.SGD(model.parameters(), 3e38)
         with tempfile.TemporaryDirectory() as folder, unchecked():
             trainer = trainer_of(
                 model,
