@@ -8,8 +8,12 @@ from typing import Final, Protocol
 
 from .clause import clause, require
 
-FAILING: Final = ("fetch", "first fetch", "worker", "hook", "validation", "save")
-"""What fails; a ``worker`` of the loader ends in the middle of an update."""
+FAILING: Final = (
+    "fetch", "first fetch", "resumed fetch", "worker", "hook", "validation", "save",
+)  # fmt: skip
+"""What fails. A ``worker`` of the loader ends in the middle of an update. A ``resumed fetch`` is
+the first of a run that continues another one after its first epoch, and counts its updates.
+"""
 
 
 @dataclass(frozen=True)
