@@ -282,4 +282,5 @@ class ExactTraining:
     def broken_off(self, what: str, signal: str) -> BrokenOff:
         """Save what was made until then, of four updates an epoch; raise the signal's error."""
         made = 4 if what in ("first fetch", "resumed fetch", "validation") else 6
-        return BrokenOff(RAISED[signal], made, made, made * (what != "save"), (0, 1), same=True)
+        kept = what != "save"
+        return BrokenOff(RAISED[signal], made, made, made * kept, (0, 1), True, warned=not kept)

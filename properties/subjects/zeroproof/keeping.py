@@ -25,7 +25,7 @@ class Spoiled(nn.Module):
     def __init__(self, cause: str) -> None:
         super().__init__()
         dtype = torch.float16 if cause == "float16 parameters" else torch.float32
-        self.w = nn.Parameter(torch.ones(2, dtype=dtype))
+        self.w, self.none = (nn.Parameter(torch.ones(n, dtype=dtype)) for n in (2, 0))
         if cause == "infinite from the start":
             nn.init.constant_(self.w[1], -math.inf)
 

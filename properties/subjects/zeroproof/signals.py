@@ -111,8 +111,8 @@ class ZeroProofSignals:
                 begun.trainer.fit()
                 run.trainer.load_state_dict(begun.trainer.state_dict())
                 run.begun, run.made, run.records = begun.begun, begun.made, begun.records
-            with warnings.catch_warnings(), ExitStack() as stack:
-                warnings.simplefilter("ignore", RuntimeWarning)  # which say what was not saved
+            with warnings.catch_warnings(record=True) as warned, ExitStack() as stack:
+                warnings.simplefilter("always", RuntimeWarning)
                 if what == "save":
                     stack.enter_context(mock.patch("torch.save", side_effect=OSError))
                 try:
@@ -127,4 +127,5 @@ class ZeroProofSignals:
         records = run.records + rest.records
         validated = [int(record["epoch"]) for record in records if "val_loss" in record]
         same = rest.left == whole.left and repr(records) == repr(whole.records)
-        return BrokenOff(raised, run.begun, run.made, saved, validated, same)
+        told = any("not saved" in str(warning.message) for warning in warned)
+        return BrokenOff(raised, run.begun, run.made, saved, validated, same, told)
