@@ -21,7 +21,9 @@ POSITIVE: Final[Wrong] = {**NUMBER, "zero": ValueError}
 SCALAR: Final[Wrong] = {**OTHER, "several numbers": ValueError}
 DEGREE: Final[Wrong] = {"fraction": TypeError, "negative": ValueError}
 SIZE: Final[Wrong] = {**DEGREE, "zero": ValueError}
-FEATURES: Final[Wrong] = {"integers": TypeError, "another width": ValueError}
+FEATURES: Final[Wrong] = {
+    "integers": TypeError, "another precision": TypeError, "another width": ValueError,
+}  # fmt: skip
 ENDS: Final[Wrong] = {"no pair": TypeError, **SHAPE}
 MADE: Final[Wrong] = {**OTHER, "a class": TypeError}
 DOMAIN: Final[Wrong] = {

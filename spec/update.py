@@ -208,8 +208,8 @@ def faults(subject: Trains, plan: Plan) -> None:
     trace, windows = subject.train(plan), carried_out(plan)
     updates, errors = trace.of("update"), trace.of("error")
     if plan.precision:
-        last = plan.epochs[-1][-plan.max_nonfinite :]
-        lost = all(batch.fault == "loss" for batch in last)  # of which no scale is the cause
+        tail = plan.epochs[-1][-plan.max_nonfinite :]
+        lost = all(batch.fault == "loss" for batch in tail)  # of which no scale is the cause
         found, expected = [event.values["global_step"] for event in errors], [len(updates)] * lost
         require(found == expected, "{}: errors {}, not {}", plan, found, expected, claim=4)
         require(len(updates) > 0, "{}: the scale never fell enough", plan, claim=4)

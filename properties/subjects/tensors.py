@@ -120,7 +120,7 @@ class Outputs(nn.Module):
             payloads: list[Any] = [getattr(part, "payload", part) for part in parts]
             floats = [x for x in payloads if x.is_floating_point()]
             weights = [weight if x.shape == weight.shape else weight[..., :1] for x in floats]
-            gated = map(Incoming.apply, floats, weights)  # type: ignore[arg-type]
+            gated = map(Incoming.apply, floats, weights)
             return sum(gated, torch.zeros(()))
 
         for i, parameter in enumerate(self.parts):
