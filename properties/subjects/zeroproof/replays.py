@@ -93,6 +93,10 @@ def _loader(source: str, first: int) -> Any:
         return DataLoader(data, 3, sampler=DistributedSampler(data, num_replicas=1, rank=0))
     if source == "generator of the data set":
         return DataLoader(Numbers(first, own=numpy.random.default_rng(0) if numpy else own), 3)
+    if source == "other data" and numpy:  # which is not only in tensors
+        return DataLoader(data, 3, collate_fn=lambda rows: [
+            numpy.stack([x.numpy() for x in column]) for column in zip(*rows, strict=True)
+        ])  # fmt: skip
     if source == "batch sampler of begun workers":
         workers: Any = {"num_workers": 1, "multiprocessing_context": "fork"}
         return DataLoader(data, batch_sampler=Eager(), persistent_workers=True, **workers)
@@ -131,7 +135,9 @@ class ZeroProofReplays:
         optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
         saves: Any = {"checkpoint_dir": folder, "checkpoint_every": 1, "keep_checkpoints": 99}
         given = layer, optimizer, loss, loader
-        trainer = trainer_of(*given, max_epochs=epochs, **({} if at or not folder else saves))
+        saves = {} if at or not folder else saves
+        saves["prepare_batch"] = lambda pair: tuple(map(torch.as_tensor, pair))
+        trainer = trainer_of(*given, max_epochs=epochs, **saves)
         if at:
             trainer.load_checkpoint(next(Path(folder).glob(f"step-{at:010d}*.pt")))
         try:
