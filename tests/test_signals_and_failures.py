@@ -15,7 +15,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.helpers import Batch, finite_batches, fit_loss, make_trainer, pole_batches, small_model
+from tests.helpers import (
+    Batch,
+    finite_batches,
+    fit_loss,
+    make_trainer,
+    pole_batches,
+    same,
+    small_model,
+    weights,
+)
 from tests.signal_helpers import (
     BATCHES,
     ENDED,
@@ -82,6 +91,23 @@ def test_a_compiler_that_a_signal_ends_has_changed_nothing(tmp_path: Path) -> No
     state = read_checkpoint(tmp_path)
     assert state["counters"]["micro_batches"] == state["counters"]["global_step"] == 1
     assert len(state["last_thresholds"]) == 1
+
+
+@pytest.mark.filterwarnings("ignore:what the loader drew:RuntimeWarning")  # it may be ahead
+def test_a_batch_that_is_refused_after_a_signal_is_fetched_again(tmp_path: Path) -> None:
+    def loader() -> Shuffled:
+        return Shuffled(lambda: torch.rand(()))  # type: ignore[arg-type, return-value]
+
+    fail = Once(3, signalled)
+    trainer = noisy(loader(), prepare_batch=lambda b: fail() or b, checkpoint_dir=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    whole, rest = noisy(loader()), noisy(loader())
+    whole.fit()
+    rest.load_checkpoint(tmp_path)
+    assert rest.global_step == 2
+    rest.fit()
+    assert same(weights(rest.model), weights(whole.model))
 
 
 def test_what_cannot_be_saved_is_warned_of(tmp_path: Path) -> None:

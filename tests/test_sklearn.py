@@ -16,7 +16,6 @@ from torch import Tensor
 
 from zeroproof.inference.certainty import combine_tuples, median_and_scale, probability
 from zeroproof.layers import ProjectiveMLP
-from zeroproof.layers.ensemble import ProjectiveEnsemble
 from zeroproof.training.targets import lift_targets
 
 pytest.importorskip("sklearn", reason="zeroproof.sklearn needs scikit-learn")
@@ -28,6 +27,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from zeroproof.sklearn import SCMRegressor
+from zeroproof.sklearn.ensemble import ProjectiveEnsemble
 from zeroproof.sklearn.fitting import held_out, robust_scale
 
 EXCEPTIONS = {
@@ -68,6 +68,7 @@ except ImportError as error:
 del sys.modules["sklearn"]
 from sklearn.utils.estimator_checks import check_estimator
 from zeroproof.sklearn import SCMRegressor
+from zeroproof.sklearn.ensemble import ProjectiveEnsemble
 model = SCMRegressor((16,), n_estimators=1, max_epochs=8, batch_size=64, learning_rate=0.1)
 warnings.simplefilter("ignore")
 results = check_estimator(model, on_skip=None, on_fail=None)
@@ -316,6 +317,7 @@ def test_an_ensemble_is_its_networks_side_by_side() -> None:
     options: dict[str, Any] = {"hidden": (8, 8), "shared_denominator": True}
     networks = [ProjectiveMLP(3, 2, **options) for _ in range(4)]
     torch.manual_seed(3)
-    P, Q = ProjectiveEnsemble(4, 3, 2, **options)(x := tuples(5, 3).float())
+    x = tuples(5, 3).float()
+    P, Q = ProjectiveEnsemble(4, 3, 2, **options)((x, torch.ones(5, 4)))
     for member, network in enumerate(networks):
         torch.testing.assert_close((P[:, member], Q[:, member]), network(x))

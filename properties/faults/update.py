@@ -184,7 +184,7 @@ for claim, wrong, kind in (
     fault(claim, wrong, train_on=lambda real, *given, kind=kind, **named: (
         kind in given or kind in named.values() or real(*given, **named)))
 zeroproof_fault("STEP-13.5", "A term that is None is left out.",
-      "zeroproof.training.arguments.checked_scalar",
+      "zeroproof.training.loss_adapter.checked_scalar",
       lambda real, name, x: real(name, 0.0 if x is None else x))
 
 fault("AMP-6.1", "A NaN loss resets the count of applied updates.",

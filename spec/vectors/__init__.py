@@ -17,6 +17,7 @@ from ..carriers import ARITY
 from ..losses import LOSSES
 from . import (
     arithmetic,
+    choosing,
     composites,
     coverages,
     gradients,
@@ -46,6 +47,7 @@ WITHOUT: Final = {
     "TAU-9": "it is about the distribution of many draws, and compares runs with each other",
     "DEC-8": "it is about the modes of a model, which is the host library's own",
     "DEC-10": "its values are those of polynomials, up to rounding",
+    "THR-3": "it is about the distribution of many draws",
     "LOSS-19": "it is about automatic differentiation, which is the host library's own",
     "AMP-4": "it leaves open which dtypes there are",
     "AMP-6": "it is about thousands of updates",
@@ -98,6 +100,8 @@ OPERATIONS: Final[dict[str, Maker]] = {
     "decode": tuples.decoding,
     "decode_within": likelihoods.decoding_within,
     "decode_shared": likelihoods.decoding_shared,
+    "choose_threshold": choosing.least_cost,
+    "certify_threshold": choosing.certificate,
     "policy": gradients.policy,
     "scoped_policy": gradients.scoped_policy,
     "output_gradient": gradients.output_gradient,

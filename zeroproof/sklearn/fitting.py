@@ -16,8 +16,7 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from zeroproof.layers.ensemble import ProjectiveEnsemble
-from zeroproof.losses.weighted import Weighed, WeightedLikelihood
+from zeroproof.sklearn.ensemble import ProjectiveEnsemble, WeightedLikelihood
 from zeroproof.training import SCMTrainer, TensorBatches, TrainingConfig
 from zeroproof.training.batches import map_tensors
 from zeroproof.training.checkpoint import checkpoints
@@ -183,7 +182,7 @@ def fit_network(
     half = math.pi / (config.max_epochs * len(loader))
     # Not CosineAnnealingLR, whose length a checkpoint restores: a continued fit may be longer.
     cosine = LambdaLR(optimizer, lambda step: (1.0 + math.cos(half * step)) / 2)
-    parts = Weighed(network), optimizer, WeightedLikelihood(), loader
+    parts = network, optimizer, WeightedLikelihood(), loader
     best.trainer = SCMTrainer(*parts, scheduler=cosine, config=config)
     best.fit()
     return best.history

@@ -16,9 +16,8 @@ from torch import Tensor
 
 from zeroproof.inference import choose_threshold, unit_denominator
 from zeroproof.inference.certainty import combine_tuples, median_and_scale
-from zeroproof.layers.ensemble import ProjectiveEnsemble
-from zeroproof.losses.weighted import WeightedLikelihood
 from zeroproof.scm.outputs import own_denominators
+from zeroproof.sklearn.ensemble import ProjectiveEnsemble, WeightedLikelihood
 from zeroproof.sklearn.fitting import (
     CHUNK,
     Array,
@@ -218,10 +217,10 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _tuples(self, X: Array, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return combined tuples of scaled targets, (rows, outputs)."""
         weights = torch.ones(len(X), len(self.network_.gates)) if weights is None else weights
-        outputs = map(self.network_, torch.split(self._inputs(X), CHUNK))
-        shares = torch.split(weights, CHUNK)
+        parts = zip(torch.split(self._inputs(X), CHUNK), torch.split(weights, CHUNK), strict=True)
         with torch.no_grad():
-            found = [combine_tuples(P, Q, w) for (P, Q), w in zip(outputs, shares, strict=True)]
+            outputs = [(*self.network_(rows), rows[1]) for rows in parts]
+        found = [combine_tuples(P, Q, share) for P, Q, share in outputs]
         P, Q = (self._certainty * torch.cat(part) for part in zip(*found, strict=True))
         return P, Q
 

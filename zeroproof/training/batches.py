@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zeroproof.training.arguments import samples_of
 from zeroproof.training.distributed import rank_and_size
 from zeroproof.training.targets import Interval, Targets, check_interval, ends
 from zeroproof.utils.checks import check_integer, check_type, describe
@@ -26,6 +25,13 @@ def map_tensors(data: Any, function: Callable[[Any], Any]) -> Any:
         mapped = [map_tensors(value, function) for value in data]
         return type(data)(*mapped) if hasattr(data, "_fields") else type(data)(mapped)
     return data
+
+
+def samples_of(name: str, x: Any) -> int:
+    """Return a tensor's number of samples; TypeError for another type or no dimension."""
+    if not isinstance(x, Tensor) or not x.dim():
+        raise TypeError(f"{name} must be tensors of samples, got {describe(x)}")
+    return len(x)
 
 
 def split_batch(
@@ -148,10 +154,21 @@ class TensorBatches:
         return order.to(device, non_blocking=True)
 
     def state_dict(self) -> dict[str, int]:
-        """Return the epoch, and the number of its batches that were yielded."""
-        return {"epoch": self._epoch, "next": self._next}
+        """Return the epoch, the number of its batches that were yielded, and what makes them."""
+        names = "samples", "size", "seed", "shuffle", "drop_last"
+        made = {name: getattr(self, f"_{name}") for name in names}
+        return {"epoch": self._epoch, "next": self._next, "batches": len(self), **made}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Let the next iteration continue where another one was."""
+        """Let the next iteration continue where another one was.
+
+        Raises ValueError within an epoch of other batches.
+        """
+        own, saved = (
+            {name: x for name, x in found.items() if name not in ("epoch", "next")}
+            for found in (self.state_dict(), state)
+        )
+        if saved and saved != own and 0 < state["next"] < saved["batches"]:
+            raise ValueError(f"inside an epoch of TensorBatches with {saved}, this one has {own}")
         self.set_epoch(state["epoch"])
         self._start = self._next = state["next"]

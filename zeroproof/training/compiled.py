@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
@@ -17,11 +18,9 @@ from zeroproof.training.captured import Captured, Row, pack, unpack
 from zeroproof.training.compiling import compiled
 from zeroproof.training.evaluation import Evaluation, MicroBatch, undone
 from zeroproof.training.optimizers import current_rate, fixed_options
-from zeroproof.training.targets import ends
 from zeroproof.training.transfer import AsyncHostCopy, from_host
 from zeroproof.training.update import Header, Outcome, Update
 
-MAX_SHAPES = 8
 REPLAYED = ("cuda",)
 """Types of devices on which a graph is captured, and replayed."""
 PLAIN = (bool, int, float, str)
@@ -52,48 +51,65 @@ class CompiledUpdate(Update):
         device = self.evaluate.device
         self._gradients_of: dict[nn.Parameter, Tensor] = {}
         self._trained, self._eager_at = [p.requires_grad for p in self.parameters()], 0
-        # The largest ``|loss|`` of the window so far; NaN if one is, of which torch.compile would
-        # make another graph if it were a scalar.
+        # The largest ``|loss|`` of the window so far, NaN if any is. It has one dimension, since
+        # torch.compile would trace all again for a scalar.
         self._size = torch.zeros(1, dtype=torch.float64, device=device)
         self._numbers, self._prepared, self._rates = torch.empty(0), object(), tuple[Tensor, ...]()
         self._loaded, self._options = object(), dict[Any, Any]()
-        self._shapes: set[tuple[Any, ...]] = set()
-        self._compiled: Callable[..., Row]
-        self._compiled = compiled(self._update_in_graph, device, fullgraph=True)
         self._replays = device.type in REPLAYED
-        if self._replays:
-            self._compiled = Captured(self._compiled, self._fixed)
+        self._compiled = self._compile()
+
+    def _compile(self) -> Callable[..., Row]:
+        # A function for each place in a window, since torch.compile limits the graphs of one.
+        device, places = self.evaluate.device, product((False, True), repeat=2)
+        method = self._update_in_graph
+        graphs = {place: compiled(method, device, fullgraph=True) for place in places}
+
+        def function(batch: MicroBatch, numbers: Tensor, *place: bool) -> Row:
+            row: Row = graphs[place](batch, numbers, *place)
+            return row
+
+        return Captured(function, self._fixed) if self._replays else function
 
     def _run(self, window: Sequence[MicroBatch], headers: list[Header], signal: int) -> Outcome:
         self._check_options()
+        if self._has_no_state():
+            return super()._run(window, headers, signal)
+        self._buffers.keep()
+        self._prepare(window[0])
+        rows, several = list[Tensor](), len(window) > 1
+        for part, weight in zip(window, self._weights(window), strict=True):
+            batch, numbers = pack(part, weight)
+            self.settle()  # late, while the device works; a scheduler may now change the rate
+            rate = current_rate(self.optimizer)
+            with self._sent(numbers):
+                place = part is window[0], part is window[-1]
+                row, names = self._compiled(batch, self._numbers, *place)
+            self.unmade = None
+            rows.append(row.clone() if several else row)
+        values = AsyncHostCopy(torch.cat(rows) if several else row, self._read)
+        return Outcome(values, names, headers, rate)
+
+    def _has_no_state(self) -> bool:
+        """Tell whether a parameter's state is still to be made, by an eager update."""
         trained = [p.requires_grad for p in self.parameters()]
         if trained != self._trained:
             self.settle()
             self._trained, self._gradients_of, self._prepared = trained, {}, object()
+            self._compiled = self._compile()
             self._eager_at, self.skips_on_device = self.global_step, False
-        if self.global_step == self._eager_at:
-            return super()._run(window, headers, signal)
-        self._buffers.keep()
+        return self.global_step == self._eager_at
+
+    def _prepare(self, batch: MicroBatch) -> None:
+        """Make the gradients that the graph writes to, and the optimizer's state fit for it."""
         if not self._gradients_of:
             self.skips_on_device = self._replays
-            self._gradients_of = {p: torch.zeros_like(p) for p in self._reached(window[0])}
+            self._gradients_of = {p: torch.zeros_like(p) for p in self._reached(batch)}
         if self._prepared is not self.optimizer.state:  # which loading replaces
             self._prepared = self.optimizer.state
             self._prepare_states()
         for parameter, gradient in self._gradients_of.items():
             parameter.grad = gradient
-        rows, last = list[Tensor](), len(window) - 1
-        for index, weight in enumerate(self._weights(window)):
-            self._check_shape(window[index])
-            batch, numbers = pack(window[index], weight)
-            self.settle()  # late, while the device works; a scheduler may now change the rate
-            rate = current_rate(self.optimizer)
-            with self._sent(numbers):
-                row, names = self._compiled(batch, self._numbers, index == 0, index == last)
-            self.unmade = -1
-            rows.append(row.clone() if last else row)
-        values = AsyncHostCopy(torch.cat(rows) if last else row, self._read)
-        return Outcome(values, names, headers, rate)
 
     def _update_in_graph(self, batch: MicroBatch, numbers: Tensor, first: bool, last: bool) -> Row:
         """Add a micro-batch's gradient; at the last one of a window, make the step, too.
@@ -181,9 +197,9 @@ class CompiledUpdate(Update):
         return (*(x.data_ptr() for x in tensors), self._option_text, *plain)
 
     def _prepare_states(self) -> None:
-        """Move counts from the CPU to a GPU; refuse what torch.compile does not write back.
+        """Move counts from the CPU to a GPU; refuse 0-d tensors of float64.
 
-        Which is 0-d float64 tensors (torch 2.13).
+        torch.compile does not write them back (torch 2.13).
         """
         if self._replays:
             for state in self.optimizer.state.values():
@@ -211,14 +227,6 @@ class CompiledUpdate(Update):
             raise ValueError(
                 "compile=True compiles in what an optimizer's groups hold beside their rates, and "
                 f"{changed} changed; give a scheduler cycle_momentum=False, or use compile=False"
-            )
-
-    def _check_shape(self, batch: MicroBatch) -> None:
-        self._shapes.add(ends(batch.targets)[0].shape)
-        if len(self._shapes) > MAX_SHAPES:
-            raise ValueError(
-                f"compile=True met targets of {len(self._shapes)} shapes, each a graph of its own; "
-                "give batches of one size (drop_last=True, padding), or compile=False"
             )
 
     @contextmanager

@@ -27,7 +27,7 @@ Header = dict[str, float]
 
 
 class Outcome(NamedTuple):
-    """What the device returns of an update: a row per rank and micro-batch, then flags."""
+    """What the device returns of an update: a row per rank and micro-batch, then three flags."""
 
     values: AsyncHostCopy
     names: tuple[str, ...]
@@ -82,7 +82,9 @@ class Update:
                 f"{type(optimizer).__name__} compares losses, which float16's scale changes; "
                 "use amp_dtype='bf16', or mixed_precision=False"
             )
-        self.global_step = self.skipped = self.skipped_in_row = self.signal = self.unmade = 0
+        self.global_step = self.skipped = self.skipped_in_row = self.signal = 0
+        # Micro-batches that were committed and not trained on; None within an update.
+        self.unmade: int | None = 0
         self._outcome: Outcome | None = None
         self._read: AsyncHostCopy | None = None
         self.clear_gradients()
@@ -113,16 +115,15 @@ class Update:
     def _run(self, window: Sequence[MicroBatch], headers: list[Header], signal: int) -> Outcome:
         self._buffers.keep()
         losses, names, rows = self._gradients(window)
-        judged, received = losses, []
+        judged, received = losses, None
         if self._ranks.size > 1:
-            judged, heard = self._ranks.reduce_window(losses, signal, self._unreduced())
-            received = [heard]
+            judged, received = self._ranks.reduce_window(losses, signal, self._unreduced())
         flags = self._judge(self._normalise(), judged, received)
         table = self._ranks.all_gather(torch.stack(rows))
         values = AsyncHostCopy(torch.cat([table.flatten(), flags]))
         self.settle()
         rate = current_rate(self.optimizer)
-        applied = flags[0] > 0 if self.skips_on_device else bool(values.read()[-len(flags)])
+        applied = flags[0] > 0 if self.skips_on_device else bool(values.read()[-3])
         self._buffers.restore(applied)
         if self.skips_on_device:
             self.optimizer.found_inf = (1.0 - flags[0]).float()  # type: ignore[attr-defined]
@@ -137,22 +138,23 @@ class Update:
         return Outcome(values, names, headers, rate)
 
     def _judge(
-        self, norms: Sequence[Tensor], losses: Sequence[Tensor], received: Sequence[Tensor] = ()
-    ) -> Float[Tensor, " flags"]:
-        """Return whether all is finite, whether the float16 scale fell, and the signal received."""
+        self, norms: Sequence[Tensor], losses: Sequence[Tensor], received: Tensor | None = None
+    ) -> Float[Tensor, "3"]:
+        """Adapt the float16 scale; return whether all is finite, whether it fell, the signal."""
         sizes = torch.stack([*norms, *losses]).abs()
         applied = sizes.amax() < torch.inf  # NaN is not
-        flags = [applied]
+        fell = nothing = torch.zeros_like(applied)
         if self.scale is not None:
             overflow = (sizes[-len(losses) :].amax() < torch.inf) & ~applied
-            flags.append(self.scale.update(applied, overflow))
-        return torch.stack([flag.double() for flag in (*flags, *received)])
+            fell = self.scale.update(applied, overflow)
+        flags = applied, fell, nothing if received is None else received
+        return torch.stack([flag.double() for flag in flags])
 
     def _gradients(
         self, window: Sequence[MicroBatch]
     ) -> tuple[list[Tensor], tuple[str, ...], list[Tensor]]:
         """Run the forwards and backwards; return losses, names and rows."""
-        losses, rows, names, self.unmade = [], [], tuple[str, ...](), -1
+        losses, rows, names, self.unmade = [], [], tuple[str, ...](), None
         for batch, weight in zip(window, self._weights(window), strict=True):
             factor: float | Tensor = weight if self.scale is None else self.scale.value * weight
             last = batch is window[-1]
@@ -182,9 +184,9 @@ class Update:
         return [n / mean for n in samples]
 
     def _normalise(self) -> list[Tensor]:
-        """Unscale and clip; return norms from before the clipping.
+        """Unscale and clip; return the norm from before the clipping.
 
-        Of the whole gradient, or of its parts if only their being finite matters.
+        Without clipping, where it only matters whether they are finite, each parameter's norm.
         """
         parameters = self.parameters()
         gradients = [finite.gradient_values(p) for p in parameters if p.grad is not None]
@@ -226,7 +228,7 @@ class Update:
             return self._mean_loss(window, losses)
 
         self.optimizer.step(reevaluate_window)
-        self._buffers.restore()  # after which evaluation that was not finite
+        self._buffers.restore()  # which any of the evaluations may have made infinite or NaN
         if not self._stepped.fault():
             return True
         copy_values(parameters, before)
@@ -247,18 +249,15 @@ class Update:
         if self._outcome is None:
             return
         (copied, names, headers, rate), self._outcome = self._outcome, None
-        values, parts, self._read = copied.read(), len(headers), copied
-        flags = 1 + (self.scale is not None) + (self._ranks.size > 1)
-        applied, *rest = values[-flags:]
-        fell = self.scale is not None and bool(rest.pop(0))
-        self.signal = int(rest[0]) if rest else 0
+        (*values, applied, fell, signal), parts, self._read = copied.read(), len(headers), copied
+        self.signal = int(signal)
         self.global_step += bool(applied)
         self.skipped += not applied
         self.skipped_in_row = 0 if applied else self.skipped_in_row + (not fell)
         if applied:
             self._applied()
         progress = {"global_step": self.global_step, "skipped": self.skipped, "lr": float(rate)}
-        rows = named_rows(names, values[:-flags])
+        rows = named_rows(names, values)
         for index, header in enumerate(headers):
             self._records.add({**header, **progress}, rows[index::parts])
         if self.skipped_in_row >= self._config.max_nonfinite_steps:

@@ -1,6 +1,7 @@
 """The exact reference: what the functions of ``spec`` say, offered as a subject."""
 
 from properties.subjects.exact.bottom import ExactBottom
+from properties.subjects.exact.choosing import ExactChoosing
 from properties.subjects.exact.coverage import ExactCoverage
 from properties.subjects.exact.decoding import ExactDecoding
 from properties.subjects.exact.lifting import ExactLifting
@@ -15,6 +16,7 @@ from properties.subjects.exact.training import ExactTraining
 
 class Exact(
     ExactBottom,
+    ExactChoosing,
     ExactCoverage,
     ExactDecoding,
     ExactLifting,

@@ -2,6 +2,7 @@
 
 from properties.subjects.zeroproof.bottom import ZeroProofBottom
 from properties.subjects.zeroproof.checkpoints import ZeroProofCheckpoints
+from properties.subjects.zeroproof.choosing import ZeroProofChoosing
 from properties.subjects.zeroproof.coverage import ZeroProofCoverage
 from properties.subjects.zeroproof.decoding import ZeroProofDecoding
 from properties.subjects.zeroproof.keeping import ZeroProofKeeping
@@ -19,6 +20,7 @@ from properties.subjects.zeroproof.training import ZeroProofTraining
 class ZeroProof(
     ZeroProofBottom,
     ZeroProofCheckpoints,
+    ZeroProofChoosing,
     ZeroProofCoverage,
     ZeroProofDecoding,
     ZeroProofKeeping,
