@@ -53,7 +53,7 @@ def needs_closure(optimizer: Optimizer) -> bool:
     arguments = inspect.signature(optimizer.step).parameters.values()
     several = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     needed = {a.name for a in arguments if a.default is a.empty and a.kind not in several}
-    if needed - {"self", "closure"}:  # a scheduler makes a function of the method
+    if needed - {"self", "closure"}:  # of a function that a scheduler put there
         raise ValueError(
             f"{type(optimizer).__name__}.step() needs {', '.join(sorted(needed - {'self'}))}, and "
             "the trainer gives it a closure at most; give these to an optimizer around it"

@@ -57,7 +57,9 @@ class SchedulerStepper:
         config = self._config
         steps, size = config.max_epochs - epoch, config.gradient_accumulation_steps
         if self._step == "update":
-            planned = config.planned_updates(loader) or 0  # which only training tells
+            planned = (
+                config.planned_updates(loader) or 0
+            )  # of unknown length: found out while training
             steps = planned // config.max_epochs * steps + -done // size
         for needed, most in _step_limits(self.scheduler, steps):
             if needed > most:
@@ -86,7 +88,7 @@ class SchedulerStepper:
 
 
 def _step_limits(scheduler: object, steps: int) -> Iterator[tuple[int, int]]:
-    """Walk what raises beyond its last step; yield the steps it will have made, and may make."""
+    """Yield, for each scheduler with a last step, how many it will have made, and may make."""
     if isinstance(scheduler, OneCycleLR):
         yield scheduler.last_epoch + steps, scheduler.total_steps
     elif isinstance(scheduler, ChainedScheduler):

@@ -61,7 +61,7 @@ def evaluation_mode(trainer: SCMTrainer, *loaders: object) -> Iterator[None]:
     modules, update = trainer.modules, trainer.update
     owned = [p for module in modules for p in module.parameters()]
     trained = {p for p in (*owned, *update.parameters()) if p.requires_grad}
-    # FSDP makes its own tensors of parameters, which would then be frozen for good.
+    # FSDP makes tensors of its own from parameters, which would stay frozen.
     freezes = not any(hasattr(p, "full_tensor") for p in trained)
     with ExitStack() as stack:
         for module in (m for parent in modules for m in parent.modules()):
