@@ -22,8 +22,8 @@ fault("ARG-1.1", "A list is taken for a tensor.", refuse=_taken("a list"))
 zeroproof_fault("ARG-1.1", "The ends of an interval need not be pairs.",
       "zeroproof.losses.likelihood.check_pair", lambda *_: None)
 fault("ARG-1.2", "A mask of another shape is broadcast.", refuse=_taken("another shape"))
-zeroproof_fault("ARG-1.2", "A scheduler of another optimizer is taken.",
-      "zeroproof.training.schedulers.check_optimizer", lambda *_: None)
+zeroproof_fault("ARG-1.2", "The ends of an interval have shapes of their own.",
+      "zeroproof.inference.certainty.check_same_shape", lambda *_, **named: None)
 zeroproof_fault("ARG-1.3", "The parts of intervals have other names.",
       "zeroproof.losses.arithmetic.check_floats",
       lambda real, **parts: real(**{f"the_{name}": part for name, part in parts.items()}))
