@@ -6,9 +6,10 @@ them), ``formats`` (IEEE formats), ``carriers``, ``bottom`` and ``derivatives`` 
 ``choosing`` and ``certifying`` (thresholds from held-out rows),
 ``policies`` and ``scopes`` (gradients at ⊥), ``loss_terms``, ``losses``, ``single_losses``,
 ``loss_numerics``, ``training_loss``, ``squares``, ``likelihood_terms``, ``likelihood``,
-``likelihood_numerics``, ``joint_likelihood``, ``coverage``, ``stopping``, ``accumulation``,
-``update``, ``finite``, ``options``, ``schedules``, ``automaton``, ``epochs``, ``logs``,
-``checkpoints``, ``replay``, ``signals``, ``ranks``, ``heads``, ``refusals``.
+``likelihood_numerics``, ``joint_likelihood``, ``mixtures``, ``likelihood_fit``, ``coverage``,
+``stopping``, ``accumulation``, ``update``, ``finite``, ``options``, ``schedules``, ``automaton``,
+``epochs``, ``logs``, ``checkpoints``, ``replay``, ``signals``, ``ranks``, ``heads``,
+``refusals``.
 Each states its rule as exact functions (``Fraction``), names what a *subject* must offer, and
 lists its clauses: a sentence, a source, and a predicate over a subject. Nothing here knows an
 implementation. ``python -m spec`` prints the clauses with their evidence, ``python -m spec show
@@ -37,7 +38,8 @@ CHAPTERS: Final = (
 for _module in (
     "meadows", "bottom", "derivatives", "lifting", "thresholds", "decoding", "ranges", "choosing",
     "certifying", "policies", "scopes", "losses", "single_losses", "loss_numerics", "training_loss",
-    "squares", "likelihood", "likelihood_numerics", "joint_likelihood", "coverage", "stopping",
+    "squares", "likelihood", "likelihood_numerics", "joint_likelihood", "mixtures",
+    "likelihood_fit", "coverage", "stopping",
     "accumulation", "update", "finite", "options", "schedules", "automaton", "epochs", "logs",
     "checkpoints", "replay", "signals", "ranks", "heads", "refusals",
 ):  # fmt: skip

@@ -180,7 +180,7 @@ fault("CUR-1.2", "A validation has the weights of the first epoch.",
           {"fit": plan.weights[0]}} if a[4] and plan.weights else {})))
 zeroproof_fault("CUR-1.2", "All epochs have the weights of the first.",
       "zeroproof.training.loss_adapter.LossAdapter.weights",
-      lambda weights, objective, epoch, training: weights(objective, 0, training=training))
+      lambda weights, objective, epoch, narrows: weights(objective, 0, narrows=narrows))
 fault("CUR-1.3", "A validation has the next epoch's number.",
       call=lambda call, *a: _given(call(*a), epoch=a[3] + a[6]))
 fault("CUR-1.3", "global_step counts micro-batches.",
@@ -200,7 +200,7 @@ fault("CUR-1.7", "Fixed weights are taken for those of the first epoch.",
       call=lambda call, *a: _given(call(*a), **({"loss_weights": {"fit": 1.0}} if a[3] else {})))
 zeroproof_fault("CUR-1.2", "Fixed weights count before the curriculum.",
       "zeroproof.training.loss_adapter.LossAdapter.weights",
-      lambda weights, objective, epoch, training: objective._fixed)
+      lambda weights, objective, epoch, narrows: objective._fixed)
 fault("LOG-5.1", "Terms are not logged.", train=lambda real, plan: real(replace(plan, tells=False)))
 zeroproof_fault("LOG-5.1", "Terms are logged in single precision.",
       "zeroproof.training.evaluation.Evaluation._scalar",

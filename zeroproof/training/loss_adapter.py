@@ -54,7 +54,7 @@ class LossAdapter:
     and a dict of terms to log; TypeError for another. Configured weights replace, by name, those of
     a loss's own ``default_curriculum(max_epochs)``; ValueError if it accepts none.
 
-    Meets: CUR-1, STEP-13, LOG-5.
+    Meets: CUR-1, CUR-3, STEP-13, LOG-5.
     """
 
     def __init__(self, loss_fn: Callable[..., Any], config: TrainingConfig) -> None:

@@ -7,6 +7,7 @@ from properties.subjects.exact.decoding import ExactDecoding
 from properties.subjects.exact.lifting import ExactLifting
 from properties.subjects.exact.likelihood import ExactLikelihoods
 from properties.subjects.exact.losses import ExactLosses
+from properties.subjects.exact.mixtures import ExactMixtures
 from properties.subjects.exact.policies import ExactPolicies
 from properties.subjects.exact.refusals import ExactRefusals
 from properties.subjects.exact.replays import ExactReplays
@@ -22,6 +23,7 @@ class Exact(
     ExactLifting,
     ExactLikelihoods,
     ExactLosses,
+    ExactMixtures,
     ExactPolicies,
     ExactRefusals,
     ExactReplays,

@@ -9,6 +9,7 @@ from properties.subjects.zeroproof.keeping import ZeroProofKeeping
 from properties.subjects.zeroproof.lifting import ZeroProofLifting
 from properties.subjects.zeroproof.likelihood import ZeroProofLikelihoods
 from properties.subjects.zeroproof.losses import ZeroProofLosses
+from properties.subjects.zeroproof.mixtures import ZeroProofMixtures
 from properties.subjects.zeroproof.policies import ZeroProofPolicies
 from properties.subjects.zeroproof.refusals import ZeroProofRefusals
 from properties.subjects.zeroproof.replays import ZeroProofReplays
@@ -27,6 +28,7 @@ class ZeroProof(
     ZeroProofLifting,
     ZeroProofLikelihoods,
     ZeroProofLosses,
+    ZeroProofMixtures,
     ZeroProofPolicies,
     ZeroProofRefusals,
     ZeroProofReplays,
