@@ -8,7 +8,8 @@ them), ``formats`` (IEEE formats), ``carriers``, ``bottom`` and ``derivatives`` 
 ``loss_numerics``, ``training_loss``, ``squares``, ``likelihood_terms``, ``likelihood``,
 ``likelihood_numerics``, ``joint_likelihood``, ``mixtures``, ``likelihood_fit``, ``coverage``,
 ``stopping``, ``accumulation``, ``update``, ``finite``, ``options``, ``schedules``, ``automaton``,
-``epochs``, ``logs``, ``checkpoints``, ``replay``, ``signals``, ``ranks``.
+``epochs``, ``logs``, ``checkpoints``, ``replay``, ``signals``, ``ranks``, ``heads``,
+``refusals``.
 Each states its rule as exact functions (``Fraction``), names what a *subject* must offer, and
 lists its clauses: a sentence, a source, and a predicate over a subject. Nothing here knows an
 implementation. ``python -m spec`` prints the clauses with their evidence, ``python -m spec show
@@ -31,7 +32,7 @@ SPEC_VERSION: Final = "0.8.0"
 # The chapters of ids, in reading order.
 CHAPTERS: Final = (
     "ALG", "BOT", "LIFT", "TAU", "DEC", "THR", "POL", "LOSS", "LIK", "COV", "STOP", "ACC", "AMP",
-    "STEP", "VAL", "LOG", "CUR", "RES", "DDP",
+    "STEP", "VAL", "LOG", "CUR", "RES", "DDP", "ARG",
 )  # fmt: skip
 # Importing a module registers its clauses.
 for _module in (
@@ -40,7 +41,7 @@ for _module in (
     "squares", "likelihood", "likelihood_numerics", "joint_likelihood", "mixtures",
     "likelihood_fit", "coverage", "stopping",
     "accumulation", "update", "finite", "options", "schedules", "automaton", "epochs", "logs",
-    "checkpoints", "replay", "signals", "ranks",
+    "checkpoints", "replay", "signals", "ranks", "heads", "refusals",
 ):  # fmt: skip
     import_module(f"{__name__}.{_module}")
 CLAUSES: Final[dict[str, Clause]] = {

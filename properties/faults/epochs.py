@@ -58,6 +58,8 @@ zeroproof_fault("TAU-9.2", "Thresholds repeat every epoch.",
 automaton_fault("TAU-9.3", "The seed is ignored.",
       uniform=lambda *_: Fraction(random.getrandbits(53), 2**53))
 
+automaton_fault("TAU-9.3", "All seeds give the same thresholds.", uniform=lambda real, *place:
+      Fraction(random.Random(repr(place)).getrandbits(53), 2**53))
 automaton_fault("TAU-9.4", "Thresholds are drawn from the generator of the loss.",
       draw=lambda draw: also(draw, random=lambda count: count
       + (draw.__self__.plan.tau_max > draw.__self__.plan.tau_min)))
@@ -80,6 +82,8 @@ automaton_fault("VAL-1.3", "A minimum is the last micro-batch's.",
           min(validation.__self__.plan.validation[-1].denominators)}))
 fault("VAL-2.1", "After a validation the whole model is in train mode.",
       validation_traces=lambda traces, fails: ("modes",))
+zeroproof_fault("VAL-2.1", "An optimizer that only has modes stays in eval mode.",
+      "zeroproof.training.optimizers.fixed_options", lambda real, optimizer: {})
 fault("VAL-2.2", "A validation that raises leaves NumPy's generator where it is.",
       validation_traces=lambda traces, fails: ("numpy",) if fails else ())
 zeroproof_fault("VAL-2.2", "A validation restores torch's generator only.",

@@ -46,6 +46,7 @@ WITHOUT: Final = {
     "TAU-6": "it is about the distribution of many draws",
     "TAU-9": "it is about the distribution of many draws, and compares runs with each other",
     "DEC-8": "it is about the modes of a model, which is the host library's own",
+    "DEC-10": "its values are those of polynomials, up to rounding",
     "THR-3": "it is about the distribution of many draws",
     "LOSS-19": "it is about automatic differentiation, which is the host library's own",
     "LIK-11": "its numbers are read off its sentence",
@@ -80,6 +81,8 @@ WITHOUT: Final = {
     "RES-7": "it is about files whose form is an implementation's own",
     "RES-9": "it is about signals of the operating system",
     "DDP-2": "it is about signals of the operating system",
+    "ARG-1": "it is about errors, which are the host language's own",
+    "ARG-2": "it is about keywords, which are the host language's own",
 }
 """The clauses that have no value, and why."""
 

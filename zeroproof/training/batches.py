@@ -16,11 +16,9 @@ from zeroproof.utils.checks import check_integer, check_type, describe
 
 
 def map_tensors(data: Any, function: Callable[[Any], Any]) -> Any:
-    """Apply a function to what can be moved: tensors, and objects such as a PackedSequence."""
-    if hasattr(data, "to"):
+    """Apply a function to tensors, arrays, and what can be moved, such as a PackedSequence."""
+    if hasattr(data, "to") or (hasattr(data, "__array_interface__") and data.shape):
         return function(data)
-    if hasattr(data, "__array_interface__") and data.shape:
-        raise TypeError(f"inputs hold {describe(data)}; torch.as_tensor makes a tensor of it")
     if isinstance(data, Mapping):
         return {key: map_tensors(value, function) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
@@ -47,6 +45,12 @@ def split_batch(
 
     Meets: STEP-13.
     """
+
+    def moved(x: Any) -> Any:
+        if not hasattr(x, "to"):
+            raise TypeError(f"inputs hold {describe(x)}; torch.as_tensor makes a tensor of it")
+        return x.to(device, non_blocking=True)
+
     if prepare is not None:
         batch = prepare(batch)
     pair = isinstance(batch, (list, tuple)) and len(batch) == 2
@@ -58,7 +62,7 @@ def split_batch(
         )
     if isinstance(batch[1], Interval):
         check_interval(batch[1])
-    inputs, targets = map_tensors(batch, lambda x: x.to(device, non_blocking=True))
+    inputs, targets = map_tensors(batch, moved)
     lower, _ = ends(targets)
     if lower.dim() == 0 or len(lower) == 0:
         raise ValueError(

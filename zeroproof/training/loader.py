@@ -260,9 +260,9 @@ def set_epoch(loader: Any, epoch: int) -> None:
         shared = any(hasattr(x, "get_lock") or _is_shared(x) for x in held)
         if not shared and any(hasattr(x, "set_epoch") for x in held):
             raise ValueError(
-                f"set_epoch of {type(owner.dataset).__name__} does not reach the copies that "
-                "persistent workers have; use persistent_workers=False, or hold the epoch in a "
-                "tensor of shared memory"
+                f"train_loader: set_epoch of {type(owner.dataset).__name__} does not reach the "
+                "copies that persistent workers have; use persistent_workers=False, or hold the "
+                "epoch in a tensor of shared memory"
             )
     for part in found.values():
         if hasattr(part, "set_epoch"):

@@ -9,6 +9,7 @@ from properties.subjects.exact.likelihood import ExactLikelihoods
 from properties.subjects.exact.losses import ExactLosses
 from properties.subjects.exact.mixtures import ExactMixtures
 from properties.subjects.exact.policies import ExactPolicies
+from properties.subjects.exact.refusals import ExactRefusals
 from properties.subjects.exact.replays import ExactReplays
 from properties.subjects.exact.schedules import ExactSchedules
 from properties.subjects.exact.training import ExactTraining
@@ -24,6 +25,7 @@ class Exact(
     ExactLosses,
     ExactMixtures,
     ExactPolicies,
+    ExactRefusals,
     ExactReplays,
     ExactSchedules,
     ExactTraining,

@@ -11,6 +11,7 @@ from properties.subjects.zeroproof.likelihood import ZeroProofLikelihoods
 from properties.subjects.zeroproof.losses import ZeroProofLosses
 from properties.subjects.zeroproof.mixtures import ZeroProofMixtures
 from properties.subjects.zeroproof.policies import ZeroProofPolicies
+from properties.subjects.zeroproof.refusals import ZeroProofRefusals
 from properties.subjects.zeroproof.replays import ZeroProofReplays
 from properties.subjects.zeroproof.schedules import ZeroProofSchedules
 from properties.subjects.zeroproof.signals import ZeroProofSignals
@@ -29,6 +30,7 @@ class ZeroProof(
     ZeroProofLosses,
     ZeroProofMixtures,
     ZeroProofPolicies,
+    ZeroProofRefusals,
     ZeroProofReplays,
     ZeroProofSchedules,
     ZeroProofSignals,
