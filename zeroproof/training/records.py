@@ -165,7 +165,10 @@ class EpochTotals:
         """Return the epoch's record; ValueError for an epoch without samples (COV-4)."""
         samples = self._values["samples"]
         if not samples:
-            raise ValueError("the loader yielded no samples, so the epoch has no coverage")
+            raise ValueError(
+                "val_loader yielded no samples, so that there is no coverage; an iterator can be "
+                "read only once: pass a list or a DataLoader"
+            )
         return as_record(
             {
                 name: value if name in COUNTS or name == "denom_abs_min" else value / samples
