@@ -17,6 +17,7 @@ from .laws import Computes
 MODULES: Final = re.compile(r"\b(?:[a-z_]\w*\.)+(?=\w)|~")
 NAMES: Final = re.compile(r"\b[A-Z][A-Za-z_]*[A-Za-rt-z]")  # without the s of a plural
 WIDTH: Final = 98
+LONG: Final = 600  # characters of a constant, which are for its module to show
 
 
 class _Shown(str):
@@ -71,9 +72,9 @@ def _doc(thing: Any, module: str) -> str:
     """Return a docstring, and what the constants and the unions that it names are."""
     text, home = inspect.getdoc(thing) or "", vars(sys.modules[module])
     for name in dict.fromkeys(NAMES.findall(text)):
-        value = home.get(name)
-        if isinstance(value, (tuple, UnionType)):
-            text += "\n" + fill(f"{name}: {value!r}", WIDTH - 6)
+        if isinstance(value := home.get(name), (tuple, dict, UnionType)):
+            told = repr(value) if len(repr(value)) < LONG else f"see {module}"
+            text += "\n" + fill(f"{name}: {told}", WIDTH - 6)
     return text
 
 
