@@ -50,17 +50,8 @@ def test_the_tutorial_s_subject_is_judged_as_the_tutorial_says(tmp_path: Path) -
         report = by_id(json.loads((tmp_path / "out.json").read_text("utf-8")))
         return {id: clause["verdict"] for id, clause in report.items()}
 
-    absent = [
-        "LIFT-9",
-        "LIFT-10",
-        "LIFT-11",
-        "DEC-4",
-        "DEC-7",
-        "DEC-8",
-        "DEC-9",
-        "DEC-10",
-        "POL-10",
-    ]
+    absent = ["LIFT-9", "LIFT-10", "LIFT-11", "POL-10"]
+    absent += [f"DEC-{number}" for number in (4, 7, 8, 9, 10)]
     others = {"DEC-1": "fails", "DEC-2": "fails"} | dict.fromkeys(absent, "absent")
     chapters = [id for id in CLAUSES if id.startswith(("LIFT-", "DEC-"))]
     assert judged() == dict.fromkeys(chapters, "holds") | others
