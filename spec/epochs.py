@@ -235,7 +235,7 @@ def arguments(subject: Feeds, accepts: Sequence[str], plan: Plan) -> None:
        ``loss_weights`` reach exactly those losses that accept them.
     2. ``loss_curriculum`` gives each epoch's ``loss_weights``, and counts before fixed ones; a
        validation has those of the epoch just trained.
-    3. ``epoch``, and ``global_step`` with the updates applied so far, are those of the call.
+    3. ``epoch`` is the epoch of the call; ``global_step`` is the number of updates applied before.
     4. ``tau`` is the micro-batch's threshold, in a validation the midpoint.
     5. ``inputs`` and ``targets`` are what the loader gave.
     6. Weights that the loss does not accept raise ValueError.
