@@ -160,6 +160,8 @@ def _slopes(
         expected = part / kept
         if abs(expected) > form.largest:
             yield None
+        elif capped and not part:
+            yield -form.smallest_normal, form.smallest_normal
         elif capped:
             leading = abs(part) == max(map(abs, exact))
             least = form.smallest_normal * form.epsilon if leading else Fraction(0)
@@ -241,7 +243,8 @@ def require_rejection(
     slack = 2 * slack / max(sum(map(len, counted_samples(case, mask))), 1) + form.smallest_normal
     for i, (q, g) in enumerate(zip(case[1].values, found.in_Q.values, strict=True)):
         claim = claims[1 if i in slopes else 2 if i in bottoms else 3]
-        rounded = slack if own is form else slack + own.epsilon * abs(slopes.get(i, 0))
+        size = abs(slopes.get(i, Fraction(0))) + own.smallest_normal
+        rounded = slack if own is form else slack + own.epsilon * size
         right = near(g, slopes[i], rounded) if i in slopes else g == 0
         right = right and g * math.copysign(1.0, q) <= 0
         found_at = i, *parts, g, slopes.get(i, 0)

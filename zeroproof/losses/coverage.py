@@ -88,9 +88,9 @@ def rejection_loss(
     """
     target_coverage = check_number("target_coverage", target_coverage, "[0, 1]")
     check_tau(tau)
-    wide = widen_alike(P, Q)
+    wide_P, wide_Q = widen_alike(P, Q)
     if mask is None:
         mask = torch.ones_like(Q, dtype=torch.bool)
     check_mask(mask, Q)
     bottom = tuple_bottom(P, Q, tau)  # in their own dtype, as they are decoded
-    return rejection_term(*wide, bottom, target_coverage, mask, at_least_one(mask))
+    return rejection_term(wide_P, wide_Q, bottom, target_coverage, mask, at_least_one(mask))
