@@ -135,7 +135,8 @@ def close(found: float | Fraction, expected: Fraction) -> bool:
 def run_of_thresholds(subject: Trains, plan: Plan) -> None:
     """The trainer's thresholds are draws.
 
-    1. They are uniform between ``τ_min`` and ``τ_max``, in the sense of TAU-6.
+    1. They are uniform between ``τ_min`` and ``τ_max``: their Kolmogorov–Smirnov distance stays
+       within the bound that uniform draws exceed with probability 10⁻¹².
     2. Those of different epochs differ, unless the ends are equal.
     3. The same seed gives the same thresholds.
     4. Drawing them leaves the global random state untouched.

@@ -125,10 +125,11 @@ def repeatable(subject: Draws, tau_min: float, tau_max: float, seed: int) -> Non
 
 @clause("TAU-6", source="Guide: perturbed_threshold", since="0.2.0")
 def uniform(subject: Draws, tau_min: float, tau_max: float, seed: int) -> None:
-    """4000 draws of one generator are uniform. Uniform draws break claim 1, and claim 2, with
-    probability 10⁻¹² at most.
+    """4000 draws of one generator are uniform, as far as chance allows: that uniform draws fail has
+    for each claim a probability of at most 10⁻¹².
 
-    1. Their Kolmogorov–Smirnov distance from the uniform distribution is at most 0.06.
+    1. Their Kolmogorov–Smirnov distance stays within the bound that uniform draws exceed with
+       probability 10⁻¹²: 0.0595.
     2. A draw lies in every part of the interval that is a hundredth of it long.
     3. At least 3900 of them differ, where ``τ_max`` is at least 2²⁰ of its units in the last place
        above ``τ_min``.
