@@ -142,6 +142,7 @@ HUGE = (
     problem([(1.0, 1.0, 1e200, 1e-200), (1.0, 1.0, -1e308, 1.0)], "float64"),
     problem([(1.0, 1e-30, 1.0, 1.0), (-3e38, 1.0, 3e38, 1.0)]),
     problem([(0.0, 3.0, 1.0, 1.2e-38)], "bfloat16"),
+    problem([(1.0, 1.0, 2e19, 1.0)]),  # capped, with a gradient that float32 holds
     problem([(65504.0, 0.0625, 1.0, 1.0), (1.0, 2.0, 3.0, 1.0)], "float16"),
 )
 MASK = Array.of([True, True, False, True], "bool")
