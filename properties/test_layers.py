@@ -194,30 +194,35 @@ def tuple_of(kind: str, parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("kind", sorted(HEADS))
-@given(scoped, st.integers(1, 3), filled, st.booleans(), st.integers(0, 99))
-@example(None, 2, (5,), False, 0)
-@example("clamp", 1, (5,), False, 0)
-@example("project", 2, (3, 2), True, 1)
+@given(scoped, st.integers(1, 3), filled, st.booleans(), st.integers(0, 99), st.booleans())
+@example(None, 2, (5,), False, 0, False)
+@example("clamp", 1, (5,), False, 0, False)
+@example("project", 2, (3, 2), True, 1, True)
 @settings(max_examples=25)
-def test_POL_8_heads(
-    kind: str, policy: str | None, count: int, shape: tuple[int, ...], half: bool, seed: int
-) -> None:
+def test_POL_8_POL_13_heads(
+    kind: str, policy: str | None, count: int, shape: tuple[int, ...], half: bool, seed: int,
+    shared: bool,
+) -> None:  # fmt: skip
     """Heads combine linear parts, in float32 or wider, under the policy of the scope, if any."""
-    HELD.add("POL-8")
+    HELD.update(["POL-8", "POL-13"])
     torch.manual_seed(seed)
-    head = HEADS[kind](shape[-1], count).to(torch.bfloat16 if half else torch.float64)
+    shared = shared and len(shape) > 1  # one column of several rows
+    head = HEADS[kind](shape[-1], count, shared_denominator=shared)
+    head.to(torch.bfloat16 if half else torch.float64)
     x = torch.randn(shape, dtype=head.linear.weight.dtype) * 3
     x.view(-1)[:1] = torch.nan
     x.requires_grad_()
     with gradient_policy(policy) if policy else nullcontext():
         found = head(x)
     linear = head.linear(x)
-    parts = (linear.float() if half else linear).split(count, dim=-1)
-    wanted = tuple_of(kind, parts)
-    assert {t.shape for t in found} == {(*shape[:-1], count)}
+    sizes = [count, 1 if shared else count, count][: 2 if kind == "free" else 3]
+    wanted = tuple_of(kind, (linear.float() if half else linear).split(sizes, dim=-1))
+    assert [t.shape[-1] for t in found] == sizes[:2]
     assert {t.dtype for t in found} == {t.dtype for t in wanted}
     bottom = ~(wanted[0].isfinite() & wanted[1].isfinite())
-    ruled = [gated(1 * t, policy or "passthrough", bottom) for t in wanted]
+    bottom = bottom.any(-1, keepdim=True).expand_as(bottom) if shared else bottom
+    rules = bottom, bottom[..., : sizes[1]]
+    ruled = [gated(1 * t, policy or "passthrough", b) for t, b in zip(wanted, rules, strict=True)]
     assert_close(found, ruled)
     assert_close(gradients(found, [x]), gradients(ruled, [x]))
 

@@ -88,6 +88,7 @@ def test_STEP_2_applied(subject: Trains, plan: Plan) -> None:
 @example(replace(VARIED, accumulation=2))
 @example(FALLING)
 @example(replace(FALLING, own_parameter=True))
+@example(replace(FALLING, epochs=(*FALLING.epochs, faulted("loss", "loss")), max_nonfinite=2))
 @example(Plan((faulted("loss"),), max_nonfinite=2))
 @example(Plan((faulted("gradient"),), max_nonfinite=2))
 def test_STEP_3_faults(subject: Trains, plan: Plan) -> None:

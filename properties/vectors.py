@@ -11,6 +11,7 @@ from typing import Any
 
 from spec import Array
 from spec.carriers import ARITY, Carrier
+from spec.choosing import HeldOut
 from spec.coverage import Predicted, Timed
 from spec.decoding import Tuples
 from spec.losses import LOSSES
@@ -148,9 +149,16 @@ def _tuples(subject: Any) -> Table:
         seen = subject.watch(**given)
         return {"counters": [count for count, _ in seen], "stops": [stops for _, stops in seen]}
 
+    def choose_threshold(unit: float | None = None, **held: Array) -> Any:
+        return {"tau": subject.choose_threshold(HeldOut(**held), unit)}
+
+    def certify_threshold(rate: float, confidence: float | None = None, **held: Array) -> Any:
+        return subject.certify_threshold(HeldOut(**held), rate, confidence)
+
     measures = squares_loss, bottom_mask, coverage, epoch_coverage, interval_coverage, watch
+    chosen = choose_threshold, certify_threshold
     return {
-        **_by_name(as_tuples, decode_backward, training_loss, lift_interval, *measures),
+        **_by_name(as_tuples, decode_backward, training_loss, lift_interval, *chosen, *measures),
         "lift": lambda y: dict(zip(("Y_n", "Y_d"), subject.lift(y), strict=True)),
         "orientation": lambda y: {"orientation": subject.orientation(y)},
         "round_trip": lambda y: {"y": subject.unlift(y)},

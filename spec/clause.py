@@ -53,6 +53,11 @@ def refused(error: type[Exception], call: Callable[[], object], *, claim: int = 
     return False
 
 
+def names(text: str, word: str) -> bool:
+    """Tell whether a text has a word, or an expression, that is no part of a longer word."""
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
+
+
 @dataclass(frozen=True)
 class Claim:
     """One thing that a clause says, and that could be false alone."""

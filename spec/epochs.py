@@ -138,7 +138,7 @@ def run_of_thresholds(subject: Trains, plan: Plan) -> None:
     1. They are uniform between ``τ_min`` and ``τ_max``: their Kolmogorov–Smirnov distance stays
        within the bound that uniform draws exceed with probability 10⁻¹².
     2. Those of different epochs differ, unless the ends are equal.
-    3. The same seed gives the same thresholds.
+    3. The same seed gives the same thresholds, another one others, unless the ends are equal.
     4. Drawing them leaves the global random state untouched.
     """
     drawn = [float(event.values["tau"]) for event in subject.train(plan).of("draw")]
@@ -148,6 +148,9 @@ def run_of_thresholds(subject: Trains, plan: Plan) -> None:
     require(len(epochs) == len(plan.epochs), "thresholds of epochs repeat: {}", epochs, claim=2)
     again = [float(event.values["tau"]) for event in subject.train(plan).of("draw")]
     require(drawn == again, "seed {}: {}, then {}", plan.seed, drawn, again, claim=3)
+    other = subject.train(replace(plan, epochs=plan.epochs[:1], seed=plan.seed + 1)).of("draw")
+    right = drawn[:size] != [float(event.values["tau"]) for event in other]
+    require(right, "seeds {} and one more: {}", plan.seed, drawn[:size], claim=3)
     short = replace(plan, epochs=((plan.epochs[0][0],) * 3,) * 2, random=True)
     drawing, still = (
         repr(subject.train(replace(short, tau_max=end)).of("update"))
@@ -197,7 +200,7 @@ def validates(subject: Trains, plan: Plan) -> None:
 def no_trace(subject: Feeds, plan: Plan, fails: bool) -> None:
     """Validation leaves no trace, also when it raises.
 
-    1. Parameters, gradients, buffers and each submodule's mode are as before.
+    1. Parameters, gradients, buffers, and the modes of submodules and optimizer are as before.
     2. The random states of torch, CUDA, Python and NumPy are as before.
     3. Training with validation is bitwise identical to training without.
     """

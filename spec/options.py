@@ -78,7 +78,7 @@ class Configures(Updates, Protocol):
         The loss is a ``scalar``, that of each of the ``samples``, or a ``number``: TypeError. Or it
         is a scalar with a term that is ``samples term``, ``text term`` or ``no term``, which is
         None, or with a ``third`` part: TypeError. The model's outputs are a ``value``, or
-        ``three`` of them or a ``dict``: TypeError.
+        ``three`` of them, a ``dict``, or a value ``and text``: TypeError.
         """
 
 
@@ -168,7 +168,7 @@ def batches(subject: Configures) -> None:
     for loss in "samples term", "text term", "no term", "third":
         raised = refused(TypeError, partial(subject.train_on, "good", loss), claim=5)
         require(raised, "a loss with {} was taken", loss, claim=5)
-    for outputs in "three", "dict":
+    for outputs in "three", "dict", "and text":
         raised = refused(TypeError, partial(subject.train_on, "good", outputs=outputs), claim=6)
         require(raised, "outputs that are {} were taken", outputs, claim=6)
 

@@ -199,7 +199,9 @@ class TrainsGated(Protocol):
         """Train under a policy, or none, with a model of these outputs, and let ``g`` come back.
 
         The form is a value (NaN for ⊥), a pair of a value and a mask, a carrier of both, or a
-        tuple. Returned are the gradients of the floating-point parts.
+        tuple, of which the second part may be one column for all outputs of a sample; what comes
+        back to it is then the first column of ``g``. Returned are the gradients of the
+        floating-point parts.
         """
 
     def window_gradients(self, window: GatedWindow) -> list[float]:

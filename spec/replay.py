@@ -12,7 +12,7 @@ EPOCHS: Final = 3
 BATCHES: Final = 4
 REPEATED: Final = (
     "list", "global generators", "generator of the sampler", "generator of the data set",
-    "counter of the sampler", "set_epoch of the sampler",
+    "counter of the sampler", "set_epoch of the sampler", "batch sampler of begun workers",
 )  # fmt: skip
 SOURCES: Final = (*REPEATED, "generator out of reach", "other data")
 PLACES: Final = (
@@ -39,7 +39,9 @@ class Replays(Protocol):
         ``at`` of them, and continue in a new process.
 
         The order of the samples is drawn from one of :data:`SOURCES` for each epoch; of other data
-        the samples are others in the new process.
+        the samples are others in the new process. A batch sampler of workers, which live as long as
+        the loader, draws as soon as it is asked for an order; in the new process the loader was
+        iterated over before the run.
         """
 
     def epochs_told(self, place: str) -> Sequence[int]:

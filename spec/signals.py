@@ -8,8 +8,12 @@ from typing import Final, Protocol
 
 from .clause import clause, require
 
-FAILING: Final = ("fetch", "first fetch", "worker", "hook", "validation", "save")
-"""What fails; a ``worker`` of the loader ends in the middle of an update."""
+FAILING: Final = (
+    "fetch", "first fetch", "resumed fetch", "worker", "hook", "validation", "save",
+)  # fmt: skip
+"""What fails. A ``worker`` of the loader ends in the middle of an update. A ``resumed fetch`` is
+the first of a run that continues another one after its first epoch, and counts its updates.
+"""
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,7 @@ class BrokenOff:
 
     What was raised, and the updates that were begun, made and saved. Of this run together with the
     one that continues from the checkpoint: the epochs whose validations were reported, and whether
-    parameters, rate and records are those of an uninterrupted run.
+    parameters, rate and records are those of an uninterrupted run. And whether a warning came.
     """
 
     raised: str
@@ -27,6 +31,7 @@ class BrokenOff:
     saved: int
     validated: Sequence[int]
     same: bool
+    warned: bool
 
 
 class Breaks(Protocol):
@@ -49,6 +54,7 @@ def unbroken(subject: Breaks, what: str, signal: str) -> None:
     3. A failure of a loader's worker breaks off no update.
     4. A validation that is broken off is made by the resumed run, before its next epoch.
     5. The resumed run is that of RES-1.
+    6. If the latest update cannot be saved, a warning says so.
     """
     found = subject.broken_off(what, signal)
     raised = "KeyboardInterrupt" if signal == "SIGINT" else "SystemExit"
@@ -57,6 +63,7 @@ def unbroken(subject: Breaks, what: str, signal: str) -> None:
     right = found.begun == found.made
     require(right, "a {} broke off an update: {}", what, found, claim=3)
     if what == "save":
+        require(found.warned, "{}: a failure in save, without a warning", signal, claim=6)
         return
     right = found.saved == found.made
     require(right, "{}, and a failure in {}: {}", signal, what, found, claim=2)

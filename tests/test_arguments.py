@@ -38,7 +38,8 @@ from zeroproof.losses import (
     sign_consistency_loss,
     squares_loss,
 )
-from zeroproof.scm import SCMTensor, tuple_bottom
+from zeroproof.scm import SCMTensor
+from zeroproof.scm.outputs import tuple_bottom
 from zeroproof.training import Interval, TensorBatches, TrainingConfig, lift_targets
 from zeroproof.training.curriculum import GeometricRamp, LinearRamp, LossWeightsCurriculum
 from zeroproof.training.thresholds import perturbed_threshold

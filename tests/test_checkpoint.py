@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,17 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tests.helpers import (
     Noisy,
     ScaledLoss,
+    finite_batches,
+    fit_loss,
     make_trainer,
     pole_batches,
     random_parts,
     same,
     small_model,
+    weights,
 )
+from tests.signal_helpers import Shuffled
+from zeroproof.training.checkpoint import CheckpointError, read_checkpoint
 from zeroproof.training.parts import random_state, restore_random_state
 from zeroproof.training.trainer import NonFiniteError, SCMTrainer
 
@@ -130,8 +136,59 @@ def test_the_stop_survives_a_resume(tmp_path: Path) -> None:
     second.save_checkpoint(tmp_path / "run.pt")
     third = bad_coverage(9)
     third.load_checkpoint(tmp_path / "run.pt")
-    with pytest.raises(RuntimeError, match="coverage stopped it"):
+    with pytest.raises(RuntimeError, match=r"coverage stopped it.* set its trainer.stopped"):
         third.fit()
+    third.stopped = False
+    assert len(third.fit()) == 1
+
+
+def test_the_state_of_another_optimizer_is_refused(unchecked: None) -> None:
+    def trainer(optimizer: Any) -> SCMTrainer:
+        model = small_model()
+        made = optimizer(model.parameters(), lr=0.1)
+        return make_trainer(model, finite_batches(2), optimizer=made)
+
+    state = trainer(torch.optim.Adam).state_dict()
+    for other in (torch.optim.SGD, torch.optim.AdamW):
+        with pytest.raises(CheckpointError, match=f"the optimizer is {other.__name__}, the"):
+            trainer(other).load_state_dict(state)
+
+
+def test_a_run_that_is_done_is_in_its_folder(tmp_path: Path) -> None:
+    trainer = make_trainer(small_model(), finite_batches(2), checkpoint_dir=tmp_path)
+    trainer.fit()
+    assert read_checkpoint(tmp_path)["counters"]["global_step"] == trainer.global_step == 2
+
+
+@pytest.mark.parametrize("where", ["hook", "loss", "loader"])
+def test_a_fit_that_was_broken_off_goes_on_where_it_was(where: str, unchecked: None) -> None:
+    def fail() -> None:
+        if broken and next(broken) == 7:
+            raise OSError("something fails")
+
+    def loss(outputs: Any, lifted: Any) -> Tensor:
+        if where == "loss":
+            fail()
+        return fit_loss(outputs, lifted)
+
+    def trainer() -> SCMTrainer:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Dropout(0.3), small_model())
+        hook = (lambda record: fail()) if where == "hook" else None
+        loader = Shuffled(fail if where == "loader" else lambda: None)
+        return make_trainer(model, loader, loss, max_epochs=3, log_hook=hook)
+
+    broken: Any = None
+    whole = trainer()
+    whole.fit()
+    broken, ours = count(1), trainer()
+    with pytest.raises(OSError, match="something fails"):
+        ours.fit()
+    ours.fit()
+    # An update that fails is left out; whatever else fails changes nothing.
+    assert ours.global_step == 12 - (where == "loss")
+    assert ours.micro_step == whole.micro_step == 12
+    assert where == "loss" or same(weights(ours.model), weights(whole.model))
 
 
 def test_skips_in_a_row_survive_a_resume(tmp_path: Path) -> None:

@@ -93,8 +93,6 @@ def test_predictions_are_those_of_the_rows_held_out(
         ("--lr", "0.001"),
         ("--batch-size", "16"),
         ("--epochs", "4"),
-        ("--amp", "bf16"),
-        ("--amp", "fp16"),
         ("--range=-1:2",),
         ("--range=:2",),
         ("--ignore", "b"),
@@ -136,7 +134,7 @@ def test_a_file_of_options_does_what_arguments_do(
     assert not same_model(first, tmp_path / "third")
     assert Run.read(tmp_path / "third").options.ignore == ["b"]
     plain = {"data": str(data), "target": "y", "range": "-3:3", "ignore": "name", "seed": 3}
-    plain |= {"epochs": 3, "batch_size": 16, "log_target": False, "amp": None}
+    plain |= {"epochs": 3, "batch_size": 16, "log_target": False, "lr": None}
     (tmp_path / "plain.json").write_text(json.dumps(plain))
     config = ["--config", str(tmp_path / "plain.json")]
     assert main(["train", *config, "--out", str(tmp_path / "fourth")]) == 0

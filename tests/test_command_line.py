@@ -59,7 +59,6 @@ def test_the_command_says_what_it_is_and_what_it_needs(
         ([], 2, "required: command"),
         (["predict", "run", "data.csv"], 2, "required: --out"),
         (["train", "--range", "5"], 2, "argument --range: "),
-        (["train", "--amp", "fp8"], 2, "argument --amp"),
         (["train", "--help"], 0, f"learning rate at the start ({Options.lr})"),
     ):
         with pytest.raises(SystemExit, match=str(status)):
@@ -91,7 +90,7 @@ def test_what_was_not_given_is_none() -> None:
     assert given["log_target"] is False
     assert given["range"] == (-math.inf, 5.0)
     assert given["out"] == Path("zeroproof-run")
-    assert [given[name] for name in ("data", "target", "epochs", "lr", "seed", "amp")] == 6 * [None]
+    assert [given[name] for name in ("data", "target", "epochs", "lr", "seed")] == 5 * [None]
 
 
 def test_what_a_terminal_cannot_write_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

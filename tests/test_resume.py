@@ -170,7 +170,7 @@ def test_stopped_anywhere_it_goes_on_bitwise_or_is_refused(
     saves = {"checkpoint_dir": tmp_path, "checkpoint_every": 1, "keep_checkpoints": 1000}
     whole = configured(configuration, 1, log_hook=seen.append, **saves)
     whole.fit()
-    path = draw.choice([*sorted(tmp_path.iterdir()), tmp_path / "between"])
+    path = draw.choice([*sorted(tmp_path.iterdir())[:-1], tmp_path / "between"])
     if path.name == "between":
         two = configured(configuration, 1, max_epochs=2)
         two.fit()

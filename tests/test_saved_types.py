@@ -18,8 +18,7 @@ from torch.optim import lr_scheduler
 
 from properties.subjects.zeroproof.ranks import on_ranks
 from tests.helpers import fit_in_two, make_trainer, pole_batches, same, small_model, weights
-from zeroproof.training.builtin import to_builtin
-from zeroproof.training.checkpoint import read_checkpoint, write_checkpoint
+from zeroproof.training.checkpoint import read_checkpoint, to_builtin, write_checkpoint
 from zeroproof.training.trainer import CheckpointError, SCMTrainer
 
 

@@ -16,7 +16,6 @@ from torch import Tensor
 
 from zeroproof.inference.certainty import combine_tuples, median_and_scale, probability
 from zeroproof.layers import ProjectiveMLP
-from zeroproof.layers.ensemble import ProjectiveEnsemble
 from zeroproof.training.targets import lift_targets
 
 pytest.importorskip("sklearn", reason="zeroproof.sklearn needs scikit-learn")
@@ -27,7 +26,8 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from zeroproof.sklearn import SCMRegressor
+from zeroproof.sklearn import SCMRegressor, fitting
+from zeroproof.sklearn.ensemble import ProjectiveEnsemble
 from zeroproof.sklearn.fitting import held_out, robust_scale
 
 EXCEPTIONS = {
@@ -68,6 +68,7 @@ except ImportError as error:
 del sys.modules["sklearn"]
 from sklearn.utils.estimator_checks import check_estimator
 from zeroproof.sklearn import SCMRegressor
+from zeroproof.sklearn.ensemble import ProjectiveEnsemble
 model = SCMRegressor((16,), n_estimators=1, max_epochs=8, batch_size=64, learning_rate=0.1)
 warnings.simplefilter("ignore")
 results = check_estimator(model, on_skip=None, on_fail=None)
@@ -83,6 +84,31 @@ def test_it_passes_the_checks_of_scikit_learn_but_those_listed_and_is_imported_l
     assert "pip install 'zeroproof-scm[apps]'" in message
     assert number > 40
     assert set(failed) == set(EXCEPTIONS), failed
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"limits": (3, 1)}, r"limits must be two numbers .* got \(3, 1\)"),
+        ({"limits": (0.0,)}, "limits must be two numbers"),
+        ({"limits": (np.nan, 1.0)}, "limits must be two numbers"),
+        ({"n_estimators": 0}, "n_estimators must be ≥ 1, got 0"),
+        ({"weight_decay": -1.0}, r"weight_decay must be in \[0, ∞\)"),
+        ({"trainer_options": {"max_epochs": 3}}, r"trainer_options has \['max_epochs'\]"),
+    ],
+)
+def test_parameters_that_cannot_be_meant_are_refused_before_training(
+    params: dict[str, Any], message: str, unchecked: None
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        SCMRegressor(**params).fit(*table(rows=20))
+
+
+def test_rows_whose_ends_cross_are_named() -> None:
+    x, y = table(rows=20)
+    upper = np.where(np.arange(20) == 7, y - 1, y)
+    with pytest.raises(ValueError, match="does not in 1 rows, the first is row 7"):
+        SCMRegressor().fit(x, y, upper)
 
 
 def test_half_of_the_probability_lies_below_a_prediction(fitted: SCMRegressor) -> None:
@@ -194,6 +220,13 @@ def test_the_best_epoch_is_kept_and_training_stops_after_it() -> None:
     losses = model.history_["val_loss"]
     assert model.best_epoch_ == 1 + int(np.argmin(losses))
     assert len(losses) == len(model.history_["loss"]) == model.best_epoch_ + 5
+
+
+def test_first_weights_shrink_less_the_more_rows_there_are() -> None:
+    network, usual = ProjectiveEnsemble(1, 12, 1), {"learning_rate": 0.1, "weight_decay": None}
+    for rows, share in ((40, 6e-4), (240, 6e-4), (1000, 1.44e-4), (10**6, 1e-4)):
+        first = fitting.adam(network, rows, usual).param_groups[0]
+        assert first["weight_decay"] == pytest.approx(share / 0.1)
 
 
 def test_it_works_in_pipelines_searches_and_cross_validation() -> None:
@@ -316,6 +349,7 @@ def test_an_ensemble_is_its_networks_side_by_side() -> None:
     options: dict[str, Any] = {"hidden": (8, 8), "shared_denominator": True}
     networks = [ProjectiveMLP(3, 2, **options) for _ in range(4)]
     torch.manual_seed(3)
-    P, Q = ProjectiveEnsemble(4, 3, 2, **options)(x := tuples(5, 3).float())
+    x = tuples(5, 3).float()
+    P, Q = ProjectiveEnsemble(4, 3, 2, **options)((x, torch.ones(5, 4)))
     for member, network in enumerate(networks):
         torch.testing.assert_close((P[:, member], Q[:, member]), network(x))

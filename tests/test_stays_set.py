@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from properties.subjects.zeroproof.ranks import on_ranks
-from tests.helpers import fit_loss, make_trainer, pole_batches, same, small_model
+from tests.helpers import finite_batches, fit_loss, make_trainer, pole_batches, same, small_model
 from tests.test_finite import NAN, Normed, faulty_batches
 from zeroproof.training.trainer import NonFiniteError
 
@@ -47,6 +47,19 @@ def test_a_model_in_eval_mode_is_trained_in_train_mode() -> None:
     make_trainer(model, pole_batches([8]), fit_loss).fit()
     assert all(modes(model))
     assert model.norm.num_batches_tracked == 1
+
+
+def test_a_part_with_a_train_of_its_own_decides_its_modes() -> None:
+    class Frozen(nn.Sequential):
+        def train(self, mode: bool = True) -> Frozen:
+            super().train(mode)
+            self[0].eval()
+            return self
+
+    model = nn.Sequential(Frozen(nn.BatchNorm1d(2)), small_model())
+    make_trainer(model, finite_batches(3)).fit()
+    assert model.training
+    assert torch.equal(model[0][0].running_mean, torch.zeros(2))
 
 
 def test_a_parameter_that_is_frozen_in_mid_run_stays_as_it_is() -> None:

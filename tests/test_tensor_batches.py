@@ -70,6 +70,18 @@ def stopped_state(run: Any, stop: int) -> Any:
     return trainer.state_dict()
 
 
+@pytest.mark.parametrize("changed", [{"batch_size": 3}, {"seed": 1}, {"shuffle": False}])
+def test_other_batches_are_refused_inside_an_epoch(changed: dict[str, Any]) -> None:
+    x, options = torch.arange(8.0), {"batch_size": 2}
+    first, other = TensorBatches(x, x, **options), TensorBatches(x, x, **options | changed)  # type: ignore[arg-type]
+    batches = iter(first)
+    next(batches)
+    with pytest.raises(ValueError, match="inside an epoch of TensorBatches with"):
+        other.load_state_dict(first.state_dict())
+    assert len([first.state_dict() for _ in batches]) == 3
+    other.load_state_dict(first.state_dict())  # whose epoch is over
+
+
 def test_ranks_share_each_batch() -> None:
     def task(rank: int) -> list[list[float]]:
         return order(TensorBatches(X, Y, batch_size=5))

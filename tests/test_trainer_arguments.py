@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import StepLR
 from torch.utils.data import DataLoader, TensorDataset
 
-from tests.helpers import fit_loss, make_trainer, pole_batches, small_model
+from tests.helpers import finite_batches, fit_loss, make_trainer, pole_batches, small_model
 from zeroproof.inference import SCMInferenceWrapper, strict_inference
 from zeroproof.losses import LossConfig, SCMTrainingLoss, chordal_loss
 from zeroproof.training import SCMTrainer, TrainingConfig
@@ -208,7 +208,7 @@ def test_a_loss_that_is_no_scalar_is_shown(
 LOGGED = """
 import gc, math, weakref
 import numpy as np, torch
-from tests.helpers import fit_loss, make_trainer, pole_batches, small_model
+from tests.helpers import finite_batches, fit_loss, make_trainer, pole_batches, small_model
 
 kept, compile = [], torch.compile
 torch.compile = lambda f, options=None, **given: compile(f, backend="eager", **given)
@@ -252,3 +252,19 @@ def test_scalars_of_every_kind_are_logged_and_skip_nothing() -> None:
     command = [sys.executable, "-W", "ignore", "-c", LOGGED]
     done = subprocess.run(command, timeout=300, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+def test_what_torch_cannot_trace_is_told_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unsupported(Exception):
+        pass
+
+    def compile(function: Any, **_: Any) -> Any:
+        def fail(*_: Any) -> None:
+            raise Unsupported("Attempted to call it\n  Explanation: …")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", compile)
+    trainer = make_trainer(small_model(), finite_batches(2), compile=True)
+    with pytest.raises(ValueError, match=r"cannot trace the model .*compile=False \(Attempted to"):
+        trainer.fit()

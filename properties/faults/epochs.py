@@ -58,6 +58,8 @@ zeroproof_fault("TAU-9.2", "Thresholds repeat every epoch.",
 automaton_fault("TAU-9.3", "The seed is ignored.",
       uniform=lambda *_: Fraction(random.getrandbits(53), 2**53))
 
+automaton_fault("TAU-9.3", "All seeds give the same thresholds.", uniform=lambda real, *place:
+      Fraction(random.Random(repr(place)).getrandbits(53), 2**53))
 automaton_fault("TAU-9.4", "Thresholds are drawn from the generator of the loss.",
       draw=lambda draw: also(draw, random=lambda count: count
       + (draw.__self__.plan.tau_max > draw.__self__.plan.tau_min)))
@@ -86,6 +88,8 @@ zeroproof_fault("VAL-1.3", "The mean of |Q| weighs micro-batches by their sample
       lambda real, rows: (found := real(rows)) | {"known": found["samples"]})
 fault("VAL-2.1", "After a validation the whole model is in train mode.",
       validation_traces=lambda traces, fails: ("modes",))
+zeroproof_fault("VAL-2.1", "An optimizer that only has modes stays in eval mode.",
+      "zeroproof.training.optimizers.fixed_options", lambda real, optimizer: {})
 fault("VAL-2.2", "A validation that raises leaves NumPy's generator where it is.",
       validation_traces=lambda traces, fails: ("numpy",) if fails else ())
 zeroproof_fault("VAL-2.2", "A validation restores torch's generator only.",
@@ -182,7 +186,7 @@ fault("CUR-1.2", "A validation has the weights of the first epoch.",
           {"fit": plan.weights[0]}} if a[4] and plan.weights else {})))
 zeroproof_fault("CUR-1.2", "All epochs have the weights of the first.",
       "zeroproof.training.loss_adapter.LossAdapter.weights",
-      lambda weights, objective, epoch, training: weights(objective, 0, training=training))
+      lambda weights, objective, epoch, narrows: weights(objective, 0, narrows=narrows))
 fault("CUR-1.3", "A validation has the next epoch's number.",
       call=lambda call, *a: _given(call(*a), epoch=a[3] + a[6]))
 fault("CUR-1.3", "global_step counts micro-batches.",
@@ -202,7 +206,7 @@ fault("CUR-1.7", "Fixed weights are taken for those of the first epoch.",
       call=lambda call, *a: _given(call(*a), **({"loss_weights": {"fit": 1.0}} if a[3] else {})))
 zeroproof_fault("CUR-1.2", "Fixed weights count before the curriculum.",
       "zeroproof.training.loss_adapter.LossAdapter.weights",
-      lambda weights, objective, epoch, training: objective._fixed)
+      lambda weights, objective, epoch, narrows: objective._fixed)
 fault("LOG-5.1", "Terms are not logged.", train=lambda real, plan: real(replace(plan, tells=False)))
 zeroproof_fault("LOG-5.1", "Terms are logged in single precision.",
       "zeroproof.training.evaluation.Evaluation._scalar",

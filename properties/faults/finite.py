@@ -17,6 +17,8 @@ zeroproof_fault("STEP-8.1", "Parameters are not looked at.",
 zeroproof_fault("STEP-8.2", "The cause is always the size of the learning rate.",
       "zeroproof.training.finite.SteppedParameters.fault",
       lambda real, stepped: real(stepped) and "'w' is not finite; lower the learning rate of 0.1")
+fault("STEP-8.2", "Every cause is named, whichever it is.", spoiled=lambda real, cause:
+      replace(real(cause), error="'w': a rate of inf or 3e38, float16, or eps"))
 fault("STEP-8.2", "The parameter is not named.",
       spoiled=lambda real, cause: replace(real(cause), error=real(cause).error.replace("'w'", "")))
 zeroproof_fault("STEP-8.3", "A mask of infinity ends the run.",

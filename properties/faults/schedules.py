@@ -24,11 +24,11 @@ fault("STEP-10.3", "The scheduler says so in the last epoch.",
       scheduled=lambda real, plan, total, resumes: real(plan, total, resumes) if resumes or
           real(plan, total, resumes) is None else total)
 zeroproof_fault("STEP-10.3", "The scheduler says so in the last epoch.",
-      "zeroproof.training.optimizers._step_limits", lambda *_: ())
+      "zeroproof.training.schedulers._step_limits", lambda *_: ())
 fault("STEP-10.4", "A resumed scheduler says so in its last epoch.",
       scheduled=lambda real, plan, total, resumes: 1 if resumes else real(plan, total, resumes))
 zeroproof_fault("STEP-10.4", "The steps before a resume are not counted.",
-      "zeroproof.training.optimizers._step_limits", lambda real, scheduler, steps:
+      "zeroproof.training.schedulers._step_limits", lambda real, scheduler, steps:
           [(needed - scheduler.last_epoch, most) for needed, most in real(scheduler, steps)])
 fault("STEP-10.5", "A scheduler has to be longer than training.",
       scheduled=lambda real, plan, total, resumes: real(plan, total - 1, resumes))

@@ -23,6 +23,10 @@ fault("RES-9.3", "The death of a worker is raised in an update.",
 fault("RES-9.4", "A validation that is broken off is never made.",
       broken_off=lambda broken_off, what, signal: replace(broken_off(what, signal),
           validated=(0,) if what == "validation" else (0, 1)))
+fault("RES-9.6", "What could not be saved is not told.",
+      broken_off=lambda broken_off, what, signal: replace(broken_off(what, signal), warned=False))
+zeroproof_fault("RES-9.6", "What could not be saved is not told.",
+      "zeroproof.training.state.warnings.warn", lambda warn, *a, **given: None)
 fault("RES-9.5", "The resumed run differs.",
       broken_off=lambda broken_off, what, signal: replace(broken_off(what, signal), same=False))
 

@@ -135,6 +135,9 @@ automaton_fault("STEP-3.3", "Skips are counted over the run, not in a row.",
       update=lambda real, *a: also(real, *a, skipped_in_row=lambda _: real.__self__.state.skipped))
 automaton_fault("STEP-3.4", "Skips count also while the scale falls.",
       skip=lambda skip, *a: also(skip, *a, failed=lambda _: skip.__self__.plan.max_nonfinite == 1))
+zeroproof_fault("STEP-3.4", "With float16 no skip counts.",
+      "zeroproof.training.scaler.LossScale.update",
+      lambda update, scale, *outcome: torch.ones_like(update(scale, *outcome)))
 zeroproof_fault("STEP-3.4", "Skips count also while the scale falls.",
       "zeroproof.training.scaler.LossScale.update",
       lambda update, scale, *outcome: torch.zeros_like(update(scale, *outcome)))
@@ -181,7 +184,7 @@ for claim, wrong, kind in (
     fault(claim, wrong, train_on=lambda real, *given, kind=kind, **named: (
         kind in given or kind in named.values() or real(*given, **named)))
 zeroproof_fault("STEP-13.5", "A term that is None is left out.",
-      "zeroproof.training.arguments.checked_scalar",
+      "zeroproof.training.loss_adapter.checked_scalar",
       lambda real, name, x: real(name, 0.0 if x is None else x))
 
 fault("AMP-6.1", "A NaN loss resets the count of applied updates.",

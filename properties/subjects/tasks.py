@@ -128,10 +128,14 @@ class Window:
 class Averaging(torch.optim.SGD):
     """Has modes, as schedule-free optimizers do: in one, its parameters are others."""
 
+    factor = 3.0
+
     def train(self, mode: bool = True) -> None:
         for group in self.param_groups:
             for parameter in group["params"] if group.get("trains", False) != mode else ():
-                parameter.data *= 3 if mode else 1 / 3  # there and back changes its last bits
+                parameter.data *= (
+                    self.factor if mode else 1 / self.factor
+                )  # there and back changes its last bits
             group["trains"] = mode
 
     def eval(self) -> None:
@@ -149,6 +153,7 @@ class Disturbed:
         self.loader: DataLoader[Any] = DataLoader(data, batch_size=3, shuffle=True)
         self.optimizer = Averaging(self.layer.parameters(), lr=0.1)
         self.optimizer.train()
+        self.optimizer.factor = 1.0 if fails else 3.0  # and then changes its mode alone
         self._fails = fails
 
     def loss(self, outputs: Tensor, lifted: Batch) -> Tensor:
@@ -165,6 +170,7 @@ class Disturbed:
         return surroundings(self.layer) | {
             "parameters": repr([p.tolist() for p in self.layer.parameters()]),
             "buffers": repr([b.tolist() for b in self.layer.buffers()]),
+            "optimizer": repr([group["trains"] for group in self.optimizer.param_groups]),
         }
 
     def traces(self, validate: Callable[[], object]) -> tuple[str, ...]:

@@ -112,17 +112,19 @@ class Outputs(nn.Module):
 
     def gradients(self, g: Array, trainer_of: Callable[..., Any], **options: Any) -> list[Array]:
         """Train one step, without learning, and look at the gradients of the outputs."""
-        weight, seen = to_tensor(g), list[Array]()
+        weight, seen = to_tensor(g), dict[int, Array]()
 
         def loss(outputs: Any, lifted: Any) -> Tensor:
             # Finite, with the incoming gradient set by hand: NaN times a weight is no gradient.
             parts = outputs if isinstance(outputs, tuple) else (outputs,)
             payloads: list[Any] = [getattr(part, "payload", part) for part in parts]
-            gated = [Incoming.apply(x, weight) for x in payloads if x.is_floating_point()]  # type: ignore[no-untyped-call]
+            floats = [x for x in payloads if x.is_floating_point()]
+            weights = [weight if x.shape == weight.shape else weight[..., :1] for x in floats]
+            gated = map(Incoming.apply, floats, weights)
             return sum(gated, torch.zeros(()))
 
-        for parameter in self.parts:
-            parameter.register_hook(lambda grad: seen.append(to_array(grad)))
+        for i, parameter in enumerate(self.parts):
+            parameter.register_hook(lambda grad, i=i: seen.update({i: to_array(grad)}))
         optimizer, y = torch.optim.SGD(self.parameters(), lr=0.0), torch.zeros_like(self.parts[0])
         trainer_of(self, optimizer, loss, [(y, y)], **options).fit()
-        return seen
+        return [seen[i] for i in sorted(seen)]

@@ -17,6 +17,7 @@ from ..carriers import ARITY
 from ..losses import LOSSES
 from . import (
     arithmetic,
+    choosing,
     composites,
     coverages,
     gradients,
@@ -45,7 +46,12 @@ WITHOUT: Final = {
     "TAU-6": "it is about the distribution of many draws",
     "TAU-9": "it is about the distribution of many draws, and compares runs with each other",
     "DEC-8": "it is about the modes of a model, which is the host library's own",
+    "DEC-10": "its values are those of polynomials, up to rounding",
+    "THR-3": "it is about the distribution of many draws",
     "LOSS-19": "it is about automatic differentiation, which is the host library's own",
+    "LIK-11": "its numbers are read off its sentence",
+    "LIK-12": "the sign of its tuples is free",
+    "LIK-13": "its fits are those of LIK-1, LIK-2 and LIK-9",
     "AMP-4": "it leaves open which dtypes there are",
     "AMP-6": "it is about thousands of updates",
     "STEP-4": "it is about when the host waits",
@@ -63,6 +69,7 @@ WITHOUT: Final = {
     "LOG-5": "it is about a loss that is a function of the host language",
     "LOG-6": "it compares two ways to run one implementation",
     "CUR-2": "its weights are read off its sentence",
+    "CUR-3": "its resolutions are read off its sentence",
     "VAL-2": "it compares a state before and after, whatever the state is",
     "VAL-3": "it is about automatic differentiation, which is the host library's own",
     "RES-2": "it is about a file while it is written",
@@ -74,6 +81,8 @@ WITHOUT: Final = {
     "RES-7": "it is about files whose form is an implementation's own",
     "RES-9": "it is about signals of the operating system",
     "DDP-2": "it is about signals of the operating system",
+    "ARG-1": "it is about errors, which are the host language's own",
+    "ARG-2": "it is about keywords, which are the host language's own",
 }
 """The clauses that have no value, and why."""
 
@@ -95,6 +104,8 @@ OPERATIONS: Final[dict[str, Maker]] = {
     "decode": tuples.decoding,
     "decode_within": likelihoods.decoding_within,
     "decode_shared": likelihoods.decoding_shared,
+    "choose_threshold": choosing.least_cost,
+    "certify_threshold": choosing.certificate,
     "policy": gradients.policy,
     "scoped_policy": gradients.scoped_policy,
     "output_gradient": gradients.output_gradient,

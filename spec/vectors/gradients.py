@@ -11,6 +11,7 @@ from typing import Any, Final
 from ..arrays import Array
 from ..coverage import FORMS
 from ..formats import FORMATS
+from ..heads import shared_gradients
 from ..policies import POLICIES, SELECTING, output_gradients
 from ..scopes import in_force
 from .cases import ZERO, Case, filled
@@ -80,7 +81,8 @@ def output_gradient(name: str, random: Random) -> Iterator[Case]:
     """Train under a ``policy`` (null: none) a model that returns ``first`` and ``second`` in a
     ``form``, let the gradient ``g`` of the loss come back to each part, and return the parts'
     ``gradients``. The form is ``value`` (there is no second part), ``pair`` or ``carrier`` (the
-    second is the flags of ⊥) or ``tuple``.
+    second is the flags of ⊥) or ``tuple``, of which the second part may be one column for all
+    outputs of a sample, to which the first column of ``g`` comes back.
     """
     g = Array.of([2.0, 2.0, math.nan, -math.inf, 0.5, -2.0], "float32")
     first = Array.of([1.0, math.nan, 1.0, math.inf, 0.0, -3.0], "float32")
@@ -90,3 +92,8 @@ def output_gradient(name: str, random: Random) -> Iterator[Case]:
         given = {"policy": policy, "form": form, "first": first, "second": second, "g": g}
         found = output_gradients(policy, form, first, second, g)
         yield Case("POL-9", given, {"gradients": found})
+    P = Array((0.0, -0.0, 1.0, math.inf, 0.0, -3.0), (3, 2), "float32")
+    Q, g = Array((0.0, 1.0, 0.0), (3, 1), "float32"), Array(g.values, (3, 2), "float32")
+    for policy in (None, *POLICIES):
+        given = {"policy": policy, "form": "tuple", "first": P, "second": Q, "g": g}
+        yield Case("POL-13", given, {"gradients": shared_gradients(policy, P, Q, g)})

@@ -39,7 +39,6 @@ class Options:
     lr: float = 3e-3
     seed: int = 0
     device: str = "cpu"
-    amp: str = "off"
 
 
 NAMES = [option.name for option in fields(Options)]
@@ -114,6 +113,5 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     add("--lr", type=float, help=f"learning rate at the start ({Options.lr})")
     add("--seed", type=int, help=f"of split, weights and order ({Options.seed})")
     add("--device", help=f"where to train ({Options.device})")
-    add("--amp", choices=["off", "fp16", "bf16"], help=f"mixed precision ({Options.amp})")
     add("--config", type=_config, default={}, metavar="FILE", help="a run's config.json, or as it")
     add("--resume", action="store_true", help="continue the run in DIR, exactly, or by more epochs")

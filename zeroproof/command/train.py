@@ -34,10 +34,8 @@ from zeroproof.command.table import (
 )
 from zeroproof.sklearn import SCMRegressor
 from zeroproof.sklearn.fitting import Array
-from zeroproof.training import CheckpointError, NonFiniteError, TrainingConfig
+from zeroproof.training import CheckpointError, NonFiniteError
 from zeroproof.training.checkpoint import checkpoints
-from zeroproof.training.distributed import Ranks
-from zeroproof.training.evaluation import training_device
 from zeroproof.utils.checks import check_integer, check_number
 from zeroproof.utils.logging import JsonlLogger, Terminal
 
@@ -161,17 +159,17 @@ def labelled(table: Table, options: Options) -> tuple[Table, Measured]:
 
 def check_options(options: Options) -> None:
     """Raise UserError for a number that cannot be, or a device that is not in this machine."""
-    given: dict[str, Any] = {"device": options.device, "max_epochs": options.epochs}
-    given |= {"mixed_precision": options.amp != "off", "amp_dtype": options.amp}
     try:
-        config = TrainingConfig(**{k: v for k, v in given.items() if v not in (None, "off")})
-        device = training_device(torch.nn.Identity(), config, Ranks(None))
-        torch.zeros(1, device=device).item()  # there may be fewer GPUs
         check_number("learning_rate", options.lr, "(0, 1000]")
-        check_integer("batch_size", 1 if options.batch_size is None else options.batch_size, 1)
+        for name, number in (("max_epochs", options.epochs), ("batch_size", options.batch_size)):
+            check_integer(name, 1 if number is None else number, 1)
         np.random.RandomState(options.seed)
-    except (ValueError, RuntimeError, AssertionError) as error:
+    except ValueError as error:
         raise UserError(str(error)) from error
+    try:
+        torch.zeros(1, device=options.device).item()
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"--device {options.device} cannot be used ({error}); use cpu") from error
 
 
 def split(table: Table, measured: Measured, options: Options) -> list[tuple[Table, Measured]]:
@@ -202,8 +200,6 @@ def fit(run: Run, X: Any, table: Table, measured: Measured, folder: Path) -> Run
         "checkpoint_dir": folder / "checkpoints",
         "progress": os.isatty(2),
         "log_hook": partial(log_epoch, folder / "metrics.jsonl"),
-        "mixed_precision": options.amp != "off",
-        "amp_dtype": None if options.amp == "off" else options.amp,
     }
     groups = None if options.group is None else table.cells[options.group].to_numpy()
     encoded, started = encoder(run.columns).fit(X), time.monotonic()

@@ -1,6 +1,12 @@
 """Strict decoding: smooth tuples in, values or ⊥ out."""
 
-from zeroproof.inference.certainty import central_interval, certainty, probability
+from zeroproof.inference.certainty import (
+    central_interval,
+    certainty,
+    combine_tuples,
+    median_and_scale,
+    probability,
+)
 from zeroproof.inference.strict import (
     Decoded,
     InferenceConfig,
@@ -19,6 +25,8 @@ __all__ = [
     "certainty",
     "certify_threshold",
     "choose_threshold",
+    "combine_tuples",
+    "median_and_scale",
     "probability",
     "strict_inference",
     "unit_denominator",

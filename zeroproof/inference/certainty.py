@@ -11,9 +11,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zeroproof.scm.arcs import LONGEST, Ends, arc, shortened
+from zeroproof.scm.arcs import SMALLEST, Ends, arc, shortened
 from zeroproof.scm.outputs import Denominator, Part, check_tuple, shares_denominator, widen
-from zeroproof.utils.checks import check_floats, check_number, check_pair, check_same_shape
+from zeroproof.utils.checks import (
+    check_floats,
+    check_number,
+    check_pair,
+    check_same_shape,
+    describe,
+)
 
 
 def probability(P: Part, Q: Denominator, lower: Ends, upper: Ends) -> Part:
@@ -65,7 +71,7 @@ def central_interval(P: Part, Q: Denominator, level: float) -> tuple[Part, Part]
     P, Q = marginals(P, Q)
     larger = torch.maximum(P.abs(), Q.abs())
     p, q = P / larger, Q / larger
-    sharpness = 1.0 + 2.0 * (p * p + q * q) * larger.clamp(max=LONGEST).square()
+    sharpness = 1.0 + 2.0 * (P * P + Q * Q)
     slope = math.tan(math.pi * level / 2) / sharpness  # of half the interval's angle
     ends = list[Tensor]()
     for side in (-1.0, 1.0):
@@ -79,28 +85,31 @@ def central_interval(P: Part, Q: Denominator, level: float) -> tuple[Part, Part]
 def certainty(P: Part, Q: Denominator) -> Part:
     """Return the concentration ``ρ²/(1 + ρ²)`` of tuples: 0 knows nothing, 1 everything.
 
+    Meets: LIK-11.
+
     Example:
         >>> certainty(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 1.0]))
         tensor([0.0000, 0.6667])
     """
     check_tuple(P, Q)
     working = widen(P)[0].dtype
-    length = torch.hypot(*marginals(P, Q))
-    return (1.0 - 1.0 / (1.0 + length * length)).to(working)
+    P, Q = marginals(P, Q)
+    square = P * P + Q * Q
+    return (square / (1.0 + square)).to(working)
 
 
 def marginals(P: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
-    """Return tuples in float64; of a shared denominator those of each output alone.
+    """Return tuples in float64, shortened; of a shared denominator those of each output alone.
 
-    They are lengthened, since all outputs tell of the denominator. Meets: LIK-10.
+    They are lengthened, since all outputs tell of the denominator. Meets: LIK-10, LIK-11.
     """
     check_tuple(P, Q)
-    if not shares_denominator(P, Q):
-        return P.double(), Q.double()
     P, Q = shortened(P, Q)
-    own, more = P * P + Q * Q, 1.0 + P.square().sum(-1, keepdim=True) + Q * Q
-    factor = (2.0 * more / (1.0 + (1.0 + 4.0 * more * own).sqrt())).sqrt()
-    return P * factor, Q * factor
+    if shares_denominator(P, Q):
+        own, more = P * P + Q * Q, 1.0 + P.square().sum(-1, keepdim=True) + Q * Q
+        factor = (2.0 * more / (1.0 + (1.0 + 4.0 * more * own).sqrt())).sqrt()
+        P, Q = shortened(P * factor, Q * factor)
+    return P, Q
 
 
 def combine_tuples(
@@ -115,8 +124,12 @@ def combine_tuples(
     Tuples that disagree so make an uncertain one. Outputs that share ``Q`` are one tuple.
 
     Args:
-        P, Q: tuples of each member.
-        weights: of the members, ≥ 0 and not all 0; None gives all the same.
+        P, Q: tuples of each member; NaN or ±∞ in a part makes the result NaN.
+        weights: of the members, ≥ 0; None gives all the same. A member of weight 0 changes nothing,
+            whatever it holds; if all are 0, the result is ``(0, 0)``.
+
+    Raises ValueError for shapes that do not fit, and for weights that are negative or not finite.
+    Meets: LIK-12.
 
     Example:
         >>> P, Q = torch.tensor([[[1.0], [-1.0]]]), torch.ones(1, 2, 1)
@@ -125,16 +138,34 @@ def combine_tuples(
         (True, 0.0)
     """
     check_tuple(P, Q)
-    shared = shares_denominator(P, Q)
+    shares = _shares(P, weights)[..., None, None]
+    shared, (P, Q) = shares_denominator(P, Q), shortened(P, Q)
     X = torch.cat([P, Q], -1)[:, :, None] if shared else torch.stack([P, Q], -1)
-    X = X.double()
-    shares = torch.ones_like(X[:, :, 0, 0]) if weights is None else weights.double()
-    shares = (shares / shares.sum(1, keepdim=True))[..., None, None]
+    X = torch.where(shares > 0, X, 0.0)
     scaled = shares * X / (1.0 + X.square().sum(-1, keepdim=True))
-    values, vectors = torch.linalg.eigh(torch.einsum("rmoi,rmoj->roij", scaled, X))
+    moments = torch.einsum("rmoi,rmoj->roij", scaled, X)
+    values, vectors = torch.linalg.eigh(moments.nan_to_num())  # a NaN in one row would lose all
     found = (values[..., -1:] - values[..., :-1].mean(-1, keepdim=True)).clamp(0.0, 1.0 - 1e-12)
     X = vectors[..., -1] * (found / (1.0 - found)).sqrt()
+    X = torch.where(moments[..., 0].isnan(), torch.nan, X)
     return (X[:, 0, :-1], X[:, 0, -1:]) if shared else (X[..., 0], X[..., 1])
+
+
+def _shares(P: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the share of each member, in float64; all 0 where all weights are."""
+    if P.dim() != 3 or not P.shape[1]:
+        raise ValueError(f"P must have the shape (rows, members, outputs), got {tuple(P.shape)}")
+    weights = torch.ones_like(P[..., 0]) if weights is None else weights
+    check_floats(weights=weights)
+    if weights.shape != P.shape[:2] or not ((weights >= 0) & (weights < torch.inf)).all():
+        raise ValueError(
+            f"weights must be finite, ≥ 0 and of the shape {tuple(P.shape[:2])}, one for each row "
+            f"and member; got {describe(weights)} from {weights.min():g} to {weights.max():g}"
+        )
+    largest = weights.double().amax(1, keepdim=True)  # by which no sum overflows
+    shares = weights / torch.where(largest > 0, largest, 1.0)
+    shares = weights.sign() * shares.clamp(min=SMALLEST)  # so that who counts is told by them
+    return shares / shares.sum(1, keepdim=True).clamp(min=1.0)
 
 
 def median_and_scale(P: Part, Q: Denominator) -> tuple[Part, Part]:
@@ -142,6 +173,7 @@ def median_and_scale(P: Part, Q: Denominator) -> tuple[Part, Part]:
 
     Cut at infinity, the distribution of LIK-1 is Cauchy's, with these two parameters. The median is
     ``P/Q`` where the tuple is certain, and draws near 0 where it is not. In float64.
+    Meets: LIK-11.
 
     Example:
         >>> median_and_scale(torch.ones(1), torch.ones(1))

@@ -1,23 +1,24 @@
 """Thresholds on the unit denominator, from held-out rows: the one that serves best, or a bound.
 
-``P, Q`` are the tuples predicted there, and ``targets`` what was measured: ±∞ and NaN are singular.
-Shapes that differ, and no rows, raise ValueError.
+``P, Q`` are the tuples predicted there, of any shape, and ``targets`` what was measured: ±∞ and NaN
+are singular. Shapes that differ, and no rows, raise ValueError. Meets: THR-4.
 """
 
 from __future__ import annotations
 
 import math
+from decimal import MIN_EMIN, ROUND_CEILING, Context, Decimal, localcontext
 from typing import NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.distributions import Binomial
 
 from zeroproof.inference.strict import unit_denominator
+from zeroproof.scm.outputs import tuple_bottom
 from zeroproof.utils.checks import check_floats, check_number, check_same_shape
 
-Rows: TypeAlias = Float[Tensor, " rows"]
+Rows: TypeAlias = Float[Tensor, "*rows"]
 """A number for each row."""
 
 
@@ -46,7 +47,7 @@ def choose_threshold(P: Rows, Q: Rows, targets: Rows, *, unit: float | None = No
     middle of the widest best interval; without singular targets, below every denominator.
 
     ``unit`` is the error that is as bad as a ⊥; None takes the interquartile range of the finite
-    targets over 1.349, a normal distribution's standard deviation.
+    targets over 1.349, a normal distribution's standard deviation. Meets: THR-1.
 
     Example:
         >>> P, Q = torch.ones(4), torch.tensor([1.0, 0.5, 0.1, 0.0])
@@ -57,14 +58,20 @@ def choose_threshold(P: Rows, Q: Rows, targets: Rows, *, unit: float | None = No
     unit = None if unit is None else check_number("unit", unit, "(0, ∞)")
     if finite.all():
         return denominator.min().item() / 2
-    error = (P.double() / Q.double() - targets).abs() / (unit or _deviation(targets[finite]))
+    error = (P.double() / Q.double() - targets).abs().flatten()
+    error /= unit or _deviation(targets.flatten()[finite])
     denominator, order = denominator.sort()
-    error, finite = error.nan_to_num(1.0, 1.0)[order], finite[order]
-    edges = torch.cat([denominator.new_zeros(1), denominator, denominator.new_ones(1)])
+    error, finite = error[order], finite[order]
+    as_bottom = finite.double() / finite.sum().clamp(min=1)
+    as_number = torch.where(finite, error / finite.sum(), 1.0 / (~finite).sum().double())
+    zero, one = denominator.new_tensor([[0.0], [1.0]])
+    # Summed from either end, so that huge errors below a threshold take no digits from its cost.
+    cost = torch.cat([zero, as_bottom.cumsum(0)])
+    cost += torch.cat([as_number.flip(0).cumsum(0).flip(0), zero])
+    edges = torch.cat([zero, denominator, one])
     width = edges.diff()
-    cost = _cost_below(1.0 - error, finite) - _cost_below(torch.ones_like(error), ~finite)
     cost = cost.masked_fill(width <= 0, torch.inf)  # equal denominators cannot be told apart
-    best = torch.where(cost <= cost.min() + 1e-12, width, -1.0).argmax()
+    best = torch.where(cost <= cost.min() + 1e-12 * (1 + cost.min()), width, -1.0).argmax()
     return ((edges[best] + edges[best + 1]) / 2).item()
 
 
@@ -86,6 +93,8 @@ def certify_threshold(
     Raises:
         ValueError: numbers outside their range, or too few singular rows.
 
+    Meets: THR-2, THR-3.
+
     Example:
         >>> P, Q = torch.ones(200), torch.arange(200.0) / 2000
         >>> found = certify_threshold(P, Q, torch.full((200,), torch.inf), rate=0.05)
@@ -96,27 +105,22 @@ def certify_threshold(
     confidence = check_number("confidence", confidence, "(0, 1)")
     denominator, finite = _checked(P, Q, targets)
     singular = denominator[~finite].sort().values
-    allowed = _allowed(len(singular), rate, confidence)
-    # Just above the largest denominator that has to decode to ⊥.
-    tau = math.nextafter(singular[-allowed - 1].item(), math.inf)
-    errors = int((singular >= tau).sum())
-    lost = (denominator[finite] < tau).double().mean().item()
+    # The largest denominator that has to decode to ⊥; 0 does so at any threshold.
+    largest = singular[-1 - _allowed(len(singular), rate, confidence)].item()
+    tau = math.nextafter(largest, math.inf) if largest else 0.0
+    errors = int((singular > largest).sum())
+    lost = (denominator[finite] <= largest).double().mean().item()
     return Certificate(tau, rate, confidence, len(singular), errors, lost)
 
 
 def _checked(P: Tensor, Q: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Return unit denominators, 0 for ``(0, 0)``, and which targets are finite."""
+    """Return unit denominators, 0 for what is always ⊥, and which targets are finite, flattened."""
     check_floats(P=P, Q=Q, targets=targets)
     check_same_shape(P=P, Q=Q, targets=targets)
     if not targets.numel():
         raise ValueError("there are no rows to choose a threshold from")
-    return unit_denominator(P, Q).nan_to_num(0.0), targets.isfinite()
-
-
-def _cost_below(gain: Tensor, among: Tensor) -> Tensor:
-    """Return how the mean cost changes as one element after another decodes to ⊥."""
-    steps = torch.where(among, gain, 0.0) / among.sum().clamp(min=1)
-    return torch.cat([steps.new_zeros(1), steps.cumsum(0)])
+    denominator = unit_denominator(P, Q).masked_fill(tuple_bottom(P, Q), 0.0)
+    return denominator.flatten(), targets.isfinite().flatten()
 
 
 def _deviation(finite: Tensor) -> float:
@@ -132,14 +136,21 @@ def _allowed(rows: int, rate: float, confidence: float) -> int:
 
     Raises ValueError if even 0 of them have more.
     """
-    risk, trials = 1.0 - confidence, Binomial(rows, torch.tensor(rate, dtype=torch.float64))
-    counts = torch.arange(rows, dtype=torch.float64)
-    chances = trials.log_prob(counts).exp().cumsum(0)  # type: ignore[no-untyped-call]
-    allowed = int((chances <= risk).sum()) - 1
+    allowed = -1
+    # Digits to spare, and rounding upwards makes k no larger.
+    with localcontext(Context(prec=60, rounding=ROUND_CEILING, Emin=MIN_EMIN)):
+        odds = Decimal(rate) / (1 - Decimal(rate))
+        chance = term = (1 - Decimal(rate)) ** rows
+        while chance + Decimal(confidence) <= 1 and allowed < rows - 1:
+            allowed += 1
+            term *= odds * (rows - allowed) / (allowed + 1)
+            chance += term
     if allowed < 0:
-        needed = math.ceil(math.log(risk) / math.log1p(-rate))
+        # A quotient of decimals does not overflow.
+        logs = Decimal(math.log1p(-confidence)), Decimal(math.log1p(-rate))
         raise ValueError(
-            f"{rows} held-out singular rows cannot certify a rate of {rate:.3g} at confidence "
-            f"{confidence:.3g}, which takes at least {needed}; hold out more, or ask for less"
+            f"{rows} held-out singular rows cannot certify a rate of {rate} at confidence "
+            f"{confidence}, which takes at least {math.ceil(logs[0] / logs[1])}; hold out more, or "
+            "ask for less"
         )
     return allowed

@@ -69,7 +69,7 @@ class ProjectiveRationalHead(nn.Module):
     Raises:
         ValueError: a negative degree, or a domain without two finite ends, the lower one first.
 
-    Meets: POL-8.
+    Meets: DEC-10, POL-8.
 
     Example:
         >>> P, Q = ProjectiveRationalHead(3, 2, domain=(0.0, 8.0))(torch.tensor([6.0]))

@@ -113,7 +113,7 @@ class SCMTrainingLoss:
     Args:
         config: the fit and the weights; None takes the defaults of :class:`LossConfig`.
 
-    Meets: LOSS-6, LOSS-16.
+    Meets: LOSS-6, LOSS-16, LIK-13.
 
     Example:
         >>> loss, terms = SCMTrainingLoss()((torch.ones(2), torch.ones(2)),
@@ -202,6 +202,7 @@ class SCMTrainingLoss:
         """Return the resolution of each epoch, as weights; None for a fit that has none.
 
         The trainer takes them unless its ``loss_weights`` or ``loss_curriculum`` replace them.
+        Meets: CUR-3.
         """
         first, last = self.config.first_resolution, self.config.resolution
 

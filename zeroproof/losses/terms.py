@@ -163,7 +163,8 @@ def sign_consistency_loss(
         >>> sign_consistency_loss(-one, 0 * one, one, 0 * one)
         tensor(2.)
     """
-    check_floats(Y_d=Y_d)
+    P, Q, Y_n, Y_d = widen_alike(P, Q, Y_n, Y_d)
     mask = Y_d == 0 if oriented is None else oriented
+    check_mask(mask, Y_d, "oriented")
     _, cosine = angle(*prepare_tuples(mask, P, Q, Y_n, Y_d))
     return mean(1.0 - cosine, mask)

@@ -16,18 +16,12 @@ from zeroproof.scm.carrier import (
     sub,
 )
 from zeroproof.scm.outputs import (
-    Outputs,
     as_tuple,
     bottom_mask,
     gate_outputs,
-    is_projective,
-    tuple_bottom,
-    widen,
-    widen_outputs,
 )
 
 __all__ = [
-    "Outputs",
     "SCMTensor",
     "absolute",
     "add",
@@ -37,7 +31,6 @@ __all__ = [
     "exp",
     "gate_outputs",
     "inv",
-    "is_projective",
     "log",
     "mul",
     "neg",
@@ -45,7 +38,4 @@ __all__ = [
     "sign",
     "sqrt",
     "sub",
-    "tuple_bottom",
-    "widen",
-    "widen_outputs",
 ]

@@ -15,76 +15,11 @@ from zeroproof.utils.checks import check_floats, check_mask, describe
 Operand: TypeAlias = "SCMTensor | Tensor | float"
 
 
-def add(x: Operand, y: Operand) -> SCMTensor:
-    """``x + y``, total. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
-    return _apply_total(torch.add, x, y)
-
-
-def sub(x: Operand, y: Operand) -> SCMTensor:
-    """``x - y``, total. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
-    return _apply_total(torch.sub, x, y)
-
-
-def mul(x: Operand, y: Operand) -> SCMTensor:
-    """``x · y``, total: ``0 · ⊥ = ⊥``. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
-    return _apply_total(torch.mul, x, y)
-
-
-def div(x: Operand, y: Operand) -> SCMTensor:
-    """``x / y``, total: ``x / 0 = ⊥``. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
-    return _apply_total(torch.div, x, y)
-
-
-def neg(x: Operand) -> SCMTensor:
-    """``-x``. Meets: BOT-1, BOT-2, BOT-3."""
-    return _apply_total(torch.neg, x)
-
-
-def inv(x: Operand) -> SCMTensor:
-    """``x⁻¹``, total: ``0⁻¹ = ⊥``. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
-    return _apply_total(torch.reciprocal, x)
-
-
-def absolute(x: Operand) -> SCMTensor:
-    """``|x|``. Meets: BOT-1, BOT-2, BOT-3."""
-    return _apply_total(torch.abs, x)
-
-
-def sign(x: Operand) -> SCMTensor:
-    """``s(x)``: -1, 0 or 1, and ``s(⊥) = ⊥``. Meets: BOT-1, BOT-2, BOT-3."""
-    return _apply_total(torch.sign, x)
-
-
-def exp(x: Operand) -> SCMTensor:
-    """``eˣ``, ⊥ on overflow. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
-    return _apply_total(torch.exp, x)
-
-
-def log(x: Operand) -> SCMTensor:
-    """Natural logarithm, ⊥ for ``x ≤ 0``. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
-    return _apply_total(torch.log, x)
-
-
-def sqrt(x: Operand) -> SCMTensor:
-    """Square root, ⊥ for ``x < 0``. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
-    return _apply_total(torch.sqrt, x)
-
-
-def power(x: Operand, y: Operand) -> SCMTensor:
-    """``xʸ``, ⊥ for ``0⁻¹`` and a root of a negative number. Meets: BOT-1, BOT-2, BOT-3, BOT-5."""
-    return _apply_total(torch.pow, x, y)
-
-
-def _reflected(operation: Callable[[Operand, Operand], SCMTensor]) -> Callable[..., SCMTensor]:
-    """Return the operation with its operands swapped."""
-    return lambda y, x: operation(x, y)
-
-
 def _apply_total(operation: Callable[..., Tensor], *operands: Operand) -> SCMTensor:
     """Apply an IEEE operation so that every exception becomes ⊥.
 
     In all of BOT-3's cases (divisor 0, argument outside the domain, overflow) IEEE arithmetic
-    yields NaN or ±∞, so one rule decides them. Meets: BOT-11.
+    yields NaN or ±∞, so one rule decides them. Meets: BOT-1, BOT-2, BOT-3, BOT-5, BOT-11.
     """
     carriers = _to_carriers(operands)
     payloads = [carrier.payload for carrier in carriers]
@@ -97,6 +32,43 @@ def _apply_total(operation: Callable[..., Tensor], *operands: Operand) -> SCMTen
     # after it would multiply an infinite local derivative by zero.
     replaced = [torch.where(bottom, 1.0, payload) for payload in payloads]
     return SCMTensor(attach_gradient(operation, value, *replaced), bottom)
+
+
+def _unary(operation: Callable[..., Tensor], meaning: str) -> Callable[[Operand], SCMTensor]:
+    def total(x: Operand) -> SCMTensor:
+        return _apply_total(operation, x)
+
+    total.__name__, total.__doc__ = operation.__name__, f"{meaning}, total."
+    return total
+
+
+def _binary(
+    operation: Callable[..., Tensor], meaning: str
+) -> Callable[[Operand, Operand], SCMTensor]:
+    def total(x: Operand, y: Operand) -> SCMTensor:
+        return _apply_total(operation, x, y)
+
+    total.__name__, total.__doc__ = operation.__name__, f"{meaning}, total."
+    return total
+
+
+add = _binary(torch.add, "``x + y``")
+sub = _binary(torch.sub, "``x - y``")
+mul = _binary(torch.mul, "``x · y``; ``0 · ⊥ = ⊥``")
+div = _binary(torch.div, "``x / y``; ``x / 0 = ⊥``")
+power = _binary(torch.pow, "``xʸ``; ⊥ for ``0⁻¹`` and a root of a negative number")
+neg = _unary(torch.neg, "``-x``")
+inv = _unary(torch.reciprocal, "``x⁻¹``; ``0⁻¹ = ⊥``")
+absolute = _unary(torch.abs, "``|x|``")
+sign = _unary(torch.sign, "-1, 0 or 1; ``s(⊥) = ⊥``")
+exp = _unary(torch.exp, "``eˣ``; ⊥ on overflow")
+log = _unary(torch.log, "Natural logarithm; ⊥ for ``x ≤ 0``")
+sqrt = _unary(torch.sqrt, "Square root; ⊥ for ``x < 0``")
+
+
+def _reflected(operation: Callable[[Operand, Operand], SCMTensor]) -> Callable[..., SCMTensor]:
+    """Return the operation with its operands swapped."""
+    return lambda y, x: operation(x, y)
 
 
 def attach_gradient(operation: Callable[..., Tensor], value: Tensor, *operands: Tensor) -> Tensor:

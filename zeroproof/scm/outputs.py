@@ -183,7 +183,7 @@ def gate_outputs(outputs: Outputs, policy: GradientPolicy) -> Outputs:
 
 
 def gate_tuple(P: Tensor, Q: Tensor, policy: GradientPolicy) -> tuple[Tensor, Tensor]:
-    """Put the gradient of tuples under a policy; outputs that share ``Q`` are one tuple."""
+    """Put the gradient of tuples under a policy. Meets: POL-13."""
     if policy is GradientPolicy.PASSTHROUGH:
         return P, Q
     lost, nothing = ~(torch.isfinite(P) & torch.isfinite(Q)), (P == 0) & (Q == 0)

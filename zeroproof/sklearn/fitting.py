@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any, TypeAlias
 
 import joblib
@@ -16,19 +17,47 @@ from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
-from zeroproof.layers.ensemble import ProjectiveEnsemble
-from zeroproof.losses.weighted import Weighed, WeightedLikelihood
+from zeroproof.sklearn.ensemble import ProjectiveEnsemble, WeightedLikelihood
 from zeroproof.training import SCMTrainer, TensorBatches, TrainingConfig
 from zeroproof.training.batches import map_tensors
 from zeroproof.training.checkpoint import checkpoints
 from zeroproof.training.config import LogHook
 from zeroproof.training.state import save_latest
 from zeroproof.training.targets import Targets, ends
-from zeroproof.utils.checks import check_number
+from zeroproof.utils.checks import check_integer, check_number
 
 Array: TypeAlias = NDArray[np.float64]
 CHUNK = 4096  # rows of one forward without a gradient
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
+
+
+def check_params(params: dict[str, Any]) -> None:
+    """Raise TypeError or ValueError for a parameter of the regressor out of its range."""
+    for name in ("n_estimators", "n_iter_no_change"):
+        check_integer(name, params[name], 1)
+    if (decay := params["weight_decay"]) is not None:
+        check_number("weight_decay", decay, "[0, ∞)")
+    limits = params["limits"] or (-math.inf, math.inf)
+    pair = isinstance(limits, (tuple, list)) and len(limits) == 2
+    if not pair or not all(isinstance(end, Real) for end in limits) or not limits[0] < limits[1]:
+        raise ValueError(
+            f"limits must be two numbers (lowest, highest), ±inf for none, got {limits!r}"
+        )
+    if taken := {"max_epochs", "seed", "val_loader"} & {*(params["trainer_options"] or {})}:
+        raise ValueError(
+            f"trainer_options has {sorted(taken)}, which SCMRegressor sets itself; use max_epochs, "
+            "random_state and validation_fraction"
+        )
+
+
+def check_ends(lower: Array, upper: Array) -> None:
+    """Raise ValueError for ends of other shapes, or that cross."""
+    if lower.shape != upper.shape:
+        raise ValueError(f"y has the shape {lower.shape}, y_upper {upper.shape}; it must be one")
+    crossed = ~((lower <= upper) | (np.isnan(lower) & np.isnan(upper))).all(axis=1)
+    if crossed.any():
+        rows = f"{crossed.sum()} rows, the first is row {crossed.argmax()}"
+        raise ValueError(f"y ≤ y_upper must hold, or both be NaN; it does not in {rows}")
 
 
 def robust_scale(values: Array, weights: Array | None) -> tuple[Array, Array]:
@@ -138,10 +167,11 @@ class EarlyStopping:
         self.history, self.weights = state["history"], state["weights"]
 
 
-def adam(network: ProjectiveEnsemble, rate: float, decay: float | None) -> torch.optim.Optimizer:
-    """Return an optimizer that shrinks gates and first weights more than the others."""
+def adam(network: ProjectiveEnsemble, rows: int, params: Any) -> torch.optim.Optimizer:
+    """Return an optimizer that shrinks gates and first weights less, the more rows there are."""
+    rate, decay = params["learning_rate"], params["weight_decay"]
     check_number("learning_rate", rate, "(0, ∞)")
-    usual = min(max(5e-5 * network.gates.shape[-1], 1e-4), 1e-2)
+    usual = min(max(0.012 * network.gates.shape[-1] / max(rows, 240), 1e-4), 1e-2)
     first = [network.gates, network.weights[0]], usual if decay is None else decay
     others = [*network.weights[1:], *network.biases], 1e-4
     groups = [{"params": part, "weight_decay": share / rate} for part, share in (first, others)]
@@ -179,11 +209,11 @@ def fit_network(
     inputs = x[validated], held / held.mean()
     options["val_loader"] = TensorBatches(inputs, targets, batch_size=CHUNK, shuffle=False)
     config = TrainingConfig(**options | {"max_epochs": epochs, "log_hook": best})
-    optimizer = adam(network, params["learning_rate"], params["weight_decay"])
+    optimizer = adam(network, len(x), params)
     half = math.pi / (config.max_epochs * len(loader))
     # Not CosineAnnealingLR, whose length a checkpoint restores: a continued fit may be longer.
     cosine = LambdaLR(optimizer, lambda step: (1.0 + math.cos(half * step)) / 2)
-    parts = Weighed(network), optimizer, WeightedLikelihood(), loader
+    parts = network, optimizer, WeightedLikelihood(), loader
     best.trainer = SCMTrainer(*parts, scheduler=cosine, config=config)
     best.fit()
     return best.history

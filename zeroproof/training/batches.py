@@ -10,24 +10,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zeroproof.training.arguments import samples_of
 from zeroproof.training.distributed import rank_and_size
 from zeroproof.training.targets import Interval, Targets, check_interval, ends
 from zeroproof.utils.checks import check_integer, check_type, describe
 
 
 def map_tensors(data: Any, function: Callable[[Any], Any]) -> Any:
-    """Apply a function to what can be moved: tensors, and objects such as a PackedSequence."""
-    if hasattr(data, "to"):
+    """Apply a function to tensors, arrays, and what can be moved, such as a PackedSequence."""
+    if hasattr(data, "to") or (hasattr(data, "__array_interface__") and data.shape):
         return function(data)
-    if hasattr(data, "__array_interface__") and data.shape:
-        raise TypeError(f"inputs hold {describe(data)}; torch.as_tensor makes a tensor of it")
     if isinstance(data, Mapping):
         return {key: map_tensors(value, function) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
         mapped = [map_tensors(value, function) for value in data]
         return type(data)(*mapped) if hasattr(data, "_fields") else type(data)(mapped)
     return data
+
+
+def samples_of(name: str, x: Any) -> int:
+    """Return a tensor's number of samples; TypeError for another type or no dimension."""
+    if not isinstance(x, Tensor) or not x.dim():
+        raise TypeError(f"{name} must be tensors of samples, got {describe(x)}")
+    return len(x)
 
 
 def split_batch(
@@ -41,6 +45,12 @@ def split_batch(
 
     Meets: STEP-13.
     """
+
+    def moved(x: Any) -> Any:
+        if not hasattr(x, "to"):
+            raise TypeError(f"inputs hold {describe(x)}; torch.as_tensor makes a tensor of it")
+        return x.to(device, non_blocking=True)
+
     if prepare is not None:
         batch = prepare(batch)
     pair = isinstance(batch, (list, tuple)) and len(batch) == 2
@@ -52,7 +62,7 @@ def split_batch(
         )
     if isinstance(batch[1], Interval):
         check_interval(batch[1])
-    inputs, targets = map_tensors(batch, lambda x: x.to(device, non_blocking=True))
+    inputs, targets = map_tensors(batch, moved)
     lower, _ = ends(targets)
     if lower.dim() == 0 or len(lower) == 0:
         raise ValueError(
@@ -144,10 +154,21 @@ class TensorBatches:
         return order.to(device, non_blocking=True)
 
     def state_dict(self) -> dict[str, int]:
-        """Return the epoch, and the number of its batches that were yielded."""
-        return {"epoch": self._epoch, "next": self._next}
+        """Return the epoch, the number of its batches that were yielded, and what makes them."""
+        names = "samples", "size", "seed", "shuffle", "drop_last"
+        made = {name: getattr(self, f"_{name}") for name in names}
+        return {"epoch": self._epoch, "next": self._next, "batches": len(self), **made}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Let the next iteration continue where another one was."""
+        """Let the next iteration continue where another one was.
+
+        Raises ValueError within an epoch of other batches.
+        """
+        own, saved = (
+            {name: x for name, x in found.items() if name not in ("epoch", "next")}
+            for found in (self.state_dict(), state)
+        )
+        if saved and saved != own and 0 < state["next"] < saved["batches"]:
+            raise ValueError(f"inside an epoch of TensorBatches with {saved}, this one has {own}")
         self.set_epoch(state["epoch"])
         self._start = self._next = state["next"]

@@ -21,10 +21,20 @@ FIXED = (
 """How the names of guards begin whose values stay, or are checked by whoever calls the graph."""
 
 
+CAUSES = {
+    "FailOnRecompileLimitHit": "compile=True met too many kinds of batches, or of numbers that "
+    "model or loss change, each a graph of its own; give batches of one size (drop_last=True, "
+    "padding), hold the numbers in tensors",
+    "Unsupported": "compile=True cannot trace the model or the loss, such as one that calls "
+    "torch.autograd.grad; change it",
+}
+"""What torch's errors mean, by their names: to import them takes seconds."""
+
+
 def compiled(method: Any, device: torch.device, *, fullgraph: bool = False) -> Callable[..., Any]:
     """Compile a method for the very shapes that it is called with.
 
-    With ``fullgraph`` it raises ValueError where torch.compile's limit of graphs is reached.
+    With ``fullgraph`` it raises ValueError where torch.compile cannot make that graph.
     """
     # A copy, since torch.compile limits the graphs of one code object to eight.
     function: FunctionType = method.__func__
@@ -37,13 +47,10 @@ def compiled(method: Any, device: torch.device, *, fullgraph: bool = False) -> C
         try:
             return graphs(*arguments)
         except Exception as error:
-            if type(error).__name__ != "FailOnRecompileLimitHit":  # whose import takes seconds
+            if (reason := CAUSES.get(type(error).__name__)) is None:
                 raise
-            raise ValueError(
-                "compile=True met too many kinds of batches, or of numbers that model or loss "
-                "change, each a graph of its own; give batches of one size (drop_last=True, "
-                "padding), hold the numbers in tensors, or use compile=False"
-            ) from error
+            first = str(error).partition("\n")[0]
+            raise ValueError(f"{reason}, or use compile=False ({first})") from error
 
     return limited
 

@@ -83,8 +83,9 @@ class TrainingConfig:
         scheduler_step: when the scheduler steps: after each applied ``"update"``, after each
             ``"epoch"``, or after each validation (``"val"``).
         scheduler_metric: the validation's value that a ``ReduceLROnPlateau`` gets.
-        checkpoint_dir: folder for the checkpoints of one run (RES-7), or None. One is written on
-            Ctrl-C, SIGTERM and SIGHUP, which are honoured at the next update (RES-4, RES-9).
+        checkpoint_dir: folder for the checkpoints of one run (RES-7), or None. One is written at
+            the end of ``fit``, and on Ctrl-C, SIGTERM and SIGHUP, which are honoured at the next
+            update (RES-4, RES-9).
         checkpoint_every: write one also after every so many updates; 0 for never.
         keep_checkpoints: number of checkpoints kept in the folder, the latest; ≥ 1.
         extra_state: objects with ``state_dict`` and ``load_state_dict``, by name, that checkpoints

@@ -74,11 +74,11 @@ class Evaluation:
         epoch: int,
         global_step: Callable[[], int],
         *,
-        training: bool = True,
+        narrows: bool = False,
     ) -> MicroBatch:
         """Return what a loader yielded as a micro-batch on the device."""
         inputs, targets = split_batch(batch, self.device, self._prepare_batch)
-        kwargs = self.loss.kwargs(tau, epoch, global_step, training=training)
+        kwargs = self.loss.kwargs(tau, epoch, global_step, narrows=narrows)
         return MicroBatch(inputs, targets, tau, kwargs)
 
     def __call__(

@@ -89,7 +89,7 @@ class KeptBuffers:
             self._kept = self._kept.copy_(now) if self._kept.shape == now.shape else now
 
     def restore(self, applied: Tensor | bool = False) -> None:
-        """Unless the update was applied, return what is infinite or NaN to the value kept."""
+        """Unless the update was applied, set what is infinite or NaN to the kept values."""
         if self._places and applied is not True:
             tensors, now = self._read()
             values = torch.where(torch.isfinite(now) | applied, now, self._kept)

@@ -27,7 +27,8 @@ class LoaderState:
     A loader with a ``state_dict`` restores its own place. Any other is replayed: it begins the
     epoch from the state of its parts at the epoch's start, and batches already trained on are
     skipped. The first of them and the latest must be those that were trained on. Between epochs
-    the finished one is begun, twice, which shows state that cannot be restored.
+    the finished one is begun twice: a first micro-batch that differs shows state that a checkpoint
+    cannot restore.
 
     Meets: RES-1, RES-8.
     """
@@ -48,12 +49,17 @@ class LoaderState:
         self._latest, self._exhausted = self._newest, False
         self._at_start = self._state() | {"epoch": epoch}
         self._before: dict[str, Any] | None = None  # random state before the next fetch
-        self._now: dict[str, Any] | None = None  # in place of the present state
+        self._to_save: dict[str, Any] | None = None  # instead of the current random state
 
     @property
     def resumed(self) -> bool:
         """Whether the next iteration continues inside an epoch."""
         return self._saved is not None and self.done > 0
+
+    @property
+    def broken_off(self) -> bool:
+        """Whether an iteration ended inside an epoch."""
+        return self._saved is None and self.done > 0
 
     @property
     def ahead(self) -> bool:
@@ -66,7 +72,7 @@ class LoaderState:
         Raises CheckpointError, on every rank, if the loader does not repeat its micro-batches.
         """
         batches = iter(self.loader) if self._saved is None else self._resume(self._saved)
-        self._before = self._now = None
+        self._before = self._to_save = None
         for batch in batches:
             if self._draws is None and self._before is not None:
                 self._draws = global_state_moved(self._before, random_state(None))
@@ -88,7 +94,13 @@ class LoaderState:
         self.done, self._latest, self._saved = self._taken, self._newest, None
 
     def finish(self) -> None:
-        """End an epoch."""
+        """End an epoch; ValueError for one without a micro-batch."""
+        if not self.done:
+            raise ValueError(
+                f"train_loader yielded nothing in epoch {self._at_start['epoch']}; an iterator can "
+                "be read only once: pass a list or a DataLoader; drop_last=True leaves out a batch "
+                "that is not full"
+            )
         self.done = self._taken = 0
 
     def undo(self, committed: int) -> bool:
@@ -101,34 +113,21 @@ class LoaderState:
         if self._saved is not None:
             return True
         if not self.done:
-            self._now = self._at_start
+            self._to_save = self._at_start
         elif self._before is not None:
             restore_random_state(self._before, None)
-        moved = hasattr(self.loader, "state_dict") and not getattr(self.loader, "num_workers", 0)
-        return not moved and (self._taken == self.done or not (self.done and self._draws))
+        # A state_dict is that of the place that the loader has reached itself.
+        ahead = hasattr(self.loader, "state_dict") and not getattr(self.loader, "num_workers", 0)
+        drew = bool(self.done and self._draws) and self.ahead
+        return not ahead and not drew
 
     def _resume(self, saved: dict[str, Any]) -> Iterator[Any]:
         """Return the epoch's remaining micro-batches, or raise CheckpointError."""
         stateful, over, right = saved["loader"] is not None, self._is_over(saved), True
-        at_start, now, epoch = saved["at_start"], saved["random"], self._at_start["epoch"]
-        if not stateful and (now if over else at_start).get("open"):
-            for part in _persistent(parts(self.loader)):
-                iter(part)  # starts the workers, which draws what this epoch did not
-        if stateful and not over:
-            restore_random_state(at_start, None)
-            batches: Iterator[Any] = iter(self.loader)
-        elif not over:
-            batches, right = self._replay(saved, self.done)
-        elif stateful and isinstance(self.loader, DataLoader):
-            iter(self.loader)  # leaves the iterator that had finished, and draws
-            restore_random_state(now, self.loader)
-        elif not stateful:
-            if saved.get("prints", (None,))[0] is not None:
-                right = all(self._replay(saved, 1)[1] for _ in range(2))
-            self._taken = self.done
-            self._restore(now)
-            if not self.done:
-                set_epoch(self.loader, epoch)
+        if stateful:
+            batches = self._reopen(saved, over)
+        else:
+            batches, right = self._begin_again(saved, over)
         if not all(self._ranks.all_gather_object(right)):
             raise CheckpointError(
                 "train_loader does not repeat the micro-batches that were trained on, so that the "
@@ -136,13 +135,37 @@ class LoaderState:
                 "their random generators, or use a loader with a state_dict, such as TensorBatches "
                 "or torchdata's StatefulDataLoader; for other data, load the model alone"
             )
-        restore_random_state(now, None if stateful else self.loader)
-        if not over:
+        restore_random_state(saved["random"], None if stateful else self.loader)
+        if not over or self.done:
             return batches
-        if self.done:  # exhausted: its next micro-batches would be those of the next epoch
-            return iter(())
-        self._at_start = self._state() | {"epoch": epoch}
+        self._at_start = self._state() | {"epoch": self._at_start["epoch"]}
         return iter(self.loader)
+
+    def _reopen(self, saved: dict[str, Any], over: bool) -> Iterator[Any]:
+        """Return what is left of the epoch of a loader that has restored its own place."""
+        if not over:
+            restore_random_state(saved["at_start"], None)
+            return iter(self.loader)
+        if isinstance(self.loader, DataLoader):
+            iter(self.loader)  # leaves the iterator that had finished, and draws
+            restore_random_state(saved["random"], self.loader)
+        return iter(())  # its next micro-batches would be those of the next epoch
+
+    def _begin_again(self, saved: dict[str, Any], over: bool) -> tuple[Iterator[Any], bool]:
+        """Return what is left of the saved epoch, and whether it repeats what was trained on."""
+        if saved["random" if over else "at_start"].get("open"):
+            for part in _persistent(parts(self.loader)):
+                iter(part)  # starts the workers, which draws what this epoch did not
+        if not over:
+            return self._replay(saved, self.done)
+        right, epoch = True, self._at_start["epoch"]
+        if saved.get("prints", (None,))[0] is not None:
+            right = all(self._replay(saved, 1)[1] for _ in range(2))
+        self._taken = self.done
+        self._restore(saved["random"])
+        if not self.done:
+            set_epoch(self.loader, epoch)
+        return iter(()), right
 
     def _is_over(self, saved: dict[str, Any]) -> bool:
         return bool(saved["exhausted"]) or not self.done
@@ -170,7 +193,7 @@ class LoaderState:
     def state_dict(self) -> dict[str, Any]:
         """Return the place and the random states, of all ranks."""
         if (own := self._saved) is None:
-            states = self._at_start, self._now or self._state()
+            states = self._at_start, self._to_save or self._state()
             for state in states:
                 numbers = state["numbers"].items()
                 self._changed |= {path for path, x in numbers if x != self._made.get(path, x)}
@@ -237,9 +260,9 @@ def set_epoch(loader: Any, epoch: int) -> None:
         shared = any(hasattr(x, "get_lock") or _is_shared(x) for x in held)
         if not shared and any(hasattr(x, "set_epoch") for x in held):
             raise ValueError(
-                f"set_epoch of {type(owner.dataset).__name__} does not reach the copies that "
-                "persistent workers have; use persistent_workers=False, or hold the epoch in a "
-                "tensor of shared memory"
+                f"train_loader: set_epoch of {type(owner.dataset).__name__} does not reach the "
+                "copies that persistent workers have; use persistent_workers=False, or hold the "
+                "epoch in a tensor of shared memory"
             )
     for part in found.values():
         if hasattr(part, "set_epoch"):

@@ -1,4 +1,4 @@
-"""What optimizers and schedulers of any make have, or lack."""
+"""What optimizers of any make have, or lack; the kinds of a trainer's parts."""
 
 from __future__ import annotations
 
@@ -10,9 +10,28 @@ from numbers import Real
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ChainedScheduler, OneCycleLR, SequentialLR
+
+from zeroproof.utils.checks import check_loader, check_offers, check_type
+
+
+def check_parts(
+    model: Any, optimizer: Any, loader: Any, scheduler: Any, *, validates: bool
+) -> None:
+    """Raise TypeError for a part of the wrong type."""
+    check_type("model", model, nn.Module, "a torch.nn.Module that is made, not a function")
+    if validates and getattr(model, "decodes_in_eval_mode", False):
+        raise TypeError(
+            f"model must not be an {type(model).__name__} with a val_loader, since it decodes in "
+            "eval mode; train the model inside, and wrap it afterwards"
+        )
+    wanted = "an optimizer that is made, as torch.optim.Adam(model.parameters()) is"
+    check_offers("optimizer", optimizer, ("param_groups", "step", "zero_grad"), wanted)
+    check_loader("train_loader", loader)
+    if scheduler is not None:
+        wanted = "a scheduler that is made, as StepLR(optimizer, 10) is, or None"
+        check_offers("scheduler", scheduler, ("step", "state_dict", "get_last_lr"), wanted)
 
 
 def current_rate(optimizer: Optimizer) -> float | Tensor:
@@ -34,7 +53,7 @@ def needs_closure(optimizer: Optimizer) -> bool:
     arguments = inspect.signature(optimizer.step).parameters.values()
     several = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
     needed = {a.name for a in arguments if a.default is a.empty and a.kind not in several}
-    if needed - {"self", "closure"}:  # a scheduler makes a function of the method
+    if needed - {"self", "closure"}:  # of a function that a scheduler put there
         raise ValueError(
             f"{type(optimizer).__name__}.step() needs {', '.join(sorted(needed - {'self'}))}, and "
             "the trainer gives it a closure at most; give these to an optimizer around it"
@@ -87,39 +106,3 @@ def fixed_options(optimizer: Any) -> dict[tuple[int, str], Any]:
     """Return what an optimizer's groups hold beside parameters and rates, by group and name."""
     groups = enumerate(optimizer.param_groups)
     return {(i, n): x for i, g in groups for n, x in g.items() if n not in ("params", "lr")}
-
-
-def check_optimizer(scheduler: object, optimizer: Optimizer) -> None:
-    """Raise ValueError for a scheduler of an optimizer that has other groups."""
-    of: Any = getattr(scheduler, "optimizer", optimizer)
-    own = {id(group) for group in optimizer.param_groups}
-    if of is not optimizer and own.isdisjoint(map(id, of.param_groups)):
-        raise ValueError(
-            "the scheduler changes the rates of another optimizer; make it of the one that the "
-            "trainer gets"
-        )
-
-
-def check_steps(scheduler: object, steps: int) -> None:
-    """Raise ValueError for a scheduler that ends before so many more steps. Meets: STEP-10."""
-    for needed, most in _step_limits(scheduler, steps):
-        if needed > most:
-            raise ValueError(
-                f"the scheduler ends after {most} steps, but training makes {needed}; give it "
-                f"total_steps={needed}, for one of updates planned_updates(train_loader) of the "
-                "TrainingConfig. A loaded one has the total_steps of its checkpoint"
-            )
-
-
-def _step_limits(scheduler: object, steps: int) -> Iterator[tuple[int, int]]:
-    """Walk what raises beyond its last step; yield the steps it will have made, and may make."""
-    if isinstance(scheduler, OneCycleLR):
-        yield scheduler.last_epoch + steps, scheduler.total_steps
-    elif isinstance(scheduler, ChainedScheduler):
-        for part in scheduler._schedulers:
-            yield from _step_limits(part, steps)
-    elif isinstance(scheduler, SequentialLR):
-        last, begins = scheduler.last_epoch + steps, scheduler._milestones
-        ends = [*(min(begin - 1, last) for begin in begins), last]
-        for part, begin, end in zip(scheduler._schedulers, [0, *begins], ends, strict=True):
-            yield from _step_limits(part, end - begin - getattr(part, "last_epoch", 0))

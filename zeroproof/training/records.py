@@ -173,7 +173,10 @@ class EpochTotals:
         """Return the epoch's record; ValueError for an epoch without samples (COV-4)."""
         values = self._values
         if not values["samples"]:
-            raise ValueError("the loader yielded no samples, so the epoch has no coverage")
+            raise ValueError(
+                "val_loader yielded no samples, so that there is no coverage; an iterator can be "
+                "read only once: pass a list or a DataLoader"
+            )
         return as_record(
             {
                 name: value

@@ -12,7 +12,7 @@ class LossScale:
     """A factor on the loss that keeps float16 gradients from underflow, on the device.
 
     As that of ``torch.amp.GradScaler``; but it never falls below 1, where it would only lose
-    gradients, nor for a loss that is itself not finite, which says nothing about it.
+    gradients, and a loss that is itself not finite does not lower it: no scale has caused that.
 
     Meets: AMP-2, AMP-6, STEP-3.
     """

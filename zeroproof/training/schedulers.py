@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import (
+    ChainedScheduler,
+    LRScheduler,
+    OneCycleLR,
+    ReduceLROnPlateau,
+    SequentialLR,
+)
 
 from zeroproof.training.config import TrainingConfig
-from zeroproof.training.optimizers import check_optimizer, check_steps
 
 RISING = ("coverage", "recall", "denom")  # parts of names of what is better when it is larger
 
@@ -27,7 +32,13 @@ class SchedulerStepper:
         self, scheduler: LRScheduler | None, config: TrainingConfig, optimizer: Optimizer
     ) -> None:
         self.scheduler, self._config = scheduler, config
-        check_optimizer(scheduler, optimizer)
+        of = getattr(scheduler, "optimizer", optimizer)
+        own = {id(group) for group in optimizer.param_groups}
+        if of is not optimizer and own.isdisjoint(map(id, of.param_groups)):
+            raise ValueError(
+                "the scheduler changes the rates of another optimizer; make it of the one that "
+                "the trainer gets"
+            )
         self._step, self._metric = config.scheduler_step, config.scheduler_metric
         if isinstance(scheduler, ReduceLROnPlateau):
             if self._step != "val":
@@ -46,9 +57,17 @@ class SchedulerStepper:
         config = self._config
         steps, size = config.max_epochs - epoch, config.gradient_accumulation_steps
         if self._step == "update":
-            planned = config.planned_updates(loader) or 0  # which only training tells
+            planned = (
+                config.planned_updates(loader) or 0
+            )  # of unknown length: found out while training
             steps = planned // config.max_epochs * steps + -done // size
-        check_steps(self.scheduler, steps)
+        for needed, most in _step_limits(self.scheduler, steps):
+            if needed > most:
+                raise ValueError(
+                    f"the scheduler ends after {most} steps, but training makes {needed}; give it "
+                    f"total_steps={needed}, for one of updates planned_updates(train_loader) of "
+                    "the TrainingConfig. A loaded one has the total_steps of its checkpoint"
+                )
 
     def after(self, event: str, record: Mapping[str, float] | None = None) -> None:
         """Step, if configured, after an applied ``"update"``, an ``"epoch"``, or a ``"val"``.
@@ -66,3 +85,17 @@ class SchedulerStepper:
                 f"scheduler_metric {self._metric!r} is not in the validation's record, "
                 f"which has {', '.join(sorted(record))}"
             )
+
+
+def _step_limits(scheduler: object, steps: int) -> Iterator[tuple[int, int]]:
+    """Yield, for each scheduler with a last step, how many it will have made, and may make."""
+    if isinstance(scheduler, OneCycleLR):
+        yield scheduler.last_epoch + steps, scheduler.total_steps
+    elif isinstance(scheduler, ChainedScheduler):
+        for part in scheduler._schedulers:
+            yield from _step_limits(part, steps)
+    elif isinstance(scheduler, SequentialLR):
+        last, begins = scheduler.last_epoch + steps, scheduler._milestones
+        ends = [*(min(begin - 1, last) for begin in begins), last]
+        for part, begin, end in zip(scheduler._schedulers, [0, *begins], ends, strict=True):
+            yield from _step_limits(part, end - begin - getattr(part, "last_epoch", 0))

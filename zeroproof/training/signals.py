@@ -22,9 +22,10 @@ class DeferredSignals:
     """Defers signals to the end of the update, unless the program has its own handlers.
 
     They are SIGINT, SIGTERM and SIGHUP. A second SIGINT is raised at once, unless it comes within
-    a second, as launchers pass on what the terminal has sent to both. torch raises an error for a
-    dead worker of a loader anywhere; here it is raised while a batch is fetched, never in an
-    update. Handlers belong to the main thread; in another thread nothing changes.
+    a second: launchers pass on the Ctrl-C that the terminal has already sent to this process.
+    torch raises an error for a loader's dead worker at any moment; here it is raised while a batch
+    is fetched, never in an update. Handlers belong to the main thread; in another one nothing
+    changes.
 
     Args:
         save: called before a signal is raised instead of an error; told whether that came while
@@ -91,7 +92,7 @@ class DeferredSignals:
 
     def _note_death(self, number: int, frame: FrameType | None) -> None:
         self._missed_death = not self._fetching
-        if self._fetching and not self._worker_died:  # later ones would tear what an error undoes
+        if self._fetching and not self._worker_died:  # a second would interrupt the first's cleanup
             try:
                 self._taken[number](number, frame)
             except Exception:
@@ -106,7 +107,7 @@ class DeferredSignals:
 
 
 def _patient(handler: Callable[[int, FrameType | None], None]) -> Any:
-    """Return a handler that passes over workers which a signal to the group still kills."""
+    """Return a handler that ignores, for a second, workers that the same signal kills."""
     until = time.monotonic() + PATIENCE
 
     @functools.wraps(handler)

@@ -26,6 +26,7 @@ def capture(trainer: SCMTrainer) -> dict[str, Any]:
         "model": unwrap(trainer.model).state_dict(),
         "loss": [module.state_dict() for module in trainer.modules[1:]],
         "optimizer": update.optimizer.state_dict(),
+        "optimizer_type": type(update.optimizer).__name__,
         "free": [p.detach() for p in update.free_parameters()],
         "extra": {name: stateful.state_dict() for name, stateful in extra.items()},
         "scheduler": None if scheduler is None else scheduler.state_dict(),
@@ -68,6 +69,9 @@ def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     unwrap(trainer.model).load_state_dict(state["model"])
     for module, module_state in zip(trainer.modules[1:], state["loss"], strict=True):
         module.load_state_dict(module_state)
+    kind = type(update.optimizer).__name__
+    if (saved_kind := state.get("optimizer_type", kind)) != kind:
+        raise ValueError(f"the optimizer is {kind}, the checkpoint's {saved_kind}")
     update.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # it would share tensors
     free, saved_free = update.free_parameters(), state.get("free", ())
     ours, theirs = ([tuple(x.shape) for x in part] for part in (free, saved_free))
@@ -119,18 +123,29 @@ def save_latest(trainer: SCMTrainer) -> None:
         trainer.ranks.on_rank_0(write)
 
 
+def continue_epoch(trainer: SCMTrainer) -> None:
+    """Let training go on after the last update of an epoch that was broken off."""
+    _undo_untrained(trainer, trainer.loader.ahead)
+    restore(trainer, copy.deepcopy(trainer.state_dict()))
+
+
+def _undo_untrained(trainer: SCMTrainer, fetching: bool) -> bool:
+    """Undo the fetches of what was not trained on; return whether that is certain."""
+    if unmade := trainer.update.unmade or 0:
+        trainer.micro_step -= unmade
+        del trainer.last_thresholds[-unmade:]
+        trainer.update.unmade = 0
+    undone = unmade or (fetching and not trainer.validation_due)
+    return not undone or trainer.loader.undo(unmade)
+
+
 def save_last_update(trainer: SCMTrainer, fetching: bool) -> None:
     """Save the last update after an error, or warn that it could not be saved. Meets: RES-9."""
-    unmade, message = trainer.update.unmade, ""
+    message = ""
     try:
-        if unmade is None or trainer.ranks.size > 1:
+        if trainer.update.unmade is None or trainer.ranks.size > 1:
             raise RuntimeError("an error came within an update, or on one of several ranks")
-        if unmade:
-            trainer.micro_step -= unmade
-            del trainer.last_thresholds[-unmade:]
-        untrained = fetching or trainer.loader.ahead
-        undone = unmade or (untrained and not trainer.validation_due)
-        if undone and not trainer.loader.undo(unmade):
+        if not _undo_untrained(trainer, fetching or trainer.loader.ahead):
             message = "what the loader drew for a micro-batch that was not trained on is saved, too"
         save_latest(trainer)
     except Exception as error:

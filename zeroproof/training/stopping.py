@@ -31,3 +31,15 @@ class CoverageStop:
             return False
         self.bad_epochs = self.bad_epochs + 1 if coverage < self.threshold else 0
         return self.bad_epochs >= self.patience
+
+
+def nothing_left(epochs: int, stopped: bool) -> str:
+    """Return what to tell who wants to train on after so many epochs."""
+    reason, remedy = "max_epochs is reached", "more max_epochs"
+    if stopped:
+        reason = "coverage stopped it, or trainer.stopped was set"
+        remedy = "a lower coverage_threshold, and set its trainer.stopped = False"
+    return (
+        f"fit() has nothing to do: {epochs} epochs are done and {reason}; make a new trainer, or "
+        f"load a checkpoint into one with {remedy}"
+    )

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from zeroproof.training.arguments import check_parts
 from zeroproof.training.checkpoint import (
     CheckpointError,
     check_folder,
@@ -31,15 +30,22 @@ from zeroproof.training.finite import NonFiniteError
 from zeroproof.training.hooks import GuardedHook
 from zeroproof.training.loader import LoaderState
 from zeroproof.training.loss_adapter import LossAdapter
-from zeroproof.training.optimizers import training_weights
+from zeroproof.training.optimizers import check_parts, training_weights
 from zeroproof.training.records import EpochTotals, RecordQueue
 from zeroproof.training.schedulers import SchedulerStepper
 from zeroproof.training.signals import DeferredSignals
-from zeroproof.training.state import capture, restore, save_if_due, save_last_update, unwrap
-from zeroproof.training.stopping import CoverageStop
+from zeroproof.training.state import (
+    capture,
+    continue_epoch,
+    restore,
+    save_if_due,
+    save_last_update,
+    save_latest,
+)
+from zeroproof.training.stopping import CoverageStop, nothing_left
 from zeroproof.training.thresholds import lerp
 from zeroproof.training.update import Update
-from zeroproof.training.validation import validate
+from zeroproof.training.validation import train_mode, validate
 from zeroproof.utils.checks import instance_or_default
 from zeroproof.utils.logging import ProgressBar
 
@@ -114,14 +120,14 @@ class SCMTrainer:
         self.epoch = self.micro_step = 0
         self.run = self.ranks.all_gather_object(secrets.randbits(48))[0]
         self.val_history: list[dict[str, float]] = []
-        # Weakly: in a cycle, loaders would outlive their workers' queues and wait for them in vain.
+        # Weakly: a cycle would keep a loader alive after its workers' queues, and it would hang.
         self.signals = DeferredSignals(partial(save_last_update, weakref.proxy(self)))
         self.start_epoch()
 
     def fit(self) -> list[dict[str, float]]:
         """Train until ``max_epochs`` or the early stop; return the records.
 
-        Those of earlier calls are gone, and of this one the latest ``history_limit`` are kept.
+        Only those of this call are kept, and of them the latest ``history_limit``.
 
         Raises:
             RuntimeError: there is nothing left to train.
@@ -130,12 +136,15 @@ class SCMTrainer:
             NonFiniteError: too many updates in a row were skipped, or a step was not finite.
         """
         self._hook.refuse("fit()")
-        self._check_work_left()
+        if not self._has_work():
+            raise RuntimeError(nothing_left(self.epoch, self.stopped))
         if (folder := self.config.checkpoint_dir) is not None:
             self.ranks.on_rank_0(partial(check_folder, folder, self.run, self.micro_step))
         self.scheduler.check_length(self.train_loader, self.epoch, self.loader.done)
         self.records.records.clear()
         self.update.signal = 0  # of an earlier call
+        if self.loader.broken_off:
+            continue_epoch(self)
         batches = length(self.train_loader)
         total = None if batches is None else batches * self.config.max_epochs
         done = self.epoch * (batches or 0) + self.loader.done
@@ -154,39 +163,36 @@ class SCMTrainer:
                     self.records.send(record)  # last: the hook may save
                 self.update.signal = max(self.ranks.all_gather_object(self.signals.received))
                 save_if_due(self)
+            save_latest(self)
         return list(self.records.records)
 
     def _train_epoch(self, bar: ProgressBar) -> None:
         self.ranks.check_equal_lengths(self.train_loader, "train_loader")
         if not self.loader.resumed:
             self.start_epoch()
-        for module in (m for m in self.modules if not unwrap(m).training):
-            module.train()
+        for module in self.modules:
+            train_mode(module)
         batches = self.signals.watch(self.loader.iterate())
         try:
             while window := list(islice(batches, self.config.gradient_accumulation_steps)):
-                self._train_window(window)
+                self._train_window(window, narrows=True)
                 bar.show(len(window), self.epoch, self.config.max_epochs, self.records.records)
                 save_if_due(self, self.update.windows)
         finally:
             self.update.flush()
         self.update.check_finite()
-        if not self.loader.done:
-            raise ValueError(
-                f"train_loader yielded nothing in epoch {self.epoch}; an iterator can be read "
-                "only once: pass a list or a DataLoader"
-            )
+        self.loader.finish()
         self.stopped = self.stop.observe(self.records.totals.monitored_coverage)
         self.epoch += 1
-        self.loader.finish()
         self.validation_due = self.config.val_loader is not None
 
-    def _train_window(self, batches: list[Any]) -> None:
-        """Draw thresholds, make the update, deliver the records that are ready."""
+    def _train_window(self, batches: list[Any], *, narrows: bool = False) -> None:
+        """Draw thresholds and make the update; ``narrows`` if the loss's own curriculum holds."""
         config, window, headers = self.config, list[MicroBatch](), list[dict[str, float]]()
+        prepare = partial(self.evaluate.prepare, narrows=narrows)
         for batch in batches:
             tau = lerp(config.tau_train_min, config.tau_train_max, self.tau_generator.random())
-            window.append(self.evaluate.prepare(batch, tau, self.epoch, lambda: self.global_step))
+            window.append(prepare(batch, tau, self.epoch, lambda: self.global_step))
             step = self.micro_step + len(headers)
             headers.append({"epoch": self.epoch, "micro_step": step, "tau_train": tau})
         self.last_thresholds += [header["tau_train"] for header in headers]
@@ -206,10 +212,14 @@ class SCMTrainer:
     def train_step(self, *batches: tuple[Any, Tensor]) -> dict[str, float]:
         """Make one update from a window of micro-batches; return the last one's record.
 
-        For loops written by hand; :meth:`fit` does the same with the batches of its loader. The
-        model's mode is the caller's. In ``with trainer.signals:`` a signal ends a loop between
-        updates. Raises the errors of :meth:`fit`. Meets: LOG-6.
+        For loops written by hand; :meth:`fit` does the same with the batches of its loader. Epochs
+        and the model's mode are the caller's: set ``trainer.epoch`` and call :meth:`start_epoch`,
+        and give the likelihood a ``loss_curriculum`` if its resolution is to narrow. In ``with
+        trainer.signals:`` a signal ends a loop between updates. Raises the errors of :meth:`fit`,
+        and ValueError without a micro-batch. Meets: LOG-6.
         """
+        if not batches:
+            raise ValueError("train_step() takes the micro-batches of one update, got none")
         self._hook.refuse("train_step()")
         self._train_window(list(batches))
         self.update.flush()
@@ -264,15 +274,6 @@ class SCMTrainer:
 
     def _has_work(self) -> bool:
         return self.validation_due or not (self.stopped or self.epoch >= self.config.max_epochs)
-
-    def _check_work_left(self) -> None:
-        if not self._has_work():
-            reason = "coverage stopped it" if self.stopped else "max_epochs is reached"
-            raise RuntimeError(
-                f"fit() has nothing to do: {self.epoch} epochs are done and {reason}; make a new "
-                "trainer, or load a checkpoint into one with more max_epochs, or with a lower "
-                "coverage_threshold"
-            )
 
     @property
     def train_loader(self) -> Any:

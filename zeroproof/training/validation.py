@@ -8,9 +8,11 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from zeroproof.training.evaluation import undone
 from zeroproof.training.optimizers import averaged_weights
+from zeroproof.training.state import unwrap
 from zeroproof.training.thresholds import midpoint
 
 if TYPE_CHECKING:
@@ -29,13 +31,25 @@ def validate(trainer: SCMTrainer) -> dict[str, float]:
     tau, epoch = midpoint(config.tau_train_min, config.tau_train_max), max(trainer.epoch - 1, 0)
     with evaluation_mode(trainer, trainer.train_loader, config.val_loader):
         step = trainer.global_step
-        prepare = partial(trainer.evaluate.prepare, tau=tau, epoch=epoch, training=False)
+        prepare = partial(trainer.evaluate.prepare, tau=tau, epoch=epoch)
         batches = trainer.signals.watch(config.val_loader, breaks_off=ranks.size == 1)
         prepared = map(partial(prepare, global_step=lambda: step), batches)
         values = trainer.evaluate.average(prepared, ranks)
     record = {f"val_{name}": value for name, value in values.items()}
     record |= {"epoch": float(epoch), "global_step": float(step), "val_tau": tau}
     return record
+
+
+def train_mode(module: nn.Module) -> None:
+    """Put a module in train mode; one that is keeps the modes of its submodules (STEP-9).
+
+    Those that have a ``train`` of their own, such as one that leaves a BatchNorm alone, decide.
+    """
+    if not unwrap(module).training:
+        module.train()
+    for part in unwrap(module).modules():
+        if part.training and type(part).train is not nn.Module.train:
+            part.train()
 
 
 @contextmanager
@@ -47,7 +61,7 @@ def evaluation_mode(trainer: SCMTrainer, *loaders: object) -> Iterator[None]:
     modules, update = trainer.modules, trainer.update
     owned = [p for module in modules for p in module.parameters()]
     trained = {p for p in (*owned, *update.parameters()) if p.requires_grad}
-    # FSDP makes its own tensors of parameters, which would then be frozen for good.
+    # FSDP makes tensors of its own from parameters, which would stay frozen.
     freezes = not any(hasattr(p, "full_tensor") for p in trained)
     with ExitStack() as stack:
         for module in (m for parent in modules for m in parent.modules()):

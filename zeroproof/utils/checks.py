@@ -1,4 +1,4 @@
-"""Checks of arguments that several rooms share, with one wording for each."""
+"""Checks of arguments that several rooms share, with one wording for each (ARG-1)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def describe(value: object) -> str:
 
 
 def check_type(name: str, value: object, kinds: Any, wanted: str) -> None:
-    """Raise TypeError unless the value is an instance; ``wanted`` says of what, and the remedy."""
+    """Raise TypeError unless the value is an instance; ``wanted`` says of what. Meets: ARG-1."""
     if not isinstance(value, kinds):
         raise TypeError(f"{name} must be {wanted}, got {describe(value)}")
 
@@ -64,7 +64,7 @@ def check_number(name: str, value: object, allowed: str = "(-∞, ∞)") -> floa
     """Return a number, such as NumPy's, as a float.
 
     Raises TypeError for a bool, a string, a tensor and other types, and ValueError outside the
-    interval ``allowed``, such as ``"[0, ∞)"``; NaN lies in none.
+    interval ``allowed``, such as ``"[0, ∞)"``; NaN lies in none. Meets: ARG-1.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
         remedy = "float(...) or .item() makes one"
@@ -100,7 +100,7 @@ def check_scalar(name: str, value: object) -> None:
 
 
 def check_floats(**tensors: object) -> None:
-    """Raise TypeError unless all are floating-point tensors."""
+    """Raise TypeError unless all are floating-point tensors. Meets: ARG-1."""
     for name, x in tensors.items():
         if not (isinstance(x, Tensor) and x.is_floating_point()):
             raise TypeError(
@@ -160,6 +160,8 @@ def check_loader(name: str, loader: object) -> None:
 
 def explains(**remedies: str) -> Callable[[Call], Call]:
     """Let a function say, of keywords that zeroproofml has and it has not, what to write instead.
+
+    Meets: ARG-2.
 
     Example:
         >>> @explains(tau_train="it is called tau")

@@ -11,6 +11,8 @@ from spec import Array
 from spec.algebra import Bottom
 from spec.decoding import Strict, Tuples, Wrapped
 from spec.formats import round_to
+from spec.heads import Row, mapped, polynomial
+from spec.losses import cast
 from spec.quotients import Decoded, Gauge, decode, gradient
 from spec.ranges import Graded, repeated
 from spec.thresholds import check
@@ -84,3 +86,10 @@ class ExactDecoding:
 
     def decode_shared(self, case: Tuples) -> Strict:
         return self.decode(repeated(case))
+
+    def rational(
+        self, P: Row, Q: Row, domain: tuple[float, float] | None, x: Array
+    ) -> tuple[Array, Array]:
+        at = [mapped(domain, v) if domain else Fraction(v) for v in x.values]
+        p, q = (x.with_values([cast(polynomial(row, t), x.dtype) for t in at]) for row in (P, Q))
+        return p, q

@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 
 from spec import Array
+from spec.heads import shared_gradients
 from spec.policies import POLICIES, GatedWindow, output_gradients, window_gradients
 from spec.scopes import default_of, in_force
 
@@ -73,7 +74,10 @@ class ExactPolicies:
     def output_gradient(
         self, policy: str | None, form: str, first: Array, second: Array, g: Array
     ) -> list[Array]:
-        return output_gradients(policy and known(policy), form, first, second, g)
+        known(policy or "clamp")
+        if first.shape != second.shape:
+            return shared_gradients(policy, first, second, g)
+        return output_gradients(policy, form, first, second, g)
 
     def window_gradients(self, window: GatedWindow) -> list[float]:
         return [float(mean) for mean in window_gradients(window)]

@@ -213,8 +213,8 @@ class ExactTraining:
 
     def spoiled(self, cause: str) -> Broken:
         """Name the parameter and the cause, if it is one."""
-        word = CAUSES[cause]
-        return Broken(f"'w': {word}", 0, 0) if word else Broken("", validated=1, saved=1)
+        words = CAUSES[cause]
+        return Broken(f"'w': {words[0]}", 0, 0) if words else Broken("", validated=1, saved=1)
 
     def modes(self, frozen: Sequence[bool], validates: bool) -> list[list[bool]]:
         return [[not x for x in frozen]]
@@ -281,5 +281,6 @@ class ExactTraining:
 
     def broken_off(self, what: str, signal: str) -> BrokenOff:
         """Save what was made until then, of four updates an epoch; raise the signal's error."""
-        made = 4 if what in ("first fetch", "validation") else 6
-        return BrokenOff(RAISED[signal], made, made, made * (what != "save"), (0, 1), same=True)
+        made = 4 if what in ("first fetch", "resumed fetch", "validation") else 6
+        kept = what != "save"
+        return BrokenOff(RAISED[signal], made, made, made * kept, (0, 1), True, warned=not kept)

@@ -11,9 +11,12 @@ from torch import nn
 from properties.subjects.tensors import OnTensors
 from properties.subjects.zeroproof.unchecked import unchecked
 from properties.tensors import flags, to_array, to_tensor
+from spec import Array
 from spec.decoding import Strict, Tuples, Wrapped
+from spec.heads import Row
 from spec.ranges import Graded
 from zeroproof.inference import InferenceConfig, SCMInferenceWrapper, strict_inference
+from zeroproof.layers import ProjectiveRationalHead
 
 
 def config_of(case: Tuples) -> InferenceConfig:
@@ -62,3 +65,12 @@ class ZeroProofDecoding(OnTensors):
 
     def decode_shared(self, case: Tuples) -> Strict:
         return self.decode(case)
+
+    def rational(
+        self, P: Row, Q: Row, domain: tuple[float, float] | None, x: Array
+    ) -> tuple[Array, Array]:
+        head = ProjectiveRationalHead(len(P) - 1, len(Q) - 1, domain=domain)
+        for parameter, row in zip(head.parameters(), (P, Q), strict=True):
+            parameter.data = torch.tensor(row)
+        p, q = head(to_tensor(x))
+        return to_array(p), to_array(q)

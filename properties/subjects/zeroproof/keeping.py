@@ -25,7 +25,7 @@ class Spoiled(nn.Module):
     def __init__(self, cause: str) -> None:
         super().__init__()
         dtype = torch.float16 if cause == "float16 parameters" else torch.float32
-        self.w = nn.Parameter(torch.ones(2, dtype=dtype))
+        self.w, self.none = (nn.Parameter(torch.ones(n, dtype=dtype)) for n in (2, 0))
         if cause == "infinite from the start":
             nn.init.constant_(self.w[1], -math.inf)
 
@@ -72,7 +72,9 @@ class ZeroProofKeeping:
         model, validated = Spoiled(cause), list[Any]()
         eps = 0.0 if cause == "an eps of 0" else 1e-8
         rate = math.inf if cause == "a rate of infinity" else 1e-3
-        optimizer = torch.optim.Adam(model.parameters(), rate, eps=eps)
+        optimizer: Any = torch.optim.Adam(model.parameters(), rate, eps=eps)
+        if cause == "a rate of 3e38":  # of which Adam takes no more than a tenth
+            optimizer = torch.optim.SGD(model.parameters(), 3e38)
         with tempfile.TemporaryDirectory() as folder, unchecked():
             trainer = trainer_of(
                 model,

@@ -46,6 +46,20 @@ class Drawn(Sampler[int]):
         return SIZE
 
 
+class Eager(Sampler[list[int]]):
+    """Draws an epoch's micro-batches as soon as it is asked for them."""
+
+    def __init__(self) -> None:
+        self.own = random.Random(0)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order = _sample(self.own)
+        return iter([order[i : i + 3] for i in range(0, SIZE, 3)])
+
+    def __len__(self) -> int:
+        return BATCHES
+
+
 class Numbers(Dataset[Any]):
     """Samples that say which they are; in an order of its own, if it has a generator."""
 
@@ -79,6 +93,13 @@ def _loader(source: str, first: int) -> Any:
         return DataLoader(data, 3, sampler=DistributedSampler(data, num_replicas=1, rank=0))
     if source == "generator of the data set":
         return DataLoader(Numbers(first, own=numpy.random.default_rng(0) if numpy else own), 3)
+    if source == "other data" and numpy:  # which is not only in tensors
+        return DataLoader(data, 3, collate_fn=lambda rows: [
+            numpy.stack([x.numpy() for x in column]) for column in zip(*rows, strict=True)
+        ])  # fmt: skip
+    if source == "batch sampler of begun workers":
+        workers: Any = {"num_workers": 1, "multiprocessing_context": "fork"}
+        return DataLoader(data, batch_sampler=Eager(), persistent_workers=True, **workers)
     draw: dict[str, Callable[[Any], list[int]]] = {
         "generator of the sampler": lambda sampler: _sample(sampler.own),
         "counter of the sampler": lambda sampler: _sample(random.Random(sampler.count)),
@@ -96,6 +117,8 @@ class ZeroProofReplays:
             ends = EPOCHS if at % BATCHES else at // BATCHES
             self._trained_on(_loader(source, 0), 1, folder, epochs=ends)
             other = _loader(source, 99 if source == "other data" else 0)
+            if source == "batch sampler of begun workers":
+                list(other)
             resumed, error = self._trained_on(other, 2, folder, at)
         return Replayed(whole, resumed, error)
 
@@ -112,7 +135,9 @@ class ZeroProofReplays:
         optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
         saves: Any = {"checkpoint_dir": folder, "checkpoint_every": 1, "keep_checkpoints": 99}
         given = layer, optimizer, loss, loader
-        trainer = trainer_of(*given, max_epochs=epochs, **({} if at or not folder else saves))
+        saves = {} if at or not folder else saves
+        saves["prepare_batch"] = lambda pair: tuple(map(torch.as_tensor, pair))
+        trainer = trainer_of(*given, max_epochs=epochs, **saves)
         if at:
             trainer.load_checkpoint(next(Path(folder).glob(f"step-{at:010d}*.pt")))
         try:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
+from itertools import count
 from typing import Any
 from unittest import mock
 
@@ -30,21 +31,23 @@ class Failing:
     """A loader that draws as if to shuffle, and calls ``fail`` before one of its micro-batches."""
 
     def __init__(self, at: int, fail: Callable[[], None]) -> None:
-        self.left, self._fail = at, fail
+        # Not as a number, which a checkpoint of the loader would hold.
+        self._left, self._fail = iter(range(at)) if at >= 0 else count(), fail
 
     def __iter__(self) -> Iterator[Any]:
         torch.rand(())
         for batch in ones(BATCHES):
-            if not self.left:
+            if next(self._left, None) is None:
                 self._fail()
-            self.left -= 1
             yield batch
 
 
 class Run:
     """A run of two epochs, in whose second one something fails."""
 
-    def __init__(self, what: str, fail: Callable[[], None], **options: Any) -> None:
+    def __init__(
+        self, what: str, fail: Callable[[], None], max_epochs: int = 2, **options: Any
+    ) -> None:
         torch.manual_seed(0)
         self.records: list[dict[str, float]] = []
         self.what, self.fail, self.begun, self.made = what, fail, 0, 0
@@ -53,14 +56,15 @@ class Run:
         self.optimizer.register_step_pre_hook(self._step)
         self.optimizer.register_step_post_hook(self._stepped)
         plateau = ReduceLROnPlateau(self.optimizer, patience=0, threshold=10.0)
-        at = {"first fetch": BATCHES, "fetch": BATCHES + 2}.get(what, -1)
+        # A resumed run first fetches two, to check the loader.
+        at = {"first fetch": BATCHES, "fetch": BATCHES + 2, "resumed fetch": 2}.get(what, -1)
         self.loader: Any = Failing(at, fail)
         if what == "worker":
             data = TensorDataset(torch.ones(12, 2), torch.ones(12, 1))
             self.loader = DataLoader(data, 3, num_workers=1, multiprocessing_context="fork")
         validated = Failing(1 if what == "validation" else -1, fail)
         self.trainer = trainer_of(
-            layer, self.optimizer, mean_square, self.loader, plateau, max_epochs=2,
+            layer, self.optimizer, mean_square, self.loader, plateau, max_epochs=max_epochs,
             scheduler_step="val", val_loader=validated, log_hook=self._log, **options,
         )  # fmt: skip
 
@@ -102,8 +106,13 @@ class ZeroProofSignals:
             whole.trainer.fit()
             run = Run(what, partial(_send, signal, what), checkpoint_dir=folder)
             raised = ""
-            with warnings.catch_warnings(), ExitStack() as stack:
-                warnings.simplefilter("ignore", RuntimeWarning)  # which say what was not saved
+            if what == "resumed fetch":
+                begun = Run("", lambda: None, max_epochs=1)
+                begun.trainer.fit()
+                run.trainer.load_state_dict(begun.trainer.state_dict())
+                run.begun, run.made, run.records = begun.begun, begun.made, begun.records
+            with warnings.catch_warnings(record=True) as warned, ExitStack() as stack:
+                warnings.simplefilter("always", RuntimeWarning)
                 if what == "save":
                     stack.enter_context(mock.patch("torch.save", side_effect=OSError))
                 try:
@@ -118,4 +127,5 @@ class ZeroProofSignals:
         records = run.records + rest.records
         validated = [int(record["epoch"]) for record in records if "val_loss" in record]
         same = rest.left == whole.left and repr(records) == repr(whole.records)
-        return BrokenOff(raised, run.begun, run.made, saved, validated, same)
+        told = any("not saved" in str(warning.message) for warning in warned)
+        return BrokenOff(raised, run.begun, run.made, saved, validated, same, told)
