@@ -129,9 +129,9 @@ def problems_without_tuples(draw: st.DrawFn) -> Case:
 
 
 @st.composite
-def samples(draw: st.DrawFn) -> Case:
+def samples(draw: st.DrawFn, dtypes: st.SearchStrategy[str] = wide_dtypes) -> Case:
     """Draw tuples of any magnitude, ±∞ and NaN too, with lifted targets, samples first."""
-    P, Q = draw(several(2, wide_dtypes, batch_shapes, singular=draw(st.booleans())))
+    P, Q = draw(several(2, dtypes, batch_shapes, singular=draw(st.booleans())))
     finite = draw(st.one_of(masks(P.shape), st.just((True,) * len(P.values))))
     pairs = [lift(1.0 if known else math.inf) for known in finite]
     Y_n, Y_d = (P.with_values([pair[part] for pair in pairs]) for part in (0, 1))

@@ -51,6 +51,10 @@ OVERFLOWS = Tuples(LARGE, SMALL, 1e-4, 2.0)
 SHORT_ZERO = Tuples(Array.of([0.0]), Array.of([0.125]), 0.5, 0.5, "unit")
 SHORT = Tuples(Array.of([0.125]), Array.of([0.25]), 0.5, 0.5, "unit")
 EXACTLY = Tuples(Array.of([1.0] * 2, "float32"), Array.of([0.5, 0.75], "float32"), 0.5, 0.75)
+ROUNDED_TWICE = Tuples(
+    Array.of([1.8790727837741419, 1.0]), Array.of([1.0649363383519754, 3.0]), 1e-4, 1e-4
+)  # of the first, rounding to 64 bits and then to 53 is off
+SQUARE_VANISHES = Tuples(Array.of([1e-300]), Array.of([1e-170]), 0.0, 0.0)
 TRIANGLE = Tuples(Array.of([3.0], "float32"), Array.of([4.0], "float32"), 0.1, 0.8, "unit")
 
 
@@ -65,6 +69,7 @@ TRIANGLE = Tuples(Array.of([3.0], "float32"), Array.of([4.0], "float32"), 0.1, 0
 @example(case=TRIANGLE)
 @example(case=OVERFLOWS)
 @example(case=EXACTLY)
+@example(case=ROUNDED_TWICE)
 def test_DEC_1_to_3_of_tuples(subject: Decodes, id: str, case: Tuples) -> None:
     assert_clause(id, subject, case)
 
@@ -204,6 +209,7 @@ def test_DEC_8_wrapper(subject: Decodes, case: Tuples, modes: list[bool]) -> Non
 @given(cases())
 @example(ZEROS)
 @example(SHORT)
+@example(SQUARE_VANISHES)
 def test_POL_10_bounded(subject: Decodes, case: Tuples) -> None:
     assert_clause("POL-10", subject, case)
 

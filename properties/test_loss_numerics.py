@@ -49,6 +49,12 @@ def test_LOSS_7_masks_select(
     assert_clause("LOSS-7", subject, name, case, data.draw(flags(case), label="mask"), poison)
 
 
+def test_LOSS_7_partly_masked_sample(subject: Losses) -> None:
+    P, mask = Array((1.0,) * 4, (2, 2)), Array((True, False, True, True), (2, 2), "bool")
+    Q = P.with_values([0.0, 1.0, 1.0, 1.0])
+    assert_clause("LOSS-7", subject, "rejection", (P, Q, P, P), mask, 0.5)
+
+
 @given(samples(), st.data(), st.sampled_from(POISONS))
 def test_LOSS_7_samples(subject: Losses, case: Case, data: st.DataObject, poison: float) -> None:
     mask = data.draw(flags(case), label="mask")

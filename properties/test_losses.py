@@ -75,8 +75,8 @@ def test_LOSS_4_sign(subject: Losses, drawn: tuple[Case, Array]) -> None:
     assert_clause("LOSS-4", subject, *drawn)
 
 
-def _tuples(P: list[float], Q: list[float], shape: tuple[int, ...]) -> Case:
-    p, q = (Array(tuple(x), shape, "float32") for x in (P, Q))
+def _tuples(P: list[float], Q: list[float], shape: tuple[int, ...], dtype: str = "float32") -> Case:
+    p, q = (Array(tuple(x), shape, dtype) for x in (P, Q))
     return p, q, Array.full(1.0, p), Array.full(1.0, p)
 
 
@@ -84,9 +84,11 @@ NOT_FINITE = _tuples(
     [math.nan, 1.0, -math.inf, 1.0, 1.0], [1.0, math.nan, 1.0, -math.inf, 0.0], (5,)
 )
 OVERFLOWING = _tuples([1e38, -1e38, 1.0], [1e-3, -1e-3, 1.0], (3,))
+HALF_OVERFLOWING = _tuples([65504.0, 1.0], [2.0**-4, 1.0], (2,), "float16")
 
 
-@given(samples(), taus(), goals)
+@given(samples(dtypes), taus(), goals)
+@example(HALF_OVERFLOWING, 0.05, 1.0)
 @example(_tuples([1.0] * 3, [0.0, 1.0, 1.0], (3,)), 1e-50, 1.0)
 @example(_tuples([1.0] * 3, [0.0, 1.0, 1.0], (3,)), 1e20, 1.0)
 @example(_tuples([1.0] * 3, [0.0, 1.0, 1.0], (3,)), 1e300, 1.0)
@@ -140,6 +142,8 @@ HUGE = (
     problem([(1.0, 1.0, 1e200, 1e-200), (1.0, 1.0, -1e308, 1.0)], "float64"),
     problem([(1.0, 1e-30, 1.0, 1.0), (-3e38, 1.0, 3e38, 1.0)]),
     problem([(0.0, 3.0, 1.0, 1.2e-38)], "bfloat16"),
+    problem([(1.0, 1.0, 2e19, 1.0)]),  # capped, with a gradient that float32 holds
+    problem([(65504.0, 0.0625, 1.0, 1.0), (1.0, 2.0, 3.0, 1.0)], "float16"),
 )
 MASK = Array.of([True, True, False, True], "bool")
 

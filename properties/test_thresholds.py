@@ -59,6 +59,6 @@ def test_TAU_5_repeatable(subject: Draws, interval: list[float], seed: int) -> N
 
 
 @given(widths, seeds)
-@settings(max_examples=30)  # of a thousand draws each
+@settings(max_examples=16)  # of 4000 draws each
 def test_TAU_6_uniform(subject: Draws, interval: tuple[float, float], seed: int) -> None:
     assert_clause("TAU-6", subject, *interval, seed)

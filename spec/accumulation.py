@@ -30,16 +30,11 @@ def sample_mean(sizes: Sequence[int], values: Sequence[Fraction]) -> Fraction:
 
 
 def measured_denominators(batches: Sequence[MicroBatch]) -> dict[str, float | Fraction]:
-    """Return the minimum and the mean of finite ``|Q|``; VAL-1, LOG-1.
-
-    The mean is that of the micro-batches' own, weighted by samples; without any ``|Q|`` it is NaN.
-    """
-    finite = [batch.denominators for batch in batches]
-    sizes = [len(batch.samples) for batch in batches]
-    weighted = (Fraction(n, len(Q) or 1) * sum(Q) for n, Q in zip(sizes, finite, strict=True))
+    """Return the minimum and the mean of finite ``|Q|``, NaN without any; VAL-1, LOG-1."""
+    finite = [Q for batch in batches for Q in batch.denominators]
     return {
-        "denom_abs_min": min((Q for own in finite for Q in own), default=math.nan),
-        "denom_abs_mean": sum(weighted, Fraction(0)) / sum(sizes) if all(finite) else math.nan,
+        "denom_abs_min": min(finite, default=math.nan),
+        "denom_abs_mean": sum(finite, Fraction(0)) / len(finite) if finite else math.nan,
     }
 
 

@@ -193,10 +193,12 @@ def by_sample(subject: Covers, batch: Predicted, tau: float) -> None:
     # In single precision.
     right = math.isfinite(found) and abs(Fraction(found) - expected) <= Fraction(1, 10**6)
     require(right, "{} at {}: {}, not {}", batch, tau, found, expected, claim=claim)
-    flags = Array((0.0,) * len(batch.first.values), (*batch.first.shape, 1))
-    wrong = Predicted("pair", batch.first, flags, batch.targets)
-    raises = refused(ValueError, lambda: subject.batch_coverage(wrong, tau), claim=3)
-    require(raises, "{} counted", wrong, claim=3)
+    shape = batch.first.shape
+    for other in {(*shape, 1), (1, *shape), (samples, *(1,) * (len(shape) - 1))} - {shape}:
+        flags = Array((0.0,) * math.prod(other), other)
+        wrong = Predicted("pair", batch.first, flags, batch.targets)
+        raises = refused(ValueError, lambda of=wrong: subject.batch_coverage(of, tau), claim=3)  # type: ignore[misc]
+        require(raises, "{} counted", wrong, claim=3)
 
 
 @clause(

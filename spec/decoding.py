@@ -103,8 +103,8 @@ def value_or_bottom(subject: Decodes, case: Tuples) -> None:
     """A tuple decodes to a value or to ⊥.
 
     1. A tuple with a NaN or infinite part, or with ``Q = 0``, decodes to ⊥.
-    2. A tuple with ``|Q| < τ`` decodes to ⊥. The comparison is exact, also where τ rounds to 0 in
-       the dtype.
+    2. A tuple whose denominator, in its gauge (DEC-4), is below τ decodes to ⊥. In the raw gauge
+       the comparison is exact, also where τ rounds to 0 in the dtype.
     3. Every other tuple decodes to ⊥ iff ``P / Q`` overflows its dtype.
     4. A value is ``P / Q``, correctly rounded, with the sign of IEEE division; ⊥ becomes NaN.
     5. Values have the shape and the dtype of the parts.

@@ -82,8 +82,9 @@ def _require_zeros(
 
 @clause("BOT-11", source="Ours: training must follow the function that it computes", since="0.4.0")
 def derivatives(subject: Bottoms, operation: str, incoming: Array, *operands: Operand) -> None:
-    """Claims 1 to 3 hold for operands, results and gradients from 1/8 to 8 in size, and up to
-    (16 + n) ε magnitudes of n terms; 4 to 6 hold for any of them.
+    """Gradients follow the derivative. What is said of their numbers holds where operands, results
+    and gradients are from 1/8 to 8 in size, and up to (16 + n) ε magnitudes of n terms; what is
+    said of shapes, dtypes, 0 and infinity holds everywhere.
 
     1. An operand's gradient is the arriving gradient times the operation's derivative.
     2. A broadcast operand's gradient is the sum over the elements that it reaches, without ⊥.

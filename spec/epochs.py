@@ -135,7 +135,8 @@ def close(found: float | Fraction, expected: Fraction) -> bool:
 def run_of_thresholds(subject: Trains, plan: Plan) -> None:
     """The trainer's thresholds are draws.
 
-    1. They are uniform between ``τ_min`` and ``τ_max``, in the sense of TAU-6.
+    1. They are uniform between ``τ_min`` and ``τ_max``: their Kolmogorov–Smirnov distance stays
+       within the bound that uniform draws exceed with probability 10⁻¹².
     2. Those of different epochs differ, unless the ends are equal.
     3. The same seed gives the same thresholds, another one others, unless the ends are equal.
     4. Drawing them leaves the global random state untouched.
@@ -164,7 +165,8 @@ def validates(subject: Trains, plan: Plan) -> None:
 
     1. It runs once an epoch, with the parameters that the epoch left.
     2. What is reported are means weighted by samples.
-    3. A minimum is the true minimum of all micro-batches, also if that of one of them is NaN.
+    3. ``denom_abs_min`` and ``denom_abs_mean`` are the minimum and the mean of the finite ``|Q|``
+       of all micro-batches, some of which may have none.
     """
     trace, sizes = subject.train(plan), [len(batch.samples) for batch in plan.validation]
     found = trace.of("validate")
@@ -177,7 +179,7 @@ def validates(subject: Trains, plan: Plan) -> None:
         for name, expected, claim in (
             ("coverage", covered, 2),
             ("bottom_frac", 1 - covered, 2),
-            ("denom_abs_mean", denominators["denom_abs_mean"], 2),
+            ("denom_abs_mean", denominators["denom_abs_mean"], 3),
             ("denom_abs_min", denominators["denom_abs_min"], 3),
         ):
             right = agree(event.values[f"val_{name}"], expected, MEASURED.get(name, SLACK))
@@ -238,7 +240,7 @@ def arguments(subject: Feeds, accepts: Sequence[str], plan: Plan) -> None:
        ``loss_weights`` reach exactly those losses that accept them.
     2. ``loss_curriculum`` gives each epoch's ``loss_weights``, and counts before fixed ones; a
        validation has those of the epoch just trained.
-    3. ``epoch``, and ``global_step`` with the updates applied so far, are those of the call.
+    3. ``epoch`` is the epoch of the call; ``global_step`` is the number of updates applied before.
     4. ``tau`` is the micro-batch's threshold, in a validation the midpoint.
     5. ``inputs`` and ``targets`` are what the loader gave.
     6. Weights that the loss does not accept raise ValueError.

@@ -44,7 +44,9 @@ class Computes(Protocol):
         """The kinds of numbers that it has: ``"rational"``, names of IEEE formats."""
 
     def meadow(self, kind: str) -> Meadow[Any]:
-        """Return the meadow of a kind; its elements are Numbers, or floats with NaN for ⊥."""
+        """Return the meadow of a kind; its elements are Numbers, or floats, of which NaN
+        and ±∞ are ⊥.
+        """
 
 
 @dataclass(frozen=True)

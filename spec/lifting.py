@@ -235,7 +235,8 @@ def is_interval(lower: float, upper: float) -> bool:
 def intervals(subject: Lifts, lower: Array, upper: Array) -> None:
     """A target may be an interval, from a lower end up to an upper one; either may be ±∞.
 
-    1. It lifts to the lifts of its ends; with equal ends, twice to that of an exact target.
+    1. An interval lifts to the lifts of its two ends; if they are equal, both are the lift of that
+       number.
     2. A lower end above the upper one, or an end that is NaN, raises ValueError.
     3. Ends of different shapes raise ValueError.
     """

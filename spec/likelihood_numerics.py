@@ -79,14 +79,15 @@ def _require_wide(subject: Likelihoods, arcs: Arcs, resolution: float) -> None:
 @clause("LIK-7", source="Ours: what careful IEEE arithmetic costs, by operations", since="0.5.0")
 def numerics(subject: Likelihoods, arcs: Arcs, resolution: float) -> None:
     """Let rounding change ``P·d − Q·n``, of a unit tuple ``(n, d)``, by ``4ε(|P·d| + |Q·n|)``, the
-    sine of an arc likewise, let parts of unit tuples underflow, and let each error be larger by
-    the smallest normal number.
+    sine of an arc likewise, and let parts of unit tuples underflow. Every bound below also allows
+    one smallest normal number.
 
     1. Of finite tuples and lines of any magnitude, losses, gradients and probabilities are finite.
-    2. The error of a loss of n terms is at most what these changes make of the exact one, plus
+    2. A loss of n terms differs from the exact loss by no more than such changes can move it, plus
        ``(8 + n/2)ε`` times the mean scale.
-    3. The error of a gradient is at most what they make of it, plus ``16ε/n`` times its scale.
-    4. The error of a probability is at most what they make of it, plus 8ε of it.
+    3. A gradient differs from the exact one by no more than they can move it, plus ``16ε/n`` times
+       its scale.
+    4. A probability differs from the exact one by no more than they can move it, plus 8ε of it.
     5. At ``(0, 0)`` losses and gradients are 0, and the probability of an arc is ``δ/π``.
     6. A target ``(0, 0)`` is no line: its loss and its gradient are 0.
     7. Numbers in half precision count as the same in float32; gradients are rounded.

@@ -16,12 +16,14 @@ from .losses import (
     COARSE,
     GAMMA,
     LOSSES,
+    TAU,
     Case,
     Losses,
     Measured,
     cast,
     counted,
     form_of,
+    lacking,
     near,
     require_close,
     require_rejection,
@@ -37,7 +39,8 @@ PARTS: Final = dict.fromkeys(LOSSES, (0, 1, 2, 3)) | {"margin": (1, 3), "rejecti
 def masks_select(subject: Losses, name: str, case: Case, mask: Array, poison: float) -> None:
     """Let a mask leave out elements, whose numbers may be NaN, ±∞ or huge.
 
-    1. A loss under a mask is the mean over the elements that it keeps.
+    1. A loss under a mask is the mean over the elements that it keeps. The rejection loss leaves
+       out a sample, unless the mask keeps all of its elements.
     2. What a mask leaves out changes no bit of the loss or of the other elements' gradients.
     3. The gradient at what a mask leaves out is 0.
     """
@@ -66,13 +69,16 @@ def masks_select(subject: Losses, name: str, case: Case, mask: Array, poison: fl
 def wide(subject: Losses, name: str, case: Case) -> None:
     """A loss is computed in float32 or wider.
 
-    1. A half-precision loss equals that of the same numbers in float32, bit for bit.
+    1. A half-precision loss equals that of the same numbers in float32, bit for bit, if the same
+       tuples are ⊥: for the rejection loss that depends on the format (COV-1, DEC-1).
     2. The gradient of a half-precision loss is the float32 gradient, rounded to the tuples' format.
     3. Autocast changes neither a loss nor its gradient.
     """
     dtype = working(case[0].dtype)
-    precise = subject.loss(name, *(Array(x.values, x.shape, dtype, x.layout) for x in case))
-    plain = subject.loss(name, *case)
+    P, Q, Y_n, Y_d = (Array(x.values, x.shape, dtype, x.layout) for x in case)
+    plain = precise = subject.loss(name, *case)
+    if name != "rejection" or lacking((P, Q, Y_n, Y_d), TAU) == lacking(case, TAU):
+        precise = subject.loss(name, P, Q, Y_n, Y_d)
     with subject.reduced_precision():
         reduced = subject.loss(name, *case)
     complaint = "{} {} {} is {}, not {}"

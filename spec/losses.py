@@ -111,9 +111,9 @@ def counted_samples(case: Case, mask: Array | None = None) -> list[range]:
 def lacking(case: Case, tau: float, mask: Array | None = None) -> tuple[Fraction | None, set[int]]:
     """Return the coverage of the samples that count for the rejection, and their ⊥ elements.
 
-    LOSS-5: a sample is covered if no output is ⊥ at τ, in the format of the computation.
+    LOSS-5: a sample is covered if no output is ⊥ at τ, in the format of the tuples (COV-1).
     """
-    (P, Q, _, _), chosen, dtype = case, counted_samples(case, mask), working(case[0].dtype)
+    (P, Q, _, _), chosen, dtype = case, counted_samples(case, mask), case[0].dtype
     bottoms = {
         i for s in chosen for i in s if tuple_is_bottom(P.values[i], Q.values[i], tau, dtype)
     }
@@ -160,6 +160,8 @@ def _slopes(
         expected = part / kept
         if abs(expected) > form.largest:
             yield None
+        elif capped and not part:
+            yield -form.smallest_normal, form.smallest_normal
         elif capped:
             leading = abs(part) == max(map(abs, exact))
             least = form.smallest_normal * form.epsilon if leading else Fraction(0)
@@ -167,6 +169,17 @@ def _slopes(
         else:
             slack = coarse * tolerated
             yield expected - slack, expected + slack
+
+
+def same_direction(
+    found: tuple[float, float], exact: tuple[Fraction, Fraction], form: Format, coarse: int
+) -> bool:
+    """Tell whether a capped gradient leads where the exact one does; LOSS-1.4."""
+    if max(map(abs, exact)) > form.largest:
+        return True  # the format holds no such gradient
+    size, (g_P, g_Q) = max(map(abs, exact)) or 1, map(Fraction, found)
+    slack = 2 * coarse * ROUNDINGS["implicit"] * form.epsilon * max(abs(g_P), abs(g_Q))
+    return abs(g_P * exact[1] - g_Q * exact[0]) / size <= slack + form.smallest_normal
 
 
 def require_close(
@@ -199,6 +212,10 @@ def require_close(
             right = bounds is None or bounds[0] <= value <= bounds[1]
             complaint = "gradient in {} at {} of {} of {} under {} is {}, not within {}"
             require(right, complaint, part, i, *parts, value, bounds, claim=claim)
+        if name == "implicit" and i in high:
+            right = same_direction(pair, slope(name, rows[i], guard), form, coarse)
+            complaint = "gradient {} at {} of {} of {} under {} has another direction"
+            require(right, complaint, pair, i, *parts, claim=claim)
     return found
 
 
@@ -216,6 +233,7 @@ def require_rejection(
     if coverage is None:
         return  # LOSS-13 speaks of that
     slopes, form = rejection_slopes(case, tau, goal, mask), form_of(case)
+    own = FORMATS[case[1].dtype]
     slack = coarse * tolerance("rejection", form, [Fraction(1)])
     parts = case, mask, tau, goal
     what = "rejection of {} under {} at τ = {}, goal {} is {}, not {}"
@@ -225,7 +243,9 @@ def require_rejection(
     slack = 2 * slack / max(sum(map(len, counted_samples(case, mask))), 1) + form.smallest_normal
     for i, (q, g) in enumerate(zip(case[1].values, found.in_Q.values, strict=True)):
         claim = claims[1 if i in slopes else 2 if i in bottoms else 3]
-        right = near(g, slopes[i], slack) if i in slopes else g == 0
+        size = abs(slopes.get(i, Fraction(0))) + own.smallest_normal
+        rounded = slack if own is form else slack + own.epsilon * size
+        right = near(g, slopes[i], rounded) if i in slopes else g == 0
         right = right and g * math.copysign(1.0, q) <= 0
         found_at = i, *parts, g, slopes.get(i, 0)
         require(right, "gradient in Q at {} of " + what, *found_at, claim=claim)

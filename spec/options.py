@@ -86,9 +86,8 @@ class Equips(Trains, Protocol):
     """A subject that offers the parts of a trainer by themselves, and takes any optimizer."""
 
     def search(self, plan: Plan, finite: bool) -> tuple[list[list[float]], Parameters, int]:
-        """Carry out a plan by an optimizer that calls the closure three times in each step, and
-        then makes the step of SGD, or one to NaN. Return the losses that each step's calls
-        returned, the parameters, and the skips counted.
+        """Carry out a plan by an optimizer that calls the closure three times in each step, then
+        makes SGD's step, or one to NaN; return each step's losses, the parameters, and the skips.
         """
 
     def batches(self, loader: Tensors, epoch: int | None, done: int) -> list[list[int]]:
@@ -97,9 +96,7 @@ class Equips(Trains, Protocol):
         """
 
     def loss_scales(self, outcomes: Sequence[tuple[Outcome, int]]) -> list[float]:
-        """Return float16's scale after each run of so many updates of one outcome, each with a new
-        scaler, which loads the state of the one before.
-        """
+        """Return float16's scale after each run of updates, each with a scaler that is resumed."""
 
     def ramp(self, kind: str, ends: Sequence[float], epochs: Sequence[int], epoch: int) -> float:
         """Return the weight in an epoch of a ``linear`` or ``geometric`` ramp from one end to the
@@ -269,9 +266,10 @@ def loss_scale(subject: Equips, outcomes: Sequence[tuple[Outcome, int]]) -> None
 
 
 def ramp(kind: str, ends: Sequence[float], epochs: Sequence[int], epoch: int) -> float:
-    """Return the weight of a ramp in an epoch; ValueError if it has no length; CUR-2."""
+    """Return the weight of a ramp in an epoch; ValueError for one that CUR-2 refuses."""
     (first, last), (low, high) = epochs or (0, 1), ends
-    if not 0 <= first < last or (kind == "geometric" and min(ends) <= 0):
+    least = 0.0 if kind == "geometric" else -math.inf
+    if not (0 <= first < last and all(least < end < math.inf for end in ends)):
         raise ValueError(f"there is no {kind} ramp of {ends} by {epochs}")
     part = min(max((epoch - first) / (last - first), 0.0), 1.0)
     if kind == "geometric":
@@ -283,18 +281,20 @@ def ramp(kind: str, ends: Sequence[float], epochs: Sequence[int], epoch: int) ->
 def ramps(
     subject: Equips, kind: str, ends: Sequence[float], epochs: Sequence[int], epoch: int
 ) -> None:
-    """A ramp is a weight that changes from one epoch to another, by default from 0 to 1.
+    """A ramp moves a weight from one value to another between two epochs, by default 0 and 1.
 
-    1. Up to the first it has the first value, from the second on the second.
+    1. Up to the first epoch it has the first value, from the second epoch on the second.
     2. Between them a linear ramp's weight changes linearly, a geometric ramp's logarithm does.
-    3. A negative first epoch, a second that is not later, and a geometric ramp with a value that is
-       not positive raise ValueError.
+    3. A negative first epoch, a second that is not later, a value that is NaN or ±∞, and for a
+       geometric ramp one that is not positive raise ValueError.
     """
     found, expected = subject.ramp(kind, ends, epochs, epoch), ramp(kind, ends, epochs, epoch)
     parts, between = (kind, ends, epochs, epoch, found, expected), expected not in ends
     right = abs(found - expected) <= 1e-12 * max(map(abs, ends))
     require(right, "a {} ramp {} of {}: in {} {}, not {}", *parts, claim=1 + between)
-    wrong = [(ends, (-1, 1)), (ends, (2, 1)), (ends, (1, 1)), ((0.0, 1.0), ()), ((1.0, 0.0), ())]
-    for values, places in wrong if kind == "geometric" else wrong[:3]:
+    wrong = [(ends, places) for places in ((-1, 1), (-2, 1), (2, 1), (1, 1))]
+    for odd in (math.nan, math.inf, -math.inf, *(0.0, -1.0) * (kind == "geometric")):
+        wrong += [((odd, odd), (0, 1)), ((odd, 1.0), (0, 1)), ((1.0, odd), (0, 1))]
+    for values, places in wrong:
         raised = refused(ValueError, partial(subject.ramp, kind, values, places, 0), claim=3)
         require(raised, "a {} ramp {} of {} was made", kind, values, places, claim=3)

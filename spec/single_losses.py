@@ -33,7 +33,7 @@ def implicit_fit(subject: Losses, case: Case, gamma: float) -> None:
 
     1. A term of the implicit loss is ``(P·Y_d − Q·Y_n)² / (Q²Y_d² + P²Y_n² + γ)``, up to rounding.
     2. The gradient of the implicit loss holds the denominator constant.
-    3. Each implicit term is capped at ``largest/(4n)``, with n the number of elements.
+    3. Each implicit term is capped at ``largest/(4N)``, N being the number of all elements.
     4. A capped implicit term keeps the direction of its gradient.
 
     γ is 1e-9 in the guide. This is no distance on the projective line: for ``P = Q`` and target 2
@@ -65,8 +65,9 @@ def margin_term(subject: Losses, case: Case, tau: float) -> None:
     """The margin loss is a mean over the elements with a finite target, for every finite τ.
 
     1. A term of the margin loss is ``max(0, τ − |Q|)²``, up to rounding.
-    2. The gradient of the margin loss is the derivative, up to rounding.
-    3. Each margin term is capped at ``largest/(4n)``, with n the number of elements.
+    2. The gradient of the margin loss is the derivative, up to rounding, and 0 at ``Q = 0``.
+    3. Each margin term is capped at ``largest/(4N)``, N being the number of all elements, counted
+       or not.
     4. A capped margin term keeps its gradient.
     5. Elements with a singular target change neither the margin loss nor its gradient.
     """
@@ -99,8 +100,8 @@ def sign_term(subject: Losses, case: Case, oriented: Array) -> None:
 def rejection_term(subject: Losses, case: Case, tau: float, goal: float) -> None:
     """The rejection loss charges a coverage below a goal.
 
-    1. The rejection loss is ``max(0, goal − coverage)²``, up to rounding, with the coverage of the
-       samples whose targets are all finite.
+    1. The rejection loss is ``max(0, goal − coverage)²``, up to rounding, with the coverage (COV-2)
+       of the samples whose targets are all finite.
     2. At a ⊥ tuple of these samples, m tuples in all, its gradient in ``Q`` is
        ``−2·s·max(0, goal − coverage)/m``, up to rounding; s is the sign of ``Q``, also of ±0.
     3. At a tuple with a part that is not finite, its gradient is 0.

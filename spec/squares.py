@@ -12,7 +12,7 @@ from .clause import clause, refused, require
 from .coverage import tuple_is_bottom
 from .formats import FORMATS
 from .loss_terms import Row, Slope, mean
-from .losses import Case, Measured, form_of, near, row, working
+from .losses import Case, Measured, form_of, near, row
 from .training_loss import Options, TrainingLosses
 
 
@@ -27,7 +27,7 @@ class Squares(TrainingLosses, Protocol):
 
 def counted(case: Case, tau: float, mask: Array | None) -> list[int]:
     """Return the positions of the elements that count for the squares loss."""
-    (P, Q, _, Y_d), dtype = (x.values for x in case), working(case[0].dtype)
+    (P, Q, _, Y_d), dtype = (x.values for x in case), case[0].dtype
     kept = [i for i in range(len(P)) if mask is None or mask.values[i]]
     return [i for i in kept if Y_d[i] != 0 and not tuple_is_bottom(P[i], Q[i], tau, dtype)]
 

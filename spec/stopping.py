@@ -39,7 +39,9 @@ class Stops(Protocol):
     def watch(
         self, coverages: Sequence[float | None], threshold: float, patience: int
     ) -> list[tuple[int, bool]]:
-        """Return the counter after each epoch and whether it stops training, up to the stop."""
+        """Return the counter after each epoch and whether it stops training, up to the stop; None
+        is the coverage of an epoch without finite targets.
+        """
 
 
 @clause("STOP-1", source="Guide: coverage_threshold, coverage_patience", since="0.2.0")

@@ -104,21 +104,41 @@ def own_generator(subject: Draws, seed: int) -> None:
 
 @clause("TAU-5", source="Ours: a run must be repeatable", since="0.2.0")
 def repeatable(subject: Draws, tau_min: float, tau_max: float, seed: int) -> None:
-    """Thresholds follow from the seed.
+    """Thresholds follow from the seed. Let ``τ_max`` be, for claims 2 and 3, at least 2²⁰ of its
+    units in the last place above ``τ_min``.
 
     1. The same seed gives the same thresholds.
-    2. The draws of one generator differ, where ``τ_max`` is at least 2²⁰ of its units in the last
-       place above ``τ_min``.
+    2. Different seeds below 2³² give different thresholds.
+    3. Without a seed the thresholds cannot be predicted: no two generators give the same.
     """
     first, second = (subject.draw(tau_min, tau_max, seed, 5) for _ in range(2))
     require(first == second, "seed {} gave {} and then {}", seed, first, second)
-    wide = tau_max - tau_min >= 2**20 * math.ulp(tau_max)
-    require(not wide or len(set(first)) > 1, "five draws are all {}", first[0], claim=2)
+    if tau_max - tau_min < 2**20 * math.ulp(tau_max):
+        return
+    small = seed % 2**32
+    for other in small ^ 1, small ^ 2**31:
+        one, two = (subject.draw(tau_min, tau_max, source, 5) for source in (small, other))
+        require(one != two, "seeds {} and {} both gave {}", small, other, one, claim=2)
+    one, two = (subject.draw(tau_min, tau_max, None, 5) for _ in range(2))
+    require(one != two, "two generators without a seed gave {}", one, claim=3)
 
 
 @clause("TAU-6", source="Guide: perturbed_threshold", since="0.2.0")
 def uniform(subject: Draws, tau_min: float, tau_max: float, seed: int) -> None:
-    """Draws are uniform: the Kolmogorov–Smirnov distance of 1000 draws stays below the bound that
-    uniform draws exceed with probability 10⁻¹².
+    """4000 draws of one generator are uniform, as far as chance allows: that uniform draws fail has
+    for each claim a probability of at most 10⁻¹².
+
+    1. Their Kolmogorov–Smirnov distance stays within the bound that uniform draws exceed with
+       probability 10⁻¹²: 0.0595.
+    2. A draw lies in every part of the interval that is a hundredth of it long.
+    3. At least 3900 of them differ, where ``τ_max`` is at least 2²⁰ of its units in the last place
+       above ``τ_min``.
     """
-    require_uniform(subject.draw(tau_min, tau_max, seed, 1000), tau_min, tau_max)
+    draws = sorted(subject.draw(tau_min, tau_max, seed, 4000))
+    require_uniform(draws, tau_min, tau_max)
+    steps = zip([tau_min, *draws], [*draws, tau_max], strict=True)
+    low, high = max(steps, key=lambda step: step[1] - step[0])
+    right = 100 * (Fraction(high) - Fraction(low)) <= Fraction(tau_max) - Fraction(tau_min)
+    require(right, "no draw from [{}, {}] is in [{}, {}]", tau_min, tau_max, low, high, claim=2)
+    wide, levels = tau_max - tau_min >= 2**20 * math.ulp(tau_max), len({*draws})
+    require(levels >= 3900 or not wide, "4000 draws have {} values", levels, claim=3)

@@ -23,12 +23,7 @@ Batch: TypeAlias = tuple[Array, Array, Array]
 
 
 class _Options(TypedDict):
-    """What a training loss is made with: its fit, τ, the coverage goal, and two sets of weights.
-
-    ``weights`` configures margin, sign and rejection, None leaves the library's own; ``given`` are
-    those of the call, by the names of the terms. τ and what is given are numbers or scalars,
-    which are arrays without a dimension.
-    """
+    """The fields that every training loss is made with."""
 
     fit: str
     tau: float | Array
@@ -38,7 +33,13 @@ class _Options(TypedDict):
 
 
 class Options(_Options, total=False):
-    """The same; if ``bare``, the call is given neither raw targets nor τ, which is configured."""
+    """What a training loss is made with: its fit, τ, the coverage goal, and two sets of weights.
+
+    ``weights`` configures margin, sign and rejection, None leaves the library's own; ``given`` are
+    those of the call, by the names of the terms. τ and what is given are numbers or scalars,
+    which are arrays without a dimension. If ``bare``, the call is given neither raw targets nor τ,
+    which is configured.
+    """
 
     bare: bool
 

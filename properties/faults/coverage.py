@@ -47,6 +47,10 @@ fault("COV-2.2", "Coverage is rounded to percents.",
 fault("COV-2.3", "A mask of another shape is broadcast.",
     batch_coverage=lambda real, batch, tau:
         real(replace(batch, second=replace(batch.second, shape=batch.first.shape)), tau))
+fault("COV-2.3", "A mask of a flag per sample is broadcast to its outputs.",
+    batch_coverage=lambda real, batch, tau: 1.0
+        if batch.second.shape == (batch.first.shape[0], *(1,) * (len(batch.first.shape) - 1))
+        else real(batch, tau))
 fault("COV-3.1", "An epoch's coverage is the mean of its micro-batches'.",
     epoch_coverage=lambda real, epoch: replace(real(epoch), coverage=_mean(real, epoch)))
 fault("COV-3.1", "An epoch's coverage is its last micro-batch's.",

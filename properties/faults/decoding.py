@@ -34,6 +34,14 @@ def _decoded(tuples: Any, config: InferenceConfig | None = None) -> Decode:
     return strict_inference(tuples[0], tuples[1], config)
 
 
+def _rounded_twice(real: Any, case: Tuples, row: Any, decoded: Decoded) -> float:
+    right: float = real(case, row, decoded)
+    if case.P.dtype != "float64" or not 1e-300 < abs(right) < math.inf:
+        return right
+    unit = Fraction(2) ** (math.frexp(right)[1] - 64)
+    return float(round(Fraction(decoded.value) / unit) * unit)  # type: ignore[arg-type]
+
+
 fault("DEC-1.1", "A numerator NaN is taken for 0.",
     one=lambda real, case, P, Q: real(case, 0.0 if math.isnan(P) else P, Q))
 fault("DEC-1.1", "(0, 0) has no direction, and is taken for the value 0 in the unit gauge.",
@@ -47,6 +55,7 @@ fault("DEC-1.3", "A denominator at the threshold is taken to lie below it.",
     one=lambda real, case, P, Q: real(case, math.nan if abs(Q) == case.tau_infer else P, Q))
 fault("DEC-1.4", "An ε keeps the denominator from 0.",
     value_of=lambda real, *a: real(*a) / (1 + 1e-3))
+fault("DEC-1.4", "A quotient is rounded to an extended format first.", value_of=_rounded_twice)
 fault("DEC-1.4", "What vanishes loses its sign.", value_of=lambda real, *a: real(*a) + 0.0)
 fault("DEC-1.5", "Values are float64.",
     decode=lambda real, case: replace(real(case), value=replace(real(case).value, dtype="float64")))
@@ -109,6 +118,10 @@ fault("DEC-8.2", "The wrapper ignores the gauge.",
     wrapped=lambda real, case, modes: real(replace(case, gauge="raw"), modes))
 fault("POL-10.1", "The denominator is a constant to the gradient.",
     decode_gradients=lambda real, case: (real(case)[0], Array.full(0.0, case.Q)))
+fault("POL-10.1", "The gradient divides by Q², which underflows.",
+    decode_gradients=lambda real, case: (real(case)[0], case.Q.with_values(
+        [g if Q * Q else -math.inf for g, Q in zip(
+            real(case)[1].values, case.Q.values, strict=True)])))
 fault("POL-10.2", "A gradient passes a ⊥ element.",
     decode_gradients=lambda real, case:
         (case.P.with_values([x or 1.0 for x in real(case)[0].values]), real(case)[1]))

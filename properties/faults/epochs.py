@@ -80,6 +80,12 @@ automaton_fault("VAL-1.3", "A minimum that is NaN hides the others.",
 automaton_fault("VAL-1.3", "A minimum is the last micro-batch's.",
       validation=lambda validation, epoch: (validation(epoch) | {"val_denom_abs_min":
           min(validation.__self__.plan.validation[-1].denominators)}))
+automaton_fault("VAL-1.3", "A mean that is NaN hides the others.",
+      validation=lambda real, epoch: (real(epoch) | ({} if all(b.denominators for b in
+          real.__self__.plan.validation) else {"val_denom_abs_mean": math.nan})))
+zeroproof_fault("VAL-1.3", "The mean of |Q| weighs micro-batches by their samples.",
+      "zeroproof.training.evaluation.merge",
+      lambda real, rows: (found := real(rows)) | {"known": found["samples"]})
 fault("VAL-2.1", "After a validation the whole model is in train mode.",
       validation_traces=lambda traces, fails: ("modes",))
 zeroproof_fault("VAL-2.1", "An optimizer that only has modes stays in eval mode.",

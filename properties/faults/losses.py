@@ -81,6 +81,16 @@ def _of_elements(real: Any, case: Any, *rest: Any) -> Measured:
     return replace(found, value=real(flat, *rest).value)
 
 
+def _by_kept_outputs(real: Any, name: str, P: Any, Q: Any, *targets: Any, mask: Any = None,
+                     **options: Any) -> Measured:  # fmt: skip
+    if name == "rejection" and mask:
+        P, Q = (x.with_values([v if keep else 1.0 for v, keep in zip(x.values, mask.values,
+            strict=True)]) for x in (P, Q))  # fmt: skip
+        mask = None
+    found: Measured = real(name, P, Q, *targets, mask=mask, **options)
+    return found
+
+
 def _overflowing(real: Any, *arguments: Any) -> Any:
     found = real(*arguments)
     in_P = [g * math.inf if abs(g) > 2.0**117 else g for g in found.in_P.values]
@@ -111,6 +121,9 @@ fault("LOSS-1.3", "A term is capped at a quarter of the largest number, however 
 fault("LOSS-1.4", "A capped term is clamped, and has no gradient to come down by.",
     slope=of("implicit", lambda right, e, gamma:
         NONE if term("implicit", e, gamma) > Fraction(2) ** 126 else right))
+fault("LOSS-1.4", "Of a capped gradient only the signs of its parts are kept.",
+    slope=of("implicit", lambda right, e, gamma: tuple(Fraction((x > 0) - (x < 0)) for x in right)
+        if term("implicit", e, gamma) > Fraction(2) ** 126 else right))
 fault("LOSS-2.1", "The chordal loss divides by the size of the prediction only.",
     term=of("chordal", lambda right, e, _:
         cross(*e) ** 2 / (e[0] ** 2 + e[1] ** 2) if any(e[:2]) else right))
@@ -148,6 +161,9 @@ fault("LOSS-5.1", "Coverage beyond the goal is charged, too.",
 zeroproof_fault("LOSS-5.1", "A tuple whose quotient overflows is covered.",
     "zeroproof.losses.coverage.tuple_bottom",
     lambda real, P, Q, tau: ~((Q.abs().double() >= tau) & (Q != 0) & P.isfinite() & Q.isfinite()))
+zeroproof_fault("LOSS-5.1", "⊥ is judged in float32, also where float16 overflows.",
+    "zeroproof.losses.coverage.tuple_bottom",
+    lambda real, P, Q, tau: real(P.float(), Q.float(), tau))
 fault("LOSS-5.2", "The loss counts samples, and a count has no gradient.",
     rejection_slopes=lambda *_: {})
 fault("LOSS-5.2", "The gradient is that of |Q|, which is 0 at the very zero that it should leave.",
@@ -199,6 +215,8 @@ fault("LOSS-6.9", "Without a τ the threshold is that of the defaults.",
         options.get("bare") else options["tau"]}))
 fault("LOSS-7.1", "The sum over the kept elements is divided by the number of all.",
     mean=lambda real, terms, case: sum(terms, Fraction(0)) / max(len(case[0].values), 1))
+fault("LOSS-7.1", "The rejection counts a sample by those of its outputs that a mask keeps.",
+    loss=_by_kept_outputs)
 zeroproof_fault("LOSS-7.1", "The mask of the implicit loss is ignored.", HERE + "implicit_loss",
     lambda real, *case, mask=None, **options: real(*case, **options))
 zeroproof_fault("LOSS-7.2", "A mask multiplies the terms, and NaN times 0 is NaN.", CHORDAL,
@@ -267,34 +285,3 @@ fault("LOSS-17.1", "γ = 0 is taken, and a perfect prediction costs 0/0.",
     loss=lambda real, *a, **options: real(*a, **options | {"gamma": 1e-9}))
 fault("LOSS-17.2", "A goal in percent is taken for a fraction.",
     loss=lambda real, *a, **options: real(*a, **options | {"goal": 1.0}))
-fault("LOSS-18.1", "Errors count as such, not squared.",
-    squared=lambda real, e: (abs(e[0] / e[1] - e[2] / e[3]), real(e)[1]))
-fault("LOSS-18.1", "⊥ at τ is compared, too, where there is a quotient.",
-    compared=lambda real, case, tau, mask: real(case, 0.0, mask))
-zeroproof_fault("LOSS-18.1", "Quotients are approximate.", "zeroproof.losses.terms.quotient",
-    lambda real, P, Q: real(P, Q) * (1 + 2.0**-18))
-fault("LOSS-18.2", "A term has no cap, and the sum overflows.", capped=lambda real, term, *_: term)
-zeroproof_fault("LOSS-18.2", "A capped term has no gradient to come down by.",
-    "zeroproof.losses.terms.capped_square", lambda real, x, largest:
-        (x * x).clamp(max=largest / 4 / max(x.numel(), 1)))
-zeroproof_fault("LOSS-18.3", "Autograd multiplies an error of 0 by a slope that overflows.",
-    "zeroproof.losses.terms.quotient", lambda real, P, Q: P / Q)
-fault("LOSS-18.3", "The gradient holds denominators constant.",
-    squared=lambda real, e: (real(e)[0], (real(e)[1][0], Fraction(0))))
-fault("LOSS-18.4", "A mask selects terms after their arithmetic.", squares=lambda real, *case, **a:
-    found if (found := real(*case, **a)) and all(map(math.isfinite, case[0].values)) else
-        replace(found, in_P=case[0].full(math.nan, case[0])))
-zeroproof_fault("LOSS-18.5", "A mean over no elements is 0/0.", "zeroproof.losses.terms.mean",
-    lambda real, terms, mask: torch.where(mask, terms, 0.0).sum() / mask.sum())
-fault("LOSS-18.6", "Shapes that differ are broadcast.", check_shapes=lambda real, *parts: None)
-zeroproof_fault("LOSS-18.7", "A tuple that decodes to ⊥ has a NaN for the gradient of its angle.",
-    "zeroproof.losses.composite.prepare_tuples", lambda real, mask, *parts: real(None, *parts))
-fault("LOSS-18.7", "The training loss has no threshold for its fit.",
-    loss=lambda real, name, *case, **options:
-        real(name, *case, **options | ({"tau": 0.0} if name == "squares" else {})))
-fault("LOSS-19.1", "A gradient in targets is dropped.", variable=lambda *_: None)
-for place in "arithmetic", "composite":
-    zeroproof_fault("LOSS-19.1", f"{place} drops gradients in all but predictions.",
-        f"zeroproof.losses.{place}.check_constant", lambda real, *values: None)
-zeroproof_fault("LOSS-19.2", "A second backward takes the tuples of the first for constants.",
-    "torch.is_grad_enabled", lambda real: False)

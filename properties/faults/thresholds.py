@@ -26,8 +26,21 @@ fault("TAU-4.1", "A seed is that of the global generator.",
     draw=lambda draw, low, high, seed, count: (draw(low, high, seed, count) if seed is None
         else random.seed(seed) or [low] * count))
 fault("TAU-5.1", "The seed is ignored.", draw=lambda draw, a, b, seed, n: draw(a, b, None, n))
-fault("TAU-5.2", "The generator is seeded for every draw, so that all draws are equal.",
+fault("TAU-5.2", "Every seed is 0.",
+    draw=lambda draw, a, b, seed, n: draw(a, b, seed and 0, n))
+fault("TAU-5.2", "The highest bit of a seed is dropped.",
+    draw=lambda draw, a, b, seed, n: draw(a, b, None if seed is None else seed % 2**31, n))
+fault("TAU-5.3", "No seed is the seed 0.",
+    draw=lambda draw, a, b, seed, n: draw(a, b, seed or 0, n))
+fault("TAU-6.1", "The generator is seeded for every draw, so that all draws are equal.",
     draw=lambda draw, a, b, seed, n: draw(a, b, seed, 1) * n)
 fault("TAU-6.1", "τ is the mean of three draws, so it keeps to the middle.",
     draw=lambda draw, a, b, seed, n: [sum(draws) / 3
         for draws in zip(*[iter(draw(a, b, seed, 3 * n))] * 3, strict=True)])
+fault("TAU-6.2", "The upper 5 % of the interval are never drawn.",
+    draw=lambda draw, a, b, *c: [min(max(a + (tau - a) * 0.95, a), b) for tau in draw(a, b, *c)])
+fault("TAU-6.3", "Every draw is repeated.",
+    draw=lambda draw, a, b, seed, n: [tau for tau in draw(a, b, seed, n) for _ in "ab"][:n])
+fault("TAU-6.3", "τ has 1001 levels.",
+    draw=lambda draw, a, b, *c: [a + (b - a) * (round((tau - a) / (b - a) * 1000) / 1000)
+        for tau in draw(a, b, *c)])

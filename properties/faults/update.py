@@ -228,6 +228,12 @@ fault("CUR-2.2", "Every ramp is linear.",
 fault("CUR-2.3", "A ramp without a length is a step.",
       ramp=lambda real, kind, ends, epochs, epoch: real(kind, ends, (epochs[0], epochs[1] + (
           epochs[0] == epochs[1])) if epochs else epochs, epoch))
+fault("CUR-2.3", "Only the first epoch −1 is refused.",
+      ramp=lambda real, kind, ends, epochs, epoch: real(kind, ends, (max(epochs[0], 0), epochs[1])
+          if epochs and epochs[0] < -1 else epochs, epoch))
+fault("CUR-2.3", "Two negative values have a ratio, so a ramp is made.",
+      ramp=lambda real, kind, ends, *a:
+          real(kind, [*map(abs, ends)] if max(ends) < 0 else ends, *a))
 fault("STEP-11.3", "True is the integer 1.",
       configure=lambda real, option, value: real(option, 1 if value is True else value))
 fault("STEP-11.4", "By default a run has one epoch.",

@@ -77,8 +77,8 @@ def _batch(random: Random, dtype: str, count: int) -> Batch:
 def training_loss(name: str, random: Random) -> Iterator[Case]:
     """Return the ``total`` of the training loss of predicted tuples ``P``, ``Q`` and raw targets
     ``y``, its gradients ``in_P`` and ``in_Q``, and its unweighted ``terms``, with a ``fit``, a
-    threshold ``tau`` and a ``goal`` of coverage. Configured ``weights`` (null leaves the defaults)
-    are replaced by those ``given`` by name.
+    threshold ``tau`` and a ``goal`` of coverage; γ is 1e-9. Configured ``weights`` (null leaves the
+    defaults) are replaced by those ``given`` by name.
     """
     for dtype, fit, weights, given in product(
         ("float32", "float64"), ("chordal", "implicit"), WEIGHTS, GIVEN

@@ -225,6 +225,16 @@ def _awkward(name: str, random: Random) -> Iterator[Case]:
             yield Case("LOSS-13", _arguments(name, case, chosen), _everywhere(case, ZERO, ZERO))
 
 
+def _parts_of_samples(name: str) -> Iterator[Case]:
+    """Walk masks that keep a part of a sample."""
+    rows = [(1.0, 0.0, 1.0, 1.0), (1.0, 1.0, 1.0, 1.0), (2.0, 1.0, 1.0, 1.0), (1.0, -2.0, 1.0, 0.0)]
+    for dtype, kept in product(("float32", "float64"), ((0, 2), (1, 2, 3), (0, 1, 2))):
+        mask = Array(tuple(i in kept for i in range(4)), (2, 2), "bool")
+        yield _case(f"{OWN[name]} LOSS-7", name, problem(rows, dtype, (2, 2)), mask)
+    if name == "rejection":
+        yield _case("LOSS-5", name, problem([(65504.0, 0.0625, 1.0, 1.0)], "float16"), tau=0.05)
+
+
 def _without_tuples(name: str) -> Iterator[Case]:
     value = around(0 if name == "implicit" else 1)
     for dtype, zero in product(("float32", "float64"), (0.0, -0.0)):
@@ -258,5 +268,6 @@ def loss(name: str, random: Random) -> Iterator[Case]:
     yield from _ordinary(loss, random)
     yield from _awkward(loss, random)
     yield from _misshapen(loss, random)
+    yield from _parts_of_samples(loss)
     if loss in ("implicit", "chordal", "sign"):
         yield from _without_tuples(loss)

@@ -53,6 +53,17 @@ def squares(name: str, random: Random) -> Iterator[Case]:
         large = 1e20 if dtype == "float32" else 1e160
         yield _case(problem([(large, 1.0, 1.0, 1.0), (1.0, 1.0, -large, 1.0)], dtype), 0.0)
         yield _case(problem([(3.0, 1.0, 3.0, 1.0), (-0.0, 2.0, 0.0, 1.0)], dtype), 0.0)
+    yield _case(problem([(65504.0, 0.0625, 1.0, 1.0), (1.0, 2.0, 3.0, 1.0)], "float16"), 0.0)
+    for dtype in ("float32", "float64"):
+        rows = [
+            (1.0, 2.0, 3.0, 4.0),
+            (-5.0, 0.5, 2.0, -0.25),
+            (1.0, 3.0, 1.0, 0.0),
+            (2.0, 1.0, 1.0, 8.0),
+        ]
+        mask = Array((True, True, True, False), (2, 2), "bool")
+        yield _case(problem(rows, dtype, (2, 2)), 0.0)
+        yield _case(problem(rows, dtype, (2, 2)), 0.0, mask)
     for poison in SINGULAR:
         rows = [(3.0, 2.0, 1.0, 1.0), (poison, poison, poison, 1.0), (poison, 0.0, 1.0, 1.0)]
         yield _case(problem(rows, "float32"), 0.0, Array.of([True, False, True], "bool"))

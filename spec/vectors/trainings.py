@@ -153,6 +153,7 @@ def _cases(random: Random) -> Iterator[Case]:
         limited = replace(validated, history_limit=uniform(random, 1, 4))
         yield _case("LOG-2", limited, "kept", "val_history")
         yield from _validated(validated)
+        yield from _validated(replace(validated, validation=(MicroBatch("tiv"), MicroBatch("i"))))
         yield _case("LOG-1", validated, "order")
         yield _case("TAU-7 TAU-1", validated, "thresholds")
         measured = _plan(random, tau_min=ends["tau_max"], tau_max=ends["tau_max"])
@@ -199,7 +200,8 @@ def train(name: str, random: Random) -> Iterator[Case]:
 
     A sample is a letter: ``v`` is a value and ``b`` is ⊥ where the target is finite, ``V`` and
     ``B`` where it is singular; ``t``, with a finite target, is ⊥ iff τ > 1/2. The absolute
-    denominators of ``v`` and ``V`` are 1, that of ``t`` is 1/2, others are 0.
+    denominators of ``v`` and ``V`` are 1, that of ``t`` is 1/2, others are 0. ``i``, with a finite
+    target, is ⊥ for its denominator ∞.
 
     The optimizer is SGD with ``momentum`` and the rate 1/8, which is a tensor with ``tensor_rate``.
     A scheduler halves the rate after every applied update. ``accumulation`` micro-batches make a

@@ -53,7 +53,9 @@ def _lifted(clauses: str, y: Array) -> Case:
 
 
 def lifting(name: str, random: Random) -> Iterator[Case]:
-    """Return the tuples that targets ``y`` lift to, as ``Y_n`` and ``Y_d``."""
+    """Return the tuples that targets ``y`` lift to, as ``Y_n`` and ``Y_d``. Those of integers may
+    be of any float dtype.
+    """
     for dtype in FORMATS:
         for y in _singles(random, dtype):
             own = "LIFT-2" if math.isinf(y.values[0]) else "LIFT-1"
@@ -205,6 +207,8 @@ def decoding(name: str, random: Random) -> Iterator[Case]:
     for infer, train in BAD_ENDS:
         yield Case("DEC-6", vars(Tuples(P, Q, infer, train)), refusal="ValueError")
     yield Case("DEC-6", vars(Tuples(P, Q, 0.5, 0.5)) | {"gauge": "both"}, refusal="ValueError")
+    P, Q = Array.of([1.8790727837741419]), Array.of([1.0649363383519754])
+    yield from decoded("DEC-1", Tuples(P, Q, 0.0, 0.0))  # which must not be rounded twice
 
 
 def _slopes(P: float, Q: float, tau: float, dtype: str) -> list[Within | None]:
@@ -225,7 +229,9 @@ def decode_backward(name: str, random: Random) -> Iterator[Case]:
     ``Q``, as ``in_P`` and ``in_Q``.
     """
     for dtype, tau in product(("float32", "float64"), (0.0, 0.5)):
-        for P, size in product((0.0, -3.0, 1e-30, math.inf), _denominators(dtype, tau)):
+        pairs = [*product((0.0, -3.0, 1e-30, math.inf), _denominators(dtype, tau))]
+        pairs += [(1e-300, 1e-170)] if dtype == "float64" else []  # a square that underflows
+        for P, size in pairs:
             case = Tuples(Array.of([P, P], dtype), Array.of([size, -size], dtype), tau, tau)
             slopes = zip(*(_slopes(*row, tau, dtype) for row in case.rows), strict=True)
             in_P, in_Q = (filled(case.P, slope) for slope in slopes)

@@ -22,9 +22,9 @@ from zeroproof.losses.arithmetic import (
 )
 from zeroproof.losses.coverage import rejection_term
 from zeroproof.losses.likelihood import interval_term, likelihood_term, term_and_cosine
-from zeroproof.losses.terms import implicit_term, margin_term, squares_loss
+from zeroproof.losses.terms import implicit_term, margin_term, squares_term
 from zeroproof.scm.arcs import Lifted, is_interval, kinds, pair_of_ends
-from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, shares_denominator
+from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, shares_denominator, tuple_bottom
 from zeroproof.utils.checks import (
     check_number,
     check_pair,
@@ -41,8 +41,12 @@ RANGES = {"gamma": "(0, ∞]", "target_coverage": "[0, 1]"}
 
 
 class _Tuples(NamedTuple):
-    """What the terms are computed of: tuples, targets, and which of these are of a kind."""
+    """What the terms are computed of: tuples, targets, and which of these are of a kind.
 
+    The tuples come in the dtype of the outputs, in which they are ⊥ or not, and wide.
+    """
+
+    raw: tuple[Tensor, Tensor]
     P: Tensor
     Q: Tensor
     shared: bool
@@ -182,7 +186,8 @@ class SCMTrainingLoss:
                 "a denominator of its own with shared_denominator=False"
             )
         parts = [*lifted[0], *lifted[1]] if is_interval(lifted) else [*lifted]
-        P, Q, *parts = widen_alike(*as_tuple(outputs), *parts)
+        raw = as_tuple(outputs)
+        P, Q, *parts = widen_alike(*raw, *parts)
         first, last = (parts[0], parts[1]), (parts[-2], parts[-1])
         lifted = (first, last) if is_interval(lifted) else first
         finite, oriented = kinds(lifted)
@@ -191,7 +196,7 @@ class SCMTrainingLoss:
             if targets.shape != P.shape:
                 check_same_shape(outputs=P, targets=targets)
             oriented = targets.isinf()
-        return _Tuples(P, Q, shared, lifted, finite, oriented)
+        return _Tuples(raw, P, Q, shared, lifted, finite, oriented)
 
     def default_curriculum(self, max_epochs: int) -> Callable[[int], dict[str, float]] | None:
         """Return the resolution of each epoch, as weights; None for a fit that has none.
@@ -227,9 +232,9 @@ class SCMTrainingLoss:
     def _terms(
         self, tuples: _Tuples, tau: float | Tensor, resolution: float | Tensor, zero: set[str]
     ) -> dict[str, Tensor]:
-        config, (P, Q, shared, lifted, finite, oriented) = self.config, tuples
+        config, (raw, P, Q, shared, lifted, finite, oriented) = self.config, tuples
         lower, upper = pair_of_ends(lifted)
-        n, term = at_least_one(finite), None
+        n, term, bottom = at_least_one(finite), None, tuple_bottom(*raw, tau)
         if config.fit == "likelihood" and not (shared or is_interval(lifted)):
             term, cosine = term_and_cosine(P, Q, *lower, resolution)
         if term is None or "sign" not in zero:
@@ -241,7 +246,7 @@ class SCMTrainingLoss:
         elif config.fit == "implicit":
             fit = mean(implicit_term(P, Q, *lower, config.gamma))
         elif config.fit == "squares":
-            fit = squares_loss(P, Q, *lower, tau=tau)
+            fit = squares_term(finite & ~bottom, P, Q, *lower)
         elif term is not None:
             fit = mean(term).to(P.dtype)
         elif is_interval(lifted):
@@ -252,7 +257,7 @@ class SCMTrainingLoss:
             "fit": fit,
             "margin": mean(margin_term(torch.where(finite, Q, 0.0), tau), finite, n),
             "sign": mean(1.0 - cosine, oriented).to(P.dtype),
-            "rejection": rejection_term(P, Q, tau, config.target_coverage, finite, n),
+            "rejection": rejection_term(P, Q, bottom, config.target_coverage, finite, n),
         }
 
 

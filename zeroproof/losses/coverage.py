@@ -44,10 +44,10 @@ def coverage(
 
 
 def rejection_term(
-    P: Tensor, Q: Tensor, tau: float | Tensor, target: float, finite: Tensor, n: Tensor
+    P: Tensor, Q: Tensor, bottom: Tensor, target: float, finite: Tensor, n: Tensor
 ) -> Tensor:
     """Return the rejection loss over the ``finite`` elements, of which there are ``n``."""
-    lost, width = finite & tuple_bottom(P, Q, tau), 1
+    lost, width = finite & bottom, 1
     uncovered = lost
     if Q.dim() > 1:
         width = max(Q.shape[1:].numel(), 1)
@@ -88,8 +88,9 @@ def rejection_loss(
     """
     target_coverage = check_number("target_coverage", target_coverage, "[0, 1]")
     check_tau(tau)
-    P, Q = widen_alike(P, Q)
+    wide_P, wide_Q = widen_alike(P, Q)
     if mask is None:
         mask = torch.ones_like(Q, dtype=torch.bool)
     check_mask(mask, Q)
-    return rejection_term(P, Q, tau, target_coverage, mask, at_least_one(mask))
+    bottom = tuple_bottom(P, Q, tau)  # in their own dtype, as they are decoded
+    return rejection_term(wide_P, wide_Q, bottom, target_coverage, mask, at_least_one(mask))

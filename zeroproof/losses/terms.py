@@ -107,12 +107,17 @@ def squares_loss(
         tensor(9.)
     """
     check_tau(tau)
-    P, Q, Y_n, Y_d = widen_alike(P, Q, Y_n, Y_d)
+    wide = widen_alike(P, Q, Y_n, Y_d)
     counts = (Y_d != 0) & ~tuple_bottom(P, Q, tau)
     if mask is not None:
         check_mask(mask, P)
         counts = counts & mask
-    P, Q, Y_n, Y_d = mask_tuples(counts, P, Q, Y_n, Y_d)
+    return squares_term(counts, *wide)
+
+
+def squares_term(counts: Mask, *parts: Tensor) -> Scalar:
+    """Return the squares loss over the elements that count."""
+    P, Q, Y_n, Y_d = mask_tuples(counts, *parts)
     half = quotient(P, Q) / 2 - (Y_n / Y_d).nan_to_num() / 2  # whose difference does not overflow
     return mean(4.0 * capped_square(half, torch.finfo(P.dtype).max / 4), counts)
 

@@ -27,7 +27,9 @@ MEASURES = (
     "denom_sum",
     "denom_abs_min",
 )
-COUNTS = ("samples", "covered", "finite", "covered_finite", "singular", "covered_singular")
+COUNTS = (
+    "samples", "covered", "finite", "covered_finite", "singular", "covered_singular", "known"
+)  # fmt: skip
 
 
 def measure(
@@ -82,7 +84,7 @@ def merge(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
             values[name] = sum(row[name] for row in rows)
         else:
             values[name] = sum(row["samples"] * row[name] for row in rows) / samples
-    elements, known = values.pop("elements"), values.pop("known")
+    elements, known = values.pop("elements"), values["known"]
     values["bottom_frac"] = _ratio(elements - values.pop("sound"), elements)
     values["denom_abs_mean"] = _ratio(values.pop("denom_sum"), known)
     if not known:
@@ -101,9 +103,13 @@ def _ratio(part: float, total: float) -> float:
     return part / total if total else math.nan
 
 
+def _weight(name: str, values: Mapping[str, float]) -> float:
+    return values["known" if name == "denom_abs_mean" else "samples"]
+
+
 def as_record(values: Mapping[str, float]) -> dict[str, float]:
     """Replace the counts by coverage, finite-target coverage and recall of ⊥ (NaN for 0/0)."""
-    samples, covered, finite, both, singular, missed = (values[name] for name in COUNTS)
+    samples, covered, finite, both, singular, missed = (values[name] for name in COUNTS[:6])
     record = {name: value for name, value in values.items() if name not in COUNTS}
     return record | {
         "samples": samples,
@@ -115,6 +121,8 @@ def as_record(values: Mapping[str, float]) -> dict[str, float]:
 
 class EpochTotals:
     """Sums of an epoch: counts add, minima take the minimum, the rest are sample-weighted.
+
+    The mean of ``|Q|`` is weighted by the number of finite ``|Q|``.
 
     Meets: COV-3, VAL-1.
 
@@ -132,7 +140,6 @@ class EpochTotals:
 
     def add(self, values: Mapping[str, float]) -> None:
         """Take a micro-batch's values, which hold all of the counts."""
-        samples = values["samples"]
         for name, value in values.items():
             if name in COUNTS:
                 self._values[name] += value
@@ -140,7 +147,8 @@ class EpochTotals:
                 known = [v for v in (self._values.get(name, math.nan), value) if v == v]
                 self._values[name] = min(known, default=math.nan)
             else:
-                self._values[name] = self._values.get(name, 0.0) + samples * value
+                weight = _weight(name, values)
+                self._values[name] = self._values.get(name, 0.0) + (weight and weight * value)
 
     def state_dict(self) -> dict[str, float]:
         """Return the sums by name."""
@@ -150,7 +158,7 @@ class EpochTotals:
         """Restore what :meth:`state_dict` returned."""
         samples, covered, finite, both = (state[name] for name in COUNTS[:4])
         # What 0.4.0 did not count, when every target was finite or singular.
-        added = {"singular": samples - finite, "covered_singular": covered - both}
+        added = {"singular": samples - finite, "covered_singular": covered - both, "known": samples}
         values = dict.fromkeys(COUNTS, 0.0) | added | dict(state)
         values.pop("rejected_singular", None)  # which checkpoints of version 2 hold
         self._values = values
@@ -163,16 +171,18 @@ class EpochTotals:
 
     def record(self) -> dict[str, float]:
         """Return the epoch's record; ValueError for an epoch without samples (COV-4)."""
-        samples = self._values["samples"]
-        if not samples:
+        values = self._values
+        if not values["samples"]:
             raise ValueError(
                 "val_loader yielded no samples, so that there is no coverage; an iterator can be "
                 "read only once: pass a list or a DataLoader"
             )
         return as_record(
             {
-                name: value if name in COUNTS or name == "denom_abs_min" else value / samples
-                for name, value in self._values.items()
+                name: value
+                if name in COUNTS or name == "denom_abs_min"
+                else _ratio(value, _weight(name, values))
+                for name, value in values.items()
             }
         )
 
