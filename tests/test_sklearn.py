@@ -12,11 +12,8 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from torch import Tensor
 
-from zeroproof.inference.certainty import combine_tuples, median_and_scale, probability
 from zeroproof.layers import ProjectiveMLP
-from zeroproof.training.targets import lift_targets
 
 pytest.importorskip("sklearn", reason="zeroproof.sklearn needs scikit-learn")
 
@@ -84,31 +81,6 @@ def test_it_passes_the_checks_of_scikit_learn_but_those_listed_and_is_imported_l
     assert "pip install 'zeroproof-scm[apps]'" in message
     assert number > 40
     assert set(failed) == set(EXCEPTIONS), failed
-
-
-@pytest.mark.parametrize(
-    ("params", "message"),
-    [
-        ({"limits": (3, 1)}, r"limits must be two numbers .* got \(3, 1\)"),
-        ({"limits": (0.0,)}, "limits must be two numbers"),
-        ({"limits": (np.nan, 1.0)}, "limits must be two numbers"),
-        ({"n_estimators": 0}, "n_estimators must be ≥ 1, got 0"),
-        ({"weight_decay": -1.0}, r"weight_decay must be in \[0, ∞\)"),
-        ({"trainer_options": {"max_epochs": 3}}, r"trainer_options has \['max_epochs'\]"),
-    ],
-)
-def test_parameters_that_cannot_be_meant_are_refused_before_training(
-    params: dict[str, Any], message: str, unchecked: None
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        SCMRegressor(**params).fit(*table(rows=20))
-
-
-def test_rows_whose_ends_cross_are_named() -> None:
-    x, y = table(rows=20)
-    upper = np.where(np.arange(20) == 7, y - 1, y)
-    with pytest.raises(ValueError, match="does not in 1 rows, the first is row 7"):
-        SCMRegressor().fit(x, y, upper)
 
 
 def test_half_of_the_probability_lies_below_a_prediction(fitted: SCMRegressor) -> None:
@@ -309,47 +281,12 @@ def test_levels_and_ends_are_checked(fitted: SCMRegressor) -> None:
             fitted.predict_probability(x, *ends)
 
 
-def tuples(*shape: int) -> Tensor:
-    return 3 * torch.randn(*shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-
-
-@pytest.mark.parametrize(("outputs", "denominators"), [(1, 1), (2, 2), (2, 1), (3, 1)])
-def test_members_that_agree_make_their_own_tuple(outputs: int, denominators: int) -> None:
-    P, Q = tuples(50, 1, outputs), tuples(51, 1, denominators)[1:]
-    signs = torch.tensor([1.0, -1.0, 1.0])[:, None]
-    found = combine_tuples(signs * P, signs * Q)
-    flip = torch.sign(found[1] * Q[:, 0])  # (P, Q) and (−P, −Q) are one tuple
-    torch.testing.assert_close(found[0] * flip.expand_as(found[0]), P[:, 0])
-    torch.testing.assert_close(found[1] * flip, Q[:, 0])
-
-
-def test_a_mixture_has_the_mean_moment_of_its_members_and_weights_count() -> None:
-    P, Q = tuples(50, 4, 1), tuples(51, 4, 1)[1:]
-    weights = tuples(52, 4)[2:].abs()
-
-    def moment(P: Tensor, Q: Tensor) -> Tensor:
-        square = P * P + Q * Q
-        return square / (1 + square) * torch.exp(2j * torch.atan2(P, Q))
-
-    mean = (weights * moment(P, Q)[..., 0]).sum(1) / weights.sum(1)
-    torch.testing.assert_close(moment(*combine_tuples(P, Q, weights))[:, 0], mean)
-
-
-def test_the_median_halves_the_probability_and_half_a_scale_further_a_quarter_is_left() -> None:
-    P, Q = tuples(50), tuples(51)[1:]
-    median, scale = median_and_scale(P, Q)
-    for ends, share in (((-np.inf, 0.0), 0.5), ((-1.0, 1.0), 0.5), ((1.0, np.inf), 0.25)):
-        lower, upper = (lift_targets(median + end * scale) for end in ends)
-        found = probability(P, Q, lower, upper)
-        torch.testing.assert_close(found, torch.full_like(P, share))
-
-
 def test_an_ensemble_is_its_networks_side_by_side() -> None:
     torch.manual_seed(3)
     options: dict[str, Any] = {"hidden": (8, 8), "shared_denominator": True}
     networks = [ProjectiveMLP(3, 2, **options) for _ in range(4)]
     torch.manual_seed(3)
-    x = tuples(5, 3).float()
+    x = torch.linspace(-1, 1, 15).view(5, 3)
     P, Q = ProjectiveEnsemble(4, 3, 2, **options)((x, torch.ones(5, 4)))
     for member, network in enumerate(networks):
         torch.testing.assert_close((P[:, member], Q[:, member]), network(x))

@@ -216,25 +216,6 @@ def test_a_model_without_parameters_trains_its_loss_on_the_cpu() -> None:
     assert loss.scale.item() < 1.0
 
 
-def test_a_losss_own_curriculum_is_for_epochs_of_fit() -> None:
-    class Narrowing:
-        def default_curriculum(self, max_epochs: int) -> Any:
-            return lambda epoch: {"fit": 1.0 + epoch}
-
-        def __call__(self, outputs: Any, lifted: Any, *, loss_weights: Any = None) -> Tensor:
-            given.append(loss_weights)
-            return fit_loss(outputs, lifted)
-
-    given: list[Any] = []
-    batches = finite_batches(1)
-    trainer = make_trainer(small_model(), batches, Narrowing(), max_epochs=2, val_loader=batches)
-    trainer.train_step(*batches)
-    trainer.fit()
-    assert given == [None, {"fit": 1.0}, None, {"fit": 2.0}, None]
-    with pytest.raises(ValueError, match=r"train_step\(\) takes the micro-batches"):
-        trainer.train_step()
-
-
 def test_max_epochs_and_a_second_fit() -> None:
     trainer = make_trainer(small_model(), finite_batches(2), max_epochs=3)
     assert len(trainer.fit()) == 6
