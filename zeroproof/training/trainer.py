@@ -148,8 +148,7 @@ class SCMTrainer:
         batches = length(self.train_loader)
         total = None if batches is None else batches * self.config.max_epochs
         done = self.epoch * (batches or 0) + self.loader.done
-        shown = self.config.progress and self.ranks.rank == 0
-        bar = ProgressBar(total, done, shown=shown)
+        bar = ProgressBar(total, done, shown=self.config.progress and self.ranks.rank == 0)
         with bar, training_weights(self.update.optimizer), self.signals:
             while self._has_work():
                 if not self.validation_due:  # which a signal may have broken off
