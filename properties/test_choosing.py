@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
 from properties.strategies import dtypes, lists, magnitudes, rounded, singular_numbers
 from spec import Array
+from spec.certifying import DIGITS, allowed
 from spec.choosing import Chooses, HeldOut
 
 INF, NAN = math.inf, math.nan
@@ -113,6 +114,7 @@ SIZES = rows([3, 4, 1, 1], [4, 3, 1, 0], [INF] * 4)
 def test_THR_3_promise(
     subject: Chooses, drawn: tuple[HeldOut, list[int]], n: int, rate: float, confidence: float
 ) -> None:
+    assume(allowed(n, rate, confidence, DIGITS) >= 0)  # else nothing is promised
     assert_clause("THR-3", subject, *drawn, n, rate, confidence)
 
 

@@ -123,6 +123,8 @@ class PublicPolicies:
     ) -> list[Array]:
         if form in ("pair", "carrier"):
             raise Unsupported("outputs with a mask")
+        if first.shape != second.shape:
+            raise Unsupported("outputs that share a denominator")
         model = Outputs([to_tensor(first), to_tensor(second)], form)
         return model.gradients(g, trainer_of, gradient_policy=member(policy))
 
