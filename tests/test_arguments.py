@@ -177,8 +177,8 @@ def test_a_mask_is_a_tensor_of_bool(wrong: Any) -> None:
             lambda m: likelihood_loss(ONE, ONE, ONE, ONE, mask=m),
             lambda m: margin_loss(ONE, 0.1, mask=m),
             lambda m: rejection_loss(ONE, ONE, 0.1, mask=m),
-            lambda m: sign_consistency_loss(ONE, ONE, ONE, ONE, oriented=m),
         ],
+        "oriented": [lambda m: sign_consistency_loss(ONE, ONE, ONE, ONE, oriented=m)],
         "is_bottom": [lambda m: coverage(ONE, m)],
         "bottom": [lambda m: SCMTensor(ONE, m), lambda m: apply_policy(ONE, m)],
     }
@@ -261,7 +261,7 @@ MISTAKES: list[tuple[Callable[[], Any], str]] = [
     (lambda: SCMTensor(ONE) + "x", "^an operand cannot be 'x'"),
     (lambda: SCMTensor(ONE) + 1j, "^an operand cannot be 1j"),
     (lambda: register_policy([FreeHead], "reject"), "^layer must be hashable"),
-    (lambda: TensorBatches(np.ones((3, 2)), ONE, batch_size=2), "^inputs hold ndarray of .*as_"),
+    (lambda: TensorBatches(np.ones((3, 2)), ONE, batch_size=2), "^inputs must be .* got ndarray .*as_"),
     (lambda: TensorBatches(ONE, ARRAY, batch_size=2), "^targets must be tensors of samples, got"),
     (lambda: TensorBatches(ONE, torch.tensor(1.0), batch_size=2), "^targets must be tensors of"),
     (lambda: TensorBatches(ONE, ONE, batch_size=2, shuffle="no"), "^shuffle must be True or False"),

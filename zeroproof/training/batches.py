@@ -30,7 +30,8 @@ def map_tensors(data: Any, function: Callable[[Any], Any]) -> Any:
 def samples_of(name: str, x: Any) -> int:
     """Return a tensor's number of samples; TypeError for another type or no dimension."""
     if not isinstance(x, Tensor) or not x.dim():
-        raise TypeError(f"{name} must be tensors of samples, got {describe(x)}")
+        remedy = "torch.as_tensor makes one of an array"
+        raise TypeError(f"{name} must be tensors of samples, got {describe(x)}; {remedy}")
     return len(x)
 
 
