@@ -34,36 +34,40 @@ def _apply_total(operation: Callable[..., Tensor], *operands: Operand) -> SCMTen
     return SCMTensor(attach_gradient(operation, value, *replaced), bottom)
 
 
-def _unary(operation: Callable[..., Tensor], meaning: str) -> Callable[[Operand], SCMTensor]:
+def _unary(
+    name: str, operation: Callable[..., Tensor], meaning: str
+) -> Callable[[Operand], SCMTensor]:
     def total(x: Operand) -> SCMTensor:
         return _apply_total(operation, x)
 
-    total.__name__, total.__doc__ = operation.__name__, f"{meaning}, total."
+    total.__name__ = total.__qualname__ = name
+    total.__doc__ = f"{meaning}, total."
     return total
 
 
 def _binary(
-    operation: Callable[..., Tensor], meaning: str
+    name: str, operation: Callable[..., Tensor], meaning: str
 ) -> Callable[[Operand, Operand], SCMTensor]:
     def total(x: Operand, y: Operand) -> SCMTensor:
         return _apply_total(operation, x, y)
 
-    total.__name__, total.__doc__ = operation.__name__, f"{meaning}, total."
+    total.__name__ = total.__qualname__ = name
+    total.__doc__ = f"{meaning}, total."
     return total
 
 
-add = _binary(torch.add, "``x + y``")
-sub = _binary(torch.sub, "``x - y``")
-mul = _binary(torch.mul, "``x · y``; ``0 · ⊥ = ⊥``")
-div = _binary(torch.div, "``x / y``; ``x / 0 = ⊥``")
-power = _binary(torch.pow, "``xʸ``; ⊥ for ``0⁻¹`` and a root of a negative number")
-neg = _unary(torch.neg, "``-x``")
-inv = _unary(torch.reciprocal, "``x⁻¹``; ``0⁻¹ = ⊥``")
-absolute = _unary(torch.abs, "``|x|``")
-sign = _unary(torch.sign, "-1, 0 or 1; ``s(⊥) = ⊥``")
-exp = _unary(torch.exp, "``eˣ``; ⊥ on overflow")
-log = _unary(torch.log, "Natural logarithm; ⊥ for ``x ≤ 0``")
-sqrt = _unary(torch.sqrt, "Square root; ⊥ for ``x < 0``")
+add = _binary("add", torch.add, "``x + y``")
+sub = _binary("sub", torch.sub, "``x - y``")
+mul = _binary("mul", torch.mul, "``x · y``; ``0 · ⊥ = ⊥``")
+div = _binary("div", torch.div, "``x / y``; ``x / 0 = ⊥``")
+power = _binary("power", torch.pow, "``xʸ``; ⊥ for ``0⁻¹`` and a root of a negative number")
+neg = _unary("neg", torch.neg, "``-x``")
+inv = _unary("inv", torch.reciprocal, "``x⁻¹``; ``0⁻¹ = ⊥``")
+absolute = _unary("absolute", torch.abs, "``|x|``")
+sign = _unary("sign", torch.sign, "-1, 0 or 1; ``s(⊥) = ⊥``")
+exp = _unary("exp", torch.exp, "``eˣ``; ⊥ on overflow")
+log = _unary("log", torch.log, "Natural logarithm; ⊥ for ``x ≤ 0``")
+sqrt = _unary("sqrt", torch.sqrt, "Square root; ⊥ for ``x < 0``")
 
 
 def _reflected(operation: Callable[[Operand, Operand], SCMTensor]) -> Callable[..., SCMTensor]:

@@ -28,7 +28,7 @@ CAUSES = {
     "Unsupported": "compile=True cannot trace the model or the loss, such as one that calls "
     "torch.autograd.grad; change it",
 }
-"""What torch's errors mean, by their names: to import them takes seconds."""
+"""Meanings of torch's errors by their names, since importing them takes seconds."""
 
 
 def compiled(method: Any, device: torch.device, *, fullgraph: bool = False) -> Callable[..., Any]:
