@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
+import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -121,3 +122,10 @@ def test_a_carrier_does_not_change_and_compares_by_identity() -> None:
     assert x == x
     assert x != SCMTensor(torch.ones(2))
     assert len({x, x}) == 1
+
+
+def test_operations_are_pickled_by_their_names() -> None:
+    for name in ("add", "absolute", "inv", "power", "sqrt"):
+        operation = getattr(scm, name)
+        assert operation.__name__ == name
+        assert pickle.loads(pickle.dumps(operation)) is operation
