@@ -32,7 +32,8 @@ fault("RES-9.5", "The resumed run differs.",
 
 
 def _at_once(note: Any, self: Any, number: int, frame: Any) -> None:
-    self._fetching = True
+    if self.received:  # whatever torch's handler finds of the worker
+        raise RuntimeError("a worker has died")
     note(self, number, frame)
 
 
