@@ -34,15 +34,19 @@ def _apply_total(operation: Callable[..., Tensor], *operands: Operand) -> SCMTen
     return SCMTensor(attach_gradient(operation, value, *replaced), bottom)
 
 
+def _named(total: Any, name: str, meaning: str) -> Any:
+    total.__name__ = total.__qualname__ = name
+    total.__doc__ = f"{meaning}, total."
+    return total
+
+
 def _unary(
     name: str, operation: Callable[..., Tensor], meaning: str
 ) -> Callable[[Operand], SCMTensor]:
     def total(x: Operand) -> SCMTensor:
         return _apply_total(operation, x)
 
-    total.__name__ = total.__qualname__ = name
-    total.__doc__ = f"{meaning}, total."
-    return total
+    return _named(total, name, meaning)  # type: ignore[no-any-return]
 
 
 def _binary(
@@ -51,9 +55,7 @@ def _binary(
     def total(x: Operand, y: Operand) -> SCMTensor:
         return _apply_total(operation, x, y)
 
-    total.__name__ = total.__qualname__ = name
-    total.__doc__ = f"{meaning}, total."
-    return total
+    return _named(total, name, meaning)  # type: ignore[no-any-return]
 
 
 add = _binary("add", torch.add, "``x + y``")

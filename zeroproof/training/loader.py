@@ -117,9 +117,9 @@ class LoaderState:
         elif self._before is not None:
             restore_random_state(self._before, None)
         # A state_dict is that of the place that the loader has reached itself.
-        ahead = hasattr(self.loader, "state_dict") and not getattr(self.loader, "num_workers", 0)
+        moved = hasattr(self.loader, "state_dict") and not getattr(self.loader, "num_workers", 0)
         drew = bool(self.done and self._draws) and self.ahead
-        return not ahead and not drew
+        return not moved and not drew
 
     def _resume(self, saved: dict[str, Any]) -> Iterator[Any]:
         """Return the epoch's remaining micro-batches, or raise CheckpointError."""

@@ -57,9 +57,8 @@ class SchedulerStepper:
         config = self._config
         steps, size = config.max_epochs - epoch, config.gradient_accumulation_steps
         if self._step == "update":
-            planned = (
-                config.planned_updates(loader) or 0
-            )  # of unknown length: found out while training
+            # A loader of unknown length shows its own only in training.
+            planned = config.planned_updates(loader) or 0
             steps = planned // config.max_epochs * steps + -done // size
         for needed, most in _step_limits(self.scheduler, steps):
             if needed > most:

@@ -125,16 +125,17 @@ def save_latest(trainer: SCMTrainer) -> None:
 
 def continue_epoch(trainer: SCMTrainer) -> None:
     """Let training go on after the last update of an epoch that was broken off."""
-    _undo_untrained(trainer, trainer.loader.ahead)
-    restore(trainer, copy.deepcopy(trainer.state_dict()))
+    _undo_untrained(trainer)
+    apply(trainer, copy.deepcopy(trainer.state_dict()))
 
 
-def _undo_untrained(trainer: SCMTrainer, fetching: bool) -> bool:
+def _undo_untrained(trainer: SCMTrainer, *, fetching: bool = False) -> bool:
     """Undo the fetches of what was not trained on; return whether that is certain."""
     if unmade := trainer.update.unmade or 0:
         trainer.micro_step -= unmade
         del trainer.last_thresholds[-unmade:]
         trainer.update.unmade = 0
+    fetching |= trainer.loader.ahead
     undone = unmade or (fetching and not trainer.validation_due)
     return not undone or trainer.loader.undo(unmade)
 
@@ -145,7 +146,7 @@ def save_last_update(trainer: SCMTrainer, fetching: bool) -> None:
     try:
         if trainer.update.unmade is None or trainer.ranks.size > 1:
             raise RuntimeError("an error came within an update, or on one of several ranks")
-        if not _undo_untrained(trainer, fetching or trainer.loader.ahead):
+        if not _undo_untrained(trainer, fetching=fetching):
             message = "what the loader drew for a micro-batch that was not trained on is saved, too"
         save_latest(trainer)
     except Exception as error:
