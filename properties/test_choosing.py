@@ -1,4 +1,4 @@
-"""THR: thresholds from held-out rows, many of them alike, some far apart."""
+"""THR: thresholds from held-out rows, with equal denominators and with distant ones."""
 
 from __future__ import annotations
 

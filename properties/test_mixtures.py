@@ -72,7 +72,7 @@ THREE = tuples_of(
 )
 SEVERAL = tuples_of([1, 2, 4, 1, 0, 0, 3, -1, 5, 2, 1, 1], [2, 1, 0, 1, -4, 2], 2, 3, 2)
 LONG = tuples_of([1e200, 1, 3e38, 1, 1e-200, 1], [1, 1e150, 1, 2, 1e-200, 1], 3, 2, 1)
-# All directions alike, so that the mean of three equal eigenvalues is rounded to more than these.
+# Three equal eigenvalues, whose computed mean is larger than each because it is rounded.
 ALIKE = tuples_of([2, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0], [0, 0, 0, 2], 1, 4, 3)
 MISSING = tuples_of([NAN, 2, 1, 2, 3, 4], [1, 1, 1, INF, 1, 1], 3, 2, 1)
 MISSING_SHARED = tuples_of([NAN, 2, 1, 2, 3, 4, 5, 6], [1, 1, 1, 1], 2, 2, 2)

@@ -1,4 +1,4 @@
-"""Arguments that are taken, domains that are not, and denominators that are nobody's."""
+"""Refusals, domains and shared denominators that go wrong: ARG, DEC-10 and POL-13."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Drawn(Sampler[int]):
 
 
 class Eager(Sampler[list[int]]):
-    """Draws an epoch's micro-batches as soon as it is asked for them."""
+    """A batch sampler that draws the order of a whole epoch when its iteration begins."""
 
     def __init__(self) -> None:
         self.own = random.Random(0)
