@@ -40,5 +40,6 @@ def vectors_page() -> str:
         parts += [f"### {', '.join(f'`{name}`' for name in names)}\n", *paragraphs(text)]
         parts += [f"{count} cases of {', '.join(map(prose, clauses))}\\.\n"]
     parts += ["## Clauses without a value\n"]
-    parts += [f"- {prose(id)}: {prose(why)}\\.\n" for id, why in vectors.WITHOUT.items()]
+    parts += [f"- {prose(', '.join(ids.split()))}: {prose(why)}\\.\n"
+              for why, ids in vectors.REASONS.items()]  # fmt: skip
     return "\n".join(parts)
