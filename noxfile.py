@@ -10,8 +10,8 @@ import nox
 
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
-nox.options.sessions = ["lint", "types", "tests", "properties", "faults", "prove"]
-nox.options.sessions += ["third_party", "tooling", "docs"]  # which read what the former record
+# The latter read what the properties record.
+nox.options.sessions = ["lint", "types", "tests", "properties", "tooling", "docs"]
 
 shared = nox.session(venv_backend="none", requires=["dev"])
 scripts = Path()
@@ -63,33 +63,20 @@ def tests(session: nox.Session) -> None:
 
 @shared
 def properties(session: nox.Session) -> None:
-    """Hold the implementation to the specification, and record the evidence in spec/trace.json."""
-    run_tests(session, "properties", "-m", "not faults", "--record")
+    """Hold the package to the specification, and record the evidence in spec/trace.json.
 
-
-@shared
-def faults(session: nox.Session) -> None:
-    """Show that each claim catches its faults, and record them in spec/trace.json."""
-    run_tests(session, "properties/test_faults.py", "--record")
-
-
-@shared
-def prove(session: nox.Session) -> None:
-    """Prove clauses for all inputs, with z3, and record it in spec/trace.json."""
-    arguments = session.posargs or ["properties/proofs", "--record"]
-    run(session, "pytest", "-n", "auto", "-o", "python_files=prove_*.py", *arguments)
-
-
-@shared
-def third_party(session: nox.Session) -> None:
-    """Show what clauses find in other people's packages, which are downloaded."""
-    run_tests(session, "tests/third_party")
+    Part of it are faults that each claim catches, and proofs by z3.
+    """
+    run_tests(session, "properties", "--record")
 
 
 @shared
 def tooling(session: nox.Session) -> None:
-    """Test what surrounds the package: specification, conformance command, book, benchmarks."""
-    run_tests(session, "tests/tooling")
+    """Test what surrounds the package: specification, conformance command, book, benchmarks.
+
+    And what clauses find in other people's packages, which are downloaded.
+    """
+    run_tests(session, "tests/tooling", "tests/third_party")
 
 
 @shared
@@ -112,7 +99,7 @@ def reports(session: nox.Session) -> None:
 @shared
 def docs(session: nox.Session) -> None:
     """Build the book in build/book, from clauses, evidence, docstrings and the guide."""
-    options = ["-a", "-E", "-n", "-W", "--keep-going", "-q"]
+    options = ["-a", "-E", "-n", "-W", "--keep-going", "-q", "-j", "auto"]
     run(session, "python", "-m", "sphinx", *options, "docs", "build/book")
 
 

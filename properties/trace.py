@@ -15,7 +15,7 @@ import pytest
 
 from properties.assertions import HELD
 from spec import CHAPTERS, CLAUSES
-from spec.evidence import KINDS, read_trace
+from spec.evidence import KINDS
 
 ROOT = Path(__file__).parent.parent
 TRACE = ROOT / "spec" / "trace.json"
@@ -94,7 +94,7 @@ def problems(
         mentioned: the ids in each docstring.
         faults: what the wrong subjects do that each claim has to catch.
     """
-    remedy = "run 'nox -s properties prove faults', which record it"
+    remedy = "run 'nox -s properties', which records it"
     for id, digest in digests.items():
         entry = trace.get(id, {})
         recorded = {name for names in entry.get("evidence", {}).values() for name in names}
@@ -163,36 +163,19 @@ class Recorder:
                         self.unmet.setdefault(id, set()).add(report.wasxfail)
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
-        """Write the trace, keeping what a run of the other properties recorded."""
-        if self.writes and exitstatus == pytest.ExitCode.OK:
-            caught: dict[str, dict[str, list[str]]] = {}
-            for claim, wrong in sorted(self.caught):
-                clause = caught.setdefault(claim.rpartition(".")[0], {})
-                clause.setdefault(claim, []).append(wrong)
-            write_trace(self.held, self.unmet, caught)
-
-
-def write_trace(
-    held: Mapping[str, Mapping[str, set[str]]],
-    unmet: Mapping[str, set[str]],
-    caught: Mapping[str, Mapping[str, Sequence[str]]],
-) -> None:
-    """Bring ``spec/trace.json`` to what ran: whole kinds are replaced, others kept."""
-    ran = {kind for kinds in held.values() for kind in kinds}
-    before, claimed, trace = read_trace(), claims(ROOT / "zeroproof"), dict[str, Any]()
-    for id, clause in CLAUSES.items():
-        known = before.get(id, {})
-        same = known.get("digest") == clause.digest
-        kept = known.get("evidence", {}) if same else {}
-        now = {kind: sorted(names) for kind, names in held.get(id, {}).items()}
-        evidence = {kind: kept[kind] for kind in kept if kind not in ran} | now
-        reasons = (
-            known.get("unmet", "") if ran == {"proved"} else "; ".join(sorted(unmet.get(id, ())))
-        )
-        trace[id] = {
-            "digest": clause.digest,
-            "evidence": {kind: evidence[kind] for kind in KINDS if kind in evidence},
-            "met_by": claimed.get(id, []),
-            "faults": caught.get(id) or (known.get("faults", {}) if same else {}),
-        } | ({"unmet": reasons} if reasons else {})
-    TRACE.write_text(json.dumps(trace, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        """Write ``spec/trace.json`` anew: a run of a part would leave the rest without evidence."""
+        if not self.writes or exitstatus != pytest.ExitCode.OK:
+            return
+        caught: dict[str, dict[str, list[str]]] = {}
+        for claim, wrong in sorted(self.caught):
+            caught.setdefault(claim.rpartition(".")[0], {}).setdefault(claim, []).append(wrong)
+        claimed, trace = claims(ROOT / "zeroproof"), dict[str, Any]()
+        for id, clause in CLAUSES.items():
+            held = self.held.get(id, {})
+            trace[id] = {
+                "digest": clause.digest,
+                "evidence": {kind: sorted(held[kind]) for kind in KINDS if kind in held},
+                "met_by": claimed.get(id, []),
+                "faults": caught.get(id, {}),
+            } | ({"unmet": "; ".join(sorted(self.unmet[id]))} if id in self.unmet else {})
+        TRACE.write_text(json.dumps(trace, indent=1, ensure_ascii=False) + "\n", "utf-8")

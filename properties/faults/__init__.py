@@ -1,6 +1,7 @@
 """Faults: for each claim of the specification, the wrong subjects that it has to catch.
 
-A module for each chapter; ``nox -s faults`` shows that every claim catches its own.
+A module for each chapter; ``pytest properties/test_faults.py`` shows that every claim catches its
+own.
 """
 
 from importlib import import_module
