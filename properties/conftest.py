@@ -21,7 +21,7 @@ from properties.trace import Recorder
 collect_ignore = ["subjects/third_party/adapters"]
 
 _EXAMPLES = 100
-
+_PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
 
 # A first call into torch may take seconds, which says nothing about the example.
 _slow = [HealthCheck.too_slow]
@@ -32,7 +32,7 @@ settings.register_profile(
 settings.register_profile(
     "nightly", settings.get_profile("dev"), max_examples=50 * _EXAMPLES, print_blob=True
 )
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+settings.load_profile(_PROFILE)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -60,8 +60,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         pytest.param(Exact(), id="exact"),
         pytest.param(ZeroProof(), id="zeroproof", marks=marks),
     ]
-    # Each alone, so that a fault that few inputs show is found in a moment.
-    for number in range(len(getattr(metafunc.function, "hypothesis_explicit_examples", ()))):
+    # Each alone, too, so that a mutant that few inputs show is found in a moment.
+    examples = getattr(metafunc.function, "hypothesis_explicit_examples", ())
+    for number in range(len(examples) if _PROFILE == "mutants" else 0):
         alone = [*marks, pytest.mark.alone(number)]
         subjects.append(pytest.param(ZeroProof(), id=f"zeroproof-example{number}", marks=alone))
     metafunc.parametrize("subject", subjects)

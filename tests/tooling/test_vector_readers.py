@@ -9,6 +9,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def counted(shown: str) -> dict[str, dict[str, int]]:
     return {id: {kind: int(n) for n, kind in entries} for id, entries in parts.items()}
 
 
+@cache
 def run(*command: str) -> tuple[int, dict[str, dict[str, int]]]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stderr == ""
