@@ -14,8 +14,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Final
 
-from spec import CHAPTERS
 from spec.clause import Clause
+from spec.lock import ID
 
 ROOT: Final = Path(__file__).parent.parent
 # Tools around the specification, which say nothing about what is specified.
@@ -23,7 +23,6 @@ TOOLS: Final = (
     "spec", "spec.evidence", "spec.expressions", "spec.glossary", "spec.lock", "spec.offer",
     "spec.vectors",
 )  # fmt: skip
-ID: Final = re.compile(rf"\b(?:{'|'.join(CHAPTERS)})-\d+\b")
 TOKEN: Final = re.compile(
     r"``(?P<literal>.*?)``|:\w+:`~?(?P<role>[^`]*)`|"
     rf"(?P<id>{ID.pattern})"

@@ -9,6 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from textwrap import fill
 from typing import Any, Final
+from unittest import mock
 
 from spec import BOTTOM, CLAUSES, SPEC_VERSION, Violation, check
 from spec.expressions import expression
@@ -106,14 +107,14 @@ def unshrunk(test: Any) -> Iterator[None]:
     """Let a property that is bound to fail do so at once: its example need not be pretty."""
     from hypothesis import Phase, settings  # which a subject's module can do without
 
-    own, profile = getattr(test, "_hypothesis_internal_use_settings", None), settings()
-    quick = settings(own, phases=[Phase.explicit, Phase.generate], report_multiple_bugs=False)
+    profile, name = settings(), "_hypothesis_internal_use_settings"
+    phases = [Phase.explicit, Phase.generate]
+    quick = settings(getattr(test, name, None), phases=phases, report_multiple_bugs=False)
     settings.register_profile("unshrunk", quick)
     settings.load_profile("unshrunk")
-    test._hypothesis_internal_use_settings = quick
     try:
-        yield
+        with mock.patch.object(test, name, quick, create=True):
+            yield
     finally:
-        test._hypothesis_internal_use_settings = own
         settings.register_profile("shrunk", profile)
         settings.load_profile("shrunk")

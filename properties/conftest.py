@@ -80,9 +80,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
         if example:
             chosen = [test.hypothesis_explicit_examples[example.args[0]]]
             explicit = settings(test._hypothesis_internal_use_settings, phases=[Phase.explicit])
-            for name, value in (
-                ("hypothesis_explicit_examples", chosen),
-                ("_hypothesis_internal_use_settings", explicit),
-            ):
-                stack.enter_context(mock.patch.object(test, name, value))
+            own = {"hypothesis_explicit_examples": chosen}
+            own["_hypothesis_internal_use_settings"] = explicit
+            stack.enter_context(mock.patch.multiple(test, **own))
         return (yield)

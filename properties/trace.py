@@ -14,23 +14,12 @@ from typing import Any, cast
 import pytest
 
 from properties.assertions import HELD
-from spec import CHAPTERS, CLAUSES
+from spec import CLAUSES
 from spec.evidence import KINDS
+from spec.lock import ids_in
 
 ROOT = Path(__file__).parent.parent
 TRACE = ROOT / "spec" / "trace.json"
-ID = re.compile(rf"\b(?:{'|'.join(CHAPTERS)})-\d+\b")
-RANGE = re.compile(rf"\b({'|'.join(CHAPTERS)})-(\d+) to \1-(\d+)\b")
-
-
-def ids_in(text: str) -> list[str]:
-    """Return the clause ids in a text, those of a range such as "POL-1 to POL-8" included."""
-    ranges = [
-        f"{chapter}-{number}"
-        for chapter, first, last in RANGE.findall(text)
-        for number in range(int(first), int(last) + 1)
-    ]
-    return list(dict.fromkeys([*ID.findall(text), *ranges]))
 
 
 def docstrings(folder: Path) -> Iterator[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,6 +23,14 @@ ARITY: Final = {
 
 RATIONAL: Final = ("add", "sub", "mul", "div", "neg", "inv", "absolute", "sign")
 """The operations whose exact results are rational."""
+
+PYTHON: Final[dict[str, Callable[..., float]]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv,
+    "neg": operator.neg, "inv": lambda x: 1 / x, "absolute": abs,
+    "sign": lambda x: float((x > 0) - (x < 0)),
+    "sqrt": math.sqrt, "exp": math.exp, "log": math.log, "power": math.pow,
+}  # fmt: skip
+"""The operations on Python's floats."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,16 @@ def spread(values: Sequence[Value], shape: tuple[int, ...], to: tuple[int, ...])
     for size, wide in zip(padded, to, strict=True):
         positions = [p * size + i % size for p in positions for i in range(wide)]
     return [values[p] for p in positions]
+
+
+def ieee(function: Callable[..., float], *arguments: float) -> float:
+    """Apply a function of Python as IEEE does, without an error: NaN or ∞ for no number."""
+    try:
+        return function(*arguments)
+    except OverflowError:
+        return math.inf
+    except (ValueError, ZeroDivisionError):
+        return math.nan
 
 
 def in_real_domain(operation: str, *arguments: Fraction) -> bool:

@@ -12,8 +12,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final, TypeAlias
 
+from . import CHAPTERS
+
 LOCK: Final = Path(__file__).with_name("lock.json")
 CHANGELOG: Final = Path(__file__).parent.with_name("CHANGELOG.md")
+
+ID: Final = re.compile(rf"\b(?:{'|'.join(CHAPTERS)})-\d+\b")
+RANGE: Final = re.compile(rf"\b({'|'.join(CHAPTERS)})-(\d+) to \1-(\d+)\b")
+HEAD: Final = re.compile(r"^- ([^:]*):", re.MULTILINE)
 
 Lock: TypeAlias = Mapping[str, Mapping[str, str | None]]
 
@@ -24,19 +30,19 @@ def read_lock() -> dict[str, dict[str, str | None]]:
     return lock
 
 
-def ids_at(heads: str) -> set[str]:
-    """Return the ids before the colons of a section's lines, those of ranges included.
+def ids_in(text: str) -> list[str]:
+    """Return the clause ids in a text, those of ranges included.
 
     Example:
-        >>> sorted(ids_at("- ALG-1 to ALG-3, BOT-2: lists of claims."))
-        ['ALG-1', 'ALG-2', 'ALG-3', 'BOT-2']
+        >>> ids_in("ALG-1 to ALG-3, BOT-2: lists of claims.")
+        ['ALG-1', 'ALG-3', 'BOT-2', 'ALG-2']
     """
-    found: set[str] = set()
-    for line in re.findall(r"^- ([^:]*):", heads, re.MULTILINE):
-        found |= set(re.findall(r"[A-Z]+-\d+", line))
-        for chapter, first, last in re.findall(r"([A-Z]+)-(\d+) to \1-(\d+)", line):
-            found |= {f"{chapter}-{number}" for number in range(int(first), int(last) + 1)}
-    return found
+    ranges = [
+        f"{chapter}-{number}"
+        for chapter, first, last in RANGE.findall(text)
+        for number in range(int(first), int(last) + 1)
+    ]
+    return list(dict.fromkeys([*ID.findall(text), *ranges]))
 
 
 def problems(digests: Mapping[str, str], lock: Lock, changelog: str) -> Iterator[str]:
@@ -53,7 +59,8 @@ def problems(digests: Mapping[str, str], lock: Lock, changelog: str) -> Iterator
             yield f"{id} was withdrawn; its id is never used again"
         for version in list(versions)[1:]:
             rest = changelog.partition(f"## Specification {version}\n")[2]
-            if id not in ids_at(rest.partition("\n## ")[0]):
+            lines = HEAD.findall(rest.partition("\n## ")[0])
+            if id not in [named for line in lines for named in ids_in(line)]:
                 yield f"{id} changed in {version}, and no line '{id}: …' of the changelog says how"
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
+from unittest import mock
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.errors import Unsatisfiable
@@ -199,8 +200,7 @@ def searching(test: Any, name: str, options: Options, phases: tuple[Phase, ...])
         yield
         return
     digest = hashlib.sha256(f"{options.seed} {name}".encode()).digest()
-    test._hypothesis_internal_use_seed = int.from_bytes(digest[:8], "big")
-    test._hypothesis_internal_use_settings = settings(
+    chosen = settings(
         own,
         max_examples=options.examples or own.max_examples,
         phases=phases,
@@ -211,11 +211,12 @@ def searching(test: Any, name: str, options: Options, phases: tuple[Phase, ...])
         report_multiple_bugs=phases != SEARCH,  # that is, go on to the next explicit example
         suppress_health_check=list(HealthCheck),
     )
-    try:
+    with mock.patch.multiple(
+        test,
+        _hypothesis_internal_use_seed=int.from_bytes(digest[:8], "big"),
+        _hypothesis_internal_use_settings=chosen,
+    ):
         yield
-    finally:
-        test._hypothesis_internal_use_settings = own
-        test._hypothesis_internal_use_seed = None
 
 
 def judge(id: str, chosen: Chosen, options: Options) -> Verdict:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import product
@@ -14,7 +13,7 @@ from typing import Any, Final
 from ..algebra import Bottom, Number
 from ..arrays import Array
 from ..bottom import NEAR_LARGEST
-from ..carriers import ARITY, RATIONAL, broadcast, result, spread
+from ..carriers import ARITY, PYTHON, RATIONAL, broadcast, ieee, result, spread
 from ..formats import FORMATS, Floats, from_ieee, nearest
 from ..laws import LAWS, Law, in_range, sides
 from .cases import ANYTHING, ZERO, Case, around, filled
@@ -26,11 +25,9 @@ COUNT: Final = 3
 SAME: Final = {"float16": 0.0, "bfloat16": math.nan, "float32": 1.0, "float64": -3.0}
 """The number that stands for all variables in the first case of a format."""
 
-HOST: Final[dict[str, Callable[..., float]]] = {"exp": math.exp, "log": math.log, "power": math.pow}
-SIGNED: Final[dict[str, Callable[..., float]]] = {
-    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv,
-    "neg": operator.neg, "absolute": abs, "sqrt": math.sqrt,
-}  # fmt: skip
+HOST: Final = ("exp", "log", "power")
+"""The operations whose last bits are the host library's own."""
+SIGNED: Final = ("add", "sub", "mul", "div", "neg", "absolute", "sqrt")
 """The operations of which IEEE gives a zero result a sign."""
 
 
@@ -93,12 +90,7 @@ def evaluate(name: str, random: Random) -> Iterator[Case]:
 
 def _approximate(name: str, dtype: str, row: Sequence[float]) -> float | None:
     """Return a host's result, ∞ for what overflows; None where last bits decide on that."""
-    try:
-        value = HOST[name](*row)
-    except OverflowError:
-        return math.inf
-    except ValueError:
-        return math.nan
+    value = ieee(PYTHON[name], *row)
     size = abs(value) / FORMATS[dtype].largest
     return None if NEAR_LARGEST <= size <= 2 - NEAR_LARGEST else nearest(dtype, value)
 
@@ -114,7 +106,7 @@ def element(name: str, dtype: str, row: Sequence[float]) -> Any:
     if name in HOST:
         return ANYTHING
     if not value:
-        return math.copysign(value, SIGNED[name](*row)) if name in SIGNED else ZERO
+        return math.copysign(value, PYTHON[name](*row)) if name in SIGNED else ZERO
     slack = FORMATS[dtype].epsilon * Fraction(value)
     return around(value, slack) if name == "sqrt" else value
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from itertools import product
@@ -15,6 +15,7 @@ from ..arrays import Array
 from ..coverage import (
     FORMS,
     Counts,
+    EpochCoverage,
     Predicted,
     Timed,
     bottom_recall,
@@ -116,14 +117,12 @@ def _epochs(random: Random) -> Iterator[tuple[str, list[Timed]]]:
         yield "COV-3 STOP-6", [(_outputs(random, dtype, form, (n, *outputs)), 0.25) for n in sizes]
 
 
-def _reported(finite: list[Counts], regular: list[Counts]) -> dict[str, float]:
-    """Return the result for an epoch, its recall by counts of its own."""
-    result = {
-        "coverage": epoch_coverage(finite),
-        "finite": monitored_coverage(finite),
-        "recall": bottom_recall(regular),
-    }
-    return {name: math.nan if x is None else float(x) for name, x in result.items()}
+def reported(finite: Sequence[Counts], regular: Sequence[Counts]) -> EpochCoverage:
+    """Report an epoch's counts, and its recall by counts in which all but singular targets are
+    finite.
+    """
+    exact = epoch_coverage(finite), monitored_coverage(finite), bottom_recall(regular)
+    return EpochCoverage(*(math.nan if x is None else float(x) for x in exact))
 
 
 def epoch(name: str, random: Random) -> Iterator[Case]:
@@ -132,8 +131,8 @@ def epoch(name: str, random: Random) -> Iterator[Case]:
     ``recall``, the fraction of ⊥ among the others; NaN where there are no such samples.
     """
     for clauses, batches in _epochs(random):
-        floats = _reported(*[counts_of(batches)] * 2)
-        yield Case(clauses, {"epoch": [vars(b) | {"tau": tau} for b, tau in batches]}, floats)
+        found = vars(reported(*[counts_of(batches)] * 2))
+        yield Case(clauses, {"epoch": [vars(b) | {"tau": tau} for b, tau in batches]}, found)
     yield Case("COV-4", {"epoch": []}, refusal="ValueError")
 
 
@@ -147,7 +146,7 @@ def intervals(name: str, random: Random) -> Iterator[Case]:
         lower, upper = (batch.targets.with_values(side) for side in zip(*pairs, strict=True))
         kinds = interval_counts(replace(batch, targets=lower), upper, 0.25)
         given = _written(batch, 0.25) | {"lower": lower, "upper": upper}
-        yield Case("COV-5", given, _reported(*([counts] for counts in kinds)))
+        yield Case("COV-5", given, vars(reported(*([counts] for counts in kinds))))
 
 
 def watch(name: str, random: Random) -> Iterator[Case]:

@@ -9,13 +9,14 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from inspect import signature
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -112,10 +113,8 @@ class Reach:
             test(**arguments)
 
 
-@contextmanager
-def few(test: Any) -> Iterator[None]:
-    own = getattr(test, "_hypothesis_internal_use_settings", None)
-    test._hypothesis_internal_use_settings = settings(
+def few(test: Any) -> AbstractContextManager[object]:
+    chosen = settings(
         max_examples=INPUTS,
         deadline=None,
         database=None,
@@ -123,10 +122,7 @@ def few(test: Any) -> Iterator[None]:
         phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
-    try:
-        yield
-    finally:
-        test._hypothesis_internal_use_settings = own
+    return mock.patch.object(test, "_hypothesis_internal_use_settings", chosen, create=True)
 
 
 def without_subject(id: str) -> Iterator[tuple[Callable[..., object], dict[str, Any]]]:

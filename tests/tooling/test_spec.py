@@ -179,30 +179,30 @@ def test_every_clause_is_as_it_was_locked() -> None:
     assert list(lock.problems(DIGESTS, lock.read_lock(), changelog)) == []
 
 
-LOCKED = {"A-1": {"1.0": "one"}, "A-2": {"1.0": "two"}}
+LOCKED = {"ALG-1": {"1.0": "one"}, "ALG-2": {"1.0": "two"}}
 
 
 @pytest.mark.parametrize(
     ("digests", "locked", "changelog", "found"),
     [
-        ({"A-1": "one", "A-2": "two"}, LOCKED, "", None),
-        ({"A-1": "one", "A-2": "new"}, LOCKED, "", "A-2 differs"),
-        ({"A-1": "one"}, LOCKED, "", "A-2 differs"),
-        ({"A-1": "one", "A-2": "two", "A-3": "x"}, LOCKED, "", "A-3 differs"),
-        ({"A-1": "new"}, {"A-1": {"1.0": "one", "1.1": "new"}}, "", "no line 'A-1: "),
+        ({"ALG-1": "one", "ALG-2": "two"}, LOCKED, "", None),
+        ({"ALG-1": "one", "ALG-2": "new"}, LOCKED, "", "ALG-2 differs"),
+        ({"ALG-1": "one"}, LOCKED, "", "ALG-2 differs"),
+        ({"ALG-1": "one", "ALG-2": "two", "ALG-3": "x"}, LOCKED, "", "ALG-3 differs"),
+        ({"ALG-1": "new"}, {"ALG-1": {"1.0": "one", "1.1": "new"}}, "", "no line 'ALG-1: "),
         (
-            {"A-1": "new"},
-            {"A-1": {"1.0": "one", "1.1": "new"}},
-            "## Specification 1.1\n- A-1: stricter.\n\n## Specification 1.0\n",
+            {"ALG-1": "new"},
+            {"ALG-1": {"1.0": "one", "1.1": "new"}},
+            "## Specification 1.1\n- ALG-1: stricter.\n\n## Specification 1.0\n",
             None,
         ),
         (
-            {"A-1": "new"},
-            {"A-1": {"1.0": "one", "1.1": "new"}},
-            "## Specification 1.1\n\n## Specification 1.0\n- A-1: stricter.\n",
-            "no line 'A-1: ",
+            {"ALG-1": "new"},
+            {"ALG-1": {"1.0": "one", "1.1": "new"}},
+            "## Specification 1.1\n\n## Specification 1.0\n- ALG-1: stricter.\n",
+            "no line 'ALG-1: ",
         ),
-        ({"A-1": "back"}, {"A-1": {"1.0": "one", "1.1": None}}, "- A-1: x", "never used again"),
+        ({"ALG-1": "back"}, {"ALG-1": {"1.0": "one", "1.1": None}}, "", "never used again"),
     ],
 )
 def test_a_change_in_silence_is_found(
@@ -213,11 +213,11 @@ def test_a_change_in_silence_is_found(
 
 
 def test_locking_takes_a_new_version() -> None:
-    assert lock.updated({"A-1": "one"}, {}, "1.0") == {"A-1": {"1.0": "one"}}
-    after = lock.updated({"A-1": "new"}, LOCKED, "1.1")
-    assert after == {"A-1": {"1.0": "one", "1.1": "new"}, "A-2": {"1.0": "two", "1.1": None}}
+    assert lock.updated({"ALG-1": "one"}, {}, "1.0") == {"ALG-1": {"1.0": "one"}}
+    after = lock.updated({"ALG-1": "new"}, LOCKED, "1.1")
+    assert after == {"ALG-1": {"1.0": "one", "1.1": "new"}, "ALG-2": {"1.0": "two", "1.1": None}}
     with pytest.raises(ValueError, match="raise SPEC_VERSION"):
-        lock.updated({"A-1": "new", "A-2": "two"}, LOCKED, "1.0")
+        lock.updated({"ALG-1": "new", "ALG-2": "two"}, LOCKED, "1.0")
 
 
 def test_a_digest_follows_what_a_predicate_calls(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,7 +243,7 @@ def _arguments() -> dict[str, Any]:
         "trace": read_trace(),
         "claimed": tracing.claims(folder),
         "properties": tracing.properties_in(tracing.ROOT / "properties"),
-        "mentioned": {name: tracing.ids_in(text) for name, text in tracing.docstrings(folder)},
+        "mentioned": {name: lock.ids_in(text) for name, text in tracing.docstrings(folder)},
         "faults": dict(FAULTS),
     }
 
@@ -271,7 +271,3 @@ def test_a_broken_end_is_found(found: str, part: str, damage: Any) -> None:
     arguments = _arguments()
     damage(arguments[part])
     assert any(found in problem for problem in tracing.problems(**arguments))
-
-
-def test_ids_of_ranges_and_claims() -> None:
-    assert tracing.ids_in("Meets: POL-1 to POL-3, LIFT-2.") == ["POL-1", "POL-3", "LIFT-2", "POL-2"]

@@ -3,41 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 from spec import Array
 from spec.algebra import Meadow, Rationals
-from spec.carriers import Carrier, Elementwise, Operand, broadcast, spread
+from spec.carriers import PYTHON, Carrier, Elementwise, Operand, broadcast, ieee, spread
 from spec.derivatives import DERIVATIVES
 from spec.formats import FORMATS, nearest
-
-Function = Callable[..., float]
-
-IEEE: Final[dict[str, Function]] = {
-    "add": lambda x, y: x + y,
-    "sub": lambda x, y: x - y,
-    "mul": lambda x, y: x * y,
-    "div": lambda x, y: x / y,
-    "neg": lambda x: -x,
-    "inv": lambda x: 1 / x,
-    "absolute": abs,
-    "sign": lambda x: float((x > 0) - (x < 0)),
-    "sqrt": math.sqrt,
-    "exp": math.exp,
-    "log": math.log,
-    "power": math.pow,
-}
-
-
-def ieee(function: Function, *arguments: float) -> float:
-    """Apply a function as IEEE does, that is, without an error: NaN or ∞ for no number."""
-    try:
-        return function(*arguments)
-    except OverflowError:
-        return math.inf
-    except (ValueError, ZeroDivisionError):
-        return math.nan
 
 
 class ExactBottom:
@@ -84,8 +57,8 @@ class ExactBottom:
         """
         shape, dtype = broadcast(*(x.shape for x in operands)), operands[0].dtype
         rows = zip(*(spread(x.values, x.shape, shape) for x in operands), strict=True)
-        function = IEEE[operation]
-        return Array(tuple(nearest(dtype, ieee(function, *row)) for row in rows), shape, dtype)
+        values = (nearest(dtype, ieee(PYTHON[operation], *row)) for row in rows)
+        return Array(tuple(values), shape, dtype)
 
     def gradients(
         self, operation: str, incoming: Array, *operands: Operand
