@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import re
 from collections.abc import Callable, Iterator
+from functools import cache
 from inspect import signature
 from itertools import product
 from typing import Any, Final
@@ -27,13 +28,14 @@ def marks(test: Property, name: str) -> list[Any]:
     return [mark for mark in getattr(test, "pytestmark", ()) if mark.name == name]
 
 
-def tests() -> Iterator[tuple[str, Property]]:
-    """Walk all properties that take a subject, with their names."""
-    for module in pkgutil.iter_modules(properties.__path__, f"{properties.__name__}."):
-        if module.name.rpartition(".")[2].startswith("test_"):
-            for name, test in vars(importlib.import_module(module.name)).items():
-                if name.startswith("test_") and "subject" in signature(test).parameters:
-                    yield name, test
+@cache
+def tests() -> list[tuple[str, Property]]:
+    """Return all properties that take a subject, with their names."""
+    names = (module.name for module in pkgutil.iter_modules(properties.__path__))
+    found = [name for name in names if name.startswith("test_")]
+    members = [vars(importlib.import_module(f"{properties.__name__}.{name}")) for name in found]
+    return [(name, test) for module in members for name, test in module.items()
+            if name.startswith("test_") and "subject" in signature(test).parameters]  # fmt: skip
 
 
 def is_named_by(name: str, clause: Clause) -> bool:

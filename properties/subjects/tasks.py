@@ -110,7 +110,7 @@ class Window:
 
         self.optimizer.zero_grad = zero_grad  # type: ignore[method-assign]
         self.scheduler.step = schedule  # type: ignore[method-assign]
-        self.loader = [(torch.ones(3, 2), torch.ones(3, 1))] * micro_batches
+        self.loader = ones(micro_batches)
 
     def _forward(self, module: nn.Module, inputs: Any) -> None:
         self.seen.append("forward")

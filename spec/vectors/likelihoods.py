@@ -25,6 +25,7 @@ from .numbers import some
 from .tuples import decoded
 
 INF: Final = math.inf
+ENDS: Final = ("lower_n", "lower_d", "upper_n", "upper_d")
 RIGHT: Final = ((3.0, 4.0), (30.0, -0.5), (-1.0, -2.0), (0.25, 0.125))
 """Tuples that no arithmetic is hard for."""
 
@@ -96,9 +97,7 @@ def interval_likelihood(name: str, random: Random) -> Iterator[Case]:
 
 def _loss(clauses: str, arcs: Arcs, resolution: float) -> Case:
     judged = judge(arcs, resolution, 1 if "LIK-7" in clauses else COARSE)
-    names = ("P", "Q", "Y_n", "Y_d") if arcs.upper is None else (
-        "P", "Q", "lower_n", "lower_d", "upper_n", "upper_d"
-    )  # fmt: skip
+    names = ("P", "Q", "Y_n", "Y_d") if arcs.upper is None else ("P", "Q", *ENDS)
     given = dict(zip(names, arcs.parts, strict=True)) | {"resolution": resolution}
     return Case(clauses, given, _measured(arcs.P, arcs.Q, judged))
 
@@ -114,8 +113,7 @@ def probability(name: str, random: Random) -> Iterator[Case]:
         found = [0.0 if low == high else 1.0 if (low, high) == (-INF, INF) else near
                  for (low, high), near in zip(pairs, _ranges(judge(arcs, 0.0, COARSE)["m"]),
                                               strict=True)]  # fmt: skip
-        names = "P", "Q", "lower_n", "lower_d", "upper_n", "upper_d"
-        given = dict(zip(names, arcs.parts, strict=True))
+        given = dict(zip(("P", "Q", *ENDS), arcs.parts, strict=True))
         yield Case("LIK-2 LIK-3", given, {"m": filled(arcs.P, found)})
 
 
@@ -162,9 +160,8 @@ def joint_probability(name: str, random: Random) -> Iterator[Case]:
         rows = [row for sample in samples.rows for row in alone(sample)]
         judged = [tolerances(Element(*row, *edges), 0.0, FORMATS[dtype], COARSE) for row in rows]
         found = _ranges([(right.m, off.m) for right, off in judged])
-        names = "lower_n", "lower_d", "upper_n", "upper_d"
         lines = [x for y in (low, high) for x in _lines([y] * 4, dtype, (2, 2))]
-        given = {"P": samples.P, "Q": samples.Q} | dict(zip(names, lines, strict=True))
+        given = {"P": samples.P, "Q": samples.Q} | dict(zip(ENDS, lines, strict=True))
         yield Case("LIK-10", given, {"m": filled(samples.P, found)})
 
 

@@ -6,8 +6,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -120,16 +119,10 @@ def test_a_wrong_call_names_the_remedy(
 
 
 def test_a_job_in_the_background_is_judged_alike() -> None:
-    with in_the_background():
-        check("RES-4", ZeroProof(), "SIGINT")
-        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-
-
-@contextmanager
-def in_the_background() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        yield
+        check("RES-4", ZeroProof(), "SIGINT")
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
 

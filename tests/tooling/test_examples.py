@@ -27,9 +27,8 @@ def test_a_censored_assay() -> None:
 
 
 def test_an_arm_at_full_stretch() -> None:
-    command = [sys.executable, str(EXAMPLES / "arm_at_full_stretch.py"), "--seeds", "1"]
-    command += ["--epochs", "60", "--count", "4000"]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    options = "--seeds", "1", "--epochs", "60", "--count", "4000"
+    printed = run("arm_at_full_stretch.py", *options)
     rows = [line.split()[-2:] for line in printed.splitlines()[2:]]
     known, learned = ([float(cell) for cell in column] for column in zip(*rows, strict=True))
     assert known == [0.6642, 0.3464, 0.0598, 0.0036], printed

@@ -6,7 +6,6 @@ beyond must not.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,13 +15,13 @@ import pytest
 
 from properties.subjects.exact import Exact
 from properties.vectors import given
-from spec import Array, Violation, check, vectors
+from spec import Array, Violation, check
 from spec.coverage import Predicted
 from spec.decoding import Tuples
 from spec.losses import Measured
 from spec.runs import Event, MicroBatch, Plan, Trace
+from tests.tooling.helpers import CASES
 
-FILE = json.loads(vectors.VECTORS.read_text("utf-8"))
 MEANS = ("implicit_loss", "chordal_loss", "margin_loss", "sign_loss")
 LIMITS = (0.0, 1.0, 2.0)  # of bounded losses, which other clauses guard
 LOSSES = ("LOSS-1", "LOSS-2", "LOSS-3", "LOSS-11", "LOSS-15")
@@ -38,7 +37,7 @@ class Stub(Exact):
 
 
 def cases(clause: str, *operations: str) -> list[dict[str, Any]]:
-    found = [case for case in FILE["cases"] if clause in case["clauses"] and "result" in case]
+    found = [case for case in CASES if clause in case["clauses"] and "result" in case]
     return [case for case in found if not operations or case["operation"] in operations]
 
 

@@ -1,8 +1,0 @@
-"""``python -m properties.conformance``."""
-
-import sys
-
-from properties.conformance.command import main
-
-if __name__ == "__main__":
-    sys.exit(main())
