@@ -14,11 +14,12 @@ from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 from docs.pages import Book, write
-from docs.sources import ID, ROOT, is_tool, prose, public_modules
+from docs.sources import ROOT, is_tool, prose, public_modules
 from properties.faults import FAULTS
 from properties.trace import claims
 from spec import CLAUSES
 from spec.evidence import evidence_of, read_trace
+from spec.lock import ID
 
 logger: Final = logging.getLogger(__name__)
 LITERAL_OR_ID: Final = re.compile(rf"``.*?``|`[^`]*`|({ID.pattern})")

@@ -22,7 +22,6 @@ from docs.api import api_pages
 from docs.conformance import conformance_pages
 from docs.glossary import glossary_page
 from docs.sources import (
-    ID,
     ROOT,
     anchor,
     code,
@@ -40,6 +39,7 @@ from docs.vectors import vectors_page
 from properties.faults import Fault
 from spec.clause import Clause
 from spec.evidence import Evidence, evidence_of
+from spec.lock import ID
 
 
 def chips(clause: Clause, evidence: Evidence) -> str:

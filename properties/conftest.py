@@ -79,8 +79,8 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[None]:
             stack.enter_context(unshrunk(test))
         if example:
             chosen = [test.hypothesis_explicit_examples[example.args[0]]]
-            explicit = settings(test._hypothesis_internal_use_settings, phases=[Phase.explicit])
-            own = {"hypothesis_explicit_examples": chosen}
-            own["_hypothesis_internal_use_settings"] = explicit
-            stack.enter_context(mock.patch.multiple(test, **own))
+            name = "_hypothesis_internal_use_settings"
+            explicit = settings(getattr(test, name), phases=[Phase.explicit])
+            stack.enter_context(mock.patch.object(test, "hypothesis_explicit_examples", chosen))
+            stack.enter_context(mock.patch.object(test, name, explicit))
         return (yield)
