@@ -58,6 +58,14 @@ def test_a_certified_fit_of_two_columns(tmp_path: Path) -> None:
     assert "LRE" not in printed
 
 
+def test_fits_and_heads_across_a_pole() -> None:
+    options = ["--curves", "1/(x-0.3)", "--fits", "chordal", "likelihood", "--heads", "free"]
+    printed = run("fit_poles.py", *options, "--seeds", "1", "--epochs", "200")
+    rows = [line.split() for line in printed.splitlines()[1:]]
+    assert [row[1] for row in rows] == ["chordal", "likelihood"], printed
+    assert all(float(row[-1]) < 0.05 for row in rows), printed
+
+
 def test_a_resonator() -> None:
     printed = run("resonator.py", "--epochs", "100")
     found = {line.rsplit(":", 1)[0]: line for line in printed.splitlines()}
