@@ -67,7 +67,7 @@ def test_predictions_are_those_of_the_rows_held_out(
     names = ["name", "constant", "b", "a"]  # in another order, and with no target
     new = write(
         tmp_path / "new.csv",
-        [["Plate", "a", "b"], names, *([row[name] for name in names] for row in rows)],
+        [["Plate", "a"], names, *([row[name] for name in names] for row in rows)],
     )
     assert main(["predict", str(out), str(new), "--out", str(tmp_path / "pred.csv")]) == 0
     predicted = read(tmp_path / "pred.csv")

@@ -43,12 +43,12 @@ REFUSED: dict[str, tuple[str, list[str], str]] = {
     "huge features": (
         "a,y\n" + "\n".join(f"{i}e307,{i}" for i in range(-9, 9)),
         [],
-        "line 2: column 'a' holds '-9e307'; take a larger unit, or train with --ignore 'a'",
+        "'-5e307', '-4e307'; take a larger unit, or train with --ignore 'a'",
     ),
     "huge targets": (
         "a,y\n" + "\n".join(f"{i},{i}e307" for i in range(-9, 9)),
         [],
-        "line 2: column 'y' holds '-9e307'; take a larger unit, or train with --log-target",
+        "'-5e307', '-4e307'; take a larger unit, or train with --log-target",
     ),
     "one value": ("a,y\n" + "".join(f"{i},>50\n" for i in range(20)), [], "'y' is the same in all"),
     "beyond the range": (GOOD, ["--range", "1e4:1e5"], "'y' is the same in all"),
