@@ -219,8 +219,8 @@ def fit(run: Run, X: Any, table: Table, measured: Measured, folder: Path) -> Run
     encoded = encoder(run.columns).fit(X)
     model.fit(encoded.transform(X), measured.lower, measured.upper, groups=groups)
     model.trainer_options = None  # which no file can hold
-    found = {"best_epoch": model.best_epoch_, "history": model.history_}
-    return replace(run, encoder=encoded, model=model, **found)
+    best, history = model.best_epoch_, model.history_
+    return replace(run, encoder=encoded, model=model, best_epoch=best, history=history)
 
 
 def log_epoch(path: Path, record: dict[str, float]) -> None:
