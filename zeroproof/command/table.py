@@ -131,7 +131,8 @@ def read_table(path: Path, needed: Names = (), decimal: str | None = None) -> Ta
     """
     text = _text(path, data := path.read_bytes())
     lines = [line for line in re.sub(r'"[^"]*"', "", text).split("\n") if line.strip()]
-    head = next((i for i, line in enumerate(lines) if all(n in line for n in needed)), 0)
+    has = {*needed}.issubset
+    head = next((i for i, line in enumerate(lines) if has(re.split(r"\s*[\t;|,]\s*", line))), 0)
     # A comma may be the decimal sign, so it is the delimiter where no other is.
     signs = (sign for sign in "\t;|" if all(sign in line for line in lines[head : head + 2]))
     delimiter = next(signs, ",")
@@ -142,8 +143,7 @@ def read_table(path: Path, needed: Names = (), decimal: str | None = None) -> Ta
         where = f"{path}, line {reader.line_num}"
         raise UserError(f'{where}: a quote (") is not closed or not doubled ({error})') from error
     records = [(line, cells) for line, cells in records if any(cells)]
-    heads = (i for i, (_, cells) in enumerate(records) if {*needed} <= {*map(one_line, cells)})
-    above = next(heads, 0)
+    above = next((i for i, (_, cells) in enumerate(records) if has(map(one_line, cells))), 0)
     if len(records) < above + 2:
         raise UserError(f"{path}: there are no rows below the names of the columns")
     (first, cells), *records = records[above:]
