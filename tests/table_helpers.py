@@ -11,10 +11,10 @@ pytest.importorskip("sklearn", reason="the command needs scikit-learn")
 from zeroproof.command.table import Measured, Table, read_table, targets
 
 
-def read(path: Path, text: str | bytes, decimal: str | None = None) -> Table:
+def read(path: Path, text: str | bytes, decimal: str | None = None, *needed: str) -> Table:
     path = path / "table.csv"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return read_table(path, decimal)
+    return read_table(path, needed, decimal)
 
 
 def ends(measured: Measured) -> list[tuple[float, float]]:

@@ -65,7 +65,10 @@ def test_predictions_are_those_of_the_rows_held_out(
     out = run("run", "--lr", "0.01", epochs=40)
     rows = read(out / "predictions.csv")
     names = ["name", "constant", "b", "a"]  # in another order, and with no target
-    new = write(tmp_path / "new.csv", [names, *([row[name] for name in names] for row in rows)])
+    new = write(
+        tmp_path / "new.csv",
+        [["Plate", "a"], names, *([row[name] for name in names] for row in rows)],
+    )
     assert main(["predict", str(out), str(new), "--out", str(tmp_path / "pred.csv")]) == 0
     predicted = read(tmp_path / "pred.csv")
     assert list(predicted[0]) == [*names, *ADDED]
@@ -191,11 +194,15 @@ def test_another_file_may_be_the_rows_to_judge_by(
     run: Callable[..., Path], data: Path, tmp_path: Path
 ) -> None:
     lines = data.read_text().splitlines()
+    data.write_text("\n".join(["Plate 7", *lines]))
     test = tmp_path / "test.csv"
     test.write_text("\n".join([lines[0], "new,0.1,0.9,7,-1.25", "blank,0.1,0.9,7,", *lines[3:9]]))
     out = run("run", "--test", str(test))
     assert [row["name"] for row in read(out / "predictions.csv")][:2] == ["new", "row 2"]
-    assert json.loads((out / "config.json").read_text())["rows"] == [120, 7]
+    config = json.loads((out / "config.json").read_text())
+    assert config["rows"] == [120, 7]
+    assert "1 lines above the names of columns are left out" in config["notes"]
+    assert "--test: 1 rows have no target, and are left out" in config["notes"]
     test.write_text("a,b,constant,y\n0.1,0.9,7,-1.25\n")
     out = run("grouped", "--test", str(test), "--group", "name")
     assert json.loads((out / "config.json").read_text())["rows"] == [120, 1]
@@ -260,6 +267,10 @@ def test_a_table_with_decimal_commas_gets_predictions_with_decimal_commas(
     assert same_model(point, comma)
     found = [row["upper"].replace(",", ".") for row in read(comma / "predictions.csv", ";")]
     assert found == [row["upper"] for row in read(point / "predictions.csv")]
+    assert ["numbers have a decimal comma" in Run.read(out).notes for out in (point, comma)] == [
+        False,
+        True,
+    ]
     # A cell that leaves the sign open has that of the table that was trained on.
     numbers = []
     for folder, text in (

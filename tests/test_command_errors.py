@@ -43,13 +43,15 @@ REFUSED: dict[str, tuple[str, list[str], str]] = {
     "huge features": (
         "a,y\n" + "\n".join(f"{i}e307,{i}" for i in range(-9, 9)),
         [],
-        "line 2: column 'a' holds '-9e307'; take a larger unit, or train with --ignore 'a'",
+        "'-5e307', '-4e307'; take a larger unit, or train with --ignore 'a'",
     ),
     "huge targets": (
         "a,y\n" + "\n".join(f"{i},{i}e307" for i in range(-9, 9)),
         [],
-        "line 2: column 'y' holds '-9e307'; take a larger unit, or train with --log-target",
+        "'-5e307', '-4e307'; take a larger unit, or train with --log-target",
     ),
+    "one value": ("a,y\n" + "".join(f"{i},>50\n" for i in range(20)), [], "'y' is the same in all"),
+    "beyond the range": (GOOD, ["--range", "1e4:1e5"], "'y' is the same in all"),
     "a huge rate": (GOOD, ["--lr", "1001"], "learning_rate must be in (0, 1000]"),
 }
 
@@ -90,6 +92,8 @@ def test_files_and_folders_that_cannot_be_used_are_named(
     assert "no column 'b'" in one_line("predict", str(out), str(narrow), "--out", "x.csv")
     nowhere = str(tmp_path / "none" / "p.csv")
     assert "none" in one_line("predict", str(out), str(data), "--out", nowhere)
+    picture = str(tmp_path / "p.png")
+    assert "name the table" in one_line("predict", str(out), str(data), "--out", picture)
     (out / "model.joblib").write_bytes(b"junk")
     made = str(tmp_path / "p.csv")
     assert "holds no run to read" in one_line("predict", str(out), str(data), "--out", made)
@@ -106,6 +110,7 @@ def test_files_and_folders_that_cannot_be_used_are_named(
         ("--range", "a:1"),
         ("--range", "-3"),
         ("--range", "nan:1"),
+        ("--range", "0,1:5"),
     ],
 )
 def test_what_is_no_number_or_range_is_refused(
@@ -113,7 +118,9 @@ def test_what_is_no_number_or_range_is_refused(
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["train", *option])
-    assert f"argument {option[0]}" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert f"argument {option[0]}" in shown
+    assert option[0] != "--range" or "must be LOW:HIGH" in shown
 
 
 def test_a_target_that_cannot_be_scored_is_no_error(

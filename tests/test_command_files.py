@@ -48,8 +48,32 @@ def test_names_and_lines_are_those_of_the_file(tmp_path: Path) -> None:
     table = read(tmp_path, text.encode("utf-16"))
     assert list(table.cells) == ["濃度 (µM)", "$y_1", ",", "Название"]
     assert table.cells["Название"].tolist() == ["да", "нет"]
-    assert table.lines == [5, 6]
+    assert [*table.cells.index] == [5, 6]
     assert read(tmp_path, ",a\n0,x\n").cells.columns.tolist() == ["Unnamed: 0", "a"]
+
+
+ABOVE = {  # a file, and the lines above the names of its columns
+    "a plate reader's": ("Plate;7\nDate:;12.05.2024\n\nwell;a;y\nA1;1,5;2\nA2;2,5;3\n", 2),
+    "a title": ("Plate 7\n\nwell;a;y\nA1;1,5;2\nA2;2,5;3\n", 1),
+    "cells as many": ("Plate 7,,\n,,\nof y,a,\nwell, a ,y\nA1,1.5,2\nA2,2.5,3\n", 2),
+    "names in quotes": ('"a","y","n"\n1.5,2,key; x\n2.5,3,day; y\n', 0),
+    "none": ("well,a,y\ny,1.5,2\na,2.5,3\n", 0),
+}
+
+
+@pytest.mark.parametrize(("text", "above"), ABOVE.values(), ids=ABOVE)
+def test_the_first_line_with_all_that_is_needed_names_the_columns(
+    tmp_path: Path, text: str, above: int
+) -> None:
+    table = read(tmp_path, text, None, "y", "a")
+    assert table.above == above
+    assert ends(targets(table, ["y"])) == [(2, 2), (3, 3)]
+    assert features(table, [Column("a", "number", "")])["a"].tolist() == [1.5, 2.5]
+
+
+def test_names_that_are_needed_and_stand_last_have_no_rows(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no rows below the names"):
+        read(tmp_path, "a,b\n1,2\na,y\n", None, "y")
 
 
 ERRORS = {
@@ -57,17 +81,30 @@ ERRORS = {
     "no rows": ("a,y\n", "there are no rows"),
     "few cells": ("a,b,y\n1,2,3\n\n1,2\n", "line 4: 2 cells, but line 1 names 3"),
     "many cells": ("a,y\n1,2\n1,2,3\n", "line 3: 3 cells, but line 1 names 2"),
-    "a title": ("Plate 7\n\na,b,y\n1,2,3\n", "line 3: 3 cells, but line 1 names 1"),
-    "comments": ("# of May, 2020\n# X\na,b,y\n1,2,3\n", "names 2 .* the first must name each"),
+    "a title": (
+        "Plate 7\n\na,b,y\n1,2,3\n",
+        "line 1 names 1 columns; delete lines above the names",
+    ),
+    "comments": ("# of May, 2020\n# X\na,b,y\n1,2,3\n", "line 2: 1 cells, but line 1 names 2 "),
     "decimal commas": ("a,y\n1,5,2,5\n", "decimal commas need ; between cells"),
-    "a name twice": ("a,y,a\n1,2,3\n", "line 1 names 2 columns; the first must name each once"),
-    "no names": ("1.5,2\n2.5,3\n", "no column 'y'; the first line must name the columns"),
+    "a name twice": ("a,y,a\n1,2,3\n", "line 1: 'a' names two columns; rename one"),
+    "no names": (
+        "1.5,2\n2.5,3\n",
+        "no column 'y'.*the first line names the columns, in UTF-8",
+    ),
     "blanks between cells": ("a y\n1 2\n", r"no column 'y'.*with , ; \| or a tab between them"),
     "an open quote": ('a,y\n1,"2\n3,4\n', "quote"),
     "two open quotes": ('n,y\n"x,2\nz,3\n"x,4\n', "line 4: a quote"),
-    "a workbook": (b"PK\x03\x04" + bytes(30), "a workbook's sheet, as CSV"),
-    "UTF-16 without a mark": ("a,y\n1,2\n".encode("utf-16-le"), "save the table"),
-    "a similar name": ("Y,z\n1,2\n", "no column 'y'.*; there are Y, z"),
+    "a workbook": (
+        b"PK\x03\x04" + bytes(30),
+        "no text; unpack it, or save the workbook's sheet as CSV",
+    ),
+    "UTF-16 without a mark": ("a,y\n1,2\n".encode("utf-16-le"), "save .* as CSV UTF-8"),
+    "an encoding of China": ("浓度（µM）,y\n1,2\n".encode("gb18030"), "save .* as CSV UTF-8"),
+    "a similar name": (
+        ",".join(map(str, range(40))) + ",Y2\n" + "1," * 40 + "1\n",
+        "; there are Y2, 0, 1, ",
+    ),
 }
 
 
@@ -111,7 +148,7 @@ def test_the_decimal_sign_can_be_given_where_cells_do_not_tell(tmp_path: Path) -
 def test_some_rows_of_a_table(tmp_path: Path) -> None:
     table = read(tmp_path, "a,y\n1,2\n\n3,4\nx,z\n")
     some = table.rows(np.array([False, True, True]))
-    assert (some.cells["a"].tolist(), some.lines) == (["3", "x"], [4, 5])
+    assert (some.cells["a"].tolist(), [*some.cells.index]) == (["3", "x"], [4, 5])
     with pytest.raises(UserError, match="line 5: column 'y' holds 'z'"):
         targets(some, ["y"])
     assert ends(targets(table.rows([1]), ["y"])) == [(4.0, 4.0)]

@@ -17,7 +17,7 @@ import pytest
 import zeroproof
 from tests.command_helpers import read
 from zeroproof.command.main import main
-from zeroproof.command.options import Options, parser
+from zeroproof.command.options import Options, given_options, parser
 
 
 def test_nothing_is_overwritten_unasked(
@@ -91,6 +91,12 @@ def test_what_was_not_given_is_none() -> None:
     assert given["range"] == (-math.inf, 5.0)
     assert given["out"] == Path("zeroproof-run")
     assert [given[name] for name in ("data", "target", "epochs", "lr", "seed")] == 5 * [None]
+
+
+def test_names_of_columns_may_be_given_with_other_blanks_and_twice() -> None:
+    arguments = ["--target", " dose  (mM)\n", "--target", "dose (mM)", "--group", "a\tb"]
+    given = given_options(parser().parse_args(["train", *arguments]))
+    assert (given["target"], given["group"]) == (["dose (mM)"], "a b")
 
 
 def test_what_a_terminal_cannot_write_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,7 +173,7 @@ def test_every_number_can_be_recomputed_from_the_predictions(
         assert level[2].startswith(f"{held.sum()} of {exact.sum()} (")
     if kind == "bounds":
         count = (np.isinf(high) & np.isfinite(low)).sum()
-        assert f"did not see, not by {count} labels that are only bounds." in text
+        assert f"held out, not by {count} labels that are only bounds." in text
     if kind == "limits":
         p = frame["p_above"].astype(float)
         above = frame["y"] == ">2"
@@ -329,6 +329,21 @@ def test_the_column_that_decides_matters_most(trained: Callable[..., tuple[Path,
     rows = rows_of(text, "What matters for y")[1:]
     assert [row[0] for row in rows[:2]] == ["$a_1$", "напряжение"]
     assert float(rows[0][1].split()[0]) > 0.3
+
+
+def test_rows_that_repeat_those_trained_on_are_counted_first(tmp_path: Path) -> None:
+    table("plain").to_csv(tmp_path / "test.csv", index=False)
+    frame = table("limits")
+    frame["y"] = table("plain")["Re_$y_1$"]
+    frame.iloc[[*range(7), 8]].to_csv(tmp_path / "test.csv", index=False)
+    _, text = train(tmp_path, "limits", "--test", str(tmp_path / "test.csv"), epochs=1)
+    first = text.split("\n\n")[1]
+    assert "But 8 of these 8 rows have the features of rows trained on" in first
+    frame["$a_1$"] = 7.0
+    frame.head(5).to_csv(tmp_path / "test.csv", index=False)
+    (tmp_path / "other").mkdir()
+    _, text = train(tmp_path / "other", "limits", "--test", str(tmp_path / "test.csv"), epochs=1)
+    assert "rows trained on" not in text.split("\n\n")[1]
 
 
 def test_predictions_whose_target_is_known_are_scored_and_drawn(

@@ -240,6 +240,17 @@ def test_the_picture_shows_every_row_in_its_place() -> None:
     assert (np.abs(beyond - np.array(places)[:, None]) <= 0.2).all()
 
 
+@pytest.mark.parametrize(("limits", "tick"), [((-INF, 50.0), ">50"), ((-INF, INF), "no number")])
+def test_a_picture_without_a_number_has_a_band_all_the_same(limits: Any, tick: str) -> None:
+    from matplotlib.figure import Figure
+
+    axes, value = Figure().add_subplot(), np.full((3, 1), INF)
+    measured = Measured(value, value, np.zeros(3, bool), None, [])
+    page.points(measured, Predictions(*[value] * 5), limits, 0, "y", axes)
+    assert tick in [text.get_text() for text in axes.xaxis.get_ticklabels()]
+    assert len(axes.collections[-1].get_offsets()) == 3
+
+
 def test_numbers_far_out_lie_at_the_edges() -> None:
     from matplotlib.figure import Figure
 

@@ -32,7 +32,7 @@ ROLES = {  # cells of a column of this name, its role, and a part of the note
     "name": (
         ["CHEM-1", "CHEM-2", "CHEM-3", "CHEM-4"],
         "ignored",
-        "text: 4 values, such as CHEM-1; numbers must stand without units",
+        "text: 4 values, such as CHEM-1$",
     ),
     "id": (["1", "2", "3", "4"], "ignored", "numbers the rows"),
     "Compound ID": (["17", "4", "3", "99"], "ignored", "numbers the rows"),
@@ -47,7 +47,13 @@ ROLES = {  # cells of a column of this name, its role, and a part of the note
     "day3": (["3 Jan 2020", "13-Feb-20", "2 March 2020", "1 May 2021"], "ignored", "dates"),
     "time": (["2020-01-02 12:30", "2020-01-02T12:31", "2020-02", "2020-03"], "ignored", "dates or"),
     "dilution": (["1:10", "1:20", "1:10", "1:20"], "category", "2 values"),
-    "wait": (["2 Days", "3 Days", "2 Days", "3 Days"], "category", "2 values"),
+    "wait": (
+        ["2 Days", "3 Days", "2 Days", "3 Days"],
+        "category",
+        "2 values, such as 2 Days; numbers must stand without units",
+    ),
+    "width": (["1 %", "2 %", "3 %", "4 %"], "ignored", "4 values, .*; numbers must stand without"),
+    "text": (["a\u2028b " * 99, "c", "d", "e"], "ignored", "such as (a b ){10}$"),
 }
 
 
@@ -74,7 +80,7 @@ def test_columns_can_be_forced(tmp_path: Path) -> None:
 CHOICES = {  # of a table with columns a, y and t
     "an unknown column": ({"use": ["b"]}, "no column 'b'.*; there are a, y, t"),
     "another": ({"group": "b"}, "no column 'b'"),
-    "nothing left": ({"ignore": ["a"], "group": "t"}, "no column is left .*a: --ignore; t: rows"),
+    "nothing left": ({"ignore": ["a"], "group": "t"}, "left .*a: --ignore; y: target; t: rows"),
 }
 
 
@@ -87,7 +93,7 @@ def test_choices_that_cannot_be(
         choose_columns(table, ["y"], **options)  # type: ignore[arg-type]
 
 
-FEATURES = {  # cells, of which one is refused
+FEATURES = {  # cells, of which the last is refused
     "a word": ["1", "2", "x"],
     "infinity": ["1", "2", "inf"],
     "units": ["1", "2", "3 %"],
@@ -134,10 +140,30 @@ def test_bounds_and_intervals_count_as_numbers(tmp_path: Path) -> None:
     assert found["x"].tolist() == [1, 5, 3, 7, 8, 9, 3]
 
 
-def test_rare_categories_count_as_one(tmp_path: Path) -> None:
+def test_rare_categories_count_as_one_and_the_note_says_so(tmp_path: Path) -> None:
     values = [f"v{i // 2}" for i in range(80)]
     table = table_of(tmp_path, {"a": values, "y": [str(i) for i in range(80)]})
     columns = choose_columns(table, ["y"])
     found = encoder(columns).fit_transform(features(table, columns))
     assert found.shape == (80, 20)
     assert (found.sum(axis=1) == 1).all()
+    assert columns[0].note == "40 values, such as v0; all but the 19 most frequent count as one"
+    values = [*"aaaaaaaaaab", *[f"v{i // 2}" for i in range(389)]]
+    table = table_of(tmp_path, {"a": values, "y": [str(i) for i in range(400)]})
+    (column, _) = choose_columns(table, ["y"])
+    assert column.note.endswith("; all but the 1 most frequent count as one")
+    assert encoder([column]).fit_transform(features(table, [column])).shape == (400, 2)
+
+
+def test_a_category_that_tells_no_rows_apart_is_left_out(tmp_path: Path) -> None:
+    cells = {"a": [f"v{i // 2}" for i in range(600)], "y": [str(i) for i in range(600)]}
+    with pytest.raises(UserError, match="a: 300 values, such as v0, each in less than 1 % of"):
+        choose_columns(table_of(tmp_path, cells), ["y"])
+
+
+def test_other_cells_that_cannot_be_used_are_named_at_once(tmp_path: Path) -> None:
+    table = table_of(
+        tmp_path, {"a": [*"123456", "ND", "LOD", "ND", "n.d.", ""], "y": [*"12345678901"]}
+    )
+    with pytest.raises(UserError, match=r"line 8: column 'a' holds 'ND', 'LOD', 'n.d.'; write"):
+        choose_columns(table, ["y"])

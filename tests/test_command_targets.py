@@ -85,11 +85,12 @@ WRONG = [
 @pytest.mark.parametrize("cell", WRONG)
 def test_a_target_that_is_none(tmp_path: Path, cell: str) -> None:
     remedy = (
-        "write a number without ~, % or unit, or leave it blank; >5, <5, 2-5, inf, -inf, and nan"
+        "write a number without ~, % or unit, or leave it blank; < and the limit of detection, "
+        "2-5, >5, inf, -inf, and nan for a pole, may stand here too"
     )
     message = f"table.csv, line 4: column 'y' holds {re.escape(repr(cell))}; {remedy}"
     with pytest.raises(UserError, match=message):
-        column(tmp_path, ["1.5", "2.5", cell, "x"])
+        column(tmp_path, ["1.5", "2.5", cell, "3"])
 
 
 LIMITS = {  # cells, and what an instrument that reports them can report

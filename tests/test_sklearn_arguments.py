@@ -19,6 +19,7 @@ from zeroproof.sklearn import SCMRegressor
         ({"limits": (3, 1)}, r"limits must be two numbers .* got \(3, 1\)"),
         ({"limits": (0.0,)}, "limits must be two numbers"),
         ({"limits": (np.nan, 1.0)}, "limits must be two numbers"),
+        ({"limits": np.array([0.0, 1.0])}, "limits must be two numbers"),
         ({"n_estimators": 0}, "n_estimators must be ≥ 1, got 0"),
         ({"weight_decay": -1.0}, r"weight_decay must be in \[0, ∞\)"),
         ({"trainer_options": {"max_epochs": 3}}, r"trainer_options has \['max_epochs'\]"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -45,11 +46,17 @@ NAMES = [option.name for option in fields(Options)]
 
 
 def _range(text: str) -> tuple[float, float]:
-    low, _, high = text.partition(":")
-    ends = float(low or "-inf"), float(high or "inf")
-    if ":" not in text or not ends[0] < ends[1]:
-        raise argparse.ArgumentTypeError(f"must be LOW:HIGH, as 0.1:50, :50 or 0.1:, got {text}")
-    return ends
+    low, colon, high = text.partition(":")
+    with suppress(ValueError):
+        ends = float(low or "-inf"), float(high or "inf")
+        if colon and ends[0] < ends[1]:
+            return ends
+    raise argparse.ArgumentTypeError(f"must be LOW:HIGH, as 0.1:50, :50 or 0.1:, got {text}")
+
+
+def one_line(text: str) -> str:
+    """Return a text with single spaces for all white space, as the name of a column has."""
+    return " ".join(text.split())
 
 
 def _config(text: str) -> dict[str, Any]:
@@ -75,7 +82,8 @@ def _config(text: str) -> dict[str, Any]:
 def given_options(parsed: argparse.Namespace) -> dict[str, Any]:
     """Return the options that were given, by arguments or else by a file."""
     arguments = {n: v for n, v in vars(parsed).items() if n in NAMES and v is not None}
-    return {**parsed.config, **arguments}
+    several = {n: [*dict.fromkeys(v)] for n, v in arguments.items() if isinstance(v, list)}
+    return {**parsed.config, **arguments, **several}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -95,14 +103,15 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    several: dict[str, Any] = {"action": "append", "metavar": "COL"}
+    column: dict[str, Any] = {"type": one_line, "metavar": "COL"}
+    several: dict[str, Any] = {**column, "action": "append"}
     switch: dict[str, Any] = {"action": argparse.BooleanOptionalAction, "default": None}
-    file: dict[str, Any] = {"type": os.path.abspath, "metavar": "FILE"}
-    add("data", nargs="?", **file, help="the table (default: Moonshot)")
+    file: dict[str, Any] = {"type": os.path.abspath}
+    add("data", nargs="?", metavar="DATA", **file, help="the table (default: Moonshot)")
     add("--target", **several, help="the column to learn, needed with DATA; repeat it for several")
     add("--out", type=Path, default=Path("zeroproof-run"), metavar="DIR", help="%(default)s")
-    add("--test", **file, help="rows to judge by, in the place of a fifth of DATA")
-    add("--group", metavar="COL", help="rows that agree in this column are held out together")
+    add("--test", metavar="FILE", **file, help="rows to judge by, instead of a fifth of DATA")
+    add("--group", **column, help="rows that agree in this column are held out together")
     add("--log-target", **switch, help="learn log10 of the target")
     add("--range", type=_range, metavar="LOW:HIGH", help="what can be reported; --range=-5:5")
     add("--use", **several, help="a column to use that would be left out; may be repeated")

@@ -149,7 +149,8 @@ def _scale(axes: Any, numbers: Array, limits: Any) -> tuple[float, float, float]
     """Draw ticks, diagonal and needed bands; return both ends of the scale, and its length."""
     from matplotlib.ticker import MaxNLocator
 
-    known = numbers[np.isfinite(numbers)]
+    several = (part[np.isfinite(part)] for part in (numbers, np.array(limits), np.zeros(1)))
+    known = next(part for part in several if part.size)
     quarters = np.quantile(known, [0.25, 0.75])
     reach = 4 * np.ptp(quarters) or np.inf
     least, most = max(known.min(), quarters[0] - reach), min(known.max(), quarters[1] + reach)

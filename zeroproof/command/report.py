@@ -28,7 +28,7 @@ TO_TRY = (
 )
 
 
-def verdict(score: Score) -> tuple[str, str]:
+def verdict(score: Score, *doubts: str) -> tuple[str, str]:
     """Say what a model is good for, or what does better; then by which numbers, and what to try."""
     ratio, target, best = score.ratio, score.target, score.table.columns[score.best]
     mine, theirs = (score.table.iloc[0, column] for column in (1, score.best))
@@ -51,9 +51,10 @@ def verdict(score: Score) -> tuple[str, str]:
     said = [
         f"Its mean absolute error is {shown(mine.value)}, {shown(ratio.value)} times that of "
         f"{best} ({shown(theirs.value)}); 95 % interval of the ratio: {shown(ratio.low)} to "
-        f"{shown(ratio.high)}. Judged by {mine.rows} measured values that training did not see"
+        f"{shown(ratio.high)}. Judged by {mine.rows} measured values held out"
         + (f", not by {bounds} labels that are only bounds." if bounds else ".")
     ]
+    said += doubts
     for words, rate in mistakes.items():
         if rate.low > (0.05 if words == scores.SILENT else 0.13):
             said.append(f"But it {words}: {rate}.")
@@ -105,7 +106,7 @@ def _worst(run: Run, table: Table, measured: Measured, found: Predictions, i: in
     rows = []
     for row in np.argsort(-distance, kind="stable")[:WORST]:
         value, low, high = (shown(part[row]) for part in parts)
-        named = [str(table.lines[row]), *table.cells[names].iloc[row]]
+        named = [str(table.cells.index[row]), *table.cells[names].iloc[row]]
         rows.append([*named, value, f"{low} to {high}"])
     return pd.DataFrame(rows, columns=["line", *names, "predicted", "90 % interval"])
 
@@ -115,7 +116,7 @@ def _about(run: Run) -> page.Sections:
     options = {k: v for k, v in vars(run.options).items() if v not in (None, False, [])}
     facts = (
         f"{run.rows[0]} rows were trained on and {run.rows[1]} held out, in "
-        f"{len(run.history['loss'])} epochs and {run.seconds:.1f} s, by zeroproof {run.version}. "
+        f"{len(run.history['loss'])} epochs, by zeroproof {run.version}. "
         f"Epoch {run.best_epoch} was the best and is kept; it was judged by rows that each network "
         "left out, not by those held out."
     )
@@ -133,11 +134,12 @@ def write_report(
     measured: Measured,
     found: Predictions,
     rivals: Rivals,
+    repeats: int,
 ) -> str:
     """Write ``report.md``, ``report.html`` and ``plot.png``; return a summary for the terminal.
 
     All are about the rows held out, of which none lacks a target, and in the learned unit; ``X``
-    are their features.
+    are their features, of which rows trained on have ``repeats``.
     """
     judged = scores.scores(run, measured, found, rivals)
     sections: page.Sections = {
@@ -147,7 +149,11 @@ def write_report(
         **_details(run, X, table, measured, found, judged),
         **_about(run),
     }
-    said = [verdict(score) for score in judged]
+    doubts = (
+        f"But {repeats} of these {len(X)} rows have the features of rows trained on, and say "
+        "little of others; --group COLUMN holds repeats out together."
+    )
+    said = [verdict(score, *[doubts] * bool(repeats)) for score in judged]
     title = f"{', '.join(run.options.target)}, learned from {Path(run.options.data).name}"
     again = ["zeroproof", "train", "--config", str(folder / "config.json"), "--out", "AGAIN"]
     failed = page.write(folder, title, said, sections, shlex.join(again))

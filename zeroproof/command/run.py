@@ -43,7 +43,6 @@ class Run:
     notes: list[str]  # for the report
     best_epoch: int = 0  # whose weights are kept, from 1
     history: dict[str, list[float]] = field(default_factory=dict)  # loss and val_loss by epoch
-    seconds: float = 0.0  # of training, since it was last started
     encoder: Any = None  # a transformer from features to numbers
     model: Any = None  # a SCMRegressor, once training is finished
 

@@ -7,7 +7,10 @@ import hashlib
 import io
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,6 +21,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
 from zeroproof.command.cells import Array, decimal_sign, parse
+from zeroproof.command.options import one_line
 
 Names: TypeAlias = Sequence[str]
 Range: TypeAlias = tuple[float, float] | None
@@ -26,6 +30,7 @@ BLANKS = ["", "na", "n/a", "#n/a", "<na>", "null", "none", "nan", ".", "-", "–
 COUNTER = re.compile(r"(?i:(^|[\W_])(id|index|row|nr|no|#)\.?|^unnamed: \d+)$|[a-z]ID$")
 DATE = r"\d{4}-\d\d|\d{1,4}([-/.])\d\d?\1\d{1,4}.*|\d\d?\.?[ -][A-Z][a-z]{2,8}\.?[ -]\d{2,4}.*"
 LARGEST = 1e150  # so that squares are finite
+CATEGORIES, SHARE = 20, 0.01  # of a column, and the share of the rows that makes one
 UNITLESS = "write a number without ~, % or unit, or leave it blank"
 
 
@@ -35,18 +40,14 @@ class UserError(Exception):
 
 @dataclass(frozen=True)
 class Table:
-    """A table as text: stripped cells, by the line of each row and the name of each column."""
+    """A table as text: stripped cells, by the (last) line of each row and the column's name."""
 
     path: Path
     sha256: str
     cells: Any
     decimal: str
+    above: int  # lines that are left out above the names of the columns
     _parsed: dict[str, Array] = field(default_factory=dict)
-
-    @property
-    def lines(self) -> list[int]:
-        """Return the line of each row in the file, the last one of several."""
-        return list(self.cells.index)
 
     def rows(self, chosen: Any) -> Table:
         """Return some rows, by their numbers or by a mask."""
@@ -62,16 +63,18 @@ class Table:
     def check(self, names: Names) -> None:
         """Raise UserError for a name that is no column."""
         if unknown := [name for name in names if name not in self.cells]:
-            remedy = "the first line must name the columns, with , ; | or a tab between them"
-            there = ", ".join([*self.cells][:30])
-            raise UserError(f"{self.path}: no column {unknown[0]!r}; {remedy}; there are {there}")
+            alike = partial(SequenceMatcher, None, unknown[0].lower())
+            names = sorted(self.cells, key=lambda name: -alike(name.lower()).ratio())[:30]
+            there = f"no column {unknown[0]!r}; there are {', '.join(names)}"
+            remedy = "the first line names the columns, in UTF-8, with , ; | or a tab between them"
+            raise UserError(f"{self.path}: {there}; {remedy}")
 
     def refuse(self, name: str, wrong: Array, remedy: str) -> None:
-        """Raise UserError about the first cell that is wrong and not blank, if there is one."""
-        for line, cell in self.cells[name][wrong].items():
-            if cell.lower() not in BLANKS:
-                where = f"{self.path}, line {line}"
-                raise UserError(f"{where}: column {name!r} holds {cell!r}; {remedy}")
+        """Raise UserError about cells that are wrong and not blank, if there are any."""
+        cells = self.cells[name][wrong & ~self.is_blank(name)]
+        if len(cells):
+            holds = f"column {name!r} holds {', '.join(map(repr, cells.unique()[:6]))}"
+            raise UserError(f"{self.path}, line {cells.index[0]}: {holds}; {remedy}")
 
     def is_blank(self, name: str) -> Array:
         """Say which cells of a column are blank or NaN."""
@@ -109,18 +112,17 @@ class Measured:
 def _text(path: Path, data: bytes) -> str:
     """Return a file's text."""
     marked = data[:2] in (b"\xff\xfe", b"\xfe\xff")
-    try:
-        text = data.decode("utf-16" if marked else "utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("cp1252", errors="replace")
-    if "\0" in text:
-        raise UserError(f"{path}: not a text; save the table, or a workbook's sheet, as CSV")
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return re.sub(r'^"?sep=."?\n', "\n", text)  # which Excel writes
+    for encoding in ("utf-16" if marked else "utf-8-sig", "cp1252"):
+        with suppress(UnicodeDecodeError):
+            text = data.decode(encoding)
+            if "\0" not in text:
+                text = re.sub("\r\n?", "\n", text)
+                return re.sub(r'^"?sep=."?\n', "\n", text)  # which Excel writes
+    raise UserError(f"{path}: no text; unpack it, or save the workbook's sheet as CSV UTF-8")
 
 
-def read_table(path: Path, decimal: str | None = None) -> Table:
-    """Read a delimited text file whose first line names the columns.
+def read_table(path: Path, needed: Names = (), decimal: str | None = None) -> Table:
+    """Read a delimited text file; its first line with all that is ``needed`` names the columns.
 
     ``decimal`` is the decimal sign if the cells do not tell; else that is the delimiter's.
 
@@ -128,30 +130,36 @@ def read_table(path: Path, decimal: str | None = None) -> Table:
         UserError: the file is no such table.
     """
     text = _text(path, data := path.read_bytes())
-    unquoted = re.sub(r'"[^"]*"', "", text)
-    lines = [line for line in unquoted.split("\n") if line.strip()][:2]
+    lines = [line for line in re.sub(r'"[^"]*"', "", text).split("\n") if line.strip()]
+    has = {*needed}.issubset
+    head = next((i for i, line in enumerate(lines) if has(re.split(r"\s*[\t;|,]\s*", line))), 0)
     # A comma may be the decimal sign, so it is the delimiter where no other is.
-    delimiter = next((sign for sign in "\t;|" if all(sign in line for line in lines)), ",")
+    signs = (sign for sign in "\t;|" if all(sign in line for line in lines[head : head + 2]))
+    delimiter = next(signs, ",")
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         records = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except csv.Error as error:  # unless it is strict, an open quote swallows rows
         where = f"{path}, line {reader.line_num}"
         raise UserError(f'{where}: a quote (") is not closed or not doubled ({error})') from error
-    rows = {line: cells for line, cells in records if any(cells)}
-    if len(rows) < 2:
+    records = [(line, cells) for line, cells in records if any(cells)]
+    above = next((i for i, (_, cells) in enumerate(records) if has(map(one_line, cells))), 0)
+    if len(records) < above + 2:
         raise UserError(f"{path}: there are no rows below the names of the columns")
-    first = min(rows)
-    names = [" ".join(name.split()) or f"Unnamed: {i}" for i, name in enumerate(rows.pop(first))]
-    for line, cells in rows.items():
-        if len(cells) != len(names) or len({*names}) < len(names):
+    (first, cells), *records = records[above:]
+    names = [one_line(name) or f"Unnamed: {i}" for i, name in enumerate(cells)]
+    for line, cells in records:
+        if len(cells) != len(names):
             raise UserError(
-                f"{path}, line {line}: {len(cells)} cells, but line {first} names {len({*names})} "
-                "columns; the first must name each once; decimal commas need ; between cells"
+                f"{path}, line {line}: {len(cells)} cells, but line {first} names {len(names)} "
+                "columns; delete lines above the names, and what is no row of the table; decimal "
+                "commas need ; between cells"
             )
-    frame = pd.DataFrame([*rows.values()], index=[*rows], columns=names, dtype=object)
-    usual = decimal or ("," if delimiter == ";" else ".")
-    return Table(path, hashlib.sha256(data).hexdigest(), frame, decimal_sign(frame, usual))
+    if repeated := [*pd.Index(names)[pd.Index(names).duplicated()]]:
+        raise UserError(f"{path}, line {first}: {repeated[0]!r} names two columns; rename one")
+    frame = pd.DataFrame([*dict(records).values()], [*dict(records)], names, dtype=object)
+    decimal = decimal_sign(frame, decimal or ("," if delimiter == ";" else "."))
+    return Table(path, hashlib.sha256(data).hexdigest(), frame, decimal, above)
 
 
 def _feature(table: Table, name: str, lower: Array, upper: Array) -> tuple[Array, str]:
@@ -180,10 +188,17 @@ def _role(table: Table, name: str, *, forced: bool) -> tuple[str, str]:
         return ("ignored", "numbers the rows") if counts and not forced else ("number", note)
     if distinct.head(200).str.fullmatch(DATE).mean() > 0.9 and not forced:
         return "ignored", "dates or times; to use them, count the days or hours from a start"
-    note = f"{len(distinct)} values, such as {values.iloc[0]}"
-    if forced or 2 * values.duplicated(keep=False).sum() >= len(values):
-        return "category", note
-    return "ignored", f"names or free text: {note}; numbers must stand without units"
+    note = f"{len(distinct)} values, such as {one_line(values.iloc[0])[:40]}"
+    if distinct.str.match(r"[<>~+-]? ?\d").all():
+        note += "; numbers must stand without units"
+    if 2 * values.duplicated(keep=False).sum() < len(values) and not forced:
+        return "ignored", f"names or free text: {note}"
+    often = (values.value_counts() >= SHARE * len(lower)).sum()
+    if not often and not forced:
+        return "ignored", f"{note}, each in less than {100 * SHARE:g} % of the rows"
+    if often < len(distinct) or often > CATEGORIES:
+        note += f"; all but the {min(often, CATEGORIES - 1)} most frequent count as one"
+    return "category", note
 
 
 def choose_columns(
@@ -203,7 +218,7 @@ def choose_columns(
     roles |= dict.fromkeys(targets, ("target", ""))
     roles = {n: roles.get(n) or _role(table, n, forced=n in use) for n in table.cells}
     if not {"number", "category"} & {role for role, _ in roles.values()}:
-        why = "; ".join(f"{name}: {note}" for name, (_, note) in roles.items() if note)
+        why = "; ".join(f"{name}: {note or role}" for name, (role, note) in roles.items())
         raise UserError(f"{table.path}: no column is left to learn from ({why}); see --use")
     return [Column(name, *role) for name, role in roles.items()]
 
@@ -225,8 +240,8 @@ def features(table: Table, columns: Sequence[Column]) -> Any:
 def encoder(columns: Sequence[Column]) -> Any:
     """Return the transformer from features to finite numbers; rare categories count as one."""
     numbers, categories = ([c.name for c in columns if c.role == r] for r in ("number", "category"))
-    rare = {"handle_unknown": "infrequent_if_exist", "max_categories": 20, "min_frequency": 0.01}
-    encode = OneHotEncoder(sparse_output=False, **rare)
+    rare = {"max_categories": CATEGORIES, "min_frequency": SHARE}
+    encode = OneHotEncoder(handle_unknown="infrequent_if_exist", sparse_output=False, **rare)
     fill = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
     return make_column_transformer((fill, numbers), (encode, categories))
 
@@ -257,7 +272,8 @@ def targets(table: Table, names: Names, *, range: Range = None, log: bool = Fals
 def _target(table: Table, name: str, range: Range, *, log: bool) -> Array:
     """Return both ends of each cell, (2, rows); NaN for a pole and where it is blank."""
     lower, upper = ends = table.parse(name).copy()
-    remedy = f"{UNITLESS}; >5, <5, 2-5, inf, -inf, and nan for a pole, may stand here too"
+    also = "< and the limit of detection, 2-5, >5, inf, -inf, and nan for a pole, may stand here"
+    remedy = f"{UNITLESS}; {also} too"
     table.refuse(name, np.isnan(lower), remedy)
     if range is not None:
         below, above = upper <= range[0], lower >= range[1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from pandas.util import hash_pandas_object as hash_rows
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 import zeroproof
@@ -71,8 +71,9 @@ def train(given: dict[str, Any], folder: Path, *, resume: bool) -> str:
     rivals["boosting"] = boosting(x, train[1], x_held, options.seed)
     found = run.predict(X_held)
     write_predictions(folder / "predictions.csv", run, held[0], found, rivals)
-    said = write_report(folder, run, X_held, *held, found, rivals)
-    return "\n".join([said, *by_role(run.columns)])
+    repeats = int(hash_rows(X_held, index=False).isin(hash_rows(X, index=False)).sum())
+    said = write_report(folder, run, X_held, *held, found, rivals, repeats)
+    return "\n".join([said, *run.notes, *by_role(run.columns)])
 
 
 def _new(given: dict[str, Any], folder: Path) -> Options:
@@ -107,7 +108,7 @@ def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table,
     """Return the run that is to be trained, and the rows to train on and to judge by."""
     check_options(options)
     path = Path(options.data)
-    table = read_table(path)
+    table = read_table(path, options.target)
     given: dict[str, Any] = {"use": options.use, "ignore": options.ignore, "group": options.group}
     columns = choose_columns(table, options.target, **given)
     train = labelled(table, options)
@@ -117,14 +118,13 @@ def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table,
     if len(rows) < FOLDS:
         raise UserError(f"{path}: {len(rows)} {what} have a target; {FOLDS} are needed")
     if options.test:
-        held = labelled(read_table(Path(options.test), table.decimal), options)
+        held = labelled(read_table(Path(options.test), options.target, table.decimal), options)
     else:
         train, held = split(*train, options)
-    if options.shared_denominator and (train[1].lower < train[1].upper).any():
-        raise UserError(f"{path}: with --shared-denominator no target may be an interval or bound")
-    labels = [numbers for _, numbers in known_numbers(train[1])]
-    if not all(map(len, labels)):
-        raise UserError(f"{path}: a target has no finite number to learn from")
+    labels = check_labels(train[1], options)
+    notes = ["numbers have a decimal comma"] * (table.decimal == ",") + train[1].notes
+    notes += [f"{table.above} lines above the names of columns are left out"] * bool(table.above)
+    notes += [f"--test: {note}" for note in held[1].notes if options.test]
     limits = train[1].limits or (-np.inf, np.inf)
     ends = [np.where(np.isfinite(limits), limits, (n.min(), n.max())).tolist() for n in labels]
     run = Run(
@@ -133,13 +133,27 @@ def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table,
         data_sha256=table.sha256,
         decimal=table.decimal,
         columns=columns,
-        rows=(len(train[0].lines), len(held[0].lines)),
+        rows=(len(train[0].cells), len(held[0].cells)),
         reported=[(low, high) for low, high in ends],
         medians=[float(np.median(numbers)) for numbers in labels],
         limits=train[1].limits,
-        notes=train[1].notes,
+        notes=notes,
     )
     return run, train, held
+
+
+def check_labels(measured: Measured, options: Options) -> list[Array]:
+    """Return the numbers of each target; UserError if there is nothing to learn."""
+    lower, upper = measured.lower, measured.upper
+    if options.shared_denominator and (lower < upper).any():
+        raise UserError("with --shared-denominator no target may be an interval or bound")
+    for i, name in enumerate(options.target):
+        if len(np.unique(np.c_[lower, upper][:, i :: lower.shape[1]], axis=0)) < 2:
+            raise UserError(f"{name!r} is the same in all rows trained on: nothing to learn")
+    labels = [numbers for _, numbers in known_numbers(measured)]
+    if not all(map(len, labels)):
+        raise UserError(f"{options.data}: a target has no finite number to learn from")
+    return labels
 
 
 def by_role(columns: Sequence[Column]) -> list[str]:
@@ -202,11 +216,11 @@ def fit(run: Run, X: Any, table: Table, measured: Measured, folder: Path) -> Run
         "log_hook": partial(log_epoch, folder / "metrics.jsonl"),
     }
     groups = None if options.group is None else table.cells[options.group].to_numpy()
-    encoded, started = encoder(run.columns).fit(X), time.monotonic()
+    encoded = encoder(run.columns).fit(X)
     model.fit(encoded.transform(X), measured.lower, measured.upper, groups=groups)
-    found = {"best_epoch": model.best_epoch_, "history": model.history_, "encoder": encoded}
     model.trainer_options = None  # which no file can hold
-    return replace(run, seconds=time.monotonic() - started, model=model, **found)
+    best, history = model.best_epoch_, model.history_
+    return replace(run, encoder=encoded, model=model, best_epoch=best, history=history)
 
 
 def log_epoch(path: Path, record: dict[str, float]) -> None:
@@ -214,12 +228,11 @@ def log_epoch(path: Path, record: dict[str, float]) -> None:
     if "val_loss" in record:
         epoch, loss, val_loss = int(record["epoch"]) + 1, record["loss"], record["val_loss"]
         lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        if len(lines) >= epoch:  # made after the checkpoint with which the run continues
-            before = path.with_suffix(".before")
-            before.write_bytes(b"".join(lines[: epoch - 1]))
-            os.replace(before, path)
-        with JsonlLogger(path) as log:
+        part = path.with_suffix(".part")
+        part.write_bytes(b"".join(lines[: epoch - 1]))  # later ones were made before a resume
+        with JsonlLogger(part) as log:
             log({"epoch": epoch, "loss": loss, "val_loss": val_loss})
+        os.replace(part, path)
         if not os.isatty(2) and str(epoch).rstrip("0") in ("1", "2", "5"):
             Terminal().write(f"epoch {epoch}: loss {loss:.4f}, of rows left out {val_loss:.4f}\n")
 
@@ -230,19 +243,21 @@ def predict(folder: Path, data: Path, out: Path, *, force: bool) -> str:
     Raises:
         UserError: the run, the table or the output file do not allow it.
     """
-    picture = out.with_suffix(".png")
+    if (picture := out.with_suffix(".png")) == out:
+        raise UserError(f"{out} is where the picture goes; name the table otherwise")
     for path in (out, picture):
         if path.exists() and (not force or path.resolve() == data.resolve()):
             raise UserError(f"{path} is there already; give another --out, or overwrite by --force")
     run = Run.read(folder)
-    table = read_table(data, run.decimal)
+    used = [column.name for column in run.columns if column.role in ("number", "category")]
+    table = read_table(data, used, run.decimal)
     if run.model is None:
         remedy = f"continue it: zeroproof train --resume --out {folder}"
         raise UserError(f"the run in {folder} is not finished; {remedy}")
     found, options = run.predict(features(table, run.columns)), run.options
     write_predictions(out, run, table, found, {})
     none = int((~np.isfinite(found.value)).any(axis=1).sum())
-    text = f"{len(table.lines)} rows, {none} of them without a number, written to {out}"
+    text = f"{len(table.cells)} rows, {none} of them without a number, written to {out}"
     if table.sha256 == run.data_sha256:
         text += "; most of them were trained on"
     if not {*options.target} <= {*table.cells}:

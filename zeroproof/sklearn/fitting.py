@@ -37,7 +37,7 @@ def check_params(params: dict[str, Any]) -> None:
         check_integer(name, params[name], 1)
     if (decay := params["weight_decay"]) is not None:
         check_number("weight_decay", decay, "[0, ∞)")
-    limits = params["limits"] or (-math.inf, math.inf)
+    limits = (-math.inf, math.inf) if params["limits"] is None else params["limits"]
     pair = isinstance(limits, (tuple, list)) and len(limits) == 2
     if not pair or not all(isinstance(end, Real) for end in limits) or not limits[0] < limits[1]:
         raise ValueError(

@@ -33,6 +33,7 @@ from zeroproof.sklearn.fitting import (
 from zeroproof.training import Interval, lift_targets
 from zeroproof.training.batches import map_tensors
 from zeroproof.training.targets import Targets, check_interval, ends
+from zeroproof.utils.checks import check_number
 
 MOST_VALIDATED = 20_000  # rows
 
@@ -255,8 +256,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         and whose target is a number: of what a row may be, the likelihood fits the middle best, and
         makes the tails too heavy. Raises ValueError for a level outside [0, 1).
         """
-        if not 0.0 <= level < 1.0:
-            raise ValueError(f"level must be in [0, 1), got {level!r}")
+        level = check_number("level", level, "[0, 1)")
         middle, scale = median_and_scale(*self._predicted(X))
         own = [np.interp(level, np.linspace(0, 1, len(seen)), seen) for seen in self._levels]
         half = torch.tensor(np.tan(np.pi * np.array(own) / 2)) * scale
