@@ -30,7 +30,7 @@ fault("STOP-4.1", "Each rank watches its own samples.",
       train_ranks=lambda ranks, plan: [ranks(replace(plan, ranks=1, epochs=_share(plan, rank)))[0]
           for rank in range(plan.ranks)])
 zeroproof_fault("STOP-4.1", "Each rank watches its own samples.",
-      "zeroproof.training.distributed.Ranks.all_gather", lambda gather, ranks, x: x[None])
+      "zeroproof.training.distributed.Ranks.all_gather", lambda gather, ranks, x: [x])
 for claim, wrong, lost in (
     ("STOP-5.1", "A checkpoint lacks the counter of bad epochs.", {"bad_epochs": 0}),
     ("STOP-5.2", "A checkpoint does not say that the run has stopped.", {"stopped": False}),

@@ -101,14 +101,14 @@ class Evaluation:
             given = {"inputs": inputs, "targets": targets}
             kwargs = {**kwargs, **{n: x for n, x in given.items() if n in self.loss.accepted}}
             loss, terms = self.loss(loss_fn, outputs, lifted, kwargs)
-        scalars = [self._scalar(x) for x in (loss, *terms.values())]
-        row = torch.stack(scalars).double()
         names = (*MEASURES, "loss", *(f"loss_{name}" for name in terms))
-        return loss, names, torch.cat([measure(outputs, *kinds(lifted), tau), row])
+        with torch.no_grad():
+            scalars = torch.stack([self._scalar(x) for x in (loss, *terms.values())])
+            return loss, names, torch.cat([measure(outputs, *kinds(lifted), tau), scalars])
 
     def _scalar(self, x: float | Tensor) -> Tensor:
         if isinstance(x, Tensor):
-            return x.detach().to(self.device)
+            return x.to(self.device)
         return torch.full((), x, dtype=torch.float64, device=self.device)
 
     def average(self, batches: Iterable[MicroBatch], ranks: Ranks) -> dict[str, float]:
@@ -116,7 +116,7 @@ class Evaluation:
         totals = EpochTotals()
         for batch in batches:
             names, row = self(batch)[1:]  # without the loss, which may hold a graph
-            totals.add(merge(named_rows(names, ranks.all_gather(row).flatten().tolist())))
+            totals.add(merge(named_rows(names, torch.cat(ranks.all_gather(row)).tolist())))
         return totals.record()
 
     def _autocast(self) -> Any:
