@@ -48,8 +48,8 @@ def measure(
     Returns:
         ``MEASURES`` in float64: numbers of covered samples, of those whose targets are all finite,
         and of those that are both; of those with a singular target, and of the covered ones among
-        them; of all samples; the fraction of elements that are ⊥; the number of finite ``|Q|``, with
-        their sum and minimum, ∞ if there are none.
+        them; of all samples; the fraction of elements that are ⊥; the number of finite ``|Q|``,
+        their sum and their minimum, ∞ if there are none.
 
     Meets: COV-3, STOP-6.
     """
