@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 FORMAT = "zeroproof-checkpoint"
 VERSION = 4
-READABLE = 2, 3, 4  # 1 could not say where in an epoch it was
-NAME: Final = re.compile(r"step-\d{10}(-[0-9a-f]{12})?\.pt")  # earlier releases named no run
+NAME: Final = re.compile(r"step-\d{10}(-[0-9a-f]{12})?\.pt")  # 0.4.0 named no run
 RUN: Final = slice(len("step-0123456789"), None)  # where a name has its run
 PLAIN: Final = {type(None), bool, int, float, complex, str, bytes, Tensor, nn.Parameter}
 MOST_BITS: Final = 2000  # torch reads integers of up to 255 bytes
@@ -87,12 +86,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of zeroproof")
-    if (version := state.get("version")) not in READABLE:
+    if (version := state.get("version")) != VERSION:
         newer = isinstance(version, int) and version > VERSION
-        remedy = "upgrade zeroproof-scm" if newer else "load it with the release that wrote it"
-        raise CheckpointError(
-            f"{path} has version {version}, this package reads {READABLE[0]} to {VERSION}; {remedy}"
-        )
+        remedy = "upgrade zeroproof-scm" if newer else "zeroproof-scm 0.4.0 reads earlier ones"
+        raise CheckpointError(f"{path} has version {version}, not {VERSION}; {remedy}")
     return state
 
 
@@ -106,7 +103,7 @@ def check_folder(folder: str | os.PathLike[str], run: int, step: int) -> str:
 
     Raises ValueError if the folder has checkpoints of another run, or later ones. Meets: RES-7.
     """
-    name = f"step-{step:010d}" + (f"-{run:012x}" if run else "")
+    name = f"step-{step:010d}-{run:012x}"
     for path in checkpoints(folder):
         if path.stem[RUN] != name[RUN] or path.stem > name:
             raise ValueError(

@@ -155,12 +155,7 @@ class EpochTotals:
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Restore what :meth:`state_dict` returned."""
-        samples, covered, finite, both = (state[name] for name in COUNTS[:4])
-        # What 0.4.0 did not count, when every target was finite or singular.
-        added = {"singular": samples - finite, "covered_singular": covered - both, "known": samples}
-        values = dict.fromkeys(COUNTS, 0.0) | added | dict(state)
-        values.pop("rejected_singular", None)  # which checkpoints of version 2 hold
-        self._values = values
+        self._values = dict(state)
 
     @property
     def monitored_coverage(self) -> float | None:

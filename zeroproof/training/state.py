@@ -64,21 +64,20 @@ def restore(trainer: SCMTrainer, state: dict[str, Any]) -> None:
 
 def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     """Restore a state; an error may leave a part of it done."""
-    update, counters = trainer.update, {"validation_due": False} | state["counters"]  # before 0.7
-    trainer.run = int(state.get("run", 0))
+    update, counters, trainer.run = trainer.update, state["counters"], int(state["run"])
     unwrap(trainer.model).load_state_dict(state["model"])
     for module, module_state in zip(trainer.modules[1:], state["loss"], strict=True):
         module.load_state_dict(module_state)
     kind = type(update.optimizer).__name__
-    if (saved_kind := state.get("optimizer_type", kind)) != kind:
-        raise ValueError(f"the optimizer is {kind}, the checkpoint's {saved_kind}")
+    if state["optimizer_type"] != kind:
+        raise ValueError(f"the optimizer is {kind}, the checkpoint's {state['optimizer_type']}")
     update.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # it would share tensors
-    free, saved_free = update.free_parameters(), state.get("free", ())
+    free, saved_free = update.free_parameters(), state["free"]
     ours, theirs = ([tuple(x.shape) for x in part] for part in (free, saved_free))
     if ours != theirs:  # a copy would broadcast
         raise ValueError(f"parameters of neither model nor loss: {ours}, the checkpoint's {theirs}")
     copy_values(free, saved_free)
-    extra, saved = trainer.config.extra_state or {}, state.get("extra", {})
+    extra, saved = trainer.config.extra_state or {}, state["extra"]
     if extra.keys() != saved.keys():
         raise ValueError(f"extra_state has {list(extra)}, the checkpoint {list(saved)}")
     for name, stateful in extra.items():
