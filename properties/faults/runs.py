@@ -157,7 +157,7 @@ for claim, wrong, field, value in (
     fault(claim, wrong, in_folder=lambda in_folder, case, changes={field: value}: replace(
         in_folder(case), **changes))
 zeroproof_fault("RES-7.1", "The folder is looked at when there is something to save.",
-      "zeroproof.training.trainer.check_folder", lambda check, folder, run, step: "")
+      "zeroproof.training.state.check_folder", lambda check, folder, run, step: "")
 zeroproof_fault("RES-7.4", "All runs have one number.",
       "zeroproof.training.trainer.secrets.randbits", lambda randbits, bits: 1)
 zeroproof_fault("RES-7.2", "A run removes all checkpoints but its own.",

@@ -36,11 +36,7 @@ def write_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> Non
     Raises OSError when the folder cannot be written, and CheckpointError when a part of the state
     could not be loaded; the old file then stays. Meets: RES-2, RES-5.
     """
-    try:
-        state = {name: to_builtin(part, name) for name, part in state.items()}
-    except TypeError as error:
-        raise CheckpointError(f"nothing was saved: {error}") from error
-    path = Path(path)
+    state, path = plain_state(state), Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -52,6 +48,14 @@ def write_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> Non
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def plain_state(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a state as :func:`to_builtin` does; CheckpointError for what could not be loaded."""
+    try:
+        return {name: to_builtin(part, name) for name, part in state.items()}
+    except TypeError as error:
+        raise CheckpointError(f"nothing was saved: {error}") from error
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks
 from zeroproof.training.loss_adapter import LossAdapter
 from zeroproof.training.parts import random_state, restore_random_state
-from zeroproof.training.records import MEASURES, EpochTotals, measure, merge, named_rows
+from zeroproof.training.records import MEASURES, measure
 from zeroproof.training.targets import Targets, lift_targets
 
 
@@ -110,14 +110,6 @@ class Evaluation:
         if isinstance(x, Tensor):
             return x.to(self.device)
         return torch.full((), x, dtype=torch.float64, device=self.device)
-
-    def average(self, batches: Iterable[MicroBatch], ranks: Ranks) -> dict[str, float]:
-        """Return the record of all micro-batches of an epoch, of all ranks."""
-        totals = EpochTotals()
-        for batch in batches:
-            names, row = self(batch)[1:]  # without the loss, which may hold a graph
-            totals.add(merge(named_rows(names, torch.cat(ranks.all_gather(row)).tolist())))
-        return totals.record()
 
     def _autocast(self) -> Any:
         if self._autocast_dtype is None:

@@ -167,10 +167,7 @@ class EpochTotals:
         """Return the epoch's record; ValueError for an epoch without samples (COV-4)."""
         values = self._values
         if not values["samples"]:
-            raise ValueError(
-                "val_loader yielded no samples, so that there is no coverage; an iterator can be "
-                "read only once: pass a list or a DataLoader"
-            )
+            raise ValueError("an epoch without samples has no coverage")
         return as_record(
             {
                 name: value

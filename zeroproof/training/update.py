@@ -83,6 +83,7 @@ class Update:
                 "use amp_dtype='bf16', or mixed_precision=False"
             )
         self.global_step = self.skipped = self.skipped_in_row = self.signal = 0
+        self.faults = 0  # skips of this process that no fall of float16's scale explains
         # Micro-batches that were committed and not trained on; None within an update.
         self.unmade: int | None = 0
         self._outcome: Outcome | None = None
@@ -252,6 +253,7 @@ class Update:
         self.signal = int(signal)
         self.global_step += bool(applied)
         self.skipped += not applied
+        self.faults += not (applied or fell)
         self.skipped_in_row = 0 if applied else self.skipped_in_row + (not fell)
         if applied:
             self._applied()
