@@ -261,10 +261,7 @@ MISTAKES: list[tuple[Callable[[], Any], str]] = [
     (lambda: SCMTensor(ONE) + "x", "^an operand cannot be 'x'"),
     (lambda: SCMTensor(ONE) + 1j, "^an operand cannot be 1j"),
     (lambda: register_policy([FreeHead], "reject"), "^layer must be hashable"),
-    (
-        lambda: TensorBatches(np.ones((3, 2)), ONE, batch_size=2),
-        "^inputs must be .* got ndarray .*as_",
-    ),
+    (lambda: TensorBatches(COLUMN.numpy(), ONE, batch_size=2), "^inputs must be .* ndarray .*as_"),
     (lambda: TensorBatches(ONE, ARRAY, batch_size=2), "^targets must be tensors of samples, got"),
     (lambda: TensorBatches(ONE, torch.tensor(1.0), batch_size=2), "^targets must be tensors of"),
     (lambda: TensorBatches(ONE, ONE, batch_size=2, shuffle="no"), "^shuffle must be True or False"),

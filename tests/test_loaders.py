@@ -25,7 +25,7 @@ from tests.loaders import (
     load,
     persistent,
 )
-from zeroproof.training.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
+from zeroproof.training.checkpoint import CheckpointError
 from zeroproof.training.trainer import SCMTrainer
 
 
@@ -173,28 +173,6 @@ def test_what_a_hand_loop_trains_on_is_not_the_loaders() -> None:
     assert first.loader.done == 0
     other.load_state_dict(first.state_dict())
     assert len(other.fit()) == 4
-
-
-def test_a_checkpoint_of_an_earlier_release_goes_on(tmp_path: Path, unchecked: None) -> None:
-    def own() -> Any:
-        return load(shuffle=True, generator=torch.Generator().manual_seed(0))
-
-    saves = {"checkpoint_dir": tmp_path, "checkpoint_every": 1, "keep_checkpoints": 99}
-    expected, _ = trained(own, 1, 3, **saves)
-    path = saved(tmp_path, 6)
-    state = read_checkpoint(path)
-    place = state["position"]["ranks"][0]
-    for name in ("at_start", "random"):
-        kept = ("torch", "cuda", "python", "numpy")
-        place[name] = {n: place[name][n] for n in kept} | {
-            "loader": list(place[name]["loader"].values())
-        }
-    state["position"]["ranks"] = [
-        {n: place[n] for n in ("exhausted", "at_start", "random", "loader")}
-    ]
-    write_checkpoint(path, state)
-    found, _ = trained(own, 9, 3, path)
-    assert found == expected[6:]
 
 
 def test_a_large_data_set_is_not_walked() -> None:

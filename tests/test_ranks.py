@@ -25,7 +25,7 @@ def test_what_ranks_exchange() -> None:
         ranks, mine = Ranks(None), torch.tensor([1.0 + rank, 5.0])
         ranks.broadcast([mine])
         own = torch.tensor([10.0 * rank])
-        gathered = ranks.all_gather(own).tolist()
+        gathered = [x.tolist() for x in ranks.all_gather(own)]
         objects = ranks.all_gather_object(rank)
         return ranks.rank, mine.tolist(), objects, gathered, ranks.all_reduce(own).tolist()
 
@@ -33,7 +33,7 @@ def test_what_ranks_exchange() -> None:
     assert on_ranks(task, 3) == [(rank, *rest) for rank in range(3)]
     alone, own = Ranks(None), torch.tensor([7.0])
     assert (alone.size, alone.all_gather_object(3)) == (1, [3])
-    assert alone.all_gather(own).tolist() == [[7.0]]
+    assert alone.all_gather(own) == [own]
     assert alone.all_reduce(own).tolist() == [7.0]
 
 

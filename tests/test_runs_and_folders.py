@@ -36,21 +36,12 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def forget(folder: Path) -> None:
-    """Make the files of a folder those of a release that named no run."""
-    for path in folder.iterdir():
-        state = {k: v for k, v in torch.load(path).items() if k != "run"}
-        torch.save(state, folder / f"{path.stem[:15]}.pt")
-        path.unlink()
-
-
 def another(folder: Path) -> SCMTrainer:
     return run_in(folder)
 
 
 def not_loaded(folder: Path) -> SCMTrainer:
-    """Make a longer trainer of the same script, for a folder of an earlier release."""
-    forget(folder)
+    """Make a longer trainer of the same script."""
     return run_in(folder, 5)
 
 
@@ -96,11 +87,6 @@ def latest(folder: Path, **options: Any) -> SCMTrainer:
     return trainer
 
 
-def release_of_old(folder: Path) -> SCMTrainer:
-    forget(folder)
-    return latest(folder)
-
-
 def copied(folder: Path) -> SCMTrainer:
     return latest(Path(shutil.copytree(folder, folder.parent / "copy")))
 
@@ -115,7 +101,7 @@ def twice(folder: Path) -> SCMTrainer:
     return latest(folder)
 
 
-@pytest.mark.parametrize("case", [latest, release_of_old, copied, elsewhere, twice])
+@pytest.mark.parametrize("case", [latest, copied, elsewhere, twice])
 def test_a_run_that_is_loaded_goes_on(case: Callable[[Path], SCMTrainer], tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run_in(folder).fit()

@@ -196,6 +196,18 @@ def test_a_path_in_a_group_is_refused_before_a_file_is_made(tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_cannot_be_saved_is_refused_before_the_first_update(tmp_path: Path) -> None:
+    model = small_model()
+    optimizer = torch.optim.SGD([{"params": model.parameters(), "own": lambda k: k}], lr=0.1)
+    trainer = make_trainer(
+        model, pole_batches([4]), optimizer=optimizer, checkpoint_dir=tmp_path / "new"
+    )
+    with pytest.raises(CheckpointError, match=r"optimizer\['param_groups'\]\[0\]\['own'\] is a f"):
+        trainer.fit()
+    assert trainer.global_step == 0
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_the_program_declares_safe_is_saved(tmp_path: Path) -> None:
     with torch.serialization.safe_globals([Pair]):
         write_checkpoint(tmp_path / "a", {"it": Pair(1, 2)})

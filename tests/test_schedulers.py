@@ -262,3 +262,23 @@ def test_a_scheduler_of_another_optimizer_is_refused() -> None:
     first, second = (torch.optim.SGD(model.parameters(), lr=0.1) for _ in range(2))
     with pytest.raises(ValueError, match="rates of another optimizer"):
         make_trainer(model, finite_batches(1), optimizer=first, scheduler=cycle(second, 9))
+
+
+def test_a_plateau_refuses_a_metric_that_is_nan() -> None:
+    model = small_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    (x, y), *_ = finite_batches(1)
+    for loader, metric in (([(x * torch.nan, y)], "val_loss"), ([(x, y)], "val_bottom_recall")):
+        mode: Any = "min" if metric == "val_loss" else "max"
+        trainer = make_trainer(
+            model,
+            finite_batches(2),
+            optimizer=optimizer,
+            scheduler=ReduceLROnPlateau(optimizer, mode, patience=0),
+            scheduler_step="val",
+            scheduler_metric=metric,
+            val_loader=loader,
+        )
+        with pytest.raises(ValueError, match=f"'{metric}' is nan, which would cut the rate"):
+            trainer.fit()
+        assert optimizer.param_groups[0]["lr"] == 0.5

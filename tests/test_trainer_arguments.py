@@ -268,3 +268,14 @@ def test_what_torch_cannot_trace_is_told_with_a_remedy(monkeypatch: pytest.Monke
     trainer = make_trainer(small_model(), finite_batches(2), compile=True)
     with pytest.raises(ValueError, match=r"cannot trace the model .*compile=False \(Attempted to"):
         trainer.fit()
+
+
+def test_a_curriculum_of_a_loss_that_takes_no_weights_is_refused() -> None:
+    class Around:
+        default_curriculum = SCMTrainingLoss(LossConfig(fit="likelihood")).default_curriculum
+
+        def __call__(self, outputs: Any, lifted: Any) -> Any:
+            return SCMTrainingLoss()(outputs, lifted)
+
+    with pytest.raises(ValueError, match="default_curriculum is set, but loss_fn"):
+        make_trainer(small_model(), finite_batches(1), Around())

@@ -47,13 +47,12 @@ def test_a_micro_batch_measured_by_hand() -> None:
     values = measured(P, Q, Y_d, 0.1)
     assert values == {
         "samples": 6,
-        "elements": 6,
+        "bottom_frac": 4 / 6,
         "covered": 2,
         "finite": 4,
         "covered_finite": 1,
         "singular": 2,
         "covered_singular": 1,
-        "sound": 2,
         "known": 4,
         "denom_sum": pytest.approx(0.76),
         "denom_abs_min": 0.0,
@@ -88,7 +87,7 @@ def test_a_threshold_may_be_a_tensor_and_equality_reaches_it() -> None:
 def test_a_value_has_no_denominator_that_a_threshold_meets() -> None:
     row = measure(torch.tensor([1e-9, -3.0, 2.0]), torch.ones(3) > 0, torch.ones(3) < 0, 5.0)
     values = dict(zip(MEASURES, row.tolist(), strict=True))
-    assert (values["covered"], values["sound"], values["denom_abs_min"]) == (3, 3, 1.0)
+    assert (values["covered"], values["bottom_frac"], values["denom_abs_min"]) == (3, 0, 1.0)
 
 
 def test_outputs_without_elements_are_measured() -> None:
@@ -112,7 +111,7 @@ def test_an_epochs_least_denominator_passes_over_batches_without_one() -> None:
     empty.add({"samples": 1.0, "denom_abs_min": math.nan, **counts})
     assert math.isnan(empty.record()["denom_abs_min"])
     assert EpochTotals().monitored_coverage is None
-    with pytest.raises(ValueError, match="yielded no samples"):
+    with pytest.raises(ValueError, match="an epoch without samples"):
         EpochTotals().record()
 
 

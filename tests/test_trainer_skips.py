@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -45,6 +46,24 @@ def test_one_nan_batch_changes_nothing_and_is_counted(where: str) -> None:
     assert trainer.global_step == 2
     assert [r["skipped"] for r in records] == [0.0, 1.0, 1.0]
     assert [r["loss"] == r["loss"] for r in records] == [True, False, True]
+
+
+def test_skipped_updates_are_told_once_at_the_end_of_their_epoch() -> None:
+    (x, y), *good = pole_batches([8] * 4)
+    message = "2 of the epoch's 5 updates were skipped, .*NaN in the inputs"
+    with pytest.warns(UserWarning, match=message) as told:
+        make_trainer(small_model(), [(x * torch.nan, y)] * 2 + good, max_epochs=3).fit()
+    assert len(told) == 1
+
+
+def test_falls_of_float16s_scale_are_not_told() -> None:
+    trainer = make_trainer(
+        small_model(), pole_batches((8,)), steep_loss, use_amp=True, amp_dtype="fp16"
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trainer.fit()
+    assert trainer.skipped_steps == 1
 
 
 class Overflow(torch.autograd.Function):

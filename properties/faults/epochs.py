@@ -84,7 +84,7 @@ automaton_fault("VAL-1.3", "A mean that is NaN hides the others.",
       validation=lambda real, epoch: (real(epoch) | ({} if all(b.denominators for b in
           real.__self__.plan.validation) else {"val_denom_abs_mean": math.nan})))
 zeroproof_fault("VAL-1.3", "The mean of |Q| weighs micro-batches by their samples.",
-      "zeroproof.training.evaluation.merge",
+      "zeroproof.training.validation.merge",
       lambda real, rows: (found := real(rows)) | {"known": found["samples"]})
 fault("VAL-2.1", "After a validation the whole model is in train mode.",
       validation_traces=lambda traces, fails: ("modes",))

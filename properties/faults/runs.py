@@ -30,7 +30,7 @@ fault("STOP-4.1", "Each rank watches its own samples.",
       train_ranks=lambda ranks, plan: [ranks(replace(plan, ranks=1, epochs=_share(plan, rank)))[0]
           for rank in range(plan.ranks)])
 zeroproof_fault("STOP-4.1", "Each rank watches its own samples.",
-      "zeroproof.training.distributed.Ranks.all_gather", lambda gather, ranks, x: x[None])
+      "zeroproof.training.distributed.Ranks.all_gather", lambda gather, ranks, x: [x])
 for claim, wrong, lost in (
     ("STOP-5.1", "A checkpoint lacks the counter of bad epochs.", {"bad_epochs": 0}),
     ("STOP-5.2", "A checkpoint does not say that the run has stopped.", {"stopped": False}),
@@ -157,7 +157,7 @@ for claim, wrong, field, value in (
     fault(claim, wrong, in_folder=lambda in_folder, case, changes={field: value}: replace(
         in_folder(case), **changes))
 zeroproof_fault("RES-7.1", "The folder is looked at when there is something to save.",
-      "zeroproof.training.trainer.check_folder", lambda check, folder, run, step: "")
+      "zeroproof.training.state.check_folder", lambda check, folder, run, step: "")
 zeroproof_fault("RES-7.4", "All runs have one number.",
       "zeroproof.training.trainer.secrets.randbits", lambda randbits, bits: 1)
 zeroproof_fault("RES-7.2", "A run removes all checkpoints but its own.",

@@ -169,7 +169,7 @@ class TensorBatches:
             {name: x for name, x in found.items() if name not in ("epoch", "next")}
             for found in (self.state_dict(), state)
         )
-        if saved and saved != own and 0 < state["next"] < saved["batches"]:
+        if saved != own and 0 < state["next"] < saved["batches"]:
             raise ValueError(f"inside an epoch of TensorBatches with {saved}, this one has {own}")
         self.set_epoch(state["epoch"])
         self._start = self._next = state["next"]

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 FORMAT = "zeroproof-checkpoint"
 VERSION = 4
-READABLE = 2, 3, 4  # 1 could not say where in an epoch it was
-NAME: Final = re.compile(r"step-\d{10}(-[0-9a-f]{12})?\.pt")  # earlier releases named no run
+NAME: Final = re.compile(r"step-\d{10}(-[0-9a-f]{12})?\.pt")  # 0.4.0 named no run
 RUN: Final = slice(len("step-0123456789"), None)  # where a name has its run
 PLAIN: Final = {type(None), bool, int, float, complex, str, bytes, Tensor, nn.Parameter}
 MOST_BITS: Final = 2000  # torch reads integers of up to 255 bytes
@@ -37,11 +36,7 @@ def write_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> Non
     Raises OSError when the folder cannot be written, and CheckpointError when a part of the state
     could not be loaded; the old file then stays. Meets: RES-2, RES-5.
     """
-    try:
-        state = {name: to_builtin(part, name) for name, part in state.items()}
-    except TypeError as error:
-        raise CheckpointError(f"nothing was saved: {error}") from error
-    path = Path(path)
+    state, path = plain_state(state), Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -53,6 +48,14 @@ def write_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> Non
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def plain_state(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a state as :func:`to_builtin` does; CheckpointError for what could not be loaded."""
+    try:
+        return {name: to_builtin(part, name) for name, part in state.items()}
+    except TypeError as error:
+        raise CheckpointError(f"nothing was saved: {error}") from error
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -87,12 +90,10 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise CheckpointError(f"{path} is not a checkpoint of zeroproof")
-    if (version := state.get("version")) not in READABLE:
+    if (version := state.get("version")) != VERSION:
         newer = isinstance(version, int) and version > VERSION
-        remedy = "upgrade zeroproof-scm" if newer else "load it with the release that wrote it"
-        raise CheckpointError(
-            f"{path} has version {version}, this package reads {READABLE[0]} to {VERSION}; {remedy}"
-        )
+        remedy = "upgrade zeroproof-scm" if newer else "zeroproof-scm 0.4.0 reads earlier ones"
+        raise CheckpointError(f"{path} has version {version}, not {VERSION}; {remedy}")
     return state
 
 
@@ -106,7 +107,7 @@ def check_folder(folder: str | os.PathLike[str], run: int, step: int) -> str:
 
     Raises ValueError if the folder has checkpoints of another run, or later ones. Meets: RES-7.
     """
-    name = f"step-{step:010d}" + (f"-{run:012x}" if run else "")
+    name = f"step-{step:010d}-{run:012x}"
     for path in checkpoints(folder):
         if path.stem[RUN] != name[RUN] or path.stem > name:
             raise ValueError(

@@ -64,13 +64,13 @@ class Ranks:
             dist.all_reduce(x)
         return x
 
-    def all_gather(self, x: Tensor) -> Tensor:
-        """Return the tensors of all ranks, which have one shape, along a new first dimension."""
+    def all_gather(self, x: Tensor) -> list[Tensor]:
+        """Return the tensors of all ranks, which have one shape."""
         if self.size == 1:
-            return x[None]
+            return [x]
         found = [torch.empty_like(x) for _ in range(self.size)]
         dist.all_gather(found, x)
-        return torch.stack(found)
+        return found
 
     def all_gather_object(self, value: Any) -> list[Any]:
         """Return the values of all ranks; a sync, for use between epochs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks
 from zeroproof.training.loss_adapter import LossAdapter
 from zeroproof.training.parts import random_state, restore_random_state
-from zeroproof.training.records import MEASURES, EpochTotals, measure, merge, named_rows
+from zeroproof.training.records import MEASURES, measure
 from zeroproof.training.targets import Targets, lift_targets
 
 
@@ -101,23 +101,15 @@ class Evaluation:
             given = {"inputs": inputs, "targets": targets}
             kwargs = {**kwargs, **{n: x for n, x in given.items() if n in self.loss.accepted}}
             loss, terms = self.loss(loss_fn, outputs, lifted, kwargs)
-        scalars = [self._scalar(x) for x in (loss, *terms.values())]
-        row = torch.stack(scalars).double()
         names = (*MEASURES, "loss", *(f"loss_{name}" for name in terms))
-        return loss, names, torch.cat([measure(outputs, *kinds(lifted), tau), row])
+        with torch.no_grad():
+            scalars = torch.stack([self._scalar(x) for x in (loss, *terms.values())])
+            return loss, names, torch.cat([measure(outputs, *kinds(lifted), tau), scalars])
 
     def _scalar(self, x: float | Tensor) -> Tensor:
         if isinstance(x, Tensor):
-            return x.detach().to(self.device)
+            return x.to(self.device)
         return torch.full((), x, dtype=torch.float64, device=self.device)
-
-    def average(self, batches: Iterable[MicroBatch], ranks: Ranks) -> dict[str, float]:
-        """Return the record of all micro-batches of an epoch, of all ranks."""
-        totals = EpochTotals()
-        for batch in batches:
-            names, row = self(batch)[1:]  # without the loss, which may hold a graph
-            totals.add(merge(named_rows(names, ranks.all_gather(row).flatten().tolist())))
-        return totals.record()
 
     def _autocast(self) -> Any:
         if self._autocast_dtype is None:

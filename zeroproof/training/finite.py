@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,16 @@ STILL_FINITE = (
 
 class NonFiniteError(RuntimeError):
     """Updates were skipped too often, or a step made a parameter infinite or NaN."""
+
+
+def warn_of_skips(skips: int, updates: int) -> None:
+    """Warn of skipped updates, of so many in an epoch, which only the records told of."""
+    warnings.warn(
+        f"{skips} of the epoch's {updates} updates were skipped, because a loss or the gradient's "
+        "norm was not finite; look for NaN in the inputs, or lower the learning rate. Later epochs "
+        "do not warn; records count skips as 'skipped'",
+        stacklevel=4,
+    )
 
 
 class SteppedParameters:

@@ -153,13 +153,13 @@ class LoaderState:
 
     def _begin_again(self, saved: dict[str, Any], over: bool) -> tuple[Iterator[Any], bool]:
         """Return what is left of the saved epoch, and whether it repeats what was trained on."""
-        if saved["random" if over else "at_start"].get("open"):
+        if saved["random" if over else "at_start"]["open"]:
             for part in _persistent(parts(self.loader)):
                 iter(part)  # starts the workers, which draws what this epoch did not
         if not over:
             return self._replay(saved, self.done)
         right, epoch = True, self._at_start["epoch"]
-        if saved.get("prints", (None,))[0] is not None:
+        if saved["prints"][0] is not None:
             right = all(self._replay(saved, 1)[1] for _ in range(2))
         self._taken = self.done
         self._restore(saved["random"])
@@ -172,16 +172,16 @@ class LoaderState:
 
     def _replay(self, saved: dict[str, Any], count: int) -> tuple[Iterator[Any], bool]:
         """Begin the saved epoch; tell whether the first micro-batches are those trained on."""
-        at_start, (first, latest) = saved["at_start"], saved.get("prints", (None, None))
-        set_epoch(self.loader, at_start.get("epoch", self._at_start["epoch"]))
+        at_start, (first, latest) = saved["at_start"], saved["prints"]
+        set_epoch(self.loader, at_start["epoch"])
         self._restore(at_start)
         for part in _persistent(parts(self.loader)):
-            if part._iterator is not None and not at_start.get("open"):
+            if part._iterator is not None and not at_start["open"]:
                 iter(part._index_sampler)  # as the start of the workers did in this epoch
                 torch.empty((), dtype=torch.int64).random_(generator=part.generator)
         batches, right, self._taken = iter(self.loader), True, 0
         for index in range(1, count + 1):
-            before = saved.get("before") if index == self.done else None
+            before = saved["before"] if index == self.done else None
             if before is not None:
                 restore_random_state(before, None)
             batch = next(batches, None)
@@ -229,10 +229,9 @@ class LoaderState:
         if stateful:
             self.loader.load_state_dict(own["loader"])
             restore_random_state(own["random"], None)
-        self._changed |= own["random"].get("numbers", {}).keys()
+        self._changed |= own["random"]["numbers"].keys()
         if done:
-            earlier = {"numbers": {}, "open": False, "epoch": self._at_start["epoch"]}  # than 0.7
-            self._at_start, self._exhausted = earlier | own["at_start"], own["exhausted"]
+            self._at_start, self._exhausted = own["at_start"], own["exhausted"]
 
     def _state(self) -> dict[str, Any]:
         found = parts(self.loader)
@@ -243,7 +242,7 @@ class LoaderState:
     def _restore(self, state: dict[str, Any]) -> None:
         restore_random_state(state, self.loader)
         found = parts(self.loader)
-        for path, number in state.get("numbers", {}).items():
+        for path, number in state["numbers"].items():
             owner, _, name = path.rpartition(".")
             if path in found and hasattr(found.get(owner), "__dict__"):
                 vars(found[owner])[name] = number

@@ -52,7 +52,8 @@ class LossAdapter:
 
     It is called as ``loss_fn(outputs, (Y_n, Y_d), **accepted)``, and returns a scalar, or a scalar
     and a dict of terms to log; TypeError for another. Configured weights replace, by name, those of
-    a loss's own ``default_curriculum(max_epochs)``; ValueError if it accepts none.
+    a loss's own ``default_curriculum(max_epochs)``; ValueError if it accepts none. A loss around
+    another is not looked into: it must have that method, and hand on the weights.
 
     Meets: CUR-1, CUR-3, STEP-13, LOG-5.
     """
@@ -63,11 +64,12 @@ class LossAdapter:
         default = getattr(loss_fn, "default_curriculum", lambda max_epochs: None)
         self._default = default(config.max_epochs)
         self._of_epoch: tuple[int, dict[str, float]] | None = None
-        weighted = self._fixed is not None or self._curriculum is not None
+        weighted = any(x is not None for x in (self._fixed, self._curriculum, self._default))
         if weighted and "loss_weights" not in self.accepted:
             raise ValueError(
-                "loss_weights or loss_curriculum is set, but loss_fn accepts no argument "
-                "'loss_weights'; add it to the loss, or use zeroproof.losses.SCMTrainingLoss"
+                "loss_weights, loss_curriculum or a default_curriculum is set, but loss_fn accepts "
+                "no argument 'loss_weights'; add it to the loss, or use "
+                "zeroproof.losses.SCMTrainingLoss"
             )
 
     def weights(self, epoch: int, *, narrows: bool) -> Mapping[str, float] | None:

@@ -126,11 +126,8 @@ def restore_random_state(state: dict[str, Any], loader: object) -> None:
         _numpy_latest = b"", None
     if loader is None:
         return
-    found, saved = parts(loader), state["loader"]
-    if isinstance(saved, list):  # of a release before 0.7, which saved torch's own alone
-        own = [path for path, part in found.items() if isinstance(part, torch.Generator)]
-        saved = dict(zip(own, saved, strict=False))
-    for path, generator_state in saved.items():
+    found = parts(loader)
+    for path, generator_state in state["loader"].items():
         if (both := _accessors(found.get(path))) is not None:
             both[1](generator_state)
 

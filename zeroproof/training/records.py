@@ -15,14 +15,13 @@ from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, tuple_bottom
 from zeroproof.training.config import LogHook
 
 MEASURES = (
-    "samples",
-    "elements",
     "covered",
     "finite",
     "covered_finite",
     "singular",
     "covered_singular",
-    "sound",
+    "samples",
+    "bottom_frac",
     "known",
     "denom_sum",
     "denom_abs_min",
@@ -32,6 +31,7 @@ COUNTS = (
 )  # fmt: skip
 
 
+@torch.no_grad()
 def measure(
     outputs: Outputs,
     finite: Bool[Tensor, "batch *outputs"],
@@ -46,28 +46,29 @@ def measure(
         tau: threshold on ``|Q|`` of projective outputs.
 
     Returns:
-        ``MEASURES`` in float64: numbers of samples and of elements; of covered samples, of those
-        whose targets are all finite, and of those that are both; of those with a singular target,
-        and of the covered ones among them; of elements that are not ⊥, and of finite ``|Q|``, with
-        their sum and minimum, ∞ if there are none.
+        ``MEASURES`` in float64: numbers of covered samples, of those whose targets are all finite,
+        and of those that are both; of those with a singular target, and of the covered ones among
+        them; of all samples; the fraction of elements that are ⊥; the number of finite ``|Q|``,
+        their sum and their minimum, ∞ if there are none.
 
     Meets: COV-3, STOP-6.
     """
-    P, Q = (x.detach() for x in as_tuple(outputs))
-    sound = ~tuple_bottom(P, Q, tau if is_projective(outputs) else 0.0)
-    covered, finite = per_sample(sound), per_sample(finite)
+    P, Q = as_tuple(outputs)
+    bottom = tuple_bottom(P, Q, tau if is_projective(outputs) else 0.0)
+    covered, finite = per_sample(~bottom), per_sample(finite)
     singular = singular.flatten(1).any(1) if singular.dim() > 1 else singular
-    size = Q.abs()
-    known = size < torch.inf
     counted = [covered, finite, covered & finite, singular, covered & singular]
-    samples = torch.stack(counted).sum(1)
-    elements = torch.stack([sound, known]).flatten(1).sum(1)
-    sizes = samples.new_full((1,), len(P)), samples.new_full((1,), P.numel())
-    total = torch.where(known, size, 0.0).sum()
-    least = torch.where(known, size, torch.inf)
-    least = least.amin() if least.numel() else least.new_full((), torch.inf)
-    counts = torch.cat([*sizes, samples, elements])
-    return torch.cat([counts.double(), torch.stack([total, least]).double()])
+    counts = torch.stack(counted).sum(1, dtype=torch.float64)
+    size = Q.abs()
+    least = size.nan_to_num(nan=torch.inf, posinf=torch.inf)
+    numbers = [
+        counts.new_full((), len(P)),
+        bottom.mean(dtype=torch.float64),
+        (size < torch.inf).sum(),
+        size.nan_to_num(nan=0.0, posinf=0.0).sum(dtype=torch.float64),
+        least.amin() if least.numel() else counts.new_full((), torch.inf),
+    ]
+    return torch.cat([counts, torch.stack(numbers)])
 
 
 def merge(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
@@ -80,14 +81,12 @@ def merge(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     for name in values if len(rows) > 1 else ():
         if name == "denom_abs_min":
             values[name] = min(row[name] for row in rows)
-        elif name in MEASURES:
+        elif name in COUNTS or name == "denom_sum":
             values[name] = sum(row[name] for row in rows)
         else:
             values[name] = sum(row["samples"] * row[name] for row in rows) / samples
-    elements, known = values.pop("elements"), values["known"]
-    values["bottom_frac"] = _ratio(elements - values.pop("sound"), elements)
-    values["denom_abs_mean"] = _ratio(values.pop("denom_sum"), known)
-    if not known:
+    values["denom_abs_mean"] = _ratio(values.pop("denom_sum"), values["known"])
+    if not values["known"]:
         values["denom_abs_min"] = math.nan
     return values
 
@@ -156,12 +155,7 @@ class EpochTotals:
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Restore what :meth:`state_dict` returned."""
-        samples, covered, finite, both = (state[name] for name in COUNTS[:4])
-        # What 0.4.0 did not count, when every target was finite or singular.
-        added = {"singular": samples - finite, "covered_singular": covered - both, "known": samples}
-        values = dict.fromkeys(COUNTS, 0.0) | added | dict(state)
-        values.pop("rejected_singular", None)  # which checkpoints of version 2 hold
-        self._values = values
+        self._values = dict(state)
 
     @property
     def monitored_coverage(self) -> float | None:
@@ -173,10 +167,7 @@ class EpochTotals:
         """Return the epoch's record; ValueError for an epoch without samples (COV-4)."""
         values = self._values
         if not values["samples"]:
-            raise ValueError(
-                "val_loader yielded no samples, so that there is no coverage; an iterator can be "
-                "read only once: pass a list or a DataLoader"
-            )
+            raise ValueError("an epoch without samples has no coverage")
         return as_record(
             {
                 name: value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -71,19 +72,24 @@ class SchedulerStepper:
     def after(self, event: str, record: Mapping[str, float] | None = None) -> None:
         """Step, if configured, after an applied ``"update"``, an ``"epoch"``, or a ``"val"``.
 
-        Raises KeyError for a metric that the validation's record lacks.
+        Raises KeyError for a metric that the validation's record lacks, and ValueError for NaN.
         """
         if self.scheduler is None or self._step != event:
             return
         if record is None or not isinstance(self.scheduler, ReduceLROnPlateau):
             self.scheduler.step()
-        elif self._metric in record:
-            self.scheduler.step(record[self._metric])
-        else:
+        elif self._metric not in record:
             raise KeyError(
                 f"scheduler_metric {self._metric!r} is not in the validation's record, "
                 f"which has {', '.join(sorted(record))}"
             )
+        elif math.isnan(record[self._metric]):
+            raise ValueError(
+                f"scheduler_metric {self._metric!r} is nan, which would cut the rate; look for NaN "
+                "in the inputs of val_loader, or give a metric that every validation has"
+            )
+        else:
+            self.scheduler.step(record[self._metric])
 
 
 def _step_limits(scheduler: object, steps: int) -> Iterator[tuple[int, int]]:

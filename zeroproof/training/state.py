@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from zeroproof.training.checkpoint import CheckpointError, write_latest
+from zeroproof.training.checkpoint import CheckpointError, check_folder, plain_state, write_latest
 from zeroproof.training.optimizers import copy_values
 from zeroproof.training.signals import raise_signal
 
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 def capture(trainer: SCMTrainer) -> dict[str, Any]:
     """Return a trainer's state between two updates. Meets: RES-1, RES-6."""
+    return {**_parts(trainer), "position": trainer.loader.state_dict()}
+
+
+def _parts(trainer: SCMTrainer) -> dict[str, Any]:
+    """Return the state without that of the loader, which may begin to iterate for it."""
     update, scheduler = trainer.update, trainer.scheduler.scheduler
     extra = trainer.config.extra_state or {}
     return {
@@ -38,7 +43,6 @@ def capture(trainer: SCMTrainer) -> dict[str, Any]:
         "val_history": trainer.val_history,
         "last_thresholds": trainer.last_thresholds,
         "totals": trainer.records.totals.state_dict(),
-        "position": trainer.loader.state_dict(),
     }
 
 
@@ -64,21 +68,20 @@ def restore(trainer: SCMTrainer, state: dict[str, Any]) -> None:
 
 def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     """Restore a state; an error may leave a part of it done."""
-    update, counters = trainer.update, {"validation_due": False} | state["counters"]  # before 0.7
-    trainer.run = int(state.get("run", 0))
+    update, counters, trainer.run = trainer.update, state["counters"], int(state["run"])
     unwrap(trainer.model).load_state_dict(state["model"])
     for module, module_state in zip(trainer.modules[1:], state["loss"], strict=True):
         module.load_state_dict(module_state)
     kind = type(update.optimizer).__name__
-    if (saved_kind := state.get("optimizer_type", kind)) != kind:
-        raise ValueError(f"the optimizer is {kind}, the checkpoint's {saved_kind}")
+    if state["optimizer_type"] != kind:
+        raise ValueError(f"the optimizer is {kind}, the checkpoint's {state['optimizer_type']}")
     update.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # it would share tensors
-    free, saved_free = update.free_parameters(), state.get("free", ())
+    free, saved_free = update.free_parameters(), state["free"]
     ours, theirs = ([tuple(x.shape) for x in part] for part in (free, saved_free))
     if ours != theirs:  # a copy would broadcast
         raise ValueError(f"parameters of neither model nor loss: {ours}, the checkpoint's {theirs}")
     copy_values(free, saved_free)
-    extra, saved = trainer.config.extra_state or {}, state.get("extra", {})
+    extra, saved = trainer.config.extra_state or {}, state["extra"]
     if extra.keys() != saved.keys():
         raise ValueError(f"extra_state has {list(extra)}, the checkpoint {list(saved)}")
     for name, stateful in extra.items():
@@ -101,6 +104,13 @@ def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     trainer.records.totals.load_state_dict(state["totals"])
     for _ in trainer.last_thresholds:
         trainer.tau_generator.random()
+
+
+def check_saves(trainer: SCMTrainer) -> None:
+    """Raise before training what a save into the ``checkpoint_dir`` would raise after it."""
+    if (folder := trainer.config.checkpoint_dir) is not None:
+        trainer.ranks.on_rank_0(partial(check_folder, folder, trainer.run, trainer.micro_step))
+        trainer.ranks.on_rank_0(partial(plain_state, _parts(trainer)))
 
 
 def save_if_due(trainer: SCMTrainer, windows: int = 0) -> None:

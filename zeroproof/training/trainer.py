@@ -16,17 +16,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from zeroproof.training.checkpoint import (
-    CheckpointError,
-    check_folder,
-    read_checkpoint,
-    write_checkpoint,
-)
+from zeroproof.training.checkpoint import CheckpointError, read_checkpoint, write_checkpoint
 from zeroproof.training.compiled import CompiledEvaluation, CompiledUpdate
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks, length
 from zeroproof.training.evaluation import Evaluation, MicroBatch, training_device
-from zeroproof.training.finite import NonFiniteError
+from zeroproof.training.finite import NonFiniteError, warn_of_skips
 from zeroproof.training.hooks import GuardedHook
 from zeroproof.training.loader import LoaderState
 from zeroproof.training.loss_adapter import LossAdapter
@@ -36,6 +31,7 @@ from zeroproof.training.schedulers import SchedulerStepper
 from zeroproof.training.signals import DeferredSignals
 from zeroproof.training.state import (
     capture,
+    check_saves,
     continue_epoch,
     restore,
     save_if_due,
@@ -61,7 +57,8 @@ class SCMTrainer:
         optimizer: of the model's parameters, and of the loss's own if it has some.
         loss_fn: called as ``loss_fn(outputs, (Y_n, Y_d))``; by keyword it is also given those
             of ``tau, targets, inputs, epoch, global_step, loss_weights`` that it accepts.
-            Returns a scalar, or a scalar and a dict of terms to log.
+            Returns a scalar, or a scalar and a dict of terms to log. One around a likelihood must
+            have its ``default_curriculum``, and hand it ``loss_weights``, for CUR-3 to hold.
         train_loader: yields ``(inputs, targets)``; targets may hold ±∞ and NaN.
         scheduler: stepped once per applied update, or as ``config.scheduler_step`` says.
         config: options; None takes the defaults of
@@ -131,20 +128,21 @@ class SCMTrainer:
 
         Raises:
             RuntimeError: there is nothing left to train.
-            ValueError: a loader without samples, a loss without a gradient, a scheduler that
-                ends before training (STEP-10), or a ``checkpoint_dir`` of another run (RES-7).
+            ValueError: a loader without samples, a loss without a gradient, a scheduler that ends
+                before training (STEP-10), a NaN for a plateau, or a ``checkpoint_dir`` of another
+                run (RES-7).
+            CheckpointError: a state that its ``checkpoint_dir`` could not hold (RES-5).
             NonFiniteError: too many updates in a row were skipped, or a step was not finite.
         """
         self._hook.refuse("fit()")
         if not self._has_work():
             raise RuntimeError(nothing_left(self.epoch, self.stopped))
-        if (folder := self.config.checkpoint_dir) is not None:
-            self.ranks.on_rank_0(partial(check_folder, folder, self.run, self.micro_step))
+        if self.loader.broken_off:
+            continue_epoch(self)
+        check_saves(self)
         self.scheduler.check_length(self.train_loader, self.epoch, self.loader.done)
         self.records.records.clear()
         self.update.signal = 0  # of an earlier call
-        if self.loader.broken_off:
-            continue_epoch(self)
         batches = length(self.train_loader)
         total = None if batches is None else batches * self.config.max_epochs
         done = self.epoch * (batches or 0) + self.loader.done
@@ -172,6 +170,7 @@ class SCMTrainer:
         for module in self.modules:
             train_mode(module)
         batches = self.signals.watch(self.loader.iterate())
+        windows, faults = self.update.windows, self.update.faults
         try:
             while window := list(islice(batches, self.config.gradient_accumulation_steps)):
                 self._train_window(window, narrows=True)
@@ -180,6 +179,8 @@ class SCMTrainer:
         finally:
             self.update.flush()
         self.update.check_finite()
+        if self.update.faults > faults == 0 and self.ranks.rank == 0:
+            warn_of_skips(self.update.faults, self.update.windows - windows)
         self.loader.finish()
         self.stopped = self.stop.observe(self.records.totals.monitored_coverage)
         self.epoch += 1

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -83,6 +83,7 @@ class Update:
                 "use amp_dtype='bf16', or mixed_precision=False"
             )
         self.global_step = self.skipped = self.skipped_in_row = self.signal = 0
+        self.faults = 0  # skips of this process that no fall of float16's scale explains
         # Micro-batches that were committed and not trained on; None within an update.
         self.unmade: int | None = 0
         self._outcome: Outcome | None = None
@@ -119,36 +120,35 @@ class Update:
         if self._ranks.size > 1:
             judged, received = self._ranks.reduce_window(losses, signal, self._unreduced())
         flags = self._judge(self._normalise(), judged, received)
-        table = self._ranks.all_gather(torch.stack(rows))
-        values = AsyncHostCopy(torch.cat([table.flatten(), flags]))
+        rows = self._ranks.all_gather(torch.cat(rows))
+        values = AsyncHostCopy(torch.cat([*rows, flags]))
         self.settle()
         rate = current_rate(self.optimizer)
         applied = flags[0] > 0 if self.skips_on_device else bool(values.read()[-3])
         self._buffers.restore(applied)
         if self.skips_on_device:
-            self.optimizer.found_inf = (1.0 - flags[0]).float()  # type: ignore[attr-defined]
+            self.optimizer.found_inf = (flags[0] == 0).float()  # type: ignore[attr-defined]
             self.optimizer.step()
             del self.optimizer.found_inf  # type: ignore[attr-defined]
         elif applied:
             if not self._needs_closure:
                 self.optimizer.step()
             elif not self._search(window, losses):
-                flags[0] = 0.0
-                values = AsyncHostCopy(torch.cat([table.flatten(), flags]))
+                flags[0] = 0
+                values = AsyncHostCopy(torch.cat([*rows, flags]))
         return Outcome(values, names, headers, rate)
 
     def _judge(
         self, norms: Sequence[Tensor], losses: Sequence[Tensor], received: Tensor | None = None
-    ) -> Float[Tensor, "3"]:
+    ) -> Shaped[Tensor, "3"]:
         """Adapt the float16 scale; return whether all is finite, whether it fell, the signal."""
-        sizes = torch.stack([*norms, *losses]).abs()
-        applied = sizes.amax() < torch.inf  # NaN is not
+        sizes, largest = torch.stack([*norms, *losses]), torch.linalg.vector_norm
+        applied = largest(sizes, torch.inf) < torch.inf  # NaN is not
         fell = nothing = torch.zeros_like(applied)
         if self.scale is not None:
-            overflow = (sizes[-len(losses) :].amax() < torch.inf) & ~applied
+            overflow = (largest(sizes[-len(losses) :], torch.inf) < torch.inf) & ~applied
             fell = self.scale.update(applied, overflow)
-        flags = applied, fell, nothing if received is None else received
-        return torch.stack([flag.double() for flag in flags])
+        return torch.stack([applied, fell, nothing if received is None else received])
 
     def _gradients(
         self, window: Sequence[MicroBatch]
@@ -253,6 +253,7 @@ class Update:
         self.signal = int(signal)
         self.global_step += bool(applied)
         self.skipped += not applied
+        self.faults += not (applied or fell)
         self.skipped_in_row = 0 if applied else self.skipped_in_row + (not fell)
         if applied:
             self._applied()

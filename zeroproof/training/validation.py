@@ -12,6 +12,7 @@ from torch import nn
 
 from zeroproof.training.evaluation import undone
 from zeroproof.training.optimizers import averaged_weights
+from zeroproof.training.records import EpochTotals, merge, named_rows
 from zeroproof.training.state import unwrap
 from zeroproof.training.thresholds import midpoint
 
@@ -28,14 +29,22 @@ def validate(trainer: SCMTrainer) -> dict[str, float]:
     if config.val_loader is None:
         raise ValueError("validate() needs TrainingConfig(val_loader=...)")
     ranks.check_equal_lengths(config.val_loader, "val_loader")
+    totals = EpochTotals()
     tau, epoch = midpoint(config.tau_train_min, config.tau_train_max), max(trainer.epoch - 1, 0)
     with evaluation_mode(trainer, trainer.train_loader, config.val_loader):
         step = trainer.global_step
         prepare = partial(trainer.evaluate.prepare, tau=tau, epoch=epoch)
         batches = trainer.signals.watch(config.val_loader, breaks_off=ranks.size == 1)
-        prepared = map(partial(prepare, global_step=lambda: step), batches)
-        values = trainer.evaluate.average(prepared, ranks)
-    record = {f"val_{name}": value for name, value in values.items()}
+        for batch in batches:
+            prepared = prepare(batch, global_step=lambda: step)
+            names, row = trainer.evaluate(prepared)[1:]  # without the loss, which may hold a graph
+            totals.add(merge(named_rows(names, torch.cat(ranks.all_gather(row)).tolist())))
+    if not totals.state_dict()["samples"]:
+        raise ValueError(
+            "val_loader yielded no samples, so that there is no coverage; an iterator can be read "
+            "only once: pass a list or a DataLoader"
+        )
+    record = {f"val_{name}": value for name, value in totals.record().items()}
     record |= {"epoch": float(epoch), "global_step": float(step), "val_tau": tau}
     return record
 
