@@ -43,19 +43,19 @@ def measured(value: Tensor, P: Tensor, Q: Tensor, *, again: bool = False) -> Mea
 
     The gradient that arrives at the scalar is not 1. With ``again`` they have a graph.
     """
-    gradients: tuple[Tensor | None, ...] = (None, None)
+    gradients = [torch.zeros_like(x) for x in (P, Q)]
     if value.requires_grad:
         gradients = arriving(value, P, Q, create_graph=again)
-    pairs = zip(gradients, (P, Q), strict=True)
-    in_P, in_Q = (to_array(torch.zeros_like(x) if g is None else g) for g, x in pairs)
-    return Measured(value.item(), in_P, in_Q)
+    return Measured(value.item(), *map(to_array, gradients))
 
 
-def arriving(value: Tensor, *leaves: Tensor, **options: bool) -> tuple[Tensor | None, ...]:
+def arriving(value: Tensor, *leaves: Tensor, create_graph: bool = False) -> list[Tensor]:
     """Return the gradients of a sum at leaves, exactly, where −1 arrives at each of its terms."""
     root = torch.full_like(value, -1.0)
-    found = torch.autograd.grad(value, leaves, root, allow_unused=True, **options)
-    return tuple(None if g is None else -g for g in found)
+    found = torch.autograd.grad(
+        value, leaves, root, create_graph=create_graph, allow_unused=True, materialize_grads=True
+    )
+    return [-g for g in found]
 
 
 def gated(x: Tensor, rule: str, bottom: Tensor) -> Tensor:

@@ -53,11 +53,17 @@ def _restarted(start: Any, trainer: Any) -> None:
     trainer.tau_generator = random.Random(trainer.config.seed)
 
 
-zeroproof_fault("TAU-9.3", "Thresholds follow from the sum of seed and epoch.",
-      "zeroproof.training.trainer.SCMTrainer.start_epoch", lambda start, trainer: (start(trainer),
-          setattr(trainer, "tau_generator", random.Random(trainer.config.seed + trainer.epoch))))
 zeroproof_fault("TAU-9.2", "Thresholds repeat every epoch.",
       "zeroproof.training.trainer.SCMTrainer.start_epoch", _restarted)
+
+
+def _summed(start: Any, trainer: Any) -> None:
+    start(trainer)
+    trainer.tau_generator = random.Random(trainer.config.seed + trainer.epoch)
+
+
+zeroproof_fault("TAU-9.3", "Thresholds follow from the sum of seed and epoch.",
+      "zeroproof.training.trainer.SCMTrainer.start_epoch", _summed)
 automaton_fault("TAU-9.3", "The seed is ignored.",
       uniform=lambda *_: Fraction(random.getrandbits(53), 2**53))
 

@@ -60,7 +60,7 @@ class ZeroProofDecoding(OnTensors):
         P, Q = (to_tensor(part).detach().requires_grad_() for part in (case.P, case.Q))
         config = replace(config_of(case), lower=lower, upper=upper)
         found = strict_inference(P, Q, config)
-        in_P, in_Q = (to_array(x) for x in arriving(found.value, P, Q) if x is not None)
+        in_P, in_Q = map(to_array, arriving(found.value, P, Q))
         model = Scaled(torch.ones((), dtype=P.dtype), (P, Q))
         strict, wrapped = (
             Strict(to_array(decoded.value), flags(decoded.bottom), flags(decoded.gap))
