@@ -141,8 +141,7 @@ def gap(subject: Decodes, case: Tuples) -> None:
         require(right, "element {} of {}: gap {}", index, case, gap)
 
 
-def require_same(found: Strict, expected: Strict, case: Tuples, claim: int = 1) -> None:
-    """Require two decodes to agree bit for bit."""
+def _require_same(found: Strict, expected: Strict, case: Tuples, claim: int = 1) -> None:
     flags = (found.bottom, found.gap) == (expected.bottom, expected.gap)
     right = flags and same(found.value, expected.value)
     require(right, "{}: {}, not {}", case, found, expected, claim=claim)
@@ -151,7 +150,7 @@ def require_same(found: Strict, expected: Strict, case: Tuples, claim: int = 1) 
 @clause("DEC-3", source="Ours: both stand for the same number", since="0.2.0")
 def antipodal(subject: Decodes, case: Tuples) -> None:
     """``(−P, −Q)`` decodes as ``(P, Q)`` does, bit for bit."""
-    require_same(subject.decode(case.scaled(-1.0)), subject.decode(case), case)
+    _require_same(subject.decode(case.scaled(-1.0)), subject.decode(case), case)
 
 
 def _require_gauge(subject: Decodes, case: Tuples, claim: int) -> None:
@@ -185,7 +184,7 @@ def gauge(subject: Decodes, case: Tuples, factor: float) -> None:
     _require_gauge(subject, unit, 2)
     found, expected = subject.decode(scaled), subject.decode(unit)
     if abs(math.frexp(factor)[0]) == 0.5:
-        require_same(found, expected, scaled, 3)
+        _require_same(found, expected, scaled, 3)
     for index, _, sure in _reference(unit):
         flags = [(x.bottom[index], x.gap[index]) for x in (found, expected)]
         right = flags[0] == flags[1] or not all(sure)
@@ -245,7 +244,7 @@ def wrapper(subject: Decodes, case: Tuples, modes: Sequence[bool]) -> None:
     right = all(same(part, given) for part, given in pairs)
     require(right, "train mode made {} of {}", found.tuples, case)
     require(found.tracked, "no gradient reaches the model in train mode")
-    require_same(found.decoded, expected, case, 2)
+    _require_same(found.decoded, expected, case, 2)
 
 
 @clause(

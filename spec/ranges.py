@@ -8,7 +8,7 @@ from typing import Protocol
 
 from .arrays import Array, identical, same
 from .clause import clause, refused, require
-from .decoding import Decodes, Strict, Tuples, require_same
+from .decoding import Decodes, Strict, Tuples
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,10 @@ def within(subject: RangedDecodes, case: Tuples, lower: float, upper: float) -> 
             require(now[0] == side, complaint, *parts, now, claim=2)
             expected = (0.0, 0.0)
         require(gradients == expected, "gradient at " + complaint, *parts, gradients, claim=4)
-    require_same(found.wrapped, strict, case, 6)
+    wrapped = found.wrapped
+    right = (wrapped.bottom, wrapped.gap) == (strict.bottom, strict.gap)
+    right = right and same(wrapped.value, strict.value)
+    require(right, "{} within {} to {}: a wrapper's is {}", case, lower, upper, wrapped, claim=6)
 
 
 def repeated(case: Tuples) -> Tuples:
