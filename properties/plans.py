@@ -85,6 +85,7 @@ def plans(
         "momentum": draw(st.sampled_from([0.0, 0.5])),
         "random": random and draw(st.booleans()),
         "tensor_rate": draw(st.booleans()),
+        "outputs": draw(st.sampled_from([1, 3])),
     }
     if draw(st.booleans()):
         weights = st.sampled_from([0.25, 0.5, 1.0, 2.0])

@@ -41,18 +41,21 @@ def flags(x: Tensor) -> tuple[bool, ...]:
 def measured(value: Tensor, P: Tensor, Q: Tensor, *, again: bool = False) -> Measured:
     """Return a scalar with its gradients at two leaves.
 
-    With ``again`` these have a graph, and the gradient that arrives at the scalar is not 1.
+    The gradient that arrives at the scalar is not 1. With ``again`` they have a graph.
     """
-    gradients: tuple[Tensor | None, ...] = (None, None)
-    if value.requires_grad and again:
-        root = torch.full_like(value, -0.5)
-        found = torch.autograd.grad(value, (P, Q), root, create_graph=True, allow_unused=True)
-        gradients = tuple(None if g is None else -2 * g for g in found)
-    elif value.requires_grad:
-        gradients = torch.autograd.grad(value, (P, Q), allow_unused=True)
-    pairs = zip(gradients, (P, Q), strict=True)
-    in_P, in_Q = (to_array(torch.zeros_like(x) if g is None else g) for g, x in pairs)
-    return Measured(value.item(), in_P, in_Q)
+    gradients = [torch.zeros_like(x) for x in (P, Q)]
+    if value.requires_grad:
+        gradients = arriving(value, P, Q, create_graph=again)
+    return Measured(value.item(), *map(to_array, gradients))
+
+
+def arriving(value: Tensor, *leaves: Tensor, create_graph: bool = False) -> list[Tensor]:
+    """Return the gradients of a sum at leaves, exactly, where −1 arrives at each of its terms."""
+    root = torch.full_like(value, -1.0)
+    found = torch.autograd.grad(
+        value, leaves, root, create_graph=create_graph, allow_unused=True, materialize_grads=True
+    )
+    return [-g for g in found]
 
 
 def gated(x: Tensor, rule: str, bottom: Tensor) -> Tensor:

@@ -73,11 +73,12 @@ def test_VAL_3_differentiates(subject: Feeds, place: str, inputs: list[float]) -
     assert_clause("VAL-3", subject, place, inputs)
 
 
-@given(st.lists(st.sampled_from(OFFERED), unique=True).map(tuple), plans())
+@given(st.lists(st.sampled_from(OFFERED), unique=True).map(tuple), plans(faulty=True))
 @example(OFFERED, VALIDATED)
 @example(OFFERED, replace(VALIDATED, weights=(), accumulation=2))
+@example(("global_step",), replace(VARIED, weights=()))
 @example(OFFERED, replace(VALIDATED, weights=(0.75,)))
 @example(("epoch",), VALIDATED)
 @settings(max_examples=50)
 def test_CUR_1_arguments(subject: Feeds, accepts: Sequence[str], plan: Plan) -> None:
-    assert_clause("CUR-1", subject, accepts, plan)
+    assert_clause("CUR-1", subject, accepts, replace(plan, max_nonfinite=100))

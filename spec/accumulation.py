@@ -9,7 +9,8 @@ from fractions import Fraction
 from typing import NamedTuple, TypeVar
 
 from .clause import clause, require
-from .runs import SLACK, Epoch, Event, MicroBatch, Plan, Trains, agree
+from .coverage import Counts, bottom_recall, monitored_coverage
+from .runs import SLACK, Epoch, Event, Plan, Trains, agree
 
 Item = TypeVar("Item")
 
@@ -29,13 +30,20 @@ def sample_mean(sizes: Sequence[int], values: Sequence[Fraction]) -> Fraction:
     return sum((n * x for n, x in zip(sizes, values, strict=True)), Fraction(0)) / sum(sizes)
 
 
-def measured_denominators(batches: Sequence[MicroBatch]) -> dict[str, float | Fraction]:
+def measured_denominators(batches: Epoch, outputs: int) -> dict[str, float | Fraction]:
     """Return the minimum and the mean of finite ``|Q|``, NaN without any; VAL-1, LOG-1."""
     finite = [Q for batch in batches for Q in batch.denominators]
+    finite += [Fraction(1)] * (outputs - 1) * sum(len(batch.samples) for batch in batches)
     return {
         "denom_abs_min": min(finite, default=math.nan),
         "denom_abs_mean": sum(finite, Fraction(0)) / len(finite) if finite else math.nan,
     }
+
+
+def told_apart(epoch: Sequence[Counts]) -> dict[str, float | Fraction]:
+    """Return what is reported of either kind of target, NaN where there are none; STOP-6."""
+    found = {"coverage_finite": monitored_coverage(epoch), "bottom_recall": bottom_recall(epoch)}
+    return {name: math.nan if value is None else value for name, value in found.items()}
 
 
 def shortening(gradients: Sequence[Fraction], max_norm: float | None) -> Fraction:

@@ -6,16 +6,15 @@ which follow STOP, ACC, STEP, VAL and LOG.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from random import Random
 from typing import Final, TypeAlias
 
-from .accumulation import measured_denominators, sample_mean, shortening, windows
+from .accumulation import measured_denominators, sample_mean, shortening, told_apart, windows
 from .clause import clause, require
-from .coverage import Counts, bottom_recall, epoch_coverage, monitored_coverage
+from .coverage import Counts, epoch_coverage, monitored_coverage
 from .runs import Epoch, Event, MicroBatch, Plan, Record, Trace, Trains, require_same_run
 from .stopping import count_bad
 from .thresholds import midpoint, threshold
@@ -206,17 +205,15 @@ class Automaton:
     def measure(self, batch: MicroBatch, tau: float, factor: Fraction) -> Numbers:
         """Return a micro-batch's record: ACC-3, COV-1 and STOP-6 of what it shows."""
         counts = batch.counts(tau)
-        monitored, recall = monitored_coverage([counts]), bottom_recall([counts])
         covered = epoch_coverage([counts])
         loss = batch.slope * factor * (self.state.w + self.state.v)
         return {
-            "loss": math.nan if batch.fault == "loss" else loss,
+            "loss": batch.lost if batch.fault == "loss" else loss,
             "samples": Fraction(counts.samples),
             "coverage": covered,
-            "coverage_finite": math.nan if monitored is None else monitored,
-            "bottom_recall": math.nan if recall is None else recall,
-            "bottom_frac": 1 - covered,
-            **measured_denominators([batch]),
+            **told_apart([counts]),
+            "bottom_frac": (1 - covered) / self.plan.outputs,
+            **measured_denominators((batch,), self.plan.outputs),
         }
 
     def trace(self, events: Sequence[Event]) -> Trace:
@@ -245,7 +242,8 @@ class Automaton:
             name: sample_mean(sizes, [Fraction(m[name]) for m in measured])
             for name in ("loss", "coverage", "bottom_frac")
         }
-        record = means | measured_denominators(batches) | {"tau": tau}
+        record = means | told_apart([b.counts(float(tau)) for b in batches]) | {"tau": tau}
+        record |= measured_denominators(batches, self.plan.outputs)
         place: Numbers = {"epoch": Fraction(epoch), "loss_tau": tau}
         return place | {f"val_{name}": value for name, value in record.items()}
 

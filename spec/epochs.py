@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final, Protocol
 
-from .accumulation import measured_denominators, sample_mean, updates_per_epoch
+from .accumulation import (
+    measured_denominators,
+    sample_mean,
+    told_apart,
+    updates_per_epoch,
+    windows,
+)
 from .clause import clause, refused, require
 from .coverage import epoch_coverage
 from .lifting import lift
@@ -47,7 +53,8 @@ class Feeds(Trains, Protocol):
         """Validate, by a loss that draws random numbers and raises if asked; name what changed.
 
         Looked at are ``parameters``, ``gradients``, ``buffers`` and each submodule's ``modes``,
-        and the random states of ``torch``, ``cuda``, ``python`` and ``numpy``.
+        and the random states of ``torch``, ``cuda``, ``python`` and ``numpy``, and of a
+        ``generator`` on which the loaders of training and validation draw.
         """
 
     def derived(self, place: str, inputs: Sequence[float], fails: bool) -> Derived:
@@ -60,9 +67,10 @@ class Feeds(Trains, Protocol):
     def loss_arguments(self, accepts: Sequence[str], plan: Plan) -> list[Call]:
         """Carry out a plan with a loss that accepts the named arguments beside outputs and targets.
 
-        Of what arrives, tensors are given as lists. The plan's weights are a curriculum that calls
-        its one weight ``fit``; without weights no curriculum is configured.
-        The first weight is also configured as fixed, and if it is the only one, by itself.
+        It is NaN for a micro-batch with a fault. Of what arrives, tensors are given as lists. The
+        plan's weights are a curriculum that calls its one weight ``fit``; without weights no
+        curriculum is configured. The first weight is also configured as fixed, and if it is the
+        only one, by itself.
         """
 
 
@@ -79,8 +87,9 @@ def _placed(plan: Plan, calls: Sequence[Call]) -> list[tuple[Call, int, int, Mic
     """Return calls with the epoch, the updates applied so far and the micro-batch of each."""
     order, steps = list[tuple[int, int, MicroBatch]](), 0
     for epoch, batches in enumerate(plan.epochs):
-        order += [(epoch, steps + i // plan.accumulation, b) for i, b in enumerate(batches)]
-        steps += updates_per_epoch(len(batches), plan.accumulation)
+        for window in windows(batches, plan.accumulation):
+            order += [(epoch, steps, batch) for batch in window]
+            steps += not any(batch.fault for batch in window)
         order += [(epoch, steps, batch) for batch in plan.validation]
     require(len(calls) == len(order), "{}: {} calls, not {}", plan, len(calls), len(order))
     return [(call, *place) for call, place in zip(calls, order, strict=True)]
@@ -138,7 +147,8 @@ def run_of_thresholds(subject: Trains, plan: Plan) -> None:
     1. They are uniform between ``τ_min`` and ``τ_max``: their Kolmogorov–Smirnov distance stays
        within the bound that uniform draws exceed with probability 10⁻¹².
     2. Those of different epochs differ, unless the ends are equal.
-    3. The same seed gives the same thresholds, another one others, unless the ends are equal.
+    3. The same seed gives the same thresholds, another one others, also than in other epochs,
+       unless the ends are equal.
     4. Drawing them leaves the global random state untouched.
     """
     drawn = [float(event.values["tau"]) for event in subject.train(plan).of("draw")]
@@ -149,7 +159,7 @@ def run_of_thresholds(subject: Trains, plan: Plan) -> None:
     again = [float(event.values["tau"]) for event in subject.train(plan).of("draw")]
     require(drawn == again, "seed {}: {}, then {}", plan.seed, drawn, again, claim=3)
     other = subject.train(replace(plan, epochs=plan.epochs[:1], seed=plan.seed + 1)).of("draw")
-    right = drawn[:size] != [float(event.values["tau"]) for event in other]
+    right = tuple(float(event.values["tau"]) for event in other) not in epochs
     require(right, "seeds {} and one more: {}", plan.seed, drawn[:size], claim=3)
     short = replace(plan, epochs=((plan.epochs[0][0],) * 3,) * 2, random=True)
     drawing, still = (
@@ -164,7 +174,8 @@ def validates(subject: Trains, plan: Plan) -> None:
     """``val_loader`` is evaluated after each epoch, and reported with ``val_`` keys.
 
     1. It runs once an epoch, with the parameters that the epoch left.
-    2. What is reported are means weighted by samples.
+    2. What is reported are means weighted by samples; ``coverage_finite`` and ``bottom_recall`` are
+       those of STOP-6 over all micro-batches.
     3. ``denom_abs_min`` and ``denom_abs_mean`` are the minimum and the mean of the finite ``|Q|``
        of all micro-batches, some of which may have none.
     """
@@ -173,12 +184,15 @@ def validates(subject: Trains, plan: Plan) -> None:
     epochs = [event.values["epoch"] for event in found]
     require(epochs == list(range(len(plan.epochs))), "{}: validated in {}", plan, epochs)
     tau = float(midpoint(plan.tau_min, plan.tau_max))
-    covered = epoch_coverage([batch.counts(tau) for batch in plan.validation])
-    denominators = measured_denominators(plan.validation)
+    counts = [batch.counts(tau) for batch in plan.validation]
+    covered, kinds = epoch_coverage(counts), told_apart(counts)
+    denominators = measured_denominators(plan.validation, plan.outputs)
     for event in found:
         for name, expected, claim in (
             ("coverage", covered, 2),
-            ("bottom_frac", 1 - covered, 2),
+            ("coverage_finite", kinds["coverage_finite"], 2),
+            ("bottom_recall", kinds["bottom_recall"], 2),
+            ("bottom_frac", (1 - covered) / plan.outputs, 2),
             ("denom_abs_mean", denominators["denom_abs_mean"], 3),
             ("denom_abs_min", denominators["denom_abs_min"], 3),
         ):
@@ -201,11 +215,12 @@ def no_trace(subject: Feeds, plan: Plan, fails: bool) -> None:
     """Validation leaves no trace, also when it raises.
 
     1. Parameters, gradients, buffers, and the modes of submodules and optimizer are as before.
-    2. The random states of torch, CUDA, Python and NumPy are as before.
+    2. The random states of torch, CUDA, Python and NumPy are as before, and so are those of the
+       generators that the loaders hold.
     3. Training with validation is bitwise identical to training without.
     """
     changed = set(subject.validation_traces(fails))
-    random = changed & {"torch", "cuda", "python", "numpy"}
+    random = changed & {"torch", "cuda", "python", "numpy", "generator"}
     require(changed == random, "validation changed {}", sorted(changed - random))
     require(not random, "validation moved the random state of {}", sorted(random), claim=2)
     without, ours = subject.train(replace(plan, validation=())), subject.train(plan)

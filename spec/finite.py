@@ -32,8 +32,9 @@ class Keeps(Protocol):
     """A subject that trains, and lets one spoil what it trains."""
 
     def spoiled(self, cause: str) -> Broken:
-        """Train a parameter ``w`` of the model for an epoch of three updates, the first of which
-        spoils it for one of :data:`CAUSES`, with a validation, and a checkpoint every two updates.
+        """Train a parameter ``w`` for an epoch of three updates, the first of which spoils it for
+        one of :data:`CAUSES`, with a validation, and a checkpoint every two updates. It is of the
+        model, with a rate of 3e38 of the loss, and not in the optimizer's first group.
 
         The gradient is finite throughout. A parameter that is infinite from the start has an
         infinite element, which no update moves.
@@ -51,8 +52,9 @@ class Keeps(Protocol):
         """
 
     def buffer(self, before: Sequence[float], written: Sequence[float], fault: bool) -> list[float]:
-        """Make an update whose forward writes a buffer, and whose loss is NaN if there is a fault;
-        return the buffer.
+        """Make an update of two micro-batches, each of which writes a buffer of the model and one
+        of the loss, and whose loss is NaN if there is a fault; return the buffers, one after the
+        other.
         """
 
 
@@ -97,8 +99,8 @@ def left_alone(
 
     1. Submodules of a model in train mode keep their modes, in every epoch.
     2. A parameter that the caller freezes or frees during a run is so from the next update on.
-    3. An element of a buffer that is infinite or NaN after the forwards of a skipped update returns
-       to its value before them.
+    3. An element of a buffer, of the model or the loss, that is infinite or NaN after the forwards
+       of a skipped update returns to its value before all of them.
     4. Every other element of a buffer is as the forwards left it.
     """
     expected = [not frozen for frozen in switches]
@@ -108,7 +110,7 @@ def left_alone(
     require(moved == [*switches], "{} moved a parameter: {}", switches, moved, claim=2)
     for fault in (True, False):
         found = subject.buffer(before, written, fault)
-        for value, old, new in zip(found, before, written, strict=True):
+        for value, old, new in zip(found, [*before] * 2, [*written] * 2, strict=True):
             lost = fault and not math.isfinite(new)
             parts = value, old, new, fault
             right = repr(value) == repr(old if lost else new)

@@ -78,18 +78,21 @@ def every_record(subject: Reports, plan: Plan) -> None:
         named = {prefix + name for name in KEYS} | {"val_tau" if prefix else "tau_train"}
         lacking = sorted(named - set(types))
         require(not lacking, "{}: a record lacks {}", plan, lacking, claim=3)
-    hooked = subject.raising_hook(plan, record=0)
-    require(hooked == Hooked("KeyError", 1), "{}: a raising hook gave {}", plan, hooked, claim=4)
+    for last in (0, len(events) - 1):
+        hooked = subject.raising_hook(plan, record=last)
+        raised = hooked == Hooked("KeyError", last + 1)
+        require(raised, "{}: a raising hook gave {}", plan, hooked, claim=4)
     for event, batch in zip(trace.of("log"), plan.micro_batches, strict=True):
         lost = 1 - epoch_coverage([batch.counts(float(event.values["tau_train"]))])
-        for name, want in ({"bottom_frac": lost} | measured_denominators([batch])).items():
+        wanted = {"bottom_frac": lost / plan.outputs}
+        for name, want in (wanted | measured_denominators((batch,), plan.outputs)).items():
             right = agree(event.values[name], want, MEASURED.get(name, SLACK))
             require(right, "{}: {} of {}, not {}", plan, name, event, want, claim=5)
 
 
 @clause("LOG-2", source="Ours: a run of 10⁸ steps must fit into memory", since="0.2.0")
 def bounded(subject: Trains, plan: Plan) -> None:
-    """Histories are kept in memory.
+    """Histories are kept in memory, whatever a hook does to a record that it was given.
 
     1. Of the records the latest are kept, up to a limit.
     2. ``val_history`` has every epoch's record.

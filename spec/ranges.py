@@ -13,11 +13,14 @@ from .decoding import Decodes, Strict, Tuples
 
 @dataclass(frozen=True)
 class Graded:
-    """A strict decode, with the gradients in P and in Q of the sum of all its values."""
+    """A strict decode, with the gradients in P and in Q of the sum of all its values; and that of
+    an inference wrapper (DEC-8) with the same range.
+    """
 
     strict: Strict
     in_P: Array
     in_Q: Array
+    wrapped: Strict
 
 
 class RangedDecodes(Decodes, Protocol):
@@ -43,6 +46,7 @@ def within(subject: RangedDecodes, case: Tuples, lower: float, upper: float) -> 
     3. Everything else decodes as it does without a range.
     4. The gradient of such a ⊥ is 0; the gradient of everything else is that without a range.
     5. A lower end above the upper one, or an end that is NaN, raises ValueError.
+    6. An inference wrapper with a range decodes in eval mode as this.
     """
     if not lower <= upper:
         right = refused(ValueError, lambda: subject.decode_within(case, lower, upper), claim=5)
@@ -67,6 +71,10 @@ def within(subject: RangedDecodes, case: Tuples, lower: float, upper: float) -> 
             require(now[0] == side, complaint, *parts, now, claim=2)
             expected = (0.0, 0.0)
         require(gradients == expected, "gradient at " + complaint, *parts, gradients, claim=4)
+    wrapped = found.wrapped
+    right = (wrapped.bottom, wrapped.gap) == (strict.bottom, strict.gap)
+    right = right and same(wrapped.value, strict.value)
+    require(right, "{} within {} to {}: a wrapper's is {}", case, lower, upper, wrapped, claim=6)
 
 
 def repeated(case: Tuples) -> Tuples:

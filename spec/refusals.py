@@ -48,6 +48,15 @@ REFUSED: Final[Mapping[str, Mapping[str, Wrong]]] = {
     "coverage": {"is_bottom": MASK, "tau": SCALAR},
     "probability": {**TUPLES, "lower": ENDS, "upper": ENDS},
     "central_interval": {**TUPLES, "level": NUMBER},
+    "certainty": TUPLES,
+    "median_and_scale": TUPLES,
+    "combine_tuples": {**TUPLES, "weights": {**FLOATS, "negative numbers": ValueError}},
+    "choose_threshold": {**TUPLES, "targets": PART, "unit": POSITIVE},
+    "certify_threshold": {**TUPLES, "targets": PART, "rate": POSITIVE, "confidence": POSITIVE},
+    "bottom_mask": {},
+    "lift_targets": {"y": {"a list": TypeError}},
+    "orientation": {"y": {"a list": TypeError}},
+    "training loss": {"loss_weights": OTHER, "tau": SCALAR},
     "strict_inference": {**TUPLES, "config": OTHER},
     "inference wrapper": {"model": {"a function": TypeError, "of one output": TypeError}},
     "projective head": {"in_features": SIZE, "out_features": SIZE, "features": FEATURES},
@@ -118,10 +127,11 @@ def refusals(subject: Refuses, operation: str) -> None:
     2. One of a wrong shape, or outside its range, raises ValueError.
     3. The error names the argument.
     4. The call changes no parameter, no argument and no random state.
-    5. The same call without that argument's fault raises no error.
+    5. The same call without that argument's fault raises no error, and changes none of these.
     """
-    right = subject.refuse(operation).error
-    require(right is None, "{} of right arguments: {}", operation, right, claim=5)
+    right = subject.refuse(operation)
+    silent = right.error is None and not right.changed
+    require(silent, "{} of right arguments: {}", operation, right, claim=5)
     for argument, ways in REFUSED[operation].items():
         for wrong, kind in ways.items():
             found = subject.refuse(operation, argument, wrong)

@@ -28,8 +28,9 @@ class MicroBatch:
 
     A sample is a letter: ``v`` a value and ``b`` ⊥ where the target is finite, ``V`` and ``B``
     where it is singular; with a finite target, ``t`` is ⊥ iff ``τ > 1/2``, and ``i`` is ⊥ for its
-    ``|Q| = ∞``. A fault makes the loss NaN, or only its gradient; ``overflow`` makes the gradient
-    infinite where the loss is scaled by more than 2¹².
+    ``|Q| = ∞``. A fault makes the loss NaN, of a positive slope infinite, with a finite gradient,
+    or it makes the gradient NaN alone, that of ``v`` if the trainer has it; ``overflow`` makes the
+    gradient infinite where the loss is scaled by more than 2¹².
     """
 
     samples: str
@@ -45,6 +46,11 @@ class MicroBatch:
     def denominators(self) -> list[Fraction]:
         """Each sample's ``|Q|``, if it is finite."""
         return [Fraction({"v": 2, "V": 2, "t": 1}.get(s, 0), 2) for s in self.samples if s != "i"]
+
+    @property
+    def lost(self) -> float:
+        """The number that a fault of the loss makes of it."""
+        return math.inf if self.slope > 0 else math.nan
 
     @property
     def targets(self) -> list[float]:
@@ -77,7 +83,8 @@ class Plan:
     global generators; they start from the seed. A ``stateful`` loader shuffles, too, by random
     numbers that only its ``state_dict`` restores. With ``tensor_rate`` the rate is a tensor. If it
     ``tells``, the loss returns its τ as a term to log. The
-    scheduler steps by the ``cadence``: every ``update``, ``epoch`` or ``validation``.
+    scheduler steps by the ``cadence``: every ``update``, ``epoch`` or ``validation``. The model has
+    ``outputs``, of which the letters tell of the first; the others are values with ``|Q| = 1``.
     """
 
     epochs: tuple[Epoch, ...]
@@ -103,6 +110,7 @@ class Plan:
     tensor_rate: bool = False
     tells: bool = False
     cadence: str = "update"
+    outputs: int = 1
 
     def weight(self, epoch: int) -> Fraction:
         """Return the loss weight of an epoch."""

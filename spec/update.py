@@ -35,15 +35,15 @@ class Casts(Trains, Protocol):
     """A subject that trains in mixed precision."""
 
     def precision(self, dtype: str, option: str = "mixed_precision") -> Precision:
-        """Train a float32 model under autocast, which an option of this name turns on.
+        """Train and validate a float32 model under autocast, which an option of this name turns on.
 
-        A dtype that cannot be had raises an error.
+        A dtype that cannot be had raises an error. Dtypes that differ are all named.
         """
 
 
 @clause("AMP-1", source="Guide: mixed_precision; Ours: 1e-8² is 0 in float16", since="0.2.0")
 def autocast(subject: Casts, dtype: str) -> None:
-    """Autocast covers the forward, and nothing else.
+    """Autocast covers the forward, also of a validation, and nothing else.
 
     1. The forward runs under autocast to the dtype.
     2. The loss gets outputs and lifted targets in float32 or wider.

@@ -33,6 +33,8 @@ zeroproof_fault("ARG-1.4", "Random numbers are drawn before the arguments are lo
       "zeroproof.utils.checks.describe", lambda real, x: (torch.rand(()), real(x))[1])
 fault("ARG-1.5", "Right arguments are refused, too.",
       refuse=lambda real, of, *a: real(of, *a) if a else Refusal(TypeError(of)))
+fault("ARG-1.5", "A call writes over its arguments.",
+      refuse=lambda real, *a: replace(real(*a), changed=("arguments",) if len(a) == 1 else ()))
 zeroproof_fault("ARG-1.5", "A domain runs downwards.", "zeroproof.layers.rational._checked_domain",
       lambda real, domain: real(domain[::-1]))
 fault("ARG-2.1", "The error is Python's own.", refuse=lambda real, of, *a: (

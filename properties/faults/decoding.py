@@ -125,3 +125,6 @@ fault("POL-10.1", "The gradient divides by Q², which underflows.",
 fault("POL-10.2", "A gradient passes a ⊥ element.",
     decode_gradients=lambda real, case:
         (case.P.with_values([x or 1.0 for x in real(case)[0].values]), real(case)[1]))
+fault("DEC-7.6", "An inference wrapper has no range.",
+    decode_within=lambda real, case, *ends: replace(real(case, *ends), wrapped=real(
+        case, -math.inf, math.inf).wrapped))

@@ -55,6 +55,15 @@ def _restarted(start: Any, trainer: Any) -> None:
 
 zeroproof_fault("TAU-9.2", "Thresholds repeat every epoch.",
       "zeroproof.training.trainer.SCMTrainer.start_epoch", _restarted)
+
+
+def _summed(start: Any, trainer: Any) -> None:
+    start(trainer)
+    trainer.tau_generator = random.Random(trainer.config.seed + trainer.epoch)
+
+
+zeroproof_fault("TAU-9.3", "Thresholds follow from the sum of seed and epoch.",
+      "zeroproof.training.trainer.SCMTrainer.start_epoch", _summed)
 automaton_fault("TAU-9.3", "The seed is ignored.",
       uniform=lambda *_: Fraction(random.getrandbits(53), 2**53))
 
@@ -74,6 +83,9 @@ automaton_fault("VAL-1.1", "Validation uses the parameters from before training.
 automaton_fault("VAL-1.2", "Validation averages over micro-batches, not samples.",
       validation=lambda validation, epoch: (validation(epoch) | {"val_coverage":
           _unweighted(validation.__self__.plan)}))
+zeroproof_fault("VAL-1.2", "coverage_finite is that of all samples.",
+      "zeroproof.training.evaluation.Evaluation.average",
+      lambda real, *a: (record := real(*a)) | {"coverage_finite": record["coverage"]})
 automaton_fault("VAL-1.3", "A minimum that is NaN hides the others.",
       validation=lambda real, epoch: (real(epoch) | ({} if all(b.denominators for b in
           real.__self__.plan.validation) else {"val_denom_abs_min": math.nan})))
@@ -92,6 +104,8 @@ zeroproof_fault("VAL-2.1", "An optimizer that only has modes stays in eval mode.
       "zeroproof.training.optimizers.fixed_options", lambda real, optimizer: {})
 fault("VAL-2.2", "A validation that raises leaves NumPy's generator where it is.",
       validation_traces=lambda traces, fails: ("numpy",) if fails else ())
+zeroproof_fault("VAL-2.2", "A validation draws on the generator of the training loader.",
+      "zeroproof.training.validation.undone", lambda real, modules, *loaders: real(modules, None))
 zeroproof_fault("VAL-2.2", "A validation restores torch's generator only.",
       "zeroproof.training.evaluation.restore_random_state",
       lambda restore, state, loader: torch.set_rng_state(state["torch"]))
@@ -126,6 +140,8 @@ zeroproof_fault("LOG-1.3", "Records have no tau_train.",
       "zeroproof.training.records.RecordQueue.send",
       lambda send, queue, record: send(queue, {name: value for name, value in record.items()
           if name != "tau_train"}))
+fault("LOG-1.4", "Later errors of the hook are swallowed.", raising_hook=lambda real, plan, record:
+      Hooked("", record + 1) if record else real(plan, record))
 fault("LOG-1.4", "An error of the hook is swallowed.",
       raising_hook=lambda hooked, plan, record: Hooked("", 1))
 for wrong, change in (
@@ -137,6 +153,11 @@ for wrong, change in (
 ):
     automaton_fault("LOG-1.5", wrong, measure=lambda real, batch, *a, change=change: change(batch,
         real(batch, *a)))
+zeroproof_fault("LOG-1.5", "bottom_frac is the fraction of samples that are not covered.",
+      "zeroproof.training.records.merge",
+      lambda merge, rows: (r := merge(rows)) | {"bottom_frac": 1 - r["covered"] / r["samples"]})
+zeroproof_fault("LOG-2.1", "The hook is given the record that is kept.",
+      "zeroproof.training.records.RecordQueue.send", lambda _, queue, record: queue._hook(record))
 automaton_fault("LOG-2.1", "Every record is kept.",
       trace=lambda trace, events: replace(trace(events), records=tuple(e.values for e in events if
           e.kind == "log")))
@@ -189,6 +210,9 @@ zeroproof_fault("CUR-1.2", "All epochs have the weights of the first.",
       lambda weights, objective, epoch, narrows: weights(objective, 0, narrows=narrows))
 fault("CUR-1.3", "A validation has the next epoch's number.",
       call=lambda call, *a: _given(call(*a), epoch=a[3] + a[6]))
+zeroproof_fault("CUR-1.3", "global_step counts skipped updates, too.",
+      "zeroproof.training.trainer.SCMTrainer.global_step",
+      lambda real, trainer: real(trainer) + trainer.skipped_steps)
 fault("CUR-1.3", "global_step counts micro-batches.",
       call=lambda call, *a: _given(call(*a), global_step=a[4] * a[1].accumulation))
 fault("CUR-1.4", "A validation has the lower end as its threshold.",

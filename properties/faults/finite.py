@@ -48,3 +48,12 @@ fault("STEP-9.4", "A skipped update takes back the whole buffer.",
       buffer=lambda real, before, written, fault: [*(before if fault else written)])
 fault("STEP-9.4", "Buffers are mended after applied updates, too.",
       buffer=lambda real, before, written, fault: real(before, written, True))
+zeroproof_fault("STEP-8.1", "Parameters of the loss are not looked at.",
+      "zeroproof.training.finite.SteppedParameters._lost",
+      lambda real, stepped: [found for found in real(stepped) if "loss" not in found[2]])
+zeroproof_fault("STEP-9.3", "Buffers of the loss are not kept.",
+      "zeroproof.training.finite.KeptBuffers.__init__",
+      lambda real, kept, modules: real(kept, modules[:1]))
+zeroproof_fault("STEP-9.3", "Buffers are kept as the first micro-batch has left them.",
+      "zeroproof.training.update.Update._gradients", lambda real, update, window: (
+          real(update, window[:1]), update._buffers.keep(), real(update, window))[2])

@@ -285,3 +285,5 @@ fault("LOSS-17.1", "γ = 0 is taken, and a perfect prediction costs 0/0.",
     loss=lambda real, *a, **options: real(*a, **options | {"gamma": 1e-9}))
 fault("LOSS-17.2", "A goal in percent is taken for a fraction.",
     loss=lambda real, *a, **options: real(*a, **options | {"goal": 1.0}))
+zeroproof_fault("LOSS-2.2", "The gradient does not depend on the one that arrives.", CHORDAL,
+    lambda real, *a, **k: (v := real(*a, **k), v.requires_grad and v.register_hook(torch.abs))[0])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -68,6 +70,9 @@ automaton_fault("ACC-3.1", "The logged loss is the one that was divided by N.",
 
 fault("AMP-1.1", "The forward runs in float32.",
       precision=lambda precision, *a: replace(precision(*a), forward="float32"))
+zeroproof_fault("AMP-1.1", "A validation runs without autocast.",
+      "zeroproof.training.evaluation.Evaluation._autocast",
+      lambda real, evaluation: real(evaluation) if evaluation.model.training else nullcontext())
 fault("AMP-1.2", "The loss is given what the forward gave.",
       precision=lambda precision, dtype, *a: replace(precision(dtype), loss=(dtype, "float32")))
 zeroproof_fault("AMP-1.2", "Outputs are not widened.",
@@ -190,6 +195,19 @@ zeroproof_fault("STEP-13.5", "A term that is None is left out.",
 fault("AMP-6.1", "A NaN loss resets the count of applied updates.",
       loss_scales=lambda real, outcomes: real([("overflow", 0) if kind == "fault" else (kind, n)
           for kind, n in outcomes]))
+zeroproof_fault("STEP-1.2", "Each group of parameters is clipped by itself.",
+      "zeroproof.training.update.Update._normalise",
+      lambda real, update: [torch.nn.utils.clip_grad_norm_(group["params"],
+          update._config.max_grad_norm or torch.inf) for group in update.optimizer.param_groups])
+zeroproof_fault("STEP-3.1", "Gradients of the first parameter alone are looked at.",
+      "zeroproof.training.update.Update._normalise", lambda real, update: real(update)[:1])
+zeroproof_fault("STEP-3.2", "The gradient alone decides whether an update is skipped.",
+      "zeroproof.training.update.Update._judge",
+      lambda real, update, norms, losses, *a: real(update, norms, [torch.zeros(())], *a))
+zeroproof_fault("STEP-3.2", "A loss is not finite only if it is NaN.",
+      "zeroproof.training.update.Update._judge",
+      lambda real, update, norms, losses, *a: real(update, norms, [x.nan_to_num(math.nan, 0.0, 0.0)
+          for x in losses], *a))
 zeroproof_fault("AMP-6.1", "A checkpoint lacks the count of applied updates.",
       "zeroproof.training.scaler.LossScale.load_state_dict",
       lambda load, scale, state: load(scale, {**state, "streak": 0}))
@@ -210,6 +228,9 @@ fault("STEP-14.4", "float16 is ignored.",
       search=lambda real, plan, finite: real(replace(plan, precision=""), finite))
 fault("STEP-15.1", "A smaller last micro-batch is always left out.",
       batches=lambda real, loader, *a: real(replace(loader, drop_last=True), *a))
+fault("STEP-15.2", "The order follows from the sum of seed and epoch.",
+      batches=lambda real, loader, epoch, done: real(replace(loader, seed=min(loader.seed, 0)),
+          loader.seed + (epoch or 0), done))
 fault("STEP-15.2", "The order is the same in every epoch.",
       batches=lambda real, loader, epoch, done: real(loader, 0, done))
 fault("STEP-15.2", "The first epoch is 1.",

@@ -35,13 +35,16 @@ def seed_everything(seed: int) -> None:
 class Scripted(nn.Module):
     """``w·slope``, as tuples with the ``|Q|`` of the inputs, or as values with a mask of ⊥.
 
-    If autocast is ``off``, it must not be in force.
+    Further outputs are never ⊥, and have a ``|Q|`` of 1. If autocast is ``off``, it must not be in
+    force.
     """
 
-    def __init__(self, *, projective: bool = False, noisy: bool = False, off: bool = False) -> None:
+    def __init__(
+        self, *, projective: bool = False, noisy: bool = False, off: bool = False, outputs: int = 1
+    ) -> None:
         super().__init__()
         self.w = nn.Parameter(torch.ones(1, dtype=torch.float64))
-        self.projective, self.noisy, self.off = projective, noisy, off
+        self.projective, self.noisy, self.off, self.outputs = projective, noisy, off, outputs
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         value: Tensor = self.w[0] * x[:, 0]
@@ -49,7 +52,11 @@ class Scripted(nn.Module):
             value = value * math.nan
         if self.noisy:
             value = value * (1 + torch.rand(()))
-        return value, x[:, 1] if self.projective else x[:, 1] == 0
+        second = x[:, 1] if self.projective else x[:, 1] == 0
+        if self.outputs == 1:
+            return value, second
+        others = [torch.full_like(second, self.projective)] * (self.outputs - 1)
+        return value[:, None].expand(-1, self.outputs), torch.stack([second, *others], 1)
 
 
 class _Overflow(torch.autograd.Function):
@@ -72,10 +79,11 @@ class _Overflow(torch.autograd.Function):
 class Own(nn.Module):
     """The mean of the values, plus ``v·slope``, with the faults that the inputs ask for.
 
-    If it ``tells``, its τ is a term to log, since nothing is watched in compiled code.
+    If it ``tells``, its τ is a term to log, since nothing is watched in compiled code. If it is
+    ``owned`` by the trainer, a gradient's fault is in ``v`` alone.
     """
 
-    tells = False
+    tells = owned = False
 
     def __init__(self, watched: Callable[[float, bool], None], *, noisy: bool = False) -> None:
         super().__init__()
@@ -98,8 +106,11 @@ class Own(nn.Module):
         if self.noisy:
             loss = loss * (1 + random.random())
             loss = loss * (1 + (numpy.random.random() if numpy is not None else 0.0))
-        loss = loss * torch.where(fault == 1, math.nan, 1.0)
-        still = torch.where(fault == 2, (value - value.detach()).square(), 1.0).sqrt()
+        # The gradient of what is added is 0: the loss alone is not finite.
+        lost = torch.where(inputs[0, 0] > 0, math.inf, math.nan)
+        loss = loss + torch.where(fault == 1, lost, 0.0)
+        spoiled = self.v[0] if self.owned else value
+        still = torch.where(fault == 2, (spoiled - spoiled.detach()).square(), 1.0).sqrt()
         loss = loss + (still - (fault != 2).to(loss.dtype))  # 0, whose slope at 2 is ∞ · 0
         loss = _Overflow.apply(loss, fault == 3)  # type: ignore[no-untyped-call]
         return (loss, {"tau": tau}) if self.tells else loss
@@ -195,15 +206,18 @@ class Session:
     ) -> None:
         self.events, self.taus = list[Event](), set[float]()
         precision, _, switch = plan.precision.partition(" ")
-        self.model = Scripted(projective=projective, noisy=plan.random, off=switch == "off")
+        self.model = Scripted(
+            projective=projective, noisy=plan.random, off=switch == "off", outputs=plan.outputs
+        )
         self.loss, self.loader = Own(self._called, noisy=plan.random), loader
-        self.loss.tells = plan.tells
-        groups = [*self.model.parameters(), *(self.loss.parameters() if plan.own_parameter else ())]
+        self.loss.tells, self.loss.owned = plan.tells, plan.own_parameter
+        owners = [self.model, self.loss][: 1 + plan.own_parameter]
+        groups = [{"params": list(owner.parameters())} for owner in owners]
         rate = torch.tensor(1 / 8, dtype=torch.float64) if plan.tensor_rate else 1 / 8
         self.optimizer = self._optimizer(groups, lr=rate, momentum=plan.momentum)
         self.optimizer.register_step_post_hook(lambda *_: self._updated())
         if plan.stale:
-            for parameter in groups:
+            for parameter in (p for group in groups for p in group["params"]):
                 parameter.grad = torch.ones_like(parameter)
         own = {
             "gradient_accumulation_steps": plan.accumulation,
@@ -267,18 +281,19 @@ class Reporting:
         return Hooked("", len(got))
 
     def loss_arguments(self, accepts: Sequence[str], plan: Plan) -> list[Call]:
-        calls = list[Call]()
+        calls, faults = list[Call](), list[float]()
 
         def loss(outputs: Batch, lifted: Batch, **given: Any) -> Tensor:
             plain = {k: v.tolist() if isinstance(v, Tensor) else v for k, v in given.items()}
             Y_n, Y_d = (part.tolist() for part in lifted)
             calls.append(Call(not session.model.training, (Y_n, Y_d), plain))
-            return outputs[0].mean()
+            return outputs[0].mean() + (math.nan if faults.pop() else 0.0)
 
         kind = inspect.Parameter.KEYWORD_ONLY
         positional = list(inspect.signature(loss).parameters.values())[:2]
         keywords = [inspect.Parameter(name, kind) for name in OFFERED if name in accepts]
         loss.__signature__ = inspect.Signature([*positional, *keywords])  # type: ignore[attr-defined]
         session = self._session(plan, 0, len(plan.epochs), loss=loss)
+        session.model.register_forward_pre_hook(lambda _, x: faults.append(x[0][0, 2].item()))
         session.fit()
         return calls

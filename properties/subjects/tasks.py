@@ -150,7 +150,8 @@ class Disturbed:
         self.layer = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout(0.5), still)
         still.eval()
         data = TensorDataset(torch.randn(6, 2), torch.randn(6, 1))
-        self.loader: DataLoader[Any] = DataLoader(data, batch_size=3, shuffle=True)
+        self.generator = torch.Generator()
+        self.loader: DataLoader[Any] = DataLoader(data, 3, shuffle=True, generator=self.generator)
         self.optimizer = Averaging(self.layer.parameters(), lr=0.1)
         self.optimizer.train()
         self.optimizer.factor = 1.0 if fails else 3.0  # and then changes its mode alone
@@ -170,6 +171,7 @@ class Disturbed:
         return surroundings(self.layer) | {
             "parameters": repr([p.tolist() for p in self.layer.parameters()]),
             "buffers": repr([b.tolist() for b in self.layer.buffers()]),
+            "generator": repr(self.generator.get_state().tolist()),
             "optimizer": repr([group["trains"] for group in self.optimizer.param_groups]),
         }
 
@@ -205,10 +207,13 @@ class Tasks:
             inside.append(name_of(torch.ones(2, 2) @ torch.ones(2, 2)))
             return mean_square(outputs, lifted)
 
-        optimizer, options = torch.optim.SGD(layer.parameters(), lr=0.1), {option: True}
-        trainer = self._trainer_of(layer, optimizer, loss, ones(1), amp_dtype=dtype, **options)
+        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+        options: dict[str, Any] = {option: True}
+        options |= {"amp_dtype": dtype, "val_loader": ones(1)}
+        trainer = self._trainer_of(layer, optimizer, loss, ones(1), **options)
         trainer.fit()
-        return Precision(forward[0], tuple(seen), inside[0], self._scales(trainer))
+        once, within = (" and ".join(sorted({*names})) for names in (forward, inside))
+        return Precision(once, tuple(seen), within, self._scales(trainer))
 
     def _fit(self, task: Window | Plateau, **options: Any) -> None:
         given = task.layer, task.optimizer, task.loss, task.loader

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from properties.tensors import Incoming, flags, measured, to_array, to_tensor
+from properties.tensors import Incoming, arriving, flags, measured, to_array, to_tensor
 from spec import Array
 from spec.decoding import Strict, Tuples
 from spec.lifting import Effects
@@ -76,7 +76,7 @@ class OnTensors:
     def decode_gradients(self, case: Tuples) -> tuple[Array, Array]:
         leaves = [to_tensor(part).detach().requires_grad_() for part in (case.P, case.Q)]
         value, _, _ = self._decoded(case, *leaves)
-        P, Q = torch.autograd.grad(value, leaves, torch.ones_like(value))
+        P, Q = arriving(value, *leaves)
         return to_array(P), to_array(Q)
 
     def loss(

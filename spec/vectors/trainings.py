@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from fractions import Fraction
@@ -60,8 +61,8 @@ def parts_of(
 
 
 def near(value: float | Fraction, slack: Fraction = SLACK) -> Any:
-    """Return the range of a number that a run may round; NaN stays NaN."""
-    if value != value:
+    """Return the range of a number that a run may round; NaN and ±∞ stay what they are."""
+    if not math.isfinite(value):
         return float(value)
     return around(value, slack * max(Fraction(1), abs(Fraction(value))))
 

@@ -71,7 +71,8 @@ class ExactDecoding:
         inside = [not side for side in sides]
         bottom = tuple(b or not i for b, i in zip(strict.bottom, inside, strict=True))
         gap = tuple(g and i for g, i in zip(strict.gap, inside, strict=True))
-        return Graded(Strict(value, bottom, gap), *(self.only(x, inside) for x in slopes))
+        in_P, in_Q = (self.only(x, inside) for x in slopes)
+        return Graded(found := Strict(value, bottom, gap), in_P, in_Q, found)
 
     def check_range(self, lower: float, upper: float) -> None:
         if not lower <= upper:

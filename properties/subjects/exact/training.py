@@ -178,18 +178,18 @@ class ExactTraining:
 
     def raising_hook(self, plan: Plan, record: int) -> Hooked:
         """Pass the records on until one raises."""
-        records = self.train(plan).of("log", "validate")
-        return Hooked("KeyError", 1 + [event.kind for event in records[: record + 1]].index("log"))
+        return Hooked("KeyError", len(self.train(plan).of("log", "validate")[: record + 1]))
 
     def loss_arguments(self, accepts: Sequence[str], plan: Plan) -> list[Call]:
         if plan.weights and "loss_weights" not in accepts:
             raise ValueError("the loss accepts no loss_weights")
         calls, steps = list[Call](), 0
         for epoch, batches in enumerate(plan.epochs):
-            for index, batch in enumerate(batches):
-                tau = self.automaton(plan).draw()
-                calls.append(self.call(accepts, plan, batch, epoch, steps, tau, False))
-                steps += index + 1 == len(batches) or (index + 1) % plan.accumulation == 0
+            for window in windows(batches, plan.accumulation):
+                for batch in window:
+                    tau = self.automaton(plan).draw()
+                    calls.append(self.call(accepts, plan, batch, epoch, steps, tau, False))
+                steps += not any(batch.fault for batch in window)
             tau = float(midpoint(plan.tau_min, plan.tau_max))
             for batch in plan.validation:
                 calls.append(self.call(accepts, plan, batch, epoch, steps, tau, True))
@@ -224,7 +224,7 @@ class ExactTraining:
 
     def buffer(self, before: Sequence[float], written: Sequence[float], fault: bool) -> list[float]:
         pairs = zip(before, written, strict=True)
-        return [new if math.isfinite(new) or not fault else old for old, new in pairs]
+        return [new if math.isfinite(new) or not fault else old for old, new in pairs] * 2
 
     def survives(self, what: str) -> bool:
         return True

@@ -10,7 +10,7 @@ from torch import nn
 
 from properties.subjects.tensors import OnTensors
 from properties.subjects.zeroproof.unchecked import unchecked
-from properties.tensors import flags, to_array, to_tensor
+from properties.tensors import arriving, flags, to_array, to_tensor
 from spec import Array
 from spec.decoding import Strict, Tuples, Wrapped
 from spec.heads import Row
@@ -58,10 +58,15 @@ class ZeroProofDecoding(OnTensors):
 
     def decode_within(self, case: Tuples, lower: float, upper: float) -> Graded:
         P, Q = (to_tensor(part).detach().requires_grad_() for part in (case.P, case.Q))
-        found = strict_inference(P, Q, replace(config_of(case), lower=lower, upper=upper))
-        in_P, in_Q = torch.autograd.grad(found.value, (P, Q), torch.ones_like(found.value))
-        strict = Strict(to_array(found.value), flags(found.bottom), flags(found.gap))
-        return Graded(strict, to_array(in_P), to_array(in_Q))
+        config = replace(config_of(case), lower=lower, upper=upper)
+        found = strict_inference(P, Q, config)
+        in_P, in_Q = map(to_array, arriving(found.value, P, Q))
+        model = Scaled(torch.ones((), dtype=P.dtype), (P, Q))
+        strict, wrapped = (
+            Strict(to_array(decoded.value), flags(decoded.bottom), flags(decoded.gap))
+            for decoded in (found, SCMInferenceWrapper(model, config).eval()())
+        )
+        return Graded(strict, in_P, in_Q, wrapped)
 
     def decode_shared(self, case: Tuples) -> Strict:
         return self.decode(case)

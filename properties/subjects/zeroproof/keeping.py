@@ -20,7 +20,7 @@ from zeroproof.training.trainer import NonFiniteError
 
 
 class Spoiled(nn.Module):
-    """Sums the first element of ``w``; the gradient of the second one is always 0."""
+    """Multiplies by the first element of ``w``; the gradient of the second one is always 0."""
 
     def __init__(self, cause: str) -> None:
         super().__init__()
@@ -29,12 +29,13 @@ class Spoiled(nn.Module):
         if cause == "infinite from the start":
             nn.init.constant_(self.w[1], -math.inf)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return x[:, :1] * self.w[0]
+    def forward(self, x: Tensor, lifted: object = None) -> Tensor:
+        """Return outputs, or as a loss the mean square of some."""
+        return x[:, :1] * self.w[0] if lifted is None else (x * self.w[0]).square().mean()
 
 
 class Writing(nn.Module):
-    """Writes its buffer in a forward, and spoils its outputs if there is a fault."""
+    """A model, or a loss, that writes its buffer, and spoils its result if there is a fault."""
 
     held: Tensor
 
@@ -44,10 +45,10 @@ class Writing(nn.Module):
         self.register_buffer("held", torch.tensor(before, dtype=torch.float64))
         self.written = torch.tensor(written, dtype=torch.float64)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, lifted: object = None) -> Tensor:
         self.held.copy_(self.written)
-        found: Tensor = self.layer(x) * (math.nan if self.fault else 1.0)
-        return found
+        found: Tensor = self.layer(x) if lifted is None else x.mean()
+        return found * (math.nan if self.fault else 1.0)
 
 
 class Freezing:
@@ -69,17 +70,22 @@ class ZeroProofKeeping:
     """What ``SCMTrainer`` makes of parameters, modes and buffers."""
 
     def spoiled(self, cause: str) -> Broken:
-        model, validated = Spoiled(cause), list[Any]()
+        spoiled, validated = Spoiled(cause), list[Any]()
         eps = 0.0 if cause == "an eps of 0" else 1e-8
         rate = math.inf if cause == "a rate of infinity" else 1e-3
-        optimizer: Any = torch.optim.Adam(model.parameters(), rate, eps=eps)
+        groups: Any = [{"params": [p]} for p in (spoiled.none, spoiled.w)]
+        model: nn.Module = spoiled
+        loss: Any = mean_square
         if cause == "a rate of 3e38":  # of which Adam takes no more than a tenth
-            optimizer = torch.optim.SGD(model.parameters(), 3e38)
+            model, loss = nn.Identity(), spoiled
+            optimizer: Any = torch.optim.SGD(groups, 3e38)
+        else:
+            optimizer = torch.optim.Adam(groups, rate, eps=eps)
         with tempfile.TemporaryDirectory() as folder, unchecked():
             trainer = trainer_of(
                 model,
                 optimizer,
-                mean_square,
+                loss,
                 ones(3),
                 val_loader=ones(1),
                 log_hook=lambda record: validated.append("val_loss" in record),
@@ -120,8 +126,7 @@ class ZeroProofKeeping:
         return [old != new for old, new in pairs]
 
     def buffer(self, before: Sequence[float], written: Sequence[float], fault: bool) -> list[float]:
-        model = Writing(before, written, fault)
+        model, loss = (Writing(before, written, fault) for _ in range(2))
         optimizer = torch.optim.SGD(model.layer.parameters(), lr=0.1)
-        trainer_of(model, optimizer, mean_square, ones(1)).fit()
-        found: list[float] = model.held.tolist()
-        return found
+        trainer_of(model, optimizer, loss, ones(2), gradient_accumulation_steps=2).fit()
+        return [*model.held.tolist(), *loss.held.tolist()]

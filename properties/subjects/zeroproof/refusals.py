@@ -20,6 +20,8 @@ from zeroproof import inference, losses
 from zeroproof.autodiff import register_policy
 from zeroproof.inference import InferenceConfig, SCMInferenceWrapper
 from zeroproof.layers import FreeHead, ProjectiveMLP, ProjectiveRationalHead, SCMRationalLayer
+from zeroproof.scm import bottom_mask
+from zeroproof.training.targets import lift_targets, orientation
 from zeroproof.training.thresholds import perturbed_threshold
 from zeroproof.training.trainer import SCMTrainer, TrainingConfig
 
@@ -54,7 +56,9 @@ def _called(kind: Any, name: str) -> Callable[..., object]:
 
 
 def _wrapped(model: Any) -> object:
-    return SCMInferenceWrapper(model).eval()(torch.ones(1, 2))
+    found = SCMInferenceWrapper(model).eval()(torch.ones(1, 2))
+    model.train()
+    return found
 
 
 def _rational(x: Any, **given: Any) -> None:
@@ -68,6 +72,8 @@ def _right(operation: str) -> tuple[Callable[..., object], dict[str, Any], nn.Mo
     P: dict[str, Any] = {"P": x, "Q": x.clone()}
     Y = {**P, "Y_n": x.clone(), "Y_d": x.clone()}
     ends = {"lower": (x, x), "upper": (x, x)}
+    rows = {**P, "targets": torch.tensor([1.0, math.inf])}
+    members = {name: part[None, :, None] for name, part in P.items()}
     counted, tau, pairs = {"mask": mask}, {"tau": 0.1}, torch.ones(3, 2)
     sizes = {"in_features": 2, "out_features": 2}
     parts = {"model": model, "optimizer": SGD(model.parameters()), "train_loader": ones(1)}
@@ -81,7 +87,17 @@ def _right(operation: str) -> tuple[Callable[..., object], dict[str, Any], nn.Mo
         "rejection_loss": (losses.rejection_loss, P | counted | tau | {"target_coverage": 0.5}),
         "likelihood_loss": (losses.likelihood_loss, Y | counted | {"resolution": 0.1}),
         "interval_loss": (losses.interval_loss, P | ends | {"resolution": 0.1}),
-        "training loss": (losses.SCMTrainingLoss(), {"outputs": (x, x), "lifted": (x, x)}),
+        "training loss": (losses.SCMTrainingLoss(), {"outputs": (x, x), "lifted": (x, x),
+                                                     "loss_weights": {"fit": 1.0}} | tau),
+        "certainty": (inference.certainty, P),
+        "median_and_scale": (inference.median_and_scale, P),
+        "combine_tuples": (inference.combine_tuples, {**members, "weights": x[None]}),
+        "choose_threshold": (inference.choose_threshold, {**rows, "unit": 1.0}),
+        "certify_threshold": (inference.certify_threshold,
+                              {**rows, "rate": 0.9, "confidence": 0.5}),
+        "bottom_mask": (bottom_mask, {"outputs": (x, x), "tau": 0.75}),
+        "lift_targets": (lift_targets, {"y": rows["targets"]}),
+        "orientation": (orientation, {"y": rows["targets"]}),
         "coverage": (losses.coverage, {"outputs": (x, x), "is_bottom": mask} | tau),
         "probability": (inference.probability, P | ends),
         "central_interval": (inference.central_interval, P | {"level": 0.5}),
@@ -104,6 +120,7 @@ def _right(operation: str) -> tuple[Callable[..., object], dict[str, Any], nn.Mo
 WRONG: Final[dict[str, Any]] = {
     "text": "one", "a list": [1.0, 0.5], "integers": torch.tensor([1, 0]), "negative": -1,
     "numbers": torch.ones(2), "NaN": math.nan, "zero": 0, "fraction": 1.5, "none": None,
+    "negative numbers": -torch.ones(1, 2),
     "several numbers": torch.ones(2), "another width": torch.ones(3, 4), "no pair": torch.ones(2),
     "another precision": torch.ones(3, 2, dtype=torch.float64),
     "a function": torch.tanh, "of one output": nn.Linear(2, 1), "keyword": 0.5,
@@ -144,8 +161,11 @@ class ZeroProofRefusals:
         return Refusal(error, tuple(name for name in before if before[name] != after[name]))
 
 
+PLAIN: Final = Tensor, tuple, list, dict
+
+
 def _seen(model: nn.Module, given: dict[str, Any]) -> dict[str, str]:
     return surroundings(model) | {
         "parameters": repr([p.tolist() for p in model.parameters()]),
-        "arguments": repr([x for x in given.values() if isinstance(x, (Tensor, tuple, list))]),
+        "arguments": repr([x for x in given.values() if isinstance(x, PLAIN)]),
     }

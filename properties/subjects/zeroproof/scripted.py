@@ -80,12 +80,14 @@ class Session(scripted.Session):
             self._end_window()
         if "val_loss" in record:
             self._validated(record)
+            record.clear()  # of which a trainer keeps its own
             return
-        self.events.append(Event("log", record))
+        self.events.append(Event("log", record.copy()))
         self.progress = progress
         if record["skipped"] > self.skipped:
             self.skipped = record["skipped"]
             self.skips.append(Event("skip", {"skipped": self.skipped}))
+        record.clear()
 
     def _end_window(self) -> None:
         """Tell of a skip after the records of its window, which all have its number."""

@@ -31,7 +31,6 @@ from spec.runs import MicroBatch, Plan, Record, Trace
 from zeroproof.losses import SCMTrainingLoss
 from zeroproof.training.batches import TensorBatches
 from zeroproof.training.curriculum import GeometricRamp, LinearRamp
-from zeroproof.training.scaler import LossScale
 from zeroproof.training.stopping import CoverageStop
 from zeroproof.training.thresholds import perturbed_threshold
 from zeroproof.training.trainer import SCMTrainer, TrainingConfig
@@ -61,7 +60,8 @@ class Searching(torch.optim.SGD):
     finite: bool
 
     def step(self, closure: Callable[[], float]) -> None:  # type: ignore[override]
-        values, elsewhere = [p.detach() for p in self.param_groups[0]["params"]], {0.0}
+        values = [p.detach() for group in self.param_groups for p in group["params"]]
+        elsewhere = {0.0}
         if len(self.losses) % 2:
             kept = [x.clone() for x in values]
             torch._foreach_add_(values, 1.0)
@@ -74,6 +74,13 @@ class Searching(torch.optim.SGD):
         super().step()
         for value in values if spoils else ():
             value.fill_(math.nan)
+
+
+def _scaling() -> SCMTrainer:
+    """Return a trainer with float16's loss scale."""
+    layer = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    return trainer_of(layer, optimizer, mean_square, ones(1), mixed_precision=True)
 
 
 COMPILED = """
@@ -205,14 +212,15 @@ class ZeroProofTraining(Tasks, Reporting):
         return [inputs.tolist() for inputs, _ in (rest if done else batches)]
 
     def loss_scales(self, outcomes: Sequence[tuple[Outcome, int]]) -> list[float]:
-        scale, found = LossScale(torch.device("cpu")), []
+        trainer, found = _scaling(), []
         for outcome, count in outcomes:
+            scale: Any = trainer.update.scale
             flags = [torch.tensor(outcome == kind) for kind in ("applied", "overflow")]
             for _ in range(count):
                 scale.update(*flags)
             found.append(float(scale.value))
-            state, scale = scale.state_dict(), LossScale(torch.device("cpu"))
-            scale.load_state_dict(state)
+            state, trainer = trainer.state_dict(), _scaling()
+            trainer.load_state_dict(state)
         return found
 
     def ramp(self, kind: str, ends: Sequence[float], epochs: Sequence[int], epoch: int) -> float:
