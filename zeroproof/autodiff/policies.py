@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 
+from zeroproof.autodiff.functions import save_tensors, with_forward_mode
 from zeroproof.utils.checks import check_floats, check_mask, check_type
 
 
@@ -202,12 +203,12 @@ class _PolicyGate(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, bottom: Tensor, policy: GradientPolicy, scale: Tensor | float) -> Tensor:
-        return x.view_as(x)
+        return x.clone()  # a view of a function's could not be changed in place
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         _, bottom, ctx.policy, ctx.scale = inputs
-        ctx.save_for_backward(bottom)
+        save_tensors(ctx, bottom)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
@@ -221,6 +222,17 @@ class _PolicyGate(torch.autograd.Function):
             gradient = gradient.nan_to_num(0.0).clamp(-bound, bound)
         # A select, never a product: 0 · NaN is NaN. Meets: POL-5.
         return gradient.masked_fill(bottom, 0.0), None, None, None
+
+    @staticmethod
+    def tangent(ctx: Any, saved: list[Tensor], tangent: Tensor, *others: Any) -> Tensor:
+        """Apply the linear map whose transpose is the policy, where CLAMP has nothing to clamp."""
+        if ctx.policy is GradientPolicy.PASSTHROUGH:
+            return tangent
+        (bottom,) = saved
+        return tangent.masked_fill(bottom | (ctx.policy is GradientPolicy.REJECT), 0.0)
+
+
+_gate = with_forward_mode(_PolicyGate)
 
 
 def apply_policy(
@@ -256,5 +268,5 @@ def apply_policy(
     check_mask(bottom, x, "bottom")
     setting = _setting(layer)
     chosen = setting.policy if policy is None else GradientPolicy.parse(policy)
-    gated: Tensor = _PolicyGate.apply(x, bottom, chosen, setting.grad_scale)  # type: ignore[no-untyped-call]
+    gated: Tensor = _gate(x, bottom, chosen, setting.grad_scale)
     return gated
