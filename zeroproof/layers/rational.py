@@ -134,7 +134,7 @@ class ProjectiveRationalHead(nn.Module):
 def _checked_domain(domain: Sequence[float]) -> Tensor:
     """Return the ends of a domain; ValueError unless they are finite, and ascend as rounded."""
     try:
-        ends = torch.as_tensor(domain, dtype=torch.get_default_dtype()).detach().clone()
+        ends = torch.as_tensor(domain, dtype=torch.get_default_dtype(), device="cpu").detach()
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"domain must be two numbers (low, high), got {describe(domain)}") from None
     if not (ends.shape == (2,) and ends.isfinite().all() and ends[0] / 2 < ends[1] / 2):
@@ -142,7 +142,7 @@ def _checked_domain(domain: Sequence[float]) -> Tensor:
             f"domain must be two finite numbers (low, high) with low < high, also in {ends.dtype}, "
             f"got {domain!r}; take the least and the largest input"
         )
-    return ends
+    return ends.to(torch.get_default_device(), copy=True)  # such as meta, where nothing is checked
 
 
 class SCMRationalLayer(nn.Module):
