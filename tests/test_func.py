@@ -164,7 +164,7 @@ def test_a_tangent_under_a_policy(policy: GradientPolicy) -> None:
     """It meets the transpose of what a gradient meets, which CLAMP does not bound."""
     x, bottom = torch.tensor([2.0, 3.0, 1.0]), torch.tensor([False, True, False])
     given = torch.tensor([5.0, math.nan, -1.0])
-    value, found = jvp(lambda x: apply_policy(x, bottom, policy), (x,), (given,))
+    value, found, *_ = jvp(lambda x: apply_policy(x, bottom, policy), (x,), (given,))
     wanted = {"reject": [0.0] * 3, "passthrough": given.tolist()}.get(
         policy.value, [5.0, 0.0, -1.0]
     )

@@ -187,7 +187,7 @@ def test_a_copy_of_a_module_keeps_its_default(copied: Any) -> None:
 
 def test_a_compiled_module_follows_its_default() -> None:
     model = nn.Sequential(FreeHead(2, 1))
-    compiled = torch.compile(model, backend="eager")
+    compiled: Any = torch.compile(model, backend="eager")
     for policy in (None, "reject", None):
         model.zero_grad()
         register_policy(model, policy)

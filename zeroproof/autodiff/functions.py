@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.forward_ad import _set_fwd_grad_enabled, unpack_dual
+from torch.autograd import forward_ad
+
+unpack_dual: Any = forward_ad.unpack_dual  # which has no types
 
 
 def with_forward_mode(function: type[Any]) -> Callable[..., Any]:
@@ -22,7 +24,7 @@ def with_forward_mode(function: type[Any]) -> Callable[..., Any]:
 
     def jvp(ctx: Any, *tangents: Any) -> Any:
         # torch switches forward mode off here, and a jvp of a jvp would lose terms in silence.
-        with _set_fwd_grad_enabled(True):
+        with forward_ad._set_fwd_grad_enabled(True):
             return function.tangent(
                 ctx, [unpack_dual(x).primal for x in ctx.saved_tensors], *tangents
             )

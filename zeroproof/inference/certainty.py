@@ -56,7 +56,7 @@ def probability(P: Part, Q: Denominator, lower: Ends | float, upper: Ends | floa
 
 def _lifted(name: str, end: Ends | float, like: Tensor) -> Ends:
     """Return a lifted end of the shape of a tensor."""
-    if isinstance(end, Real):
+    if isinstance(end, (float, Real)):
         return lift(torch.full_like(like, check_number(name, end, "[-∞, ∞]")))
     check_pair(name, end)
     named = {f"{name}[0]": end[0], f"{name}[1]": end[1]}
