@@ -1,4 +1,4 @@
-"""torch.func: grad, vmap and jacrev of losses, policies and heads."""
+"""torch.func: grad, vmap, jacrev and jacfwd of losses, policies and heads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.func import functional_call, grad, jacrev, vmap
+from torch.autograd.forward_ad import dual_level, make_dual, unpack_dual
+from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, vmap
 
 from zeroproof.autodiff.policies import GradientPolicy, apply_policy, gradient_policy
 from zeroproof.layers import ProjectiveMLP, ProjectiveRationalHead, SCMRationalLayer
@@ -27,6 +28,8 @@ from zeroproof.losses import (
 )
 from zeroproof.training.targets import lift_targets
 
+# Of torch's own, when forward mode is first used.
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 F64 = torch.float64
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -126,6 +129,64 @@ def test_gradients_per_sample_of_the_parameters_of_heads(unchecked: None, name: 
             rows = torch.autograd.grad(total, list(model.parameters()))
             for key, row in zip(parameters, rows, strict=True):
                 torch.testing.assert_close(found[key][index], row)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_in_forward_mode(unchecked: None, name: str) -> None:
+    loss, (P, Q, y) = LOSSES[name], batches()
+    v = torch.linspace(-1.0, 1.0, 12, dtype=F64).reshape(2, 6)
+
+    def of(x: Tensor) -> Tensor:
+        return loss(x[0], x[1], y[0])
+
+    for x in torch.stack([P, Q], 1):
+        torch.testing.assert_close(jacfwd(of)(x), jacrev(of)(x))
+        second = jacrev(jacrev(of))(x)
+        for found in (hessian(of), jacrev(jacfwd(of)), jacfwd(jacfwd(of))):
+            torch.testing.assert_close(found(x), second)
+        with dual_level():
+            dual = make_dual(x.clone().requires_grad_(), v)
+            value = of(dual)
+            torch.testing.assert_close(unpack_dual(value).tangent, (jacrev(of)(x) * v).sum())
+            slope = unpack_dual(torch.autograd.grad(value, dual)[0]).tangent
+            slope = torch.zeros_like(v) if slope is None else slope  # of constant slopes
+            torch.testing.assert_close(slope, torch.tensordot(second, v))
+
+
+def test_a_tangent_in_targets_is_refused() -> None:
+    one = torch.ones(1)
+    with pytest.raises(ValueError, match="must not require a gradient"):
+        jacfwd(lambda y: chordal_loss(one, one, y, one))(one)
+
+
+@pytest.mark.parametrize("policy", GradientPolicy)
+def test_a_tangent_under_a_policy(policy: GradientPolicy) -> None:
+    """It meets the transpose of what a gradient meets, which CLAMP does not bound."""
+    x, bottom = torch.tensor([2.0, 3.0, 1.0]), torch.tensor([False, True, False])
+    given = torch.tensor([5.0, math.nan, -1.0])
+    value, found, *_ = jvp(lambda x: apply_policy(x, bottom, policy), (x,), (given,))
+    wanted = {"reject": [0.0] * 3, "passthrough": given.tolist()}.get(
+        policy.value, [5.0, 0.0, -1.0]
+    )
+    assert torch.equal(value, x)
+    torch.testing.assert_close(found, torch.tensor(wanted), rtol=0, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("policy", ["clamp", "project"])
+def test_models_in_forward_mode(unchecked: None, name: str, policy: str) -> None:
+    model = MODELS[name]().double()
+    parameters = {key: p.detach() for key, p in model.named_parameters()}
+    x = torch.linspace(-1.0, 1.0, 6, dtype=F64).reshape(3, 2)
+    x = x if isinstance(model, ProjectiveMLP) else x[:, 0]
+
+    def out(parameters: Any) -> Tensor:
+        first, second = functional_call(model, parameters, (x,))
+        return (first + second.to(F64)).sum() / 100  # too little for CLAMP
+
+    with gradient_policy(policy):
+        torch.testing.assert_close(jacfwd(out)(parameters), jacrev(out)(parameters))
+        torch.testing.assert_close(hessian(out)(parameters), jacrev(jacrev(out))(parameters))
 
 
 def test_a_second_derivative_is_that_of_the_formula() -> None:

@@ -76,3 +76,10 @@ def test_the_first_layer_starts_in_the_scale_asked_for() -> None:
 def test_a_half_precision_model_gives_float32_tuples() -> None:
     P, Q = ProjectiveMLP(3).to(torch.bfloat16)(torch.rand(5, 3, dtype=torch.bfloat16))
     assert P.dtype == Q.dtype == torch.float32
+
+
+def test_features_of_another_width_are_refused_whatever_makes_the_weights(unchecked: None) -> None:
+    model = ProjectiveMLP(3)
+    torch.nn.utils.parametrizations.weight_norm(model.body[0])
+    with pytest.raises(ValueError, match=r"^x must have 3 features along its last dimension"):
+        model(torch.zeros(5, 2))

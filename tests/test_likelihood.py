@@ -46,6 +46,9 @@ def test_the_probabilities_of_arcs_that_fill_the_line_add_up_to_one() -> None:
     assert (shares > 0).all()
     torch.testing.assert_close(shares.sum(0), torch.ones(50, dtype=F64))
     assert (probability(P, Q, lift(-INF, P), lift(INF, P)) == 1).all()
+    assert torch.equal(probability(P, Q, -INF, 2.0), probability(P, Q, lift(-INF, P), lift(2.0, P)))
+    with pytest.raises(ValueError, match=r"^lower must be in"):
+        probability(P, Q, math.nan, 2.0)
     assert (probability(P, Q, lift(2.0, P), lift(2.0, P)) == 0).all()
 
 

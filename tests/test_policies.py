@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import io
 import threading
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 from zeroproof.autodiff import policies
@@ -158,10 +161,47 @@ def test_a_default_that_is_registered_is_followed(
     """Also that of a module around the layer, which nothing asked for."""
     model = make()
     with monkeypatch.context() as restoring:
-        restoring.setattr(policies, "_defaults", policies._defaults)
+        restoring.setattr(policies, "_defaults", {**policies._defaults})
         register_policy(key(model), "reject")
         assert not moves(model)
+        if key(model) is model:
+            register_policy(model, None)
     assert moves(model)
+
+
+def saved(model: nn.Module) -> Any:
+    torch.save(model, file := io.BytesIO())
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, copy.copy, saved, AveragedModel])
+def test_a_copy_of_a_module_keeps_its_default(copied: Any) -> None:
+    model = ProjectiveMLP(2)
+    register_policy(model, "reject")
+    other = copied(model)
+    assert not moves(other)
+    register_policy(other, None)
+    assert moves(other)
+
+
+def test_a_compiled_module_follows_its_default() -> None:
+    model = nn.Sequential(FreeHead(2, 1))
+    compiled: Any = torch.compile(model, backend="eager")
+    for policy in (None, "reject", None):
+        model.zero_grad()
+        register_policy(model, policy)
+        assert moves(compiled) == (policy is None)
+
+
+def test_a_checkpointed_forward_keeps_the_default_of_its_module() -> None:
+    layer, x = FreeHead(2, 1), torch.rand(5, 2, requires_grad=True)
+    register_policy(layer, "reject")
+    y = reentrant(lambda z: layer(z)[0], x)
+    register_policy(layer, None)
+    y.sum().backward()
+    assert x.grad is not None
+    assert not x.grad.any()
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,13 @@ def test_a_domain_is_mapped_to_the_interval_of_one() -> None:
     assert (P.shape, P.dtype) == ((), torch.float32)
 
 
+def test_a_domain_may_be_made_on_the_meta_device() -> None:
+    with torch.device("meta"):
+        head = ProjectiveRationalHead(2, 1, domain=DOMAIN)
+    assert head.domain is not None
+    assert head.domain.is_meta
+
+
 def test_a_checkpoint_carries_the_domain() -> None:
     head = ProjectiveRationalHead(2, 1, domain=DOMAIN)
     other = ProjectiveRationalHead(2, 1, domain=(0.0, 1.0))

@@ -11,7 +11,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from tests.helpers import make_trainer
 from zeroproof import Interval, LossConfig, ProjectiveMLP, SCMInferenceWrapper, SCMTrainingLoss
-from zeroproof.autodiff import GradientPolicy
+from zeroproof.autodiff import GradientPolicy, gradient_policy
 from zeroproof.inference import (
     InferenceConfig,
     central_interval,
@@ -86,6 +86,9 @@ def test_heads_make_one_denominator(head: str) -> None:
     P, Q = model(torch.rand(5, 3))
     assert (P.shape, Q.shape) == ((5, 2), (5, 1))
     assert ProjectiveMLP(3, head=head, shared_denominator=True)(torch.rand(5, 3))[1].shape == (5,)
+    with gradient_policy("clamp"):
+        P, Q = model.head(torch.rand(64))
+    assert (P.shape, Q.shape) == ((2,), (1,))
 
 
 def test_what_reads_tuples_takes_a_shared_denominator() -> None:

@@ -14,6 +14,7 @@ from properties.faults.register import fault, zeroproof_fault
 from properties.subjects.exact.policies import SCOPES
 from spec import Array
 from spec.policies import POLICIES, GatedWindow
+from zeroproof.autodiff import policies
 
 
 def rule_fault(claim: str, wrong: str, rule: Callable[[float, float, bool], float]) -> None:
@@ -100,8 +101,8 @@ zeroproof_fault("POL-8.13", "A checkpoint keeps the policy of its first layer.",
 zeroproof_fault("POL-8.8", "Reentrant checkpointing has the policy of the backward.",
       "zeroproof.autodiff.policies._setting_at_forward", lambda real, functions, now: now)
 zeroproof_fault("POL-8.5", "A layer's classes are not asked for their defaults.",
-      "zeroproof.autodiff.policies._policy_at",
-      lambda real, now, layer: real(now, layer if layer in now.defaults else None))
+      "zeroproof.autodiff.policies._default_of",
+      lambda real, layer: real(layer if layer in policies._defaults else None))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 
+from zeroproof.autodiff.functions import save_tensors, with_forward_mode
 from zeroproof.utils.checks import check_floats, check_mask, check_type
 
 
@@ -42,18 +43,17 @@ class GradientPolicy(Enum):
 
 
 class Setting(NamedTuple):
-    """What the policy of a forward depends on."""
+    """What a layer's forward puts its gradient under."""
 
-    scope: GradientPolicy | None
+    policy: GradientPolicy
     grad_scale: Tensor | float
-    defaults: Mapping[Hashable, GradientPolicy]
 
 
 _scope: ContextVar[GradientPolicy | None] = ContextVar("gradient_policy", default=None)
 _grad_scale: ContextVar[Tensor | float] = ContextVar("grad_scale", default=1.0)
-_defaults: Mapping[Hashable, GradientPolicy] = {}  # replaced, never changed: forwards keep it
-_asking: dict[type, None] = {}  # classes that have, or had, a default
-_traced: Setting | None = None  # in code that torch.compile traces, which reads no ContextVar
+_defaults: dict[Hashable, GradientPolicy | None] = {}  # but a module's lies in the module
+# Scope and scale in code that torch.compile traces, which reads no ContextVar.
+_traced: tuple[GradientPolicy | None, Tensor | float] | None = None
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def get_grad_scale() -> Tensor | float:
 def traced_setting(policy: GradientPolicy | None, scale: Tensor | float) -> Iterator[None]:
     """Do what :func:`gradient_policy` and :func:`grad_scale` do, in a graph without breaks."""
     global _traced
-    _traced = Setting(policy, scale, _defaults)
+    _traced = policy, scale
     try:
         yield
     finally:
@@ -111,7 +111,7 @@ def register_policy(layer: Hashable, policy: GradientPolicy | str | None) -> Non
     """Set the default policy of a layer: any hashable key, such as its class or a name.
 
     That of a class holds for its instances and subclasses, too, and that of a module for all
-    modules inside. None removes the default.
+    modules inside, and for copies and pickles of them. None removes the default.
 
     Raises:
         TypeError: a key that is not hashable.
@@ -121,7 +121,7 @@ def register_policy(layer: Hashable, policy: GradientPolicy | str | None) -> Non
     Meets: POL-8.
     """
     check_type("layer", layer, Hashable, "hashable, as a class, a module or a name")
-    asking = tuple(_asking)
+    asking = tuple(key for key in _defaults if isinstance(key, type))
     names = [kind.__name__ for key in asking for kind in (key, *key.__subclasses__())]
     home = layer.__module__.split(".")[0] if isinstance(layer, type) else ""
     known = home in ("torch", __name__.split(".")[0])
@@ -132,13 +132,12 @@ def register_policy(layer: Hashable, policy: GradientPolicy | str | None) -> Non
 
 def set_default(layer: Hashable, policy: GradientPolicy | str | None) -> None:
     """Do what :func:`register_policy` does, for any key."""
-    global _defaults
-    if isinstance(layer, type):
-        _asking.setdefault(layer)
-    keys = {*layer.modules()} if isinstance(layer, nn.Module) else {layer}
-    others = {key: value for key, value in _defaults.items() if key not in keys}
     chosen = None if policy is None else GradientPolicy.parse(policy)
-    _defaults = others if chosen is None else {**others, **dict.fromkeys(keys, chosen)}
+    if isinstance(layer, nn.Module):
+        for module in layer.modules():
+            module.__dict__["_default_policy"] = chosen
+    else:
+        _defaults[layer] = chosen
 
 
 def get_policy(layer: Hashable | None = None) -> GradientPolicy:
@@ -147,22 +146,20 @@ def get_policy(layer: Hashable | None = None) -> GradientPolicy:
     The default of a layer without one of its own is that of the nearest of its classes that has
     one. Meets: POL-8.
     """
-    return _policy_at(_setting(), layer)
+    return _setting(layer).policy
 
 
-def _policy_at(setting: Setting, layer: Hashable | None) -> GradientPolicy:
-    if setting.scope is not None:
-        return setting.scope
+def _default_of(layer: Hashable | None) -> GradientPolicy:
+    own = getattr(layer, "_default_policy", None) if isinstance(layer, nn.Module) else None
     classes = layer.__mro__ if isinstance(layer, type) else type(layer).__mro__
-    found = (setting.defaults[key] for key in (layer, *classes) if key in setting.defaults)
-    return next(found, GradientPolicy.CLAMP)
+    found = (own, *(_defaults.get(key) for key in (layer, *classes)), GradientPolicy.CLAMP)
+    return next(policy for policy in found if policy is not None)
 
 
-def _setting() -> Setting:
-    if _traced is not None:
-        return _traced
-    now = Setting(_scope.get(), _grad_scale.get(), _defaults)
-    if torch.compiler.is_compiling():
+def _setting(layer: Hashable | None) -> Setting:
+    scope, scale = _traced or (_scope.get(), _grad_scale.get())
+    now = Setting(_default_of(layer) if scope is None else scope, scale)
+    if _traced is not None or torch.compiler.is_compiling():
         return now
     nested = not torch.is_grad_enabled() or torch._C._current_graph_task_id() >= 0
     return _setting_at_forward(_enclosing_functions(), now) if nested else now
@@ -206,12 +203,12 @@ class _PolicyGate(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, bottom: Tensor, policy: GradientPolicy, scale: Tensor | float) -> Tensor:
-        return x.view_as(x)
+        return x.clone()  # a view of a function's could not be changed in place
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         _, bottom, ctx.policy, ctx.scale = inputs
-        ctx.save_for_backward(bottom)
+        save_tensors(ctx, bottom)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
@@ -225,6 +222,17 @@ class _PolicyGate(torch.autograd.Function):
             gradient = gradient.nan_to_num(0.0).clamp(-bound, bound)
         # A select, never a product: 0 · NaN is NaN. Meets: POL-5.
         return gradient.masked_fill(bottom, 0.0), None, None, None
+
+    @staticmethod
+    def tangent(ctx: Any, saved: list[Tensor], tangent: Tensor, *others: Any) -> Tensor:
+        """Apply the linear map whose transpose is the policy, where CLAMP has nothing to clamp."""
+        if ctx.policy is GradientPolicy.PASSTHROUGH:
+            return tangent
+        (bottom,) = saved
+        return tangent.masked_fill(bottom | (ctx.policy is GradientPolicy.REJECT), 0.0)
+
+
+_gate = with_forward_mode(_PolicyGate)
 
 
 def apply_policy(
@@ -258,7 +266,7 @@ def apply_policy(
     """
     check_floats(x=x)
     check_mask(bottom, x, "bottom")
-    setting = _setting()
-    chosen = _policy_at(setting, layer) if policy is None else GradientPolicy.parse(policy)
-    gated: Tensor = _PolicyGate.apply(x, bottom, chosen, setting.grad_scale)  # type: ignore[no-untyped-call]
+    setting = _setting(layer)
+    chosen = setting.policy if policy is None else GradientPolicy.parse(policy)
+    gated: Tensor = _gate(x, bottom, chosen, setting.grad_scale)
     return gated

@@ -6,12 +6,13 @@ A ``Q`` of one column is that of all columns of ``P``; other shapes that differ 
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zeroproof.scm.arcs import SMALLEST, Ends, arc, shortened
+from zeroproof.scm.arcs import SMALLEST, Ends, arc, lift, shortened
 from zeroproof.scm.outputs import Denominator, Part, check_tuple, shares_denominator, widen
 from zeroproof.utils.checks import (
     check_floats,
@@ -22,33 +23,46 @@ from zeroproof.utils.checks import (
 )
 
 
-def probability(P: Part, Q: Denominator, lower: Ends, upper: Ends) -> Part:
+def probability(P: Part, Q: Denominator, lower: Ends | float, upper: Ends | float) -> Part:
     """Return the probability that the value lies between two ends.
 
-    An interval runs upwards from its first end, through infinity if the second is smaller. Its ends
-    are pairs ``(n, d)``, as :func:`~zeroproof.training.targets.lift_targets` returns.
+    An interval runs upwards from its first end, through infinity if the second is smaller.
+
+    Args:
+        P, Q: tuples.
+        lower, upper: the ends: a number for all, which may be ±∞, or one for each: pairs
+            ``(n, d)``, as :func:`~zeroproof.training.targets.lift_targets` returns.
+
+    Raises:
+        TypeError: an end of another type.
+        ValueError: shapes that differ, or an end that is NaN.
 
     Meets: LIK-2, LIK-3, LIK-10.
 
     Example:
-        >>> one, zero = torch.ones(1), torch.zeros(1)
-        >>> probability(zero, one, (zero, one), (one, zero))  # of more than 0, at 0 ± …
+        >>> probability(torch.zeros(1), torch.ones(1), 0.0, torch.inf)
         tensor([0.5000])
     """
     check_tuple(P, Q)
     working = widen(P)[0].dtype
     P, Q = marginals(P, Q)
-    check_pair("lower", lower)
-    check_pair("upper", upper)
-    (l_n, l_d), (u_n, u_d) = lower, upper
-    named = {"lower[0]": l_n, "lower[1]": l_d, "upper[0]": u_n, "upper[1]": u_d}
-    check_floats(**named)
-    check_same_shape(P=P, Q=Q, **named)
-    found = arc(P, Q, lower, upper)
+    ends = _lifted("lower", lower, P), _lifted("upper", upper, P)
+    found = arc(P, Q, *ends)
     share = found.weighed() / math.pi
     # Of ends that are equal, one line; of −∞ and ∞, the whole line.
     flat = torch.where(found.cosine < 0, 1.0, 0.0)
     return torch.where(found.sine > 0, share, flat.to(share.dtype)).to(working)
+
+
+def _lifted(name: str, end: Ends | float, like: Tensor) -> Ends:
+    """Return a lifted end of the shape of a tensor."""
+    if isinstance(end, (float, Real)):
+        return lift(torch.full_like(like, check_number(name, end, "[-∞, ∞]")))
+    check_pair(name, end)
+    named = {f"{name}[0]": end[0], f"{name}[1]": end[1]}
+    check_floats(**named)
+    check_same_shape(P=like, **named)
+    return end
 
 
 def central_interval(P: Part, Q: Denominator, level: float) -> tuple[Part, Part]:

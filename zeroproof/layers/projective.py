@@ -205,6 +205,6 @@ class ProjectiveMLP(nn.Module):
         try:
             P, Q = self.head(self.body(x))
         except (RuntimeError, TypeError):
-            check_features("x", x, next(self.parameters()))
+            check_features("x", x, [*self.body, self.head.linear][0].weight)
             raise
         return (P.squeeze(-1), Q.squeeze(-1)) if self.scalar else (P, Q)

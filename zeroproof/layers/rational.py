@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from zeroproof.autodiff.functions import save_tensors, with_forward_mode
 from zeroproof.autodiff.policies import GradientPolicy, apply_policy, get_policy, set_default
 from zeroproof.scm.outputs import as_tuple, gate_outputs, quotient, tuple_bottom
 from zeroproof.utils.checks import check_integer, check_number, check_type, describe
@@ -30,19 +31,35 @@ class _Polynomial(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(*inputs)
+        save_tensors(ctx, *inputs)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         x, row = ctx.saved_tensors
-        x = x.nan_to_num(0.0, 0.0, 0.0)
-        slope = _horner(x, row[1:] * torch.arange(1, len(row), device=row.device))
+        x, slope = _slope(x, row)
         term, sums = gradient, [gradient.sum()]
         for _ in range(1, len(row)):
             term = term * x
             sums.append(term.sum())
-        # A slope that overflows becomes the largest number, so that a gradient of 0 stays 0.
-        return gradient * slope.nan_to_num(0.0), torch.stack(sums)
+        return gradient * slope, torch.stack(sums)
+
+    @staticmethod
+    def tangent(ctx: Any, saved: list[Tensor], in_x: Tensor, in_row: Tensor) -> Tensor:
+        x, slope = _slope(*saved)
+        return in_x * slope + _horner(x, in_row)
+
+
+_polynomial = with_forward_mode(_Polynomial)
+
+
+def _slope(x: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
+    """Return ``x``, with 0 for what is not finite, and the derivative there.
+
+    A slope that overflows becomes the largest number, so that a gradient of 0 stays 0.
+    """
+    x = x.nan_to_num(0.0, 0.0, 0.0)
+    slope = _horner(x, row[1:] * torch.arange(1, len(row), device=row.device))
+    return x, slope.nan_to_num(0.0)
 
 
 def _horner(x: Tensor, row: Tensor) -> Tensor:
@@ -110,14 +127,14 @@ class ProjectiveRationalHead(nn.Module):
         if self.domain is not None:
             low, high = self.domain.to(dtype).unbind()
             x = (x - (low / 2 + high / 2)) / (high / 2 - low / 2)  # halves, which do not overflow
-        P, Q = (_Polynomial.apply(x, row) for row in rows)  # type: ignore[no-untyped-call]
+        P, Q = (_polynomial(x, row) for row in rows)
         return P, Q
 
 
 def _checked_domain(domain: Sequence[float]) -> Tensor:
     """Return the ends of a domain; ValueError unless they are finite, and ascend as rounded."""
     try:
-        ends = torch.as_tensor(domain, dtype=torch.get_default_dtype()).detach().clone()
+        ends = torch.as_tensor(domain, dtype=torch.get_default_dtype(), device="cpu").detach()
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"domain must be two numbers (low, high), got {describe(domain)}") from None
     if not (ends.shape == (2,) and ends.isfinite().all() and ends[0] / 2 < ends[1] / 2):
@@ -125,7 +142,7 @@ def _checked_domain(domain: Sequence[float]) -> Tensor:
             f"domain must be two finite numbers (low, high) with low < high, also in {ends.dtype}, "
             f"got {domain!r}; take the least and the largest input"
         )
-    return ends
+    return ends.to(torch.get_default_device(), copy=True)  # such as meta, where nothing is checked
 
 
 class SCMRationalLayer(nn.Module):

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from zeroproof.autodiff.functions import has_tangent, save_tensors, with_forward_mode
 from zeroproof.scm.outputs import widen
 from zeroproof.utils.checks import check_floats, check_mask, check_same_shape, check_scalar
 
@@ -47,17 +48,29 @@ class _Angle(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
         ctx.mark_non_differentiable(*outputs[2:])
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(*inputs[:2], *outputs)
+        save_tensors(ctx, *inputs[:2], *outputs)
 
     @staticmethod
     def backward(ctx: Any, in_sine: Any, in_cosine: Any, *others: Any) -> tuple[Any, ...]:
         P, Q, sine, cosine, p, q, norm, larger = ctx.saved_tensors
-        if torch.is_grad_enabled():  # this is to be differentiated again
+        if torch.is_grad_enabled() or has_tangent(P) or has_tangent(Q):  # differentiated again
             p, q, norm, larger, _ = _unit(P, Q)
         rises = 0.0 if in_sine is None else in_sine * cosine
         falls = 0.0 if in_cosine is None else in_cosine * sine
         turn = (rises - falls) / norm
         return turn * q / larger, -turn * p / larger, None, None
+
+    @staticmethod
+    def tangent(ctx: Any, saved: list[Tensor], in_P: Any, in_Q: Any, *others: Any) -> Any:
+        P, Q, sine, cosine, *_ = saved
+        p, q, norm, larger, _ = _unit(P, Q)
+        rises = 0.0 if in_P is None else in_P / larger * q
+        falls = 0.0 if in_Q is None else in_Q / larger * p
+        turn = (rises - falls) / norm
+        return cosine * turn, -sine * turn, None, None, None, None
+
+
+_turn = with_forward_mode(_Angle)
 
 
 def _unit(P: Tensor, Q: Tensor) -> tuple[Tensor, ...]:
@@ -79,7 +92,7 @@ def with_gradient(value: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
 def angle(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor) -> tuple[Tensor, Tensor]:
     """Return sine and cosine of the angle to the target; see :func:`prepare_tuples`."""
     norm = torch.hypot(Y_n, Y_d)
-    sine, cosine, *_ = _Angle.apply(P, Q, Y_n / norm, Y_d / norm)  # type: ignore[no-untyped-call]
+    sine, cosine, *_ = _turn(P, Q, Y_n / norm, Y_d / norm)
     return sine, cosine
 
 
@@ -134,7 +147,7 @@ def check_constant(*values: object) -> None:
 
     Meets: LOSS-19.
     """
-    if any(isinstance(x, Tensor) and x.requires_grad for x in values):
+    if any(isinstance(x, Tensor) and (x.requires_grad or has_tangent(x)) for x in values):
         raise ValueError(
             "targets, tau and weights must not require a gradient, which a loss has only in its "
             "predictions; detach them"

@@ -23,6 +23,12 @@ LONGEST = 2.0**120  # longer tuples count as this long, so that float32 can hold
 SMALLEST = 2.0**-1022
 
 
+def lift(values: Tensor) -> Ends:
+    """Return the tuple of a number, ``(±1, 0)`` of ±∞ and ``(1, 0)`` of NaN, elementwise."""
+    n = values.nan_to_num(nan=1.0, posinf=1.0, neginf=-1.0)
+    return n, (values == n).to(values.dtype)
+
+
 def is_interval(lifted: Lifted) -> TypeIs[tuple[Ends, Ends]]:
     """Tell whether lifted targets are intervals."""
     return not isinstance(lifted[0], Tensor)

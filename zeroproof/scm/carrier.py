@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from zeroproof.autodiff.functions import save_tensors, with_forward_mode
 from zeroproof.utils.checks import check_floats, check_mask, describe
 
 Operand: TypeAlias = "SCMTensor | Tensor | float"
@@ -79,7 +81,7 @@ def _reflected(operation: Callable[[Operand, Operand], SCMTensor]) -> Callable[.
 
 def attach_gradient(operation: Callable[..., Tensor], value: Tensor, *operands: Tensor) -> Tensor:
     """Return an operation's value, with its gradients in operands of the same shape."""
-    result: Tensor = _Tracked.apply(operation.__name__, value, *operands)  # type: ignore[no-untyped-call]
+    result: Tensor = _tracked(operation.__name__, value, *operands)
     return result
 
 
@@ -146,16 +148,25 @@ class _Tracked(torch.autograd.Function):
 
     @staticmethod
     def forward(name: str, value: Tensor, *operands: Tensor) -> Tensor:
-        return value.view_as(value)
+        return value.clone()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.name = inputs[0]
-        ctx.save_for_backward(*inputs[2:])
+        save_tensors(ctx, *inputs[2:])
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         return None, None, *_GRADIENTS[ctx.name](gradient, *ctx.saved_tensors)
+
+    @staticmethod
+    def tangent(ctx: Any, saved: list[Tensor], *tangents: Any) -> Tensor:
+        gradients = _GRADIENTS[ctx.name]  # diagonal maps, which are their own transposes
+        parts = (gradients(t, *saved)[i] for i, t in enumerate(tangents[2:]))
+        return reduce(torch.add, parts)
+
+
+_tracked = with_forward_mode(_Tracked)
 
 
 @dataclass(frozen=True, eq=False)

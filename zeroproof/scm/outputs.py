@@ -187,7 +187,7 @@ def gate_tuple(P: Tensor, Q: Tensor, policy: GradientPolicy) -> tuple[Tensor, Te
     if policy is GradientPolicy.PASSTHROUGH:
         return P, Q
     lost, nothing = ~(torch.isfinite(P) & torch.isfinite(Q)), (P == 0) & (Q == 0)
-    if shares_denominator(P, Q):
+    if P.shape != Q.shape:  # of a head, whose outputs may come without a batch dimension
         lost, nothing = lost.any(-1, keepdim=True), nothing.all(-1, keepdim=True)
     bottom = lost | nothing
     return apply_policy(P, bottom.expand_as(P), policy), apply_policy(Q, bottom, policy)

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int8, Shaped
 from torch import Tensor
 
-from zeroproof.scm.arcs import Ends, Lifted
+from zeroproof.scm.arcs import Ends, Lifted, lift
 from zeroproof.utils.checks import check_same_shape, check_type
 
 
@@ -104,9 +104,7 @@ def lift_targets(y: Targets) -> Lifted:
     if isinstance(y, Interval):
         check_interval(y)
         return lift_targets(y.lower), lift_targets(y.upper)
-    values = _as_float(y)
-    Y_n = values.nan_to_num(nan=1.0, posinf=1.0, neginf=-1.0)
-    return Y_n, (values == Y_n).to(values.dtype)
+    return lift(_as_float(y))
 
 
 def orientation(y: Shaped[Tensor, "*shape"]) -> Int8[Tensor, "*shape"]:

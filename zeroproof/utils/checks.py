@@ -138,7 +138,7 @@ def check_pair(name: str, value: object) -> None:
     """Raise TypeError unless the value is a pair, such as that of a lifted target."""
     if not (isinstance(value, (tuple, list)) and len(value) == 2):
         raise TypeError(
-            f"{name} must be a pair of tensors (n, d), as lift_targets returns, got "
+            f"{name} must be a pair of tensors (n, d), as lift_targets({name}) makes, got "
             f"{describe(value)}"
         )
 
