@@ -56,16 +56,23 @@ REFUSED: Final[Mapping[str, Mapping[str, Wrong]]] = {
     "bottom_mask": {},
     "lift_targets": {"y": {"a list": TypeError}},
     "orientation": {"y": {"a list": TypeError}},
-    "training loss": {"loss_weights": OTHER, "tau": SCALAR},
+    "training loss": {"config": MADE, "loss_weights": OTHER, "tau": SCALAR, "targets": OTHER},
     "strict_inference": {**TUPLES, "config": OTHER},
     "inference wrapper": {"model": {"a function": TypeError, "of one output": TypeError}},
-    "projective head": {"in_features": SIZE, "out_features": SIZE, "features": FEATURES},
+    "projective head": {
+        "in_features": SIZE, "out_features": SIZE, "shared_denominator": OTHER,
+        "features": FEATURES,
+    },
     "network": {"in_features": SIZE, "input_scale": POSITIVE, "hidden": OTHER, "x": FEATURES},
     "rational head": {
         "numerator_degree": DEGREE, "denominator_degree": DEGREE, "domain": DOMAIN,
         "x": {"a list": TypeError},
     },
     "default policy": {"layer": KEY, "policy": {"text": ValueError}},
+    "tensor batches": {
+        "inputs": SHAPE, "targets": {**OTHER, **SHAPE}, "batch_size": SIZE, "seed": DEGREE,
+        "shuffle": OTHER, "drop_last": OTHER,
+    },
     "drawn threshold": {"tau_min": NUMBER, "tau_max": NUMBER, "generator": OTHER},
     "trainer": {
         "model": {"a function": TypeError}, "optimizer": MADE, "loss_fn": MADE, "config": MADE,

@@ -185,7 +185,8 @@ def test_a_copy_of_a_module_keeps_its_default(copied: Any) -> None:
     assert moves(other)
 
 
-def test_a_compiled_module_follows_its_default() -> None:
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # of torch.compile itself
+def test_a_compiled_module_follows_its_default(unchecked: None) -> None:
     model = nn.Sequential(FreeHead(2, 1))
     compiled: Any = torch.compile(model, backend="eager")
     for policy in (None, "reject", None):

@@ -21,6 +21,7 @@ from zeroproof.autodiff import register_policy
 from zeroproof.inference import InferenceConfig, SCMInferenceWrapper
 from zeroproof.layers import FreeHead, ProjectiveMLP, ProjectiveRationalHead, SCMRationalLayer
 from zeroproof.scm import bottom_mask
+from zeroproof.training.batches import TensorBatches
 from zeroproof.training.targets import lift_targets, orientation
 from zeroproof.training.thresholds import perturbed_threshold
 from zeroproof.training.trainer import SCMTrainer, TrainingConfig
@@ -55,6 +56,10 @@ def _called(kind: Any, name: str) -> Callable[..., object]:
     return call
 
 
+def _composite(config: Any, **given: Any) -> None:
+    losses.SCMTrainingLoss(config)(**given)
+
+
 def _wrapped(model: Any) -> object:
     found = SCMInferenceWrapper(model).eval()(torch.ones(1, 2))
     model.train()
@@ -87,8 +92,8 @@ def _right(operation: str) -> tuple[Callable[..., object], dict[str, Any], nn.Mo
         "rejection_loss": (losses.rejection_loss, P | counted | tau | {"target_coverage": 0.5}),
         "likelihood_loss": (losses.likelihood_loss, Y | counted | {"resolution": 0.1}),
         "interval_loss": (losses.interval_loss, P | ends | {"resolution": 0.1}),
-        "training loss": (losses.SCMTrainingLoss(), {"outputs": (x, x), "lifted": (x, x),
-                                                     "loss_weights": {"fit": 1.0}} | tau),
+        "training loss": (_composite, {"config": None, "outputs": (x, x), "lifted": (x, x),
+                                       "loss_weights": {"fit": 1.0}, "targets": x} | tau),
         "certainty": (inference.certainty, P),
         "median_and_scale": (inference.median_and_scale, P),
         "combine_tuples": (inference.combine_tuples, {**members, "weights": x[None]}),
@@ -103,12 +108,14 @@ def _right(operation: str) -> tuple[Callable[..., object], dict[str, Any], nn.Mo
         "central_interval": (inference.central_interval, P | {"level": 0.5}),
         "strict_inference": (inference.strict_inference, P | {"config": InferenceConfig()}),
         "inference wrapper": (_wrapped, {"model": model}),
-        "projective head": (_called(FreeHead, "features"), sizes | {"features": pairs}),
+        "projective head": (_called(FreeHead, "features"),
+                            sizes | {"shared_denominator": False, "features": pairs}),
         "network": (_called(ProjectiveMLP, "x"),
                     {"in_features": 2, "input_scale": 1.0, "hidden": (3,), "x": pairs}),
         "rational head": (_rational, {"numerator_degree": 2, "denominator_degree": 1,
                                       "domain": (0.0, 8.0), "x": x}),
         "default policy": (_default, {"layer": type("Own", (nn.Module,), {}), "policy": "clamp"}),
+        "tensor batches": (TensorBatches, {"inputs": x, "targets": x.clone(), "batch_size": 2}),
         "drawn threshold": (perturbed_threshold, {"tau_min": 0.1, "tau_max": 1.0}),
         "trainer": (SCMTrainer, parts),
         "configuration": (TrainingConfig, {}),
