@@ -185,7 +185,7 @@ def test_a_copy_of_a_module_keeps_its_default(copied: Any) -> None:
     assert moves(other)
 
 
-@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # of torch.compile itself
+@pytest.mark.filterwarnings("ignore")  # of tracing itself
 def test_a_compiled_module_follows_its_default(unchecked: None) -> None:
     model = nn.Sequential(FreeHead(2, 1))
     compiled: Any = torch.compile(model, backend="eager")
