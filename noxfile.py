@@ -117,7 +117,8 @@ def bench(session: nox.Session) -> None:
 def learning(session: nox.Session) -> None:
     """Measure what is learned, beside what others use, and write it to build/learning.
 
-    ``-- --out docs/learning`` writes what the book shows.
+    ``-- --out docs/learning`` writes what the book shows; with ``--only rational --keep`` it
+    measures the rational fits again, and keeps the other rows.
     """
     run(session, "python", "-m", "learning", *session.posargs)
 

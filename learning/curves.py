@@ -1,14 +1,11 @@
-"""Curves with poles, with and without noise."""
+"""Networks that learn curves with poles, with and without noise."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import torch
-from scipy.interpolate import AAA
 from torch import Tensor
 
 from learning.data import CURVES, GRID, LARGEST, Array, chordal_error, sample_curve
@@ -60,7 +57,6 @@ def measure(job: Job) -> list[Row]:
         train_plain(model, (x, y), schedule, 0, squared)
         with torch.no_grad():
             found[method] = decode(model(grid).double()).T.numpy()
-    found["AAA (SciPy)"] = np.stack([rational(*sample, NOISES[job.case]) for sample in samples])
     return [
         Row(job.table, f"{curve}, {job.case}", method, seed, chordal_error(curve, values))
         for method, predicted in found.items()
@@ -71,13 +67,3 @@ def measure(job: Job) -> list[Row]:
 def _starts(members: list[tuple[str, int]]) -> list[int]:
     """Return different seeds of weights for all members."""
     return [seed * len(CURVES) + list(CURVES).index(curve) for curve, seed in members]
-
-
-def rational(x: Tensor, y: Tensor, noise: float) -> Array:
-    """Interpolate the finite labels by AAA, to the noise where there is some."""
-    seen = y.isfinite()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of noise, to which it does not converge
-        fit = AAA(x[seen, 0].double().numpy(), y[seen].double().numpy(), rtol=noise or None)
-    values: Array = fit(GRID)
-    return values
