@@ -294,8 +294,3 @@ def test_what_is_of_another_type_is_named(call: Callable[[], Any], message: str)
 def test_what_is_out_of_range_is_named(call: Callable[[], Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
-
-
-def test_an_array_leaves_an_operation_to_a_carrier() -> None:
-    for found in (np.array([1.0, 0.0]) / SCMTensor(torch.tensor([2.0, 0.0])), 1 / SCMTensor(ONE)):
-        assert isinstance(found, SCMTensor)

@@ -7,7 +7,6 @@ import itertools
 import math
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from zeroproof.command import page, report
-from zeroproof.command.main import main
+from tests.report_helpers import rows_of, table, train
+from zeroproof.command import report
 from zeroproof.command.run import Predictions, Run
 from zeroproof.command.scores import shown
 from zeroproof.command.table import Measured
@@ -25,56 +24,10 @@ INF, NAN = math.inf, math.nan
 EDGES = (0, 0.1, 0.3, 0.5, 0.7, 0.9, 1.1)
 
 
-def table(kind: str, rows: int = 150) -> pd.DataFrame:
-    """Return a table that is learned in part within a few epochs."""
-    random = np.random.default_rng(0)
-    x = random.uniform(-1, 1, (rows, 3))
-    value = 3 * x[:, 0] + x[:, 1] + 0.1 * random.normal(size=rows)
-    frame = pd.DataFrame(x, columns=["$a_1$", "напряжение", "温度"])
-    frame.insert(0, "sample", [f"S-{i:03}" for i in range(rows)])
-    if kind == "limits":
-        frame["y"] = [f">{2}" if v > 2 else "<-2" if v < -2 else f"{v:.4f}" for v in value]
-    elif kind == "poles":
-        gap = x[:, 0] - x[:, 1]
-        frame["y"] = [
-            "nan" if abs(g) < 0.1 else "inf" if 0.1 < g < 0.2 else f"{1 / g:.4f}" for g in gap
-        ]
-    elif kind == "bounds":
-        ends = random.uniform(-2, 3, rows)
-        frame["y"] = [
-            f">{e:.3f}" if e < v else f"{v:.4f}" for v, e in zip(value, ends, strict=True)
-        ]
-    elif kind == "ranges":
-        frame["y"] = [f"{v + 9:.2f}-{v + 10:.2f}" if v > 1 else f"{v + 9:.4f}" for v in value]
-    elif kind == "logarithm":
-        frame["y"] = [f"{10**v:.6g}" if v > -2 else "<0.01" for v in value]
-    else:
-        frame["Re_$y_1$"], frame["虚部"] = value, -value
-    return frame
-
-
-def train(folder: Path, kind: str, *options: str, epochs: int = 10) -> tuple[Path, str]:
-    """Train on a table, and return the run's folder and its report."""
-    table(kind).to_csv(folder / "data.csv", index=False)
-    names = ["Re_$y_1$", "虚部"] if kind == "several" else ["y"]
-    chosen = [part for name in names for part in ("--target", name)]
-    common = ["--out", str(folder / "run"), "--epochs", str(epochs)]
-    assert main(["train", str(folder / "data.csv"), *chosen, *common, *options]) == 0
-    return folder / "run", (folder / "run" / "report.md").read_text(encoding="utf-8")
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., tuple[Path, str]]:
     """Train once for each choice of options; tests only read the folder."""
     return functools.cache(lambda *options: train(tmp_path_factory.mktemp("trained"), *options))
-
-
-def rows_of(text: str, heading: str) -> list[list[str]]:
-    """Return the cells of the tables below a heading, as they were before they were escaped."""
-    section = text.split(f"## {heading}\n")[1].split("\n## ")[0]
-    plain = re.sub(r"\\(.)", r"\1", section.replace("\\|", "¦"))
-    rows = [line[1:-1].split("|") for line in plain.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in row] for row in rows if "---" not in row[0]]
 
 
 def ends_of(cell: Any) -> tuple[float, float]:
@@ -188,120 +141,6 @@ def test_every_number_can_be_recomputed_from_the_predictions(
         assert any(row[0] == "below -2" for row in stated)
     else:
         assert len(stated) == 6 or kind in ("poles", "logarithm")
-
-
-class Page(HTMLParser):
-    """Checks that elements are closed and that names of elements are their own."""
-
-    VOID = ("meta", "path", "use", "rect", "br")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open, self.ids, self.fetched = list[str](), list[str](), list[str]()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.open += [] if tag in self.VOID else [tag]
-        for name, value in attrs:
-            self.ids += [value or ""] if name == "id" else []
-            if name in ("src", "href", "xlink:href") and not str(value).startswith("#"):
-                self.fetched.append(str(value))
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in self.VOID:
-            self.open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in self.VOID:
-            assert self.open.pop() == tag
-
-
-def test_the_page_stands_alone_and_shows_names_as_they_are(
-    trained: Callable[..., tuple[Path, str]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder, text = trained("several", "--ignore", "温度")
-    html = (folder / "report.html").read_text(encoding="utf-8")
-    parser = Page()
-    parser.feed(html)
-    assert parser.open == []
-    assert parser.fetched == []
-    assert len(parser.ids) == len(set(parser.ids)) > 50
-    assert "url(http" not in html
-    assert "@import" not in html
-    assert html.count("<svg") == 7, "curves; for two targets points, shares, importance"
-    for name in ("Re_$y_1$", "虚部", "$a_1$", "напряжение"):
-        assert len(re.findall(rf"<text[^>]*>[^<]*{re.escape(name)}", html)) >= 1, name
-        assert f"<td>{name}</td>" in html
-    assert not {page.INK, page.BLUE, page.ORANGE} & set(re.findall("#[0-9a-f]{6}", html)), (
-        "a dark page needs colours of its own"
-    )
-    assert "{{" not in html + text
-    assert "![pictures](plot.png)" in text
-    assert (folder / "plot.png").read_bytes().startswith(b"\x89PNG")
-    columns = rows_of(text, "Columns")
-    assert [row[:2] for row in columns[1:]] == [
-        ["sample", "ignored"],
-        ["$a_1$", "number"],
-        ["напряжение", "number"],
-        ["温度", "ignored"],
-        ["Re_$y_1$", "target"],
-        ["虚部", "target"],
-    ]
-    again = text.split("```sh\n")[1].split("\n```")[0]
-    assert again.startswith("zeroproof train --config ")
-    said = capsys.readouterr().out
-    assert said.startswith(text[2 : text.index("\n")].replace("\\", ""))
-    assert "report.html" in said
-
-
-def test_marks_of_markdown_and_html_in_names_are_text(tmp_path: Path) -> None:
-    table = pd.DataFrame([["<i>`$"]], columns=["h|1"])
-    sections: page.Sections = {"a|b": ["*x* <b>", "_y_", table]}
-    assert page.write(tmp_path, "<t>", [("A & B", "c_d")], sections, "a_b") == []
-    text = (tmp_path / "report.md").read_text()
-    assert text.startswith("# A & B\n\nc\\_d\n\n\\<t\\>\n")
-    assert "| h\\|1 |\n| --- |\n| \\<i\\>\\`\\$ |" in text
-    assert "\\*x\\* \\<b\\>" in text
-    html = (tmp_path / "report.html").read_text()
-    for part in (
-        "<title>&lt;t&gt;</title>",
-        "<h1>A &amp; B</h1>",
-        "<td>&lt;i&gt;`$</td>",
-        "<p>_y_</p>",
-    ):
-        assert part in html
-
-
-def test_a_picture_that_fails_is_named_and_costs_nothing_else(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    def fail(*arguments: Any) -> None:
-        raise ValueError("no such glyph")
-
-    monkeypatch.setattr(page, "curves", fail)
-    folder, text = train(tmp_path, "limits", epochs=1)
-    assert "could not be drawn (no such glyph)" in text.split("## Training")[1]
-    html = (folder / "report.html").read_text(encoding="utf-8")
-    assert "could not be drawn (no such glyph)" in html
-    assert html.count("<svg") == 3
-    assert (folder / "plot.png").exists()
-    assert "could not be drawn (no such glyph)" in capsys.readouterr().out
-
-
-def test_without_matplotlib_the_remedy_is_named(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.setattr(page.importlib.util, "find_spec", lambda name: None)
-    folder, text = train(tmp_path, "limits", epochs=1)
-    assert "pip install 'zeroproof-scm\\[plot\\]'" in text
-    assert "pip install 'zeroproof-scm[plot]'" in capsys.readouterr().out
-    assert "plot.png" not in text
-    assert "<svg" not in (folder / "report.html").read_text(encoding="utf-8")
-    assert not (folder / "plot.png").exists()
 
 
 def test_the_rows_that_went_worst_are_found_in_the_file(

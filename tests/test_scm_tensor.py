@@ -8,6 +8,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -129,3 +130,11 @@ def test_operations_are_pickled_by_their_names() -> None:
         operation = getattr(scm, name)
         assert operation.__name__ == name
         assert pickle.loads(pickle.dumps(operation)) is operation
+
+
+def test_an_array_leaves_an_operation_to_a_carrier(unchecked: None) -> None:
+    for found in (
+        np.array([1.0, 0.0]) / SCMTensor(torch.tensor([2.0, 0.0])),
+        1 / SCMTensor(torch.ones(3)),
+    ):
+        assert isinstance(found, SCMTensor)
