@@ -11,7 +11,7 @@ import nox
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
 # The latter read what the properties record.
-nox.options.sessions = ["lint", "types", "tests", "properties", "tooling", "docs"]
+nox.options.sessions = ["lint", "types", "tests", "properties", "third_party", "tooling", "docs"]
 
 shared = nox.session(venv_backend="none", requires=["dev"])
 scripts = Path()
@@ -71,12 +71,15 @@ def properties(session: nox.Session) -> None:
 
 
 @shared
-def tooling(session: nox.Session) -> None:
-    """Test what surrounds the package: specification, conformance command, book, benchmarks.
+def third_party(session: nox.Session) -> None:
+    """Show what clauses find in other people's packages, which are downloaded."""
+    run_tests(session, "tests/third_party")
 
-    And what clauses find in other people's packages, which are downloaded.
-    """
-    run_tests(session, "tests/tooling", "tests/third_party")
+
+@shared
+def tooling(session: nox.Session) -> None:
+    """Test what surrounds the package: specification, conformance command, book, benchmarks."""
+    run_tests(session, "tests/tooling")
 
 
 @shared
