@@ -84,8 +84,8 @@ automaton_fault("VAL-1.2", "Validation averages over micro-batches, not samples.
       validation=lambda validation, epoch: (validation(epoch) | {"val_coverage":
           _unweighted(validation.__self__.plan)}))
 zeroproof_fault("VAL-1.2", "coverage_finite is that of all samples.",
-      "zeroproof.training.evaluation.Evaluation.average",
-      lambda real, *a: (record := real(*a)) | {"coverage_finite": record["coverage"]})
+      "zeroproof.training.records.EpochTotals.record",
+      lambda real, totals: (record := real(totals)) | {"coverage_finite": record["coverage"]})
 automaton_fault("VAL-1.3", "A minimum that is NaN hides the others.",
       validation=lambda real, epoch: (real(epoch) | ({} if all(b.denominators for b in
           real.__self__.plan.validation) else {"val_denom_abs_min": math.nan})))

@@ -29,8 +29,8 @@ automaton_fault("STOP-3.2", "A record's samples are all samples so far.",
 fault("STOP-4.1", "Each rank watches its own samples.",
       train_ranks=lambda ranks, plan: [ranks(replace(plan, ranks=1, epochs=_share(plan, rank)))[0]
           for rank in range(plan.ranks)])
-zeroproof_fault("STOP-4.1", "Each rank watches its own samples.",
-      "zeroproof.training.distributed.Ranks.all_gather", lambda gather, ranks, x: [x])
+zeroproof_fault("STOP-4.1", "All ranks watch the samples of the first.",
+      "zeroproof.training.records.merge", lambda merge, rows: merge(rows[:1]))
 for claim, wrong, lost in (
     ("STOP-5.1", "A checkpoint lacks the counter of bad epochs.", {"bad_epochs": 0}),
     ("STOP-5.2", "A checkpoint does not say that the run has stopped.", {"stopped": False}),
