@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from tests.report_helpers import rows_of, table, train
-from zeroproof.command import report
+from zeroproof.command import page, report
 from zeroproof.command.run import Predictions, Run
 from zeroproof.command.scores import shown
 from zeroproof.command.table import Measured
