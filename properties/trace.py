@@ -152,7 +152,7 @@ class Recorder:
                         self.unmet.setdefault(id, set()).add(report.wasxfail)
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
-        """Write ``spec/trace.json`` anew: a run of a part would leave the rest without evidence."""
+        """Replace ``spec/trace.json``; a run of a part leaves the rest without evidence."""
         if not self.writes or exitstatus != pytest.ExitCode.OK:
             return
         caught: dict[str, dict[str, list[str]]] = {}
