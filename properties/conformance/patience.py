@@ -16,10 +16,15 @@ class NoAnswer(BaseException):
 
 
 def answer_within(seconds: float) -> None:
-    """Raise :class:`NoAnswer` in so many seconds, unless this is called again; 0 is never."""
+    """Raise :class:`NoAnswer` in so many seconds, unless this is called again; 0 is never.
+
+    It is raised again after as many more, as Python drops what is raised in a ``__del__`` or in
+    a callback of the garbage collector.
+    """
 
     def give_up(*_: object) -> None:
         raise NoAnswer(f"no answer in {seconds:g} seconds")
 
     signal.signal(signal.SIGALRM, give_up)
-    signal.setitimer(signal.ITIMER_REAL, min(seconds, 1e6))
+    seconds = min(seconds, 1e6)
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
