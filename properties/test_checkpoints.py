@@ -24,6 +24,7 @@ RESUMED = replace(VARIED, random=True, validation=(MicroBatch("vb"),), interrupt
 @example(LOW)
 @example(replace(LOW, validation=(MicroBatch("v"),)))
 @example(replace(LOW, interrupts=(3,), patience=1))
+@example(Plan(((MicroBatch("b"), MicroBatch("v")),), threshold=0.75, interrupts=(1,)))
 @example(RESUMED)
 @example(replace(RESUMED, interrupts=(2, 3)))
 @example(replace(RESUMED, interrupts=(4, 6)))

@@ -82,8 +82,13 @@ def test_LIK_9_hard_cases(subject: JointLikelihoods, case: Samples, resolution: 
     assert_clause("LIK-9", subject, case, resolution, kept, 0.0)
 
 
-@given(samples(), st.tuples(*[st.floats(-8.0, 8.0, width=16) | st.sampled_from([INF, -INF])] * 2))
-@example(EASY, (0.5, INF))
-@example(FAR, (-1.0, 1.0))
-def test_LIK_10_each(subject: JointLikelihoods, case: Samples, arc: tuple[float, float]) -> None:
-    assert_clause("LIK-10", subject, case, arc)
+ENDS = st.floats(-8.0, 8.0, width=16) | st.sampled_from([INF, -INF])
+
+
+@given(samples(), st.tuples(ENDS, ENDS), st.floats(0.0, 1.0, exclude_max=True))
+@example(EASY, (0.5, INF), 0.5)
+@example(FAR, (-1.0, 1.0), 0.9)
+def test_LIK_10_each(
+    subject: JointLikelihoods, case: Samples, arc: tuple[float, float], level: float
+) -> None:
+    assert_clause("LIK-10", subject, case, arc, level)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 from hypothesis import example, given, settings
@@ -35,12 +36,14 @@ def test_LOG_3_undisturbed(subject: Reports, fails: bool) -> None:
 
 @given(plans(faulty=True))
 @example(replace(VARIED, accumulation=2, tensor_rate=True))
+@example(replace(VARIED, validation=(MicroBatch("vb"),)))
 def test_LOG_4_of_its_moment(subject: Trains, plan: Plan) -> None:
     assert_clause("LOG-4", subject, plan)
 
 
 @given(plans())
 @example(VARIED)
+@example(replace(VARIED, validation=(MicroBatch("vv"), MicroBatch("v", Fraction(1, 2)))))
 @settings(max_examples=20)
 def test_LOG_5_terms(subject: Trains, plan: Plan) -> None:
     assert_clause("LOG-5", subject, plan)

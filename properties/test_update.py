@@ -89,6 +89,8 @@ def test_STEP_2_applied(subject: Trains, plan: Plan) -> None:
 @example(FALLING)
 @example(replace(FALLING, own_parameter=True))
 @example(replace(FALLING, epochs=(*FALLING.epochs, faulted("loss", "loss")), max_nonfinite=2))
+@example(replace(FALLING, epochs=(faulted("", "loss", "overflow", "loss"),), max_nonfinite=2))
+@example(replace(FALLING, epochs=(faulted("", *["flood"] * 130),), max_nonfinite=2))
 @example(Plan((faulted("loss"),), max_nonfinite=2))
 @example(Plan((faulted("gradient"),), max_nonfinite=2))
 def test_STEP_3_faults(subject: Trains, plan: Plan) -> None:

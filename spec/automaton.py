@@ -59,6 +59,10 @@ class Automaton:
         """The learning rate: 1/8, halved by every step of the scheduler."""
         return Fraction(1, 8 * 2**self.state.scheduled)
 
+    @property
+    def _is_scaled(self) -> bool:
+        return self.plan.precision == "float16"
+
     def save(self) -> dict[str, object]:
         """Return the state as plain values; between any two updates it is all there is."""
         return vars(self.state).copy()
@@ -132,7 +136,8 @@ class Automaton:
                 "micro_step": self.state.micro_step,
                 "tau_train": tau,
             }
-            told = {"loss_tau": tau} if self.plan.tells else {}
+            terms: Numbers = {"loss_tau": tau, "loss_slope": batch.slope}
+            told = terms if self.plan.tells else {}
             rows.append({**self.measure(batch, tau, factor), **place, **told})
             thresholds = (*self.state.thresholds, tau)
             self._set(micro_step=self.state.micro_step + 1, thresholds=thresholds)
@@ -188,13 +193,14 @@ class Automaton:
 
     def is_faulty(self, batches: Sequence[MicroBatch]) -> bool:
         """Tell whether a window's loss or gradient is not finite."""
-        overflows = self.plan.precision == "float16" and self.state.scale > LARGEST_SCALE
+        overflows = self._is_scaled and self.state.scale > LARGEST_SCALE
         faults = {batch.fault for batch in batches}
         return bool(faults - {"", "overflow"}) or ("overflow" in faults and overflows)
 
     def skip(self, batches: Sequence[MicroBatch]) -> Event:
         """Skip a window's update; one that makes float16's scale fall is not counted; STEP-3."""
-        falls = all(batch.fault in ("", "overflow") for batch in batches)
+        overflows = all(batch.fault in ("", "overflow", "flood") for batch in batches)
+        falls = self._is_scaled and overflows and self.state.scale > 1
         row = self.state.skipped_in_row + (not falls)
         failed = row >= self.plan.max_nonfinite
         scale = self.state.scale / 2 if falls else self.state.scale
@@ -244,6 +250,8 @@ class Automaton:
         }
         record = means | told_apart([b.counts(float(tau)) for b in batches]) | {"tau": tau}
         record |= measured_denominators(batches, self.plan.outputs)
+        if self.plan.tells:
+            record["loss_slope"] = sample_mean(sizes, [batch.slope for batch in batches])
         place: Numbers = {"epoch": Fraction(epoch), "loss_tau": tau}
         return place | {f"val_{name}": value for name, value in record.items()}
 

@@ -53,8 +53,8 @@ class Feeds(Trains, Protocol):
         """Validate, by a loss that draws random numbers and raises if asked; name what changed.
 
         Looked at are ``parameters``, ``gradients``, ``buffers`` and each submodule's ``modes``,
-        and the random states of ``torch``, ``cuda``, ``python`` and ``numpy``, and of a
-        ``generator`` on which the loaders of training and validation draw.
+        those of the loss, too; the random states of ``torch``, ``cuda``, ``python`` and ``numpy``,
+        and of a ``generator`` on which the loaders of training and validation draw.
         """
 
     def derived(self, place: str, inputs: Sequence[float], fails: bool) -> Derived:
@@ -214,7 +214,8 @@ def validates(subject: Trains, plan: Plan) -> None:
 def no_trace(subject: Feeds, plan: Plan, fails: bool) -> None:
     """Validation leaves no trace, also when it raises.
 
-    1. Parameters, gradients, buffers, and the modes of submodules and optimizer are as before.
+    1. Parameters, gradients, buffers, and the modes of optimizer, model and loss, of each of their
+       submodules, are as before.
     2. The random states of torch, CUDA, Python and NumPy are as before, and so are those of the
        generators that the loaders hold.
     3. Training with validation is bitwise identical to training without.

@@ -17,6 +17,7 @@ from .clause import clause, refused, require
 from .formats import FORMATS
 from .lifting import lift
 from .likelihood import Likelihoods, near
+from .likelihood_numerics import is_near
 from .likelihood_terms import (
     LONGEST,
     MP,
@@ -26,6 +27,7 @@ from .likelihood_terms import (
     Lines,
     Outcome,
     Real,
+    central,
     rational,
     real,
     tolerances,
@@ -88,6 +90,9 @@ class JointLikelihoods(Likelihoods, Protocol):
 
     def joint_probability(self, P: Array, Q: Array, lower: Lines, upper: Lines) -> Array:
         """Return the probability of an arc for each output, in float32 or wider."""
+
+    def joint_interval(self, P: Array, Q: Array, level: float) -> tuple[Array, Array]:
+        """Return the ends of each output's central interval, in float32 or wider."""
 
 
 def outcome(sample: Sample, resolution: float = 0.0, longer: Real = 0, turned: Real = 0) -> Outcome:
@@ -227,10 +232,15 @@ def alone(sample: Sample) -> list[tuple[Fraction, Fraction]]:
 
 
 @clause("LIK-10", source="Ours: its marginal; other outputs tell of Q, too", since="0.6.0")
-def each(subject: JointLikelihoods, samples: Samples, ends: tuple[float, float]) -> None:
-    """Let X be the tuple of a sample whose outputs share a denominator, and ρ its length. The
-    probability of an arc for the output i is LIK-2's of ``(P_i, Q)``, lengthened to the length ρ_i
-    for which ``ρ_i²(1 + ρ_i²) = (P_i² + Q²)(1 + ρ²)``, up to rounding.
+def each(
+    subject: JointLikelihoods, samples: Samples, ends: tuple[float, float], level: float
+) -> None:
+    """Let X be the tuple of a sample whose outputs share a denominator, and ρ its length. What the
+    output i says is what ``(P_i, Q)`` says, lengthened to the length ρ_i for which
+    ``ρ_i²(1 + ρ_i²) = (P_i² + Q²)(1 + ρ²)``.
+
+    1. The probability of an arc is LIK-2's of that tuple, up to rounding.
+    2. The central interval is LIK-6's of that tuple, up to rounding in single precision.
     """
     P, Q, form = samples.P, samples.Q, FORMATS[working(samples.P.dtype)]
     lower, upper = ((Array.full(n, P), Array.full(d, P)) for n, d in map(lift, ends))
@@ -242,3 +252,10 @@ def each(subject: JointLikelihoods, samples: Samples, ends: tuple[float, float])
         complaint, slack = "probability of {} from {} to {} is {}, not {}", off.m
         slack += real(form.smallest_normal)
         require(near(m, right.m, slack), complaint, samples, *ends, m, float(right.m))
+    single, (first, second) = FORMATS["float32"], subject.joint_interval(P, Q, level)
+    for row, *interval in zip(tuples, first.values, second.values, strict=True):
+        exact = central(*row, level, single)
+        near_both = all(is_near(y, *e, single) for y, e in zip(interval, exact, strict=True))
+        whole = interval == [-math.inf, math.inf]
+        complaint = "{} at level {}: an interval is {} to {}"
+        require(near_both if any(row) else whole, complaint, samples, level, *interval, claim=2)

@@ -14,7 +14,7 @@ from .likelihood_terms import LONGEST, MP, Arcs, Real, central, judge, real
 from .losses import COARSE, Measured, cast, working
 
 
-def _is_near(y: float, n: Real, d: Real, off_n: Real, off_d: Real, form: Format) -> bool:
+def is_near(y: float, n: Real, d: Real, off_n: Real, off_d: Real, form: Format) -> bool:
     """Tell whether a number or ±∞ is that of a line, up to tolerances and one rounding."""
     if math.isinf(y):
         return bool(abs(d) <= off_d + abs(n) / real(form.largest))
@@ -48,7 +48,7 @@ def interval(subject: Likelihoods, P: Array, Q: Array, level: float) -> None:
             require(right, complaint, *found, claim=5)
             continue
         exact = central(Fraction(p), Fraction(q), level, form)
-        right = all(_is_near(y, *end, form) for y, end in zip((first, second), exact, strict=True))
+        right = all(is_near(y, *end, form) for y, end in zip((first, second), exact, strict=True))
         require(right, complaint, *found)
         through = exact[0][1] * exact[1][1] < 0
         sure = all(abs(d) > off for _, d, _, off in exact)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import count
 from typing import Final, Protocol
 
-from .accumulation import carried_out, measured_denominators
+from .accumulation import carried_out, measured_denominators, sample_mean
 from .clause import clause, require
 from .coverage import epoch_coverage
 from .runs import MEASURED, SLACK, Plan, Record, Trains, agree
@@ -58,8 +59,8 @@ def every_record(subject: Reports, plan: Plan) -> None:
     1. It gets every micro-batch's record, in order, and an epoch's before that of its validation.
     2. Records hold plain floats.
     3. A record has at least ``loss``, ``coverage``, ``tau_train``, ``bottom_frac``,
-       ``denom_abs_min`` and ``denom_abs_mean``; a validation's has ``val_tau``, and ``val_`` before
-       the other names.
+       ``denom_abs_min`` and ``denom_abs_mean``; a validation's has these with ``val_`` before their
+       names, and ``val_tau`` for ``tau_train``.
     4. A hook that raises stops training with its own error.
     5. ``bottom_frac`` is the fraction of ⊥ outputs. ``denom_abs_min`` and ``denom_abs_mean`` are of
        the finite ``|Q|``, and NaN without any.
@@ -131,28 +132,46 @@ def undisturbed(subject: Reports, updates: int, fails: bool) -> None:
 def of_its_moment(subject: Trains, plan: Plan) -> None:
     """A record tells of its own update, and does not change later.
 
-    1. ``global_step`` counts the updates applied, its own included.
+    1. ``global_step`` counts the updates applied, its own included; in a validation's record, if it
+       has one, all before the validation.
     2. ``lr`` is the learning rate of its update, also where the optimizer has it in a tensor.
     """
-    logs, expected, step = subject.train(plan).of("log"), list[tuple[int, Fraction]](), 0
+    trace, expected, step = subject.train(plan), list[tuple[int, Fraction]](), 0
+    logs, ends = trace.of("log"), dict[float | Fraction, int]()
     for window in carried_out(plan):
         rate = Fraction(1, 8 * 2**step)
         step += window.applied
+        ends[window.epoch] = step
         expected += [(step, rate)] * len(window.batches)
     require(len(logs) == len(expected), "{}: {} records", plan, len(logs))
     for event, (step, rate) in zip(logs, expected, strict=True):
         require(event.values["global_step"] == step, "{}: {}, not step {}", plan, event, step)
         require(agree(event.values["lr"], rate), "{}: {}, not rate {}", plan, event, rate, claim=2)
+    for event in trace.of("validate"):
+        step = ends[event.values["epoch"]]
+        right = event.values.get("global_step", step) == step
+        require(right, "{}: {}, not step {}", plan, event, step)
 
 
 @clause("LOG-5", source="Ours: what a loss is a sum of is read beside it", since="0.6.0")
 def terms(subject: Trains, plan: Plan) -> None:
-    """A term that a loss returns beside its value is in the record as ``loss_`` and its name, in
-    double precision.
+    """What a loss returns beside its value is reported as its terms.
+
+    1. A term is in the record as ``loss_`` and its name, in double precision.
+    2. A validation's record has the terms' means, weighted by samples, as ``val_loss_`` and their
+       names.
     """
-    for event in subject.train(replace(plan, tells=True)).of("log"):
-        found, tau = event.values.get("loss_tau"), event.values["tau_train"]
-        require(found == tau, "{}: the term {} was logged as {}", plan, tau, found)
+    trace = subject.train(replace(plan, tells=True))
+    for event, batch in zip(trace.of("log"), plan.micro_batches, strict=True):
+        tau = event.values["tau_train"]
+        for name, expected in (("loss_tau", tau), ("loss_slope", batch.slope)):
+            found = event.values.get(name)
+            require(found == expected, "{}: {} {} was logged as {}", plan, name, expected, found)
+    sizes = [len(batch.samples) for batch in plan.validation]
+    for event in trace.of("validate"):
+        expected = sample_mean(sizes, [batch.slope for batch in plan.validation])
+        found = event.values.get("val_loss_slope", math.nan)
+        require(agree(found, expected), "{}: the mean of {} was {}", plan, expected, found, claim=2)
 
 
 @clause("LOG-6", source="Ours: a loop written by hand sees what it does", since="0.6.0")

@@ -11,10 +11,11 @@ from .clause import clause, require
 EPOCHS: Final = 3
 BATCHES: Final = 4
 REPEATED: Final = (
-    "list", "global generators", "generator of the sampler", "generator of the data set",
-    "counter of the sampler", "set_epoch of the sampler", "batch sampler of begun workers",
+    "list", "global generator of torch", "global generator of Python", "global generator of NumPy",
+    "generators of the sampler", "generator of the data set", "counter of the sampler",
+    "set_epoch of the sampler", "batch sampler of begun workers",
 )  # fmt: skip
-SOURCES: Final = (*REPEATED, "generator out of reach", "other data")
+SOURCES: Final = (*REPEATED, "generator out of reach", "other data", "other targets")
 PLACES: Final = (
     "loader", "sampler", "batch sampler", "sampler of the batch sampler",
     "sampler of the sampler", "data set", "data set of the data set",
@@ -38,10 +39,10 @@ class Replays(Protocol):
         """Train for :data:`EPOCHS` epochs of :data:`BATCHES` micro-batches, save the state after
         ``at`` of them, and continue in a new process.
 
-        The order of the samples is drawn from one of :data:`SOURCES` for each epoch; of other data
-        the samples are others in the new process. A batch sampler of workers, which live as long as
-        the loader, draws as soon as it is asked for an order; in the new process the loader was
-        iterated over before the run.
+        The order of the samples is drawn from one of :data:`SOURCES` for each epoch; of other data,
+        or other targets, the samples are others in the new process. A batch sampler of workers,
+        which live as long as the loader, draws as soon as it is asked for an order; in the new
+        process the loader was iterated over before the run.
         """
 
     def epochs_told(self, place: str) -> Sequence[int]:

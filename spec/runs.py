@@ -13,12 +13,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias, get_args
 
 from .clause import require
 from .coverage import Counts, count
 
-Fault: TypeAlias = Literal["", "loss", "gradient", "overflow"]
+Fault: TypeAlias = Literal["", "loss", "gradient", "overflow", "flood"]
 Kind: TypeAlias = Literal["draw", "update", "skip", "log", "validate", "stop", "error"]
 
 
@@ -30,7 +30,7 @@ class MicroBatch:
     where it is singular; with a finite target, ``t`` is ⊥ iff ``τ > 1/2``, and ``i`` is ⊥ for its
     ``|Q| = ∞``. A fault makes the loss NaN, of a positive slope infinite, with a finite gradient,
     or it makes the gradient NaN alone, that of ``v`` if the trainer has it; ``overflow`` makes the
-    gradient infinite where the loss is scaled by more than 2¹².
+    gradient infinite where the loss is scaled by more than 2¹², ``flood`` at any scale.
     """
 
     samples: str
@@ -61,7 +61,7 @@ class MicroBatch:
     @property
     def inputs(self) -> list[list[float]]:
         """Each sample's inputs: the slope, ``|Q|``, and the fault's number."""
-        fault = ("", "loss", "gradient", "overflow").index(self.fault)
+        fault = get_args(Fault).index(self.fault)
         finite = iter(self.denominators)
         sizes = (math.inf if s == "i" else float(next(finite)) for s in self.samples)
         return [[float(self.slope), Q, float(fault)] for Q in sizes]
@@ -82,7 +82,7 @@ class Plan:
     ``random`` the loader shuffles each epoch, and every loss is multiplied by draws from all
     global generators; they start from the seed. A ``stateful`` loader shuffles, too, by random
     numbers that only its ``state_dict`` restores. With ``tensor_rate`` the rate is a tensor. If it
-    ``tells``, the loss returns its τ as a term to log. The
+    ``tells``, the loss returns its τ and the slope as terms to log. The
     scheduler steps by the ``cadence``: every ``update``, ``epoch`` or ``validation``. The model has
     ``outputs``, of which the letters tell of the first; the others are values with ``|Q| = 1``.
     """

@@ -45,7 +45,7 @@ def planned(subject: Schedules, plan: Plan) -> None:
     2. Without a loader's length ``planned_updates`` is None.
     3. A scheduler that ends before training raises ValueError before the first update.
     4. A scheduler that ends before a resumed training raises ValueError before its first update.
-    5. A scheduler that ends with training is accepted.
+    5. A scheduler that ends with training is accepted, also if training is resumed.
     """
     for sized, expected in ((True, planned_updates(plan)), (False, None)):
         found = subject.planned_updates(plan, sized)
@@ -57,6 +57,7 @@ def planned(subject: Schedules, plan: Plan) -> None:
         (needed - 1, False, 0, 3),
         (before, True, 0, 4),
         (needed, False, None, 5),
+        (needed, True, None, 5),
     ):
         right = subject.scheduled(plan, total, resumes) == made
         require(right, "{}: a scheduler of {} steps", plan, total, claim=claim)

@@ -150,6 +150,7 @@ class Updates(Trains, Protocol):
         """
 
 
+HALVINGS: Final = 127  # of the largest scale of float32, to 1
 UNCOMPILABLE: Final = ("a parameter of neither", "a closure", "a scalar in double precision")
 UNTRAINABLE: Final = ("empty loader", "exhausted loader", "loss without gradient", "nothing to do")
 
@@ -208,8 +209,12 @@ def faults(subject: Trains, plan: Plan) -> None:
     trace, windows = subject.train(plan), carried_out(plan)
     updates, errors = trace.of("update"), trace.of("error")
     if plan.precision:
-        tail = plan.epochs[-1][-plan.max_nonfinite :]
-        lost = all(batch.fault == "loss" for batch in tail)  # of which no scale is the cause
+        row, floods, lost = 0, 0, False
+        for batch in plan.epochs[-1]:
+            floods += batch.fault == "flood"
+            counts = batch.fault == "loss" or floods > HALVINGS  # of which no scale is the cause
+            row = row + counts if batch.fault else 0
+            lost |= row >= plan.max_nonfinite
         found, expected = [event.values["global_step"] for event in errors], [len(updates)] * lost
         require(found == expected, "{}: errors {}, not {}", plan, found, expected, claim=4)
         require(len(updates) > 0, "{}: the scale never fell enough", plan, claim=4)

@@ -100,6 +100,9 @@ zeroproof_fault("VAL-1.3", "The mean of |Q| weighs micro-batches by their sample
       lambda real, rows: (found := real(rows)) | {"known": found["samples"]})
 fault("VAL-2.1", "After a validation the whole model is in train mode.",
       validation_traces=lambda traces, fails: ("modes",))
+zeroproof_fault("VAL-2.1", "The loss stays in eval mode.",
+      "zeroproof.training.trainer.validate", lambda real, trainer:
+          (real(trainer), [module.eval() for module in trainer.modules[1:]])[0])
 zeroproof_fault("VAL-2.1", "An optimizer that only has modes stays in eval mode.",
       "zeroproof.training.optimizers.fixed_options", lambda real, optimizer: {})
 fault("VAL-2.2", "A validation that raises leaves NumPy's generator where it is.",
@@ -231,7 +234,16 @@ fault("CUR-1.7", "Fixed weights are taken for those of the first epoch.",
 zeroproof_fault("CUR-1.2", "Fixed weights count before the curriculum.",
       "zeroproof.training.loss_adapter.LossAdapter.weights",
       lambda weights, objective, epoch, narrows: objective._fixed)
+zeroproof_fault("LOG-4.1", "A validation's record has the step of the run's start.",
+      "zeroproof.training.trainer.validate",
+      lambda real, trainer: real(trainer) | {"global_step": 0.0})
 fault("LOG-5.1", "Terms are not logged.", train=lambda real, plan: real(replace(plan, tells=False)))
+automaton_fault("LOG-5.2", "Of a validation only the loss is reported.",
+      validation=lambda real, epoch: {name: x for name, x in real(epoch).items()
+          if not name.startswith("val_loss_")})
+zeroproof_fault("LOG-5.2", "Terms of a validation are averaged over micro-batches.",
+      "zeroproof.training.records._weight",
+      lambda real, name, values: 1.0 if name.startswith("loss_") else real(name, values))
 zeroproof_fault("LOG-5.1", "Terms are logged in single precision.",
       "zeroproof.training.evaluation.Evaluation._scalar",
       lambda scalar, evaluation, x: scalar(evaluation, x).float())

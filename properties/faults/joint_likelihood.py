@@ -54,3 +54,6 @@ fault("LIK-9.6", "A NaN counts as 0.", joint_likelihood=finite_only)
 fault("LIK-9.7", "Shapes and resolutions are not checked.", check_joint=lambda real_, *a: None)
 fault("LIK-10.1", "Each output is taken for what its own tuple says.",
     alone=lambda real_, s: [(p, s.X[-1]) for p in s.X[:-1]])
+zeroproof_fault("LIK-10.2", "A central interval is that of each output's own tuple.",
+    "properties.subjects.zeroproof.likelihood.central_interval",
+    lambda real_, P, Q, level: real_(P, Q.expand_as(P), level))

@@ -8,6 +8,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from properties.faults.register import automaton_fault, fault, zeroproof_fault
 from properties.faults.update import changed, with_slopes
 from spec.checkpoints import Loaded
@@ -75,6 +77,8 @@ zeroproof_fault("RES-1.1", "Of a folder the last checkpoint but one is loaded.",
 zeroproof_fault("RES-1.1", "A loader begins its epoch again.",
       "properties.subjects.scripted.StatefulLoader.state_dict", lambda save, loader:
           {**save(loader), "done": 0})
+zeroproof_fault("RES-1.5", "Of an epoch only what follows a resume is watched.",
+      "zeroproof.training.records.EpochTotals.load_state_dict", lambda real, totals, state: None)
 _restoring("RES-1.4", "A checkpoint lacks ``val_history``.", val_history=lambda history: [])
 
 fault("RES-2.1", "A checkpoint is written over the old one.",
@@ -169,11 +173,20 @@ fault("RES-8.1", "A resumed run has the generator of a new one.",
       remembered=lambda remembered, source, drawn: 0)
 zeroproof_fault("RES-8.1", "Of generators, only the global ones are saved.",
       "zeroproof.training.parts._accessors", lambda accessors, part: None)
+zeroproof_fault("RES-8.1", "NumPy's older generators are not saved.",
+      "zeroproof.training.parts._accessors", lambda accessors, part:
+          None if type(part).__name__ == "RandomState" else accessors(part))
+zeroproof_fault("RES-8.1", "Of the global generators, draws of torch's alone are seen.",
+      "zeroproof.training.loader.global_state_moved",
+      lambda real, before, after: not torch.equal(before["torch"], after["torch"]))
 zeroproof_fault("RES-8.1", "Numbers that a sampler counts are not saved.",
       "zeroproof.training.loader._numbers", lambda numbers, loader: {})
 fault("RES-8.2", "What is replayed is not checked.", repeats=lambda repeats, *orders: True)
 zeroproof_fault("RES-8.2", "What is replayed is not checked.",
       "zeroproof.training.loader.fingerprint", lambda fingerprint, batch: "")
+zeroproof_fault("RES-8.2", "Of a micro-batch only the inputs are checked.",
+      "zeroproof.training.loader.fingerprint", lambda fingerprint, batch:
+          fingerprint(batch and batch[0]))
 fault("RES-8.3", "The error names no remedy.", refusal=lambda refusal: "the loader differs")
 fault("RES-8.4", "A loader is given its epochs, its parts are not.",
       epochs_told=lambda told, place: told(place) if place == "loader" else ())

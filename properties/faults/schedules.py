@@ -30,6 +30,9 @@ fault("STEP-10.4", "A resumed scheduler says so in its last epoch.",
 zeroproof_fault("STEP-10.4", "The steps before a resume are not counted.",
       "zeroproof.training.schedulers._step_limits", lambda real, scheduler, steps:
           [(needed - scheduler.last_epoch, most) for needed, most in real(scheduler, steps)])
+zeroproof_fault("STEP-10.5", "A resumed training is as long as a whole one.",
+      "zeroproof.training.schedulers.SchedulerStepper.check_length",
+      lambda real, stepper, loader, epoch, done: real(stepper, loader, 0, done))
 fault("STEP-10.5", "A scheduler has to be longer than training.",
       scheduled=lambda real, plan, total, resumes: real(plan, total - 1, resumes))
 

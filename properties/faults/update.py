@@ -143,6 +143,12 @@ automaton_fault("STEP-3.4", "Skips count also while the scale falls.",
 zeroproof_fault("STEP-3.4", "With float16 no skip counts.",
       "zeroproof.training.scaler.LossScale.update",
       lambda update, scale, *outcome: torch.ones_like(update(scale, *outcome)))
+automaton_fault("STEP-3.4", "A fall of the scale ends a row of skips.",
+      skip=lambda skip, batches: also(skip, batches, skipped_in_row=lambda row:
+          row * all(batch.fault != "overflow" for batch in batches)))
+zeroproof_fault("STEP-3.4", "No skip counts by which the scale would fall below 1.",
+      "zeroproof.training.scaler.LossScale.update",
+      lambda update, scale, applied, overflowed: overflowed | update(scale, applied, overflowed))
 zeroproof_fault("STEP-3.4", "Skips count also while the scale falls.",
       "zeroproof.training.scaler.LossScale.update",
       lambda update, scale, *outcome: torch.zeros_like(update(scale, *outcome)))

@@ -63,7 +63,7 @@ class _Overflow(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, overflows: Tensor) -> Tensor:
+    def forward(x: Tensor, fault: Tensor) -> Tensor:
         return x.view_as(x)
 
     @staticmethod
@@ -72,15 +72,16 @@ class _Overflow(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (overflows,) = ctx.saved_tensors
-        return gradient.masked_fill(overflows & (gradient.abs() > OVERFLOW), math.inf), None
+        (fault,) = ctx.saved_tensors
+        overflows = (fault == 4) | (fault == 3) & (gradient.abs() > OVERFLOW)
+        return gradient.masked_fill(overflows, math.inf), None
 
 
 class Own(nn.Module):
     """The mean of the values, plus ``v·slope``, with the faults that the inputs ask for.
 
-    If it ``tells``, its τ is a term to log, since nothing is watched in compiled code. If it is
-    ``owned`` by the trainer, a gradient's fault is in ``v`` alone.
+    If it ``tells``, its τ and the slope are terms to log, since nothing is watched in compiled
+    code. If it is ``owned`` by the trainer, a gradient's fault is in ``v`` alone.
     """
 
     tells = owned = False
@@ -112,8 +113,8 @@ class Own(nn.Module):
         spoiled = self.v[0] if self.owned else value
         still = torch.where(fault == 2, (spoiled - spoiled.detach()).square(), 1.0).sqrt()
         loss = loss + (still - (fault != 2).to(loss.dtype))  # 0, whose slope at 2 is ∞ · 0
-        loss = _Overflow.apply(loss, fault == 3)  # type: ignore[no-untyped-call]
-        return (loss, {"tau": tau}) if self.tells else loss
+        loss = _Overflow.apply(loss, fault)  # type: ignore[no-untyped-call]
+        return (loss, {"tau": tau, "slope": inputs[0, 0]}) if self.tells else loss
 
 
 def tensors(batch: MicroBatch) -> Batch:

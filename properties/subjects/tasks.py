@@ -142,12 +142,37 @@ class Averaging(torch.optim.SGD):
         self.train(False)
 
 
+class Counting(nn.Module):
+    """Puts another tensor in the place of a buffer."""
+
+    calls: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls = self.calls + 1
+        return x
+
+
+class Calling(nn.Module):
+    """A loss that is a module, part of which has a mode of its own."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.parts, self.function = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5).eval()), function
+
+    def forward(self, *given: Any) -> Tensor:
+        return self.function(*given)
+
+
 class Disturbed:
     """A model that a validation could change in many ways; VAL-2."""
 
     def __init__(self, fails: bool) -> None:
         still = nn.Linear(2, 1)
-        self.layer = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout(0.5), still)
+        self.layer = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout(0.5), Counting(), still)
         still.eval()
         data = TensorDataset(torch.randn(6, 2), torch.randn(6, 1))
         self.generator = torch.Generator()
@@ -155,9 +180,9 @@ class Disturbed:
         self.optimizer = Averaging(self.layer.parameters(), lr=0.1)
         self.optimizer.train()
         self.optimizer.factor = 1.0 if fails else 3.0  # and then changes its mode alone
-        self._fails = fails
+        self._fails, self.loss = fails, Calling(self._loss)
 
-    def loss(self, outputs: Tensor, lifted: Batch) -> Tensor:
+    def _loss(self, outputs: Tensor, lifted: Batch) -> Tensor:
         """Draw, and fail if that is asked for."""
         torch.rand(3)
         random.random()
@@ -168,7 +193,7 @@ class Disturbed:
         return outputs.square().mean()
 
     def _state(self) -> dict[str, str]:
-        return surroundings(self.layer) | {
+        return surroundings(nn.ModuleList([self.layer, self.loss])) | {
             "parameters": repr([p.tolist() for p in self.layer.parameters()]),
             "buffers": repr([b.tolist() for b in self.layer.buffers()]),
             "generator": repr(self.generator.get_state().tolist()),

@@ -65,7 +65,9 @@ class ExactLikelihoods:
         if not 0 <= level < 1:
             raise ValueError("the level is outside [0, 1)")
 
-    def ends(self, p: float, q: float, level: float, dtype: str) -> tuple[float, float]:
+    def ends(
+        self, p: float | Fraction, q: float | Fraction, level: float, dtype: str
+    ) -> tuple[float, float]:
         if not (math.isfinite(p) and math.isfinite(q)):
             return math.nan, math.nan
         if not (p or q):
@@ -111,3 +113,9 @@ class ExactLikelihoods:
         pairs = zip(rows, ends, strict=True)
         ms = [self.outcome(Element(*row, *end)).m for row, end in pairs]
         return P.with_values(self.rounded(ms, P.dtype))
+
+    def joint_interval(self, P: Array, Q: Array, level: float) -> tuple[Array, Array]:
+        rows = [row for sample in Samples(P, Q, P, P).rows for row in self.alone(sample)]
+        columns = zip(*(self.ends(*row, level, working(P.dtype)) for row in rows), strict=True)
+        lower, upper = map(P.with_values, columns)
+        return lower, upper

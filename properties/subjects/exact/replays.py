@@ -36,7 +36,7 @@ class ExactReplays:
         )
         whole = [samples for samples_of in epochs for samples in samples_of]
         epoch = (at - 1) // BATCHES
-        resumed = Order(source, first=99 if source == "other data" else 0)
+        resumed = Order(source, first=99 if source.startswith("other") else 0)
         for _ in range(2):
             resumed.drawn = states[epoch] if source in REPEATED else resumed.drawn
             begun = resumed.epoch(epoch)

@@ -47,6 +47,9 @@ class ZeroProofLikelihoods:
     def joint_probability(self, P: Array, Q: Array, *ends: Lines) -> Array:
         return self.probability(P, Q, *ends)
 
+    def joint_interval(self, P: Array, Q: Array, level: float) -> tuple[Array, Array]:
+        return self.central_interval(P, Q, level)
+
     def probability(self, P: Array, Q: Array, *ends: Lines) -> Array:
         return to_array(probability(to_tensor(P), to_tensor(Q), *_tensors(*ends)))
 

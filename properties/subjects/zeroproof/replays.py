@@ -6,6 +6,7 @@ import random
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,31 +64,45 @@ class Eager(Sampler[list[int]]):
 class Numbers(Dataset[Any]):
     """Samples that say which they are; in an order of its own, if it has a generator."""
 
-    def __init__(self, first: int = 0, **generators: Any) -> None:
-        self.first, self.generators, self.order = first, generators, list(range(SIZE))
+    def __init__(self, first: int = 0, target: int = 1, **generators: Any) -> None:
+        self.first, self.target, self.generators = first, float(target), generators
+        self.order = list(range(SIZE))
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         if self.generators and index == 0:
             self.order = _sample(self.generators["own"])
-        return torch.full((2,), float(self.first + self.order[index])), torch.ones(1)
+        sample = torch.full((2,), float(self.first + self.order[index]))
+        return sample, torch.tensor([self.target])
 
     def __len__(self) -> int:
         return SIZE
 
 
-def _sample(generator: Any) -> list[int]:
+def _sample(*generators: Any) -> list[int]:
+    """Return an order that each of the generators has shuffled."""
     found = list(range(SIZE))
-    generator.shuffle(found)
+    for generator in generators:
+        if isinstance(generator, torch.Generator):
+            found = [found[i] for i in torch.randperm(SIZE, generator=generator).tolist()]
+        else:
+            generator.shuffle(found)
     return found
 
 
-def _loader(source: str, first: int) -> Any:
-    hidden, data, own = random.Random(0), Numbers(first), random.Random(0)
+def _loader(source: str, other: bool) -> Any:
+    first, target = 99 * (other and source == "other data"), 1 + (other and source != "other data")
+    hidden, data, own = random.Random(0), Numbers(first, target), random.Random(0)
     numpy: Any = sys.modules.get("numpy")
-    if source == "list":
+    several = [own, torch.Generator(), *([numpy.random.RandomState(0)] if numpy else [])]
+    if source in ("list", "other targets"):
         return list(DataLoader(data, 3))
-    if source == "global generators":
-        drawn = Drawn(lambda _: (int(torch.randint(SIZE, ())) for _ in data.order))
+    if source.startswith("global generator"):
+        draw_one: Callable[[], Any] = partial(random.randrange, SIZE)
+        if source.endswith("torch"):
+            draw_one = partial(torch.randint, SIZE, ())
+        if source.endswith("NumPy") and numpy:
+            draw_one = partial(numpy.random.randint, SIZE)
+        drawn = Drawn(lambda _: (int(draw_one()) for _ in data.order))
         return DataLoader(data, 3, sampler=drawn)  # which draws at fetches, as dropout does between
     if source == "set_epoch of the sampler":
         return DataLoader(data, 3, sampler=DistributedSampler(data, num_replicas=1, rank=0))
@@ -101,11 +116,11 @@ def _loader(source: str, first: int) -> Any:
         workers: Any = {"num_workers": 1, "multiprocessing_context": "fork"}
         return DataLoader(data, batch_sampler=Eager(), persistent_workers=True, **workers)
     draw: dict[str, Callable[[Any], list[int]]] = {
-        "generator of the sampler": lambda sampler: _sample(sampler.own),
+        "generators of the sampler": lambda sampler: _sample(*several),
         "counter of the sampler": lambda sampler: _sample(random.Random(sampler.count)),
     }
-    return DataLoader(data, 3, sampler=Drawn(draw.get(source, lambda _: _sample(hidden)), own=own,
-                                             count=0))  # fmt: skip
+    order = draw.get(source, lambda _: _sample(hidden))
+    return DataLoader(data, 3, sampler=Drawn(order, several=several, count=0))
 
 
 class ZeroProofReplays:
@@ -113,10 +128,10 @@ class ZeroProofReplays:
 
     def replay(self, source: str, at: int) -> Replayed:
         with tempfile.TemporaryDirectory() as folder, unchecked():
-            whole, error = self._trained_on(_loader(source, 0), 1)
+            whole, error = self._trained_on(_loader(source, False), 1)
             ends = EPOCHS if at % BATCHES else at // BATCHES
-            self._trained_on(_loader(source, 0), 1, folder, epochs=ends)
-            other = _loader(source, 99 if source == "other data" else 0)
+            self._trained_on(_loader(source, False), 1, folder, epochs=ends)
+            other = _loader(source, source.startswith("other"))
             if source == "batch sampler of begun workers":
                 list(other)
             resumed, error = self._trained_on(other, 2, folder, at)
@@ -129,7 +144,10 @@ class ZeroProofReplays:
         layer, seen = nn.Sequential(nn.Dropout(0.5), nn.Linear(2, 1)), list[Samples]()
 
         def loss(outputs: Tensor, lifted: Any, inputs: Tensor) -> Tensor:
-            seen.append(tuple(int(x) for x in inputs[:, 0]))
+            seen.append(tuple(int(x) for x in torch.cat([inputs[:, 0], lifted[0][:, 0]])))
+            random.random()  # between fetches, as dropout draws
+            if numpy := sys.modules.get("numpy"):
+                numpy.random.random()
             return mean_square(outputs, lifted)
 
         optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)

@@ -168,7 +168,9 @@ def untried(plan: Plan) -> str:
             "i" in b.samples for b in (*plan.micro_batches, *plan.validation)
         ),
         "a shuffled loader, and a loss that draws": plan.random,
-        "a scale of the loss on the CPU": any(b.fault == "overflow" for b in plan.micro_batches),
+        "a scale of the loss on the CPU": any(
+            b.fault in ("overflow", "flood") for b in plan.micro_batches
+        ),
         "a checkpoint within an epoch": not set(plan.interrupts) <= set(ends),
     }
     return ", ".join(name for name, wants in wanted.items() if wants)
