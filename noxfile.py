@@ -35,7 +35,7 @@ def run(
 
 def run_tests(session: nox.Session, *default: str) -> None:
     """Run tests in parallel: those that the command line names, or these."""
-    run(session, "pytest", "-n", "auto", "--dist", "worksteal", *(session.posargs or default))
+    run(session, "pytest", "-n", "auto", *(session.posargs or default))
 
 
 @nox.session

@@ -214,8 +214,8 @@ def validates(subject: Trains, plan: Plan) -> None:
 def no_trace(subject: Feeds, plan: Plan, fails: bool) -> None:
     """Validation leaves no trace, also when it raises.
 
-    1. Parameters, gradients, buffers, and the modes of optimizer, model and loss, of each of their
-       submodules, are as before.
+    1. Parameters, gradients and buffers are as before, and so are the modes of the optimizer, the
+       model, the loss, and their submodules.
     2. The random states of torch, CUDA, Python and NumPy are as before, and so are those of the
        generators that the loaders hold.
     3. Training with validation is bitwise identical to training without.

@@ -102,7 +102,7 @@ zeroproof_fault("POL-8.8", "Reentrant checkpointing has the policy of the backwa
       "zeroproof.autodiff.policies._setting_at_forward", lambda real, functions, now: now)
 zeroproof_fault("POL-8.5", "A layer's classes are not asked for their defaults.",
       "zeroproof.autodiff.policies._default_of",
-      lambda real, layer: real(layer if layer in policies._defaults else None))
+      lambda real, layer: real(layer if policies._defaults.get(layer) else None))
 
 
 @contextmanager
