@@ -12,7 +12,7 @@ from .runs import Kind, Plan, Trains
 
 UNREADABLE: Final = (
     "truncated", "garbage", "foreign", "newer", "hostile", "missing", "of another model",
-    "of another optimizer", "of more ranks",
+    "of another optimizer", "of another kind of optimizer", "of more ranks",
 )  # fmt: skip
 STATEFUL: Final = (
     "parameter of the model", "parameter of the loss", "parameter of neither",

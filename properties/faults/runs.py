@@ -97,6 +97,9 @@ fault("RES-3.2", "A load never raises.", load=lambda load, what: Loaded("", Fals
 zeroproof_fault("RES-3.2", "The state of another number of ranks is loaded.",
       "zeroproof.training.loader.LoaderState.load_state_dict", lambda load, loader, state, done:
           load(loader, {"ranks": state["ranks"][:1]}, done=done))
+zeroproof_fault("RES-3.2", "The state of another kind of optimizer is loaded.",
+      "zeroproof.training.state.apply", lambda apply, trainer, state: apply(trainer,
+          {**state, "optimizer_type": type(trainer.update.optimizer).__name__}))
 fault("RES-3.3", "What fits is kept when the rest does not.",
       load=lambda load, what: replace(load(what), changed=True))
 

@@ -124,13 +124,15 @@ class Checkpoints:
     _header: Mapping[str, Any] = {}
     """What a file has beside its state."""
 
-    def _filled(self, value: float, *, bias: bool = True, apart: bool = False) -> Any:
+    def _filled(
+        self, value: float, *, bias: bool = True, apart: bool = False, kind: Any = torch.optim.Adam
+    ) -> Any:
         """Return a trainer whose weights are all alike, perhaps each in a group of its own."""
         layer = nn.Linear(2, 1, bias=bias)
         for parameter in layer.parameters():
             nn.init.constant_(parameter, value)
         groups: Any = [{"params": [p]} for p in layer.parameters()]
-        optimizer = torch.optim.Adam(groups if apart else layer.parameters())
+        optimizer = kind(groups if apart else layer.parameters())
         return self._trainer_of(layer, optimizer, mean_square, ones(1))
 
     def _shown(self, trainer: Any) -> str:
@@ -162,6 +164,8 @@ class Checkpoints:
             torch.save({**self._header, "model": Hostile(), "optimizer": {}}, path)
         elif what == "of another optimizer":
             self._filled(2.0, apart=True).save_checkpoint(path)
+        elif what == "of another kind of optimizer":
+            self._filled(2.0, kind=torch.optim.SGD).save_checkpoint(path)
 
     def save_failed(self) -> tuple[str, list[str]]:
         error = ""
