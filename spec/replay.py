@@ -40,9 +40,9 @@ class Replays(Protocol):
         ``at`` of them, and continue in a new process.
 
         The order of the samples is drawn from one of :data:`SOURCES` for each epoch; of other data,
-        or other targets, the samples are others in the new process. A batch sampler of workers,
-        which live as long as the loader, draws as soon as it is asked for an order; in the new
-        process the loader was iterated over before the run.
+        or other targets, the samples are others in the new process. The batch sampler belongs to a
+        loader with persistent workers, and draws a whole epoch's order when its iteration begins.
+        In the new process that loader was iterated over once before the run.
         """
 
     def epochs_told(self, place: str) -> Sequence[int]:
