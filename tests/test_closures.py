@@ -103,3 +103,19 @@ def test_float16_has_no_loss_to_compare() -> None:
     model = small_model()
     with pytest.raises(ValueError, match="LBFGS compares losses, which float16's scale changes"):
         make_trainer(model, [], optimizer=lbfgs(model), use_amp=True, amp_dtype="fp16")
+
+
+@pytest.mark.parametrize("to_none", [True, False])
+def test_a_gradient_that_is_cleared_before_the_first_evaluation_is_there_after_it(
+    to_none: bool,
+) -> None:
+    class Clearing(torch.optim.SGD):
+        def step(self, closure: Any) -> None:  # type: ignore[override]
+            self.zero_grad(set_to_none=to_none)
+            closure()
+            super().step()
+
+    model, twin, batches = small_model(), small_model(), pole_batches((6, 6))
+    make_trainer(model, batches, optimizer=Clearing(model.parameters(), lr=0.1)).fit()
+    make_trainer(twin, batches, optimizer=torch.optim.SGD(twin.parameters(), lr=0.1)).fit()
+    assert same(weights(model), weights(twin))

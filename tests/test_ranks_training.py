@@ -119,12 +119,13 @@ class Offset(nn.Module):
         return fit_loss(outputs, lifted) + (self.v if self.rank == 0 else 0.0)
 
 
-def test_a_losss_own_parameter_is_that_of_rank_0_and_averaged() -> None:
+@pytest.mark.parametrize("owned", [True, False], ids=["of the loss", "of neither"])
+def test_a_parameter_beside_the_models_is_that_of_rank_0_and_averaged(owned: bool) -> None:
     def task(rank: int) -> float:
         model, loss = small_model(), Offset(rank)
         optimizer = torch.optim.SGD([*model.parameters(), *loss.parameters()], lr=0.5)
         batches = [(x[rank::2], y[rank::2]) for x, y in pole_batches((8,))]
-        make_trainer(model, batches, loss, optimizer=optimizer).fit()
+        make_trainer(model, batches, loss if owned else loss.forward, optimizer=optimizer).fit()
         return loss.v.item()
 
     assert on_ranks(task, 2) == [0.75, 0.75], "the slope is 1 for half of the samples"

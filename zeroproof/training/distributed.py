@@ -92,7 +92,7 @@ class Ranks:
             raise error
 
     def reduce_window(
-        self, losses: list[Tensor], signal: int, unreduced: Iterable[nn.Parameter]
+        self, losses: list[Tensor], signal: int, unwrapped: Iterable[nn.Parameter]
     ) -> tuple[list[Tensor], Tensor]:
         """Make a window's faults, signal and remaining gradients those of all ranks.
 
@@ -103,7 +103,7 @@ class Ranks:
         given = [torch.full_like(losses[0], signal == s) for s in STOPPING]
         tally = torch.stack([fault.to(losses[0].dtype), *given])
         faults, *counts = self.all_reduce(tally)
-        for parameter in unreduced:
+        for parameter in (p for p in unwrapped if p.requires_grad):
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             self.all_reduce(parameter.grad).div_(self.size)

@@ -102,7 +102,6 @@ class SCMTrainer:
         self.model = self.ranks.wrap(model.to(device), device)
         losses = [loss_fn.to(device)] if isinstance(loss_fn, nn.Module) else []
         self.modules = [self.model, *losses]
-        self.ranks.broadcast(p for module in losses for p in module.parameters())
         whole_graph = config.compile and device.type in ("cpu", "cuda") and self.ranks.size == 1
         evaluation = CompiledEvaluation if config.compile and not whole_graph else Evaluation
         self.evaluate = evaluation(self.model, loss, config, device)
@@ -111,6 +110,7 @@ class SCMTrainer:
         parts = self.evaluate, config, self.modules, self.ranks, self.records
         update = CompiledUpdate if whole_graph else Update
         self.update = update(optimizer, *parts, applied=partial(self.scheduler.after, "update"))
+        self.ranks.broadcast(self.update.unwrapped())
         self.loader = LoaderState(train_loader, self.ranks)
         self.stop = CoverageStop(config.coverage_threshold, config.coverage_patience)
         self.stopped = self.validation_due = False

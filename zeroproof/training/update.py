@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -118,7 +118,7 @@ class Update:
         losses, names, rows = self._gradients(window)
         judged, received = losses, None
         if self._ranks.size > 1:
-            judged, received = self._ranks.reduce_window(losses, signal, self._unreduced())
+            judged, received = self._ranks.reduce_window(losses, signal, self.unwrapped())
         flags = self._judge(self._normalise(), judged, received)
         rows = self._ranks.all_gather(torch.cat(rows))
         values = AsyncHostCopy(torch.cat([*rows, flags]))
@@ -166,10 +166,7 @@ class Update:
                         "requires one; unfreeze parameters, or look for a .detach() between "
                         "model and loss"
                     )
-                if isinstance(factor, Tensor) or factor != 1:
-                    (loss * factor).backward()  # type: ignore[no-untyped-call]
-                else:
-                    loss.backward()  # type: ignore[no-untyped-call]
+                (loss * factor).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
             rows.append(row)
         return losses, names, rows
@@ -179,9 +176,8 @@ class Update:
         if self._ranks.size == 1:
             return [n / sum(samples) for n in samples]
         # The ranks' gradients are averaged, not added.
-        total = from_host([sum(samples)], self.evaluate.device)[0]
-        mean = self._ranks.all_reduce(total) / self._ranks.size
-        return [n / mean for n in samples]
+        total = self._ranks.all_reduce(from_host([sum(samples)], self.evaluate.device)[0])
+        return [n * self._ranks.size / total for n in samples]
 
     def _normalise(self) -> list[Tensor]:
         """Unscale and clip; return the norm from before the clipping.
@@ -213,17 +209,21 @@ class Update:
         parameters, state = self.parameters(), copy.deepcopy(self.optimizer.state_dict())
         before = [p.detach().clone() for p in parameters]
         first = [self._mean_loss(window, losses)]  # of the gradient that is there already
-        versions = [p._version for p in parameters]
+
+        def versions() -> list[int | None]:
+            tensors = (x for p in parameters for x in (p, p.grad))
+            return [None if x is None else x._version for x in tensors]
+
+        at_first = versions()
 
         def reevaluate_window() -> float:
             known = [first.pop()] if first else []
-            there = any(p.grad is not None for p in parameters)
-            if known and there and versions == [p._version for p in parameters]:
+            if known and versions() == at_first:
                 return known[0]
             self.clear_gradients()
             losses, _, _ = self._gradients(window)
             if self._ranks.size > 1:
-                self._ranks.reduce_window(losses, 0, self._unreduced())
+                self._ranks.reduce_window(losses, 0, self.unwrapped())
             self._normalise()
             return self._mean_loss(window, losses)
 
@@ -288,10 +288,10 @@ class Update:
         owned = set(map(id, self._owned))
         return [p for p in self.parameters() if id(p) not in owned]
 
-    def _unreduced(self) -> Iterator[nn.Parameter]:
-        """Walk the parameters of the loss, which no wrapper averages over the ranks."""
-        for module in self._modules[1:]:
-            yield from (p for p in module.parameters() if p.requires_grad)
+    def unwrapped(self) -> list[nn.Parameter]:
+        """Return the parameters that are not the model's, which no wrapper gives to all ranks."""
+        losses = (p for module in self._modules[1:] for p in module.parameters())
+        return [*losses, *self.free_parameters()]
 
     def clear_gradients(self) -> None:
         """Clear the gradients of optimizer, model and loss."""
