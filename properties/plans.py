@@ -35,8 +35,9 @@ FALLING = Plan(
     momentum=0.5,
 )
 
-# Draws a thousand thresholds.
+# Draws a thousand thresholds, or one in each of many epochs.
 LONG = Plan(((MicroBatch("v"),) * 250,) * 4, tau_min=0.25, tau_max=0.75, accumulation=250)
+MANY_EPOCHS = replace(LONG, epochs=((MicroBatch("v"),),) * 260)
 
 
 def shared_by(plan: Plan, ranks: int) -> Plan:
@@ -82,6 +83,7 @@ def plans(
         "max_nonfinite": draw(st.integers(1, 4)),
         "history_limit": draw(st.sampled_from([1, 2, 3, 1000])),
         "own_parameter": draw(st.booleans()),
+        "free": draw(st.booleans()),
         "momentum": draw(st.sampled_from([0.0, 0.5])),
         "random": random and draw(st.booleans()),
         "tensor_rate": draw(st.booleans()),

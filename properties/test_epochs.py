@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
-from properties.plans import LONG, VARIED, plans
+from properties.plans import LONG, MANY_EPOCHS, VARIED, plans
 from spec.epochs import OFFERED, Feeds
 from spec.runs import MicroBatch, Plan, Trains
 
@@ -40,8 +40,9 @@ def test_TAU_8_fixed_threshold(subject: Trains, plan: Plan, scale: float) -> Non
 
 
 @pytest.mark.parametrize("seed", [0, 7])
-def test_TAU_9_run_of_thresholds(subject: Trains, seed: int) -> None:
-    assert_clause("TAU-9", subject, replace(LONG, seed=seed))
+@pytest.mark.parametrize("plan", [LONG, MANY_EPOCHS], ids=["long epochs", "many epochs"])
+def test_TAU_9_run_of_thresholds(subject: Trains, plan: Plan, seed: int) -> None:
+    assert_clause("TAU-9", subject, replace(plan, seed=seed))
 
 
 @given(plans(validated=True, letters="vbtVBi"))

@@ -25,7 +25,7 @@ LOADABLE: Final = (
 )  # fmt: skip
 UNLOADABLE: Final = ("path", "function", "object", "enumeration", "array of objects")
 FOLDERS: Final = ("another run", "later checkpoints", "at once", "several runs", "loaded")
-WRAPPERS: Final = ("module.", "_orig_mod.")
+WRAPPERS: Final = ("module.", "_orig_mod.", "_orig_mod.module.")
 RESUMED: Final[tuple[tuple[int, tuple[Kind, ...], tuple[str, ...], tuple[str, ...]], ...]] = (
     (1, ("update",), ("w", "v"), ("parameters",)),
     (2, (), (), ("rate",)),
@@ -98,8 +98,8 @@ class Resumes(Trains, Protocol):
         """
 
     def save_failed(self) -> tuple[str, Sequence[str]]:
-        """Save a first checkpoint on a disk that is full; return the error's type, or "", and the
-        names of the files then in the folder.
+        """Save a first checkpoint on a disk that is full, and again until Ctrl-C; return the types
+        of the errors, "" if one was not raised, and the names of the files then in the folder.
         """
 
     def load(self, what: str) -> Loaded:
@@ -108,8 +108,10 @@ class Resumes(Trains, Protocol):
     def checkpoint_keys(self, wrapper: str) -> list[str]:
         """Return the model's keys in a checkpoint of a model inside one of :data:`WRAPPERS`."""
 
-    def interrupted(self, signal: str) -> Interrupted:
-        """Train, and send SIGINT or SIGTERM during an update, having asked for a save."""
+    def interrupted(self, signal: str, place: str = "update") -> Interrupted:
+        """Train, and send SIGINT or SIGTERM during an update, having asked for a save, or during
+        a ``save`` of those that were asked for after each update.
+        """
 
     def survives(self, what: str) -> bool:
         """Save a run, load it into a new trainer, and tell whether one of :data:`STATEFUL` things
@@ -204,7 +206,7 @@ def safe(subject: Resumes, what: str) -> None:
         require(not loaded.changed, "loading a file ({}) changed the trainer", what, claim=3)
     for wrapper in WRAPPERS:
         keys = subject.checkpoint_keys(wrapper)
-        clean = bool(keys) and not any(key.startswith(wrapper) for key in keys)
+        clean = bool(keys) and not any(key.startswith(WRAPPERS) for key in keys)
         require(clean, "keys of a wrapped model: {}", keys, claim=4)
 
 
@@ -217,12 +219,13 @@ def signals(subject: Resumes, signal: str) -> None:
     3. No further update is made.
     4. The state is saved first, if asked for.
     """
-    found = subject.interrupted(signal)
-    raised, claim = ("KeyboardInterrupt", 1) if signal == "SIGINT" else ("SystemExit", 2)
-    require(found.raised == raised, "{} raised {}", signal, found.raised, claim=claim)
-    later = found.updates_after
-    require(later == 0, "{} updates after {}", later, signal, claim=3)
-    require(found.saved, "{} left no checkpoint", signal, claim=4)
+    for place in ("update", "save"):
+        found = subject.interrupted(signal, place)
+        raised, claim = ("KeyboardInterrupt", 1) if signal == "SIGINT" else ("SystemExit", 2)
+        require(found.raised == raised, "{} raised {}", signal, found.raised, claim=claim)
+        later = found.updates_after
+        require(later == 0, "{} updates after {} in a {}", later, signal, place, claim=3)
+        require(found.saved, "{} left no checkpoint", signal, claim=4)
 
 
 @clause("RES-5", source="Ours: that a file cannot be read shows when it is needed", since="0.7.0")

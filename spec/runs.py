@@ -76,7 +76,9 @@ class Plan:
 
     ``interrupts`` are numbers of micro-batches after which the state is saved, and everything
     that follows is done by a new trainer that loads it. ``ranks`` share each micro-batch. With
-    ``stale`` the parameters hold some gradient before training. ``precision`` is that of
+    ``stale`` the parameters hold some gradient before training. The loss has a parameter of its
+    own with ``own_parameter``, which is ``free`` if neither it nor the model owns it.
+    ``precision`` is that of
     autocast, empty for none. ``weights`` are the epochs' loss weights, a single one that of all,
     which is fixed; empty for none. With
     ``random`` the loader shuffles each epoch, and every loss is multiplied by draws from all
@@ -97,6 +99,7 @@ class Plan:
     seed: int = 0
     max_norm: float | None = None
     own_parameter: bool = False
+    free: bool = False
     validation: Epoch = ()
     history_limit: int = 1000
     interrupts: tuple[int, ...] = ()

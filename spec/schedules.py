@@ -18,11 +18,12 @@ class Schedules(Protocol):
         The loader has a length if it is ``sized``.
         """
 
-    def scheduled(self, plan: Plan, total: int, resumes: bool) -> int | None:
+    def scheduled(self, plan: Plan, total: int, begun: int) -> int | None:
         """Train at the plan's cadence under a scheduler that can make ``total`` steps, no more.
 
-        If it resumes, that scheduler is of a run of one epoch, which the plan continues. Return
-        None, or if a ValueError ended training, the number of updates that it had made.
+        If updates are ``begun``, that scheduler is of a run of one epoch, which the plan continues
+        after so many. Return None, or if a ValueError ended training, the number of updates that
+        it had made.
         """
 
 
@@ -51,13 +52,16 @@ def planned(subject: Schedules, plan: Plan) -> None:
         found = subject.planned_updates(plan, sized)
         right = found == (expected, expected)
         require(right, "{}: {} updates, not {}", plan, found, expected, claim=2 - sized)
-    needed, first = planned_steps(plan), plan.epochs[:1]
-    before = planned_steps(Plan(first, plan.accumulation, cadence=plan.cadence))
-    for total, resumes, made, claim in (
-        (needed - 1, False, 0, 3),
-        (before, True, 0, 4),
-        (needed, False, None, 5),
-        (needed, True, None, 5),
+    needed = planned_steps(plan)
+    first = Plan(plan.epochs[:1], plan.accumulation, cadence=plan.cadence)
+    before, updates = planned_steps(first), planned_updates(first)
+    for total, begun, made, claim in (
+        (needed - 1, 0, 0, 3),
+        (before, updates, 0, 4),
+        (needed, 0, None, 5),
+        (needed, updates, None, 5),
+        (needed, 1, None, 5),
     ):
-        right = subject.scheduled(plan, total, resumes) == made
-        require(right, "{}: a scheduler of {} steps", plan, total, claim=claim)
+        right = subject.scheduled(plan, total, begun) == made
+        complaint = "{}: a scheduler of {} steps, after {} updates"
+        require(right, complaint, plan, total, begun, claim=claim)

@@ -9,10 +9,11 @@ from typing import Final, Protocol
 from .clause import clause, require
 
 FAILING: Final = (
-    "fetch", "first fetch", "resumed fetch", "worker", "hook", "validation", "save",
+    "fetch", "first fetch", "resumed fetch", "worker", "hook", "validation", "save", "loss",
 )  # fmt: skip
 """What fails. A ``worker`` of the loader ends in the middle of an update. A ``resumed fetch`` is
-the first of a run that continues another one after its first epoch, and counts its updates.
+the first of a run that continues another one after its first epoch, and counts its updates. The
+``first fetch`` ends by a KeyboardInterrupt, as if Ctrl-C had come, too; the others by an OSError.
 """
 
 
@@ -62,8 +63,8 @@ def unbroken(subject: Breaks, what: str, signal: str) -> None:
     require(right, "{}, and a failure in {}, raised {}", signal, what, found.raised)
     right = found.begun == found.made
     require(right, "a {} broke off an update: {}", what, found, claim=3)
-    if what == "save":
-        require(found.warned, "{}: a failure in save, without a warning", signal, claim=6)
+    if what == "save" or (what == "loss" and found.saved < found.made):
+        require(found.warned, "{}: a failure in {}, without a warning", signal, what, claim=6)
         return
     right = found.saved == found.made
     require(right, "{}, and a failure in {}: {}", signal, what, found, claim=2)

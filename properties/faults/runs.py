@@ -131,8 +131,8 @@ for claim, wrong, field, value in (
     ("RES-4.3", "The epoch is finished first.", "updates_after", 6),
     ("RES-4.4", "The state is not saved.", "saved", False),
 ):
-    fault(claim, wrong, interrupted=lambda interrupted, signal, changes={field: value}: replace(
-        interrupted(signal), **changes))
+    fault(claim, wrong, interrupted=lambda interrupted, *given, changes={field: value}: replace(
+        interrupted(*given), **changes))
 for claim, wrong, lacking in (
     ("RES-6.1", "Parameters of neither model nor loss are not saved.", "parameter of neither"),
     ("RES-6.2", "Buffers of the loss are not saved.", "buffer of the loss"),
@@ -190,6 +190,14 @@ zeroproof_fault("RES-8.2", "What is replayed is not checked.",
 zeroproof_fault("RES-8.2", "Of a micro-batch only the inputs are checked.",
       "zeroproof.training.loader.fingerprint", lambda fingerprint, batch:
           fingerprint(batch and batch[0]))
+zeroproof_fault("RES-8.2", "Of a mapping only the names are checked.",
+      "zeroproof.training.loader.fingerprint", lambda fingerprint, batch:
+          fingerprint([*batch] if isinstance(batch, dict) else batch))
+zeroproof_fault("RES-8.2", "The latest micro-batch is not checked.",
+      "zeroproof.training.loader.LoaderState._replay", lambda replay, loader, saved, count:
+          replay(loader, saved | {"prints": [saved["prints"][0], None]}, count))
+zeroproof_fault("RES-8.2", "A finished epoch is begun once.",
+      "zeroproof.training.loader.all", lambda real, found: next(iter(found)))
 fault("RES-8.3", "The error names no remedy.", refusal=lambda refusal: "the loader differs")
 fault("RES-8.4", "A loader is given its epochs, its parts are not.",
       epochs_told=lambda told, place: told(place) if place == "loader" else ())

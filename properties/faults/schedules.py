@@ -21,12 +21,12 @@ zeroproof_fault("STEP-10.1", "The short last window of an epoch is not counted."
 fault("STEP-10.2", "A loader without a length has none.",
       planned_updates=lambda real, plan, sized: real(plan, sized) if sized else (0, 0))
 fault("STEP-10.3", "The scheduler says so in the last epoch.",
-      scheduled=lambda real, plan, total, resumes: real(plan, total, resumes) if resumes or
-          real(plan, total, resumes) is None else total)
+      scheduled=lambda real, plan, total, begun: real(plan, total, begun) if begun or
+          real(plan, total, begun) is None else total)
 zeroproof_fault("STEP-10.3", "The scheduler says so in the last epoch.",
       "zeroproof.training.schedulers._step_limits", lambda *_: ())
 fault("STEP-10.4", "A resumed scheduler says so in its last epoch.",
-      scheduled=lambda real, plan, total, resumes: 1 if resumes else real(plan, total, resumes))
+      scheduled=lambda real, plan, total, begun: 1 if begun else real(plan, total, begun))
 zeroproof_fault("STEP-10.4", "The steps before a resume are not counted.",
       "zeroproof.training.schedulers._step_limits", lambda real, scheduler, steps:
           [(needed - scheduler.last_epoch, most) for needed, most in real(scheduler, steps)])
@@ -34,7 +34,7 @@ zeroproof_fault("STEP-10.5", "A resumed training is as long as a whole one.",
       "zeroproof.training.schedulers.SchedulerStepper.check_length",
       lambda real, stepper, loader, epoch, done: real(stepper, loader, 0, done))
 fault("STEP-10.5", "A scheduler has to be longer than training.",
-      scheduled=lambda real, plan, total, resumes: real(plan, total - 1, resumes))
+      scheduled=lambda real, plan, total, begun: real(plan, total - 1, begun))
 
 
 SLEPT = [0.0]

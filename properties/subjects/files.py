@@ -109,7 +109,7 @@ VALUES: dict[str, Any] = {
 """The values of :data:`spec.checkpoints.LOADABLE` and ``UNLOADABLE``."""
 if numpy is not None:
     VALUES |= {
-        "number of NumPy": numpy.float64(0.1), "array": numpy.ones((2, 1)),
+        "number of NumPy": numpy.float64(0.1), "array": numpy.arange(4.0).reshape(2, 2)[::-1],
         "dictionary with keys of NumPy": {numpy.int64(1): [numpy.float32(0.5)]},
         "array of objects": numpy.array([None]),
     }  # fmt: skip
@@ -168,13 +168,15 @@ class Checkpoints:
             self._filled(2.0, kind=torch.optim.SGD).save_checkpoint(path)
 
     def save_failed(self) -> tuple[str, list[str]]:
-        error = ""
-        with tempfile.TemporaryDirectory() as folder, mock.patch("torch.save", side_effect=OSError):
-            try:
-                self._filled(1.0).save_checkpoint(str(Path(folder) / "run.pt"))
-            except OSError as raised:
-                error = type(raised).__name__
-            return error, os.listdir(folder)
+        errors = list[str]()
+        with tempfile.TemporaryDirectory() as folder:
+            for error in (OSError, KeyboardInterrupt):
+                with mock.patch("torch.save", side_effect=error):
+                    try:
+                        self._filled(1.0).save_checkpoint(str(Path(folder) / "run.pt"))
+                    except error:
+                        errors.append(error.__name__)
+            return " ".join(errors) if len(errors) == 2 else "", os.listdir(folder)
 
     def load(self, what: str) -> Loaded:
         trainer, error, Hostile.ran = self._filled(1.0), "", False
@@ -193,7 +195,8 @@ class Checkpoints:
         inner = nn.Linear(2, 1)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, as it is imported
-            model: Any = nn.DataParallel(inner) if wrapper == "module." else torch.compile(inner)
+            model: Any = nn.DataParallel(inner) if "module." in wrapper else inner
+            model = torch.compile(model) if "_orig_mod." in wrapper else model
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "run.pt")
             optimizer = torch.optim.Adam(model.parameters())

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -81,14 +82,19 @@ class Own(nn.Module):
     """The mean of the values, plus ``v·slope``, with the faults that the inputs ask for.
 
     If it ``tells``, its τ and the slope are terms to log, since nothing is watched in compiled
-    code. If it is ``owned`` by the trainer, a gradient's fault is in ``v`` alone.
+    code. If it is ``owned`` by the trainer, a gradient's fault is in ``v`` alone. If ``v`` is
+    ``free``, it is no parameter of this module.
     """
 
     tells = owned = False
+    v: nn.Parameter
 
-    def __init__(self, watched: Callable[[float, bool], None], *, noisy: bool = False) -> None:
+    def __init__(
+        self, watched: Callable[[float, bool], None], *, noisy: bool = False, free: bool = False
+    ) -> None:
         super().__init__()
-        self.v = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        v = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+        (object.__setattr__ if free else setattr)(self, "v", v)
         self.watched, self.noisy = watched, noisy
 
     def forward(
@@ -196,7 +202,8 @@ class StatefulLoader(Loader):
 class Session:
     """A trainer of a plan, and what it was seen to do.
 
-    A loss may replace the plan's; the options are more of the trainer's.
+    A loss may replace the plan's; the options are more of the trainer's. Of several ranks all but
+    the first begin with other parameters.
     """
 
     _trainer_of: Callable[..., Any]
@@ -210,13 +217,16 @@ class Session:
         self.model = Scripted(
             projective=projective, noisy=plan.random, off=switch == "off", outputs=plan.outputs
         )
-        self.loss, self.loader = Own(self._called, noisy=plan.random), loader
+        free = plan.free and plan.own_parameter
+        self.loss, self.loader = Own(self._called, noisy=plan.random, free=free), loader
         self.loss.tells, self.loss.owned = plan.tells, plan.own_parameter
-        owners = [self.model, self.loss][: 1 + plan.own_parameter]
-        groups = [{"params": list(owner.parameters())} for owner in owners]
+        groups = [{"params": [p]} for p in (self.model.w, self.loss.v)[: 1 + plan.own_parameter]]
         rate = torch.tensor(1 / 8, dtype=torch.float64) if plan.tensor_rate else 1 / 8
         self.optimizer = self._optimizer(groups, lr=rate, momentum=plan.momentum)
         self.optimizer.register_step_post_hook(lambda *_: self._updated())
+        if dist.is_initialized():
+            for parameter in (self.model.w, self.loss.v):
+                parameter.data += dist.get_rank()
         if plan.stale:
             for parameter in (p for group in groups for p in group["params"]):
                 parameter.grad = torch.ones_like(parameter)
@@ -293,7 +303,8 @@ class Reporting:
         kind = inspect.Parameter.KEYWORD_ONLY
         positional = list(inspect.signature(loss).parameters.values())[:2]
         keywords = [inspect.Parameter(name, kind) for name in OFFERED if name in accepts]
-        loss.__signature__ = inspect.Signature([*positional, *keywords])  # type: ignore[attr-defined]
+        if len(keywords) < len(OFFERED):  # else it takes any
+            loss.__signature__ = inspect.Signature([*positional, *keywords])  # type: ignore[attr-defined]
         session = self._session(plan, 0, len(plan.epochs), loss=loss)
         session.model.register_forward_pre_hook(lambda _, x: faults.append(x[0][0, 2].item()))
         session.fit()

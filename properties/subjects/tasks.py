@@ -143,42 +143,51 @@ class Averaging(torch.optim.SGD):
 
 
 class Counting(nn.Module):
-    """Puts another tensor in the place of a buffer."""
+    """Puts another tensor in the place of a buffer, and counts in another one."""
 
     calls: Tensor
+    uses: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("calls", torch.zeros(()))
+        self.register_buffer("uses", torch.zeros((), dtype=torch.int64))
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls = self.calls + 1
+        self.uses += 1
         return x
 
 
 class Calling(nn.Module):
-    """A loss that is a module, part of which has a mode of its own."""
+    """A loss that is a module with buffers, part of which has a mode of its own."""
 
     def __init__(self, function: Callable[..., Tensor]) -> None:
         super().__init__()
         self.parts, self.function = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5).eval()), function
+        self.counting = Counting()
 
     def forward(self, *given: Any) -> Tensor:
-        return self.function(*given)
+        return self.function(self.counting(given[0]), *given[1:])
 
 
 class Disturbed:
-    """A model that a validation could change in many ways; VAL-2."""
+    """A model that a validation could change in many ways; VAL-2.
 
-    def __init__(self, fails: bool) -> None:
+    The optimizer is in train mode, as before training, or in eval mode, as after it.
+    """
+
+    def __init__(self, fails: bool, trains: bool) -> None:
         still = nn.Linear(2, 1)
         self.layer = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout(0.5), Counting(), still)
         still.eval()
         data = TensorDataset(torch.randn(6, 2), torch.randn(6, 1))
-        self.generator = torch.Generator()
-        self.loader: DataLoader[Any] = DataLoader(data, 3, shuffle=True, generator=self.generator)
+        self.generators = [torch.Generator() for _ in range(2)]
+        self.loader, self.validation = (
+            DataLoader(data, 3, shuffle=True, generator=generator) for generator in self.generators
+        )
         self.optimizer = Averaging(self.layer.parameters(), lr=0.1)
-        self.optimizer.train()
+        self.optimizer.train(trains)
         self.optimizer.factor = 1.0 if fails else 3.0  # and then changes its mode alone
         self._fails, self.loss = fails, Calling(self._loss)
 
@@ -195,8 +204,8 @@ class Disturbed:
     def _state(self) -> dict[str, str]:
         return surroundings(nn.ModuleList([self.layer, self.loss])) | {
             "parameters": repr([p.tolist() for p in self.layer.parameters()]),
-            "buffers": repr([b.tolist() for b in self.layer.buffers()]),
-            "generator": repr(self.generator.get_state().tolist()),
+            "buffers": repr([b.tolist() for m in (self.layer, self.loss) for b in m.buffers()]),
+            "generator": repr([g.get_state().tolist() for g in self.generators]),
             "optimizer": repr([group["trains"] for group in self.optimizer.param_groups]),
         }
 
@@ -256,19 +265,27 @@ class Tasks:
         return task.scheduler.rates
 
     def untrainable(self, case: str) -> None:
+        stops = case.endswith("stop")
         layer, batches = nn.Linear(2, 1), ones(0 if case == "empty loader" else 1)
+        if stops:  # all is ⊥
+            layer.register_forward_hook(lambda m, i, y: (y, torch.ones_like(y, dtype=torch.bool)))
 
-        def loss(outputs: Tensor, lifted: Batch) -> Tensor:
-            mean = outputs.mean()
+        def loss(outputs: Any, lifted: Batch) -> Tensor:
+            mean: Tensor = (outputs[0] if stops else outputs).mean()
             return mean.detach() if case == "loss without gradient" else mean
 
         optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
         loader = iter(batches) if case == "exhausted loader" else batches
-        trainer = self._trainer_of(layer, optimizer, loss, loader, max_epochs=2)
+        options = {"max_epochs": 2, "coverage_threshold": 0.5 if stops else 0.0}
+        trainer = self._trainer_of(layer, optimizer, loss, loader, **options)
         trainer.fit()
         trainer.fit()
 
     def validation_traces(self, fails: bool) -> tuple[str, ...]:
-        task = Disturbed(fails)
-        given = task.layer, task.optimizer, task.loss, task.loader
-        return task.traces(self._trainer_of(*given, val_loader=task.loader).validate)
+        found = list[str]()
+        for trains in (True, False):
+            task = Disturbed(fails, trains)
+            given = task.layer, task.optimizer, task.loss, task.loader
+            trainer = self._trainer_of(*given, val_loader=task.validation)
+            found += task.traces(trainer.validate)
+        return tuple(dict.fromkeys(found))

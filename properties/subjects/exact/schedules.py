@@ -19,7 +19,7 @@ class ExactSchedules:
         planned = planned_updates(plan) if sized else None
         return planned, planned
 
-    def scheduled(self, plan: Plan, total: int, resumes: bool) -> int | None:
+    def scheduled(self, plan: Plan, total: int, begun: int) -> int | None:
         """Compare the steps of the whole run with the total."""
         return 0 if planned_steps(plan) > total else None
 

@@ -122,20 +122,33 @@ class ZeroProofCheckpoints(Checkpoints):
     def interrupted_ranks(self, signal: str, ranks: int) -> list[Interrupted]:
         return on_ranks(lambda rank: self.interrupted(signal, sent=rank == ranks - 1), ranks)
 
-    def interrupted(self, signal: str, sent: bool = True) -> Interrupted:
-        """Send the signal in the third update, and look at what is left."""
-        layer, updates = nn.Linear(2, 1), list[int]()
+    def interrupted(
+        self, signal: str, place: str = "update", *, sent: bool = True
+    ) -> Interrupted:
+        """Send the signal in the third update, or its save, and look at what is left."""
+        layer, updates, user = nn.Linear(2, 1), list[int](), Counting(1.0)
         optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+
+        def send() -> dict[str, float]:
+            if len(updates) == 3 and sent:
+                os.kill(os.getpid(), getattr(signals, signal))
+            return {"value": 1.0}
 
         def step(*_: object) -> None:
             updates.append(1)
-            if len(updates) == 3 and sent:
-                os.kill(os.getpid(), getattr(signals, signal))
+            if place == "update":
+                send()
 
         optimizer.register_step_post_hook(step)
+        saves: dict[str, Any] = {}
+        if place == "save":
+            user.state_dict = send  # type: ignore[method-assign]
+            saves = {"checkpoint_every": 1, "extra_state": {"user": user}}
         with tempfile.TemporaryDirectory() as folder:
             new = Path(folder, "of", "this run")
-            trainer = trainer_of(layer, optimizer, mean_square, ones(9), checkpoint_dir=new)
+            trainer = trainer_of(
+                layer, optimizer, mean_square, ones(9), checkpoint_dir=new, **saves
+            )
             try:
                 with in_the_foreground():
                     trainer.fit()
@@ -144,7 +157,7 @@ class ZeroProofCheckpoints(Checkpoints):
                 raised = type(error).__name__
             saved = [checkpoint.read_checkpoint(p) for p in checkpoint.checkpoints(new)]
         steps = [state["counters"]["global_step"] for state in saved]
-        return Interrupted(raised, len(updates) - 3, saved=steps == [len(updates)])
+        return Interrupted(raised, len(updates) - 3, saved=steps[-1:] == [len(updates)])
 
     def in_folder(self, case: str) -> Second:
         """Train 3 updates into a folder, and then up to 6."""

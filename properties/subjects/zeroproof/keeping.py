@@ -26,7 +26,7 @@ class Spoiled(nn.Module):
         super().__init__()
         dtype = torch.float16 if cause == "float16 parameters" else torch.float32
         self.w, self.none = (nn.Parameter(torch.ones(n, dtype=dtype)) for n in (2, 0))
-        if cause == "infinite from the start":
+        if cause in ("infinite from the start", "a rate of infinity"):
             nn.init.constant_(self.w[1], -math.inf)
 
     def forward(self, x: Tensor, lifted: object = None) -> Tensor:
@@ -34,8 +34,18 @@ class Spoiled(nn.Module):
         return x[:, :1] * self.w[0] if lifted is None else (x * self.w[0]).square().mean()
 
 
+class Stubborn(nn.BatchNorm1d):
+    """Has a ``train`` of its own."""
+
+    def train(self, mode: bool = True) -> Stubborn:
+        return super().train(mode)
+
+
 class Writing(nn.Module):
-    """A model, or a loss, that writes its buffer, and spoils its result if there is a fault."""
+    """A model that writes its buffer, or a loss that puts another tensor there.
+
+    It spoils its result if there is a fault.
+    """
 
     held: Tensor
 
@@ -46,7 +56,10 @@ class Writing(nn.Module):
         self.written = torch.tensor(written, dtype=torch.float64)
 
     def forward(self, x: Tensor, lifted: object = None) -> Tensor:
-        self.held.copy_(self.written)
+        if lifted is None:
+            self.held.copy_(self.written)
+        else:
+            self.held = self.written.clone()
         found: Tensor = self.layer(x) if lifted is None else x.mean()
         return found * (math.nan if self.fault else 1.0)
 
@@ -54,16 +67,18 @@ class Writing(nn.Module):
 class Freezing:
     """Yields micro-batches, before each of which it freezes or frees a parameter."""
 
-    def __init__(self, parameter: nn.Parameter, trained: Sequence[bool]) -> None:
-        self._parameter, self._trained = parameter, trained
-        self.values: list[float] = []
+    def __init__(
+        self, parameter: nn.Parameter, trained: Sequence[bool], batch: Batch = ones(1)[0]
+    ) -> None:
+        self._parameter, self._trained, self._batch = parameter, trained, batch
+        self.values: list[Any] = []
 
     def __iter__(self) -> Iterator[Batch]:
         for trained in self._trained:
-            self.values.append(self._parameter.item())
+            self.values.append(self._parameter.tolist())
             self._parameter.requires_grad_(trained)
-            yield from ones(1)
-        self.values.append(self._parameter.item())
+            yield self._batch
+        self.values.append(self._parameter.tolist())
 
 
 class ZeroProofKeeping:
@@ -73,7 +88,7 @@ class ZeroProofKeeping:
         spoiled, validated = Spoiled(cause), list[Any]()
         eps = 0.0 if cause == "an eps of 0" else 1e-8
         rate = math.inf if cause == "a rate of infinity" else 1e-3
-        groups: Any = [{"params": [p]} for p in (spoiled.none, spoiled.w)]
+        groups: Any = [{"params": [spoiled.none], "lr": 1e-3}, {"params": [spoiled.w]}]
         model: nn.Module = spoiled
         loss: Any = mean_square
         if cause == "a rate of 3e38":  # of which Adam takes no more than a tenth
@@ -100,7 +115,7 @@ class ZeroProofKeeping:
             return Broken(error, sum(validated), len(list(Path(folder).iterdir())))
 
     def modes(self, frozen: Sequence[bool], validates: bool) -> list[list[bool]]:
-        layers = [nn.BatchNorm1d(2) for _ in frozen]
+        layers = [(nn.BatchNorm1d, Stubborn)[i % 2](2) for i in range(len(frozen))]
         model, seen = nn.Sequential(*layers, nn.Linear(2, 1)), list[list[bool]]()
 
         def note(*_: object) -> None:

@@ -13,20 +13,22 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 
-from spec.runs import Plan
+from spec.runs import MicroBatch, Plan
 
 SECONDS = 60
 T = TypeVar("T")
 
 
 def share(plan: Plan, rank: int) -> Plan:
-    """Return what one of a plan's ranks trains on."""
-    epochs = tuple(
-        tuple(replace(b, samples=b.samples[rank :: plan.ranks]) for b in epoch)
-        for epoch in plan.epochs
-    )
-    validation = tuple(replace(b, samples=b.samples[rank :: plan.ranks]) for b in plan.validation)
-    return replace(plan, epochs=epochs, validation=validation, ranks=1)
+    """Return what one of a plan's ranks trains on; the last one alone has losses with a fault."""
+
+    def own(batch: MicroBatch) -> MicroBatch:
+        faultless = batch.fault == "loss" and rank < plan.ranks - 1
+        samples, fault = batch.samples[rank :: plan.ranks], "" if faultless else batch.fault
+        return replace(batch, samples=samples, fault=fault)
+
+    epochs = tuple(tuple(map(own, epoch)) for epoch in plan.epochs)
+    return replace(plan, epochs=epochs, validation=tuple(map(own, plan.validation)), ranks=1)
 
 
 def _run(task: Callable[[int], object], folder: Path, rank: int, ranks: int) -> None:

@@ -128,7 +128,7 @@ WRONG: Final[dict[str, Any]] = {
     "text": "one", "a list": [1.0, 0.5], "integers": torch.tensor([1, 0]), "negative": -1,
     "numbers": torch.ones(2), "NaN": math.nan, "zero": 0, "fraction": 1.5, "none": None,
     "negative numbers": -torch.ones(1, 2),
-    "several numbers": torch.ones(2), "another width": torch.ones(3, 4), "no pair": torch.ones(2),
+    "a vector of one number": torch.ones(1), "another width": torch.ones(3, 4), "no pair": torch.ones(2),
     "another precision": torch.ones(3, 2, dtype=torch.float64),
     "a function": torch.tanh, "of one output": nn.Linear(2, 1), "keyword": 0.5,
     "crossed ends": (1.0, 0.0), "equal ends": (1.0, 1.0), "an infinite end": (0.0, math.inf),

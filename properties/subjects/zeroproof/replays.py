@@ -64,14 +64,18 @@ class Eager(Sampler[list[int]]):
 class Numbers(Dataset[Any]):
     """Samples that say which they are; in an order of its own, if it has a generator."""
 
-    def __init__(self, first: int = 0, target: int = 1, **generators: Any) -> None:
+    def __init__(
+        self, first: int = 0, target: int = 1, since: int = 0, **generators: Any
+    ) -> None:
         self.first, self.target, self.generators = first, float(target), generators
+        self.since = since
         self.order = list(range(SIZE))
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         if self.generators and index == 0:
             self.order = _sample(self.generators["own"])
-        sample = torch.full((2,), float(self.first + self.order[index]))
+        first = self.first * (index >= self.since)
+        sample = torch.full((2,), float(first + self.order[index]))
         return sample, torch.tensor([self.target])
 
     def __len__(self) -> int:
@@ -90,12 +94,17 @@ def _sample(*generators: Any) -> list[int]:
 
 
 def _loader(source: str, other: bool) -> Any:
-    first, target = 99 * (other and source == "other data"), 1 + (other and source != "other data")
-    hidden, data, own = random.Random(0), Numbers(first, target), random.Random(0)
+    first, target = 99 * (other and "data" in source), 1 + (other and "data" not in source)
+    since = 3 * source.endswith("on")
+    hidden, data, own = random.Random(0), Numbers(first, target, since), random.Random(0)
     numpy: Any = sys.modules.get("numpy")
     several = [own, torch.Generator(), *([numpy.random.RandomState(0)] if numpy else [])]
-    if source in ("list", "other targets"):
+    if source == "other targets":
+        return [{"inputs": x, "targets": y} for x, y in DataLoader(data, 3)]
+    if source == "list" or source.endswith("on"):
         return list(DataLoader(data, 3))
+    if source.endswith("at fetches"):
+        return DataLoader(data, 3, sampler=Drawn(lambda _: map(hidden.randrange, [SIZE] * SIZE)))
     if source.startswith("global generator"):
         draw_one: Callable[[], Any] = partial(random.randrange, SIZE)
         if source.endswith("torch"):
@@ -154,7 +163,9 @@ class ZeroProofReplays:
         saves: Any = {"checkpoint_dir": folder, "checkpoint_every": 1, "keep_checkpoints": 99}
         given = layer, optimizer, loss, loader
         saves = {} if at or not folder else saves
-        saves["prepare_batch"] = lambda pair: tuple(map(torch.as_tensor, pair))
+        saves["prepare_batch"] = lambda given: tuple(
+            map(torch.as_tensor, given.values() if isinstance(given, dict) else given)
+        )
         trainer = trainer_of(*given, max_epochs=epochs, **saves)
         if at:
             trainer.load_checkpoint(next(Path(folder).glob(f"step-{at:010d}*.pt")))

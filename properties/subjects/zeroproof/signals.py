@@ -14,11 +14,11 @@ from typing import Any
 from unittest import mock
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, TensorDataset
 
-from properties.subjects.tasks import mean_square, ones
+from properties.subjects.tasks import Batch, mean_square, ones
 from properties.subjects.zeroproof.checkpoints import in_the_foreground
 from properties.subjects.zeroproof.scripted import trainer_of
 from spec.signals import BrokenOff
@@ -63,10 +63,16 @@ class Run:
             data = TensorDataset(torch.ones(12, 2), torch.ones(12, 1))
             self.loader = DataLoader(data, 3, num_workers=1, multiprocessing_context="fork")
         validated = Failing(1 if what == "validation" else -1, fail)
+        self.losses = count(1)
         self.trainer = trainer_of(
-            layer, self.optimizer, mean_square, self.loader, plateau, max_epochs=max_epochs,
+            layer, self.optimizer, self._loss, self.loader, plateau, max_epochs=max_epochs,
             scheduler_step="val", val_loader=validated, log_hook=self._log, **options,
         )  # fmt: skip
+
+    def _loss(self, outputs: Tensor, lifted: Batch) -> Tensor:
+        if next(self.losses) == 2 * BATCHES + 3 and self.what == "loss":  # the third of an epoch
+            self.fail()
+        return mean_square(outputs, lifted)
 
     def _step(self, *_: object) -> None:
         self.begun += 1
@@ -94,7 +100,7 @@ def _send(signal: str, what: str) -> None:
             child.kill()
             os.waitid(os.P_PID, child.pid or 0, os.WEXITED | os.WNOWAIT)  # the death is noted here
     elif what != "save":
-        raise OSError("something fails")
+        raise KeyboardInterrupt if what == "first fetch" else OSError("something fails")
 
 
 class ZeroProofSignals:

@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from properties.subjects.scripted import Reporting, tensors
 from properties.subjects.tasks import Batch, Tasks, mean_square, ones
+from properties.subjects.zeroproof.keeping import Freezing
 from properties.subjects.zeroproof.plays import played
 from properties.subjects.zeroproof.ranks import on_ranks, share
 from properties.subjects.zeroproof.reads import HostReads
@@ -53,7 +54,7 @@ class Looking(nn.Linear):
 class Searching(torch.optim.SGD):
     """Evaluates the window three times, and makes the step of SGD, or one to NaN.
 
-    Every other time it evaluates elsewhere first, twice.
+    Of four times it once evaluates elsewhere first, twice, and twice clears the gradients first.
     """
 
     losses: list[list[float]]
@@ -61,8 +62,10 @@ class Searching(torch.optim.SGD):
 
     def step(self, closure: Callable[[], float]) -> None:  # type: ignore[override]
         values = [p.detach() for group in self.param_groups for p in group["params"]]
-        elsewhere = {0.0}
-        if len(self.losses) % 2:
+        elsewhere, case = {0.0}, len(self.losses) % 4
+        if case > 1:
+            self.zero_grad(set_to_none=case == 2)
+        if case == 1:
             kept = [x.clone() for x in values]
             torch._foreach_add_(values, 1.0)
             elsewhere = {float(closure()) for _ in range(2)}
@@ -88,9 +91,18 @@ import pickle, sys
 from properties.subjects.zeroproof import ZeroProof
 
 output, sys.stdout = sys.stdout.buffer, sys.stderr
-trace = ZeroProof().train(pickle.load(sys.stdin.buffer), compile=True)
-pickle.dump(trace, output)
+name, arguments, options = pickle.load(sys.stdin.buffer)
+pickle.dump(getattr(ZeroProof(), name)(*arguments, **options), output)
 """
+
+
+def _in_compiled_code(name: str, *arguments: Any, **options: Any) -> Any:
+    """Call a method in a process of its own: run-time type checks of tests cannot be traced."""
+    program, given = [sys.executable, "-W", "ignore", "-c", COMPILED], (name, arguments, options)
+    done = subprocess.run(program, input=pickle.dumps(given), capture_output=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr.decode()[-2000:])
+    return pickle.loads(done.stdout)
 
 
 class ZeroProofTraining(Tasks, Reporting):
@@ -119,13 +131,26 @@ class ZeroProofTraining(Tasks, Reporting):
         return Session(plan, 0, 10**6)
 
     def train_compiled(self, plan: Plan) -> Trace:
-        """Fit in a process of its own: run-time type checks of tests cannot be traced."""
-        program = [sys.executable, "-W", "ignore", "-c", COMPILED]
-        done = subprocess.run(program, input=pickle.dumps(plan), capture_output=True, check=False)
-        if done.returncode:
-            raise RuntimeError(done.stderr.decode()[-2000:])
-        trace: Trace = pickle.loads(done.stdout)
+        trace: Trace = _in_compiled_code("train", plan, compile=True)
         return trace
+
+    def left(self, compiled: bool) -> Any:
+        return _in_compiled_code("_left_behind", compile=True) if compiled else self._left_behind()
+
+    def _left_behind(self, **options: Any) -> Any:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 1)).double()
+        groups = [{"params": p, "lr": 0.1 * i} for i, p in enumerate(model.parameters(), 1)]
+        batch = torch.rand(5, 2).double(), torch.ones(5, 1)
+        loader = Freezing(model[0].bias, [True, True, False, False, True], batch)
+
+        def loss(y: Tensor, lifted: Batch, loss_weights: Any) -> Tensor:
+            return loss_weights["square"] * y.square().mean() + loss_weights["mean"] * y.mean()
+
+        optimizer = torch.optim.SGD(groups, momentum=0.5)
+        options |= {"loss_weights": {"square": 0.5, "mean": 2.0}}
+        trainer_of(model, optimizer, loss, loader, **options).fit()
+        return [float(x) for part in model.state_dict().values() for x in part.flatten()]
 
     def train(self, plan: Plan, **options: Any) -> Trace:
         """Fit, in as many trainers as there are interrupts, each in a process of its own."""
