@@ -172,7 +172,7 @@ def options(draw: st.DrawFn) -> Options:
     """Draw what a training loss is made with."""
     configured = st.fixed_dictionaries({name: weights for name in TERMS if name != "fit"})
     given = draw(st.dictionaries(st.sampled_from(TERMS), weights))
-    tau = draw(st.sampled_from([0.0, 1e-4, 0.5, 2.0]) | st.floats(0.0, 1e3))
+    tau = draw(st.sampled_from([0.0, 1e-4, 0.5, 2.0, 1e30]) | st.floats(0.0, 1e3))
     scalar = draw(st.booleans())
     scalars = {k: Array((rounded(w, "float32"),), (), "float32") for k, w in given.items()}
     made: Options = {

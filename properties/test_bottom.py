@@ -220,6 +220,7 @@ ends = st.sampled_from([0.0, -0.0, 5e-324, 1e-300, 0.5, 1.0, -1.0, -2.0, 1e160])
 
 @given(st.lists(st.tuples(st.sampled_from([0.0, math.inf, 1.0]), ends, ends), min_size=1))
 @example([(0.0, 0.0, 0.5), (0.0, -2.0, 1.0), (0.0, 1e160, 1e-300), (math.inf, 0.0, 0.0)])
+@example([(math.inf, 3.0, 0.0), (-math.inf, 1.0, 3.0)])
 def test_BOT_11_at_the_ends(subject: Bottoms, rows: list[tuple[float, float, float]]) -> None:
     """Of sizes at which derivatives are infinite, undefined or 0."""
     incoming, *operands = (Array.of(list(column), "float64") for column in zip(*rows, strict=True))

@@ -68,6 +68,7 @@ def missing(targets: Sequence[float], value: float) -> HeldOut:
 @example(missing([0, 1, 2, 3, 4], 5.45), None)  # by less than the usual unit, 2 / 1.349
 @example(missing([0, 1, 2, 3, 4], 5.75), None)  # by more
 @example(missing([0, 1, 2, 7], 8.7), None)  # 2.5 / 1.349
+@example(missing([1e9, 1e9 + 1, 1e9 + 2, 1e9 + 7], 1e9 + 8.7), None)
 @example(missing([0, 1, 2, 7], 9.0), None)
 @example(missing([1, 1, 1], 1.75), None)  # 1
 @example(missing([1, 1, 1], 2.5), None)

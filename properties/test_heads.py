@@ -24,6 +24,7 @@ HUGE = 3.0 * 2.0**126
 @example([0.0, 1.0], [1.0, 0.0, -2.0], [-1.0, 3.0], "float32", [Fraction(0), Fraction(1)])
 @example([0.5, 1.0, 1.0], [1.0], [-HUGE, HUGE], "float32", [Fraction(0), Fraction(1)])
 @example([0.5, 1.0, 1.0], [1.0], [HUGE / 4, HUGE], "float32", [Fraction(1, 3), Fraction(1)])
+@example([0.5, 1.0, 1.0], [1.0], [HUGE * 2 / 3, HUGE], "float32", [Fraction(1, 3), Fraction(1)])
 def test_DEC_10_domains(
     subject: Mapped, P: list[float], Q: list[float], ends: list[float], dtype: str,
     at: list[Fraction],

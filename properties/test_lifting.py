@@ -96,6 +96,7 @@ ONE, TWO = Array.of([1.0], "float32"), Array.of([2.0, 2.0], "float32")
 @example((ONE, TWO))
 @example((ONE, replace(ONE, shape=(1, 1))))
 @example((Array.of([1, -7], "int64"), Array.of([1, 2**53 + 1], "int64")))
+@example((Array.of([2**53 + 1], "int64"), Array.of([2**53], "int64")))
 def test_LIFT_9_intervals(subject: Lifts, ends: tuple[Array, Array]) -> None:
     assert_clause("LIFT-9", subject, *ends)
 

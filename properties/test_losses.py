@@ -114,6 +114,10 @@ BESIDE = Array.of([0.0, 0.0]), Array.of([0.0, math.nan]), Array.of([1.0, math.na
 ONLY_MARGIN: Options = {**PLAIN, "given": {"fit": 0.0, "sign": 0.0, "rejection": 0.0}}
 
 
+# Of which the first quotient is a number in float32 only.
+OVERFLOWING = tuple(Array.of(x, "float16") for x in ([6e4, 1.0], [0.5, 1.0], [1.0, 1.0]))
+
+
 @settings(max_examples=25)
 @given(lost())
 @example((LOST, {**PLAIN, "given": {"fit": 0.0}}))
@@ -127,6 +131,8 @@ def test_LOSS_6_dropped_terms(subject: TrainingLosses, drawn: tuple[Batch, Optio
 @example(BATCH, {**PLAIN, "weights": {"margin": 2.0, "sign": 0.5, "rejection": 1.0}})
 @example(BATCH, {**PLAIN, "fit": "implicit", "given": {"margin": 3.0, "fit": 0.25}})
 @example(BATCH, {**PLAIN, "tau": HALF, "given": {"sign": HALF, "rejection": HALF}})
+@example(BATCH, {**PLAIN, "tau": Array((2.0**100,), (), "float32")})
+@example(OVERFLOWING, {**PLAIN, "goal": 1.0})
 @example(BATCH, {**PLAIN, "bare": True})
 @example(BATCH, {**PLAIN, "tau": 0.01, "bare": True})
 @example(STEEP, WEIGHTY)

@@ -130,7 +130,7 @@ def test_POL_9_forms(subject: TrainsGated, policy: str | None, form: str) -> Non
 def clamped_windows(draw: st.DrawFn) -> GatedWindow:
     """Draw micro-batches of unequal sizes, whose gradients lie within CLAMP's bounds and beyond."""
     sizes = draw(st.lists(st.integers(1, 6), min_size=1, max_size=4))
-    number = st.integers(-64, 64).map(lambda k: k / 16) | st.sampled_from([1024.0, -(2.0**20)])
+    number = st.integers(-64, 64).map(lambda k: k / 16) | st.sampled_from([1024.0, -math.inf])
     batches = (draw(st.lists(number, min_size=n, max_size=n)) for n in sizes)
     gradients = tuple(Array.of(batch, "float32") for batch in batches)
     bottom, layer = draw(masks((max(sizes),))), draw(st.booleans())
@@ -145,6 +145,7 @@ UNEQUAL = tuple(Array.of(g, "float32") for g in ([0.5], [4.0, -0.25, 0.75, -3.0,
 @given(clamped_windows())
 @example(GatedWindow(UNEQUAL, (False,) * 5, "clamp"))
 @example(GatedWindow(UNEQUAL[:2], (False,) * 5, "clamp", None, True))
+@example(GatedWindow((Array.of([math.inf, 0.5], "float32"),), (False,) * 2, "clamp", None, True))
 @example(GatedWindow(UNEQUAL, (False, True, False, False, False), None, "clamp"))
 @example(GatedWindow(UNEQUAL, (False,) * 5, None, "clamp", True, True))
 @settings(max_examples=50)

@@ -29,9 +29,6 @@ DERIVATIVES: Final[dict[str, tuple[Callable[..., float], ...]]] = {
 }
 """The derivatives of an operation by its operands, from its value ``v`` and these."""
 
-FLAT: Final = ("mul", "div", "sign")
-"""Operations whose derivatives are 0 for some operands; BOT-11."""
-
 FEW: Final = 16
 """How many ε of its terms' magnitude a gradient may be off, and one ε per term; BOT-11."""
 
@@ -67,13 +64,20 @@ def _terms(
     return terms
 
 
+def _is_flat(operation: str, at: int, number: Number, row: list[Number]) -> bool:
+    """Tell whether a derivative is 0."""
+    if operation == "power":
+        x, y = (Fraction(v) for v in row if not isinstance(v, Bottom))
+        return (y == 0 and x != 0) if at == 0 else x == 1
+    return operation in ("mul", "div", "sign") and DERIVATIVES[operation][at](number, *row) == 0
+
+
 def _require_zeros(
     operation: str, at: int, incoming: Array, gradient: Array, rows: list[tuple[Number, ...]]
 ) -> None:
     """Check the gradients, of an operand as large as the result, that are 0 by a claim."""
     for arriving, value, (number, *row) in zip(incoming.values, gradient.values, rows, strict=True):
-        flat = operation in FLAT and not isinstance(number, Bottom)
-        flat = flat and DERIVATIVES[operation][at](number, *row) == 0
+        flat = not isinstance(number, Bottom) and _is_flat(operation, at, number, row)
         claim = 5 if arriving == 0 else 6 if math.isinf(arriving) and flat else 0
         right = value == 0 or not claim or isinstance(number, Bottom)  # of which BOT-5 speaks
         complaint = "{} of {}: where {} arrives, the gradient is {}"

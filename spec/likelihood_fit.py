@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Final, Protocol
@@ -43,12 +43,12 @@ class LikelihoodFits(JointLikelihoods, Protocol):
     """A subject whose training loss has the likelihood as a fit, and a curriculum of its own."""
 
     def likelihood_fit(
-        self, fit: Fit, alone: bool, learned: bool = False
+        self, fit: Fit, weighed: Sequence[str] | None, learned: bool = False
     ) -> tuple[Measured, dict[str, float]]:
         """Return a training loss at τ = 0.5, and its terms.
 
-        If ``alone``, the other terms are given the weight 0; if ``learned``, the given
-        resolution requires a gradient.
+        Terms that are ``weighed`` are given the weight 1 and others 0; None is for the usual
+        weights. If ``learned``, the given resolution requires a gradient.
         """
 
     def resolutions(
@@ -85,29 +85,40 @@ def fitted(subject: LikelihoodFits, fit: Fit) -> None:
     2. Of intervals it is that of arcs (LIK-2), and of outputs that share Q the joint one (LIK-9).
     3. Unless configured, the resolution is 0.003.
     4. A ``resolution`` among the weights of a call, a number or a scalar, replaces it.
-    5. Unless configured, λ_sign is 0; the other weights are those of LOSS-6.
+    5. Unless configured, λ_sign is 0; the other weights are those of LOSS-6. A weight of the sign
+       adds the gradient of LOSS-4.
     6. Intervals with another fit or a shared Q, raw targets of another shape than the outputs', and
        a resolution that requires a gradient raise ValueError.
     """
-    (alone, terms), own = subject.likelihood_fit(fit, True), own_fit(subject, fit)
+    (alone, terms), own = subject.likelihood_fit(fit, ["fit"]), own_fit(subject, fit)
     shared, y = fit.P.shape != fit.Q.shape, fit.lower
     claim = 2 if fit.upper or shared else 1
     claim = 4 if fit.given is not None else 3 if fit.resolution is None else claim
     right = agree(alone, own) and identical(terms["fit"], own.value)
     require(right, "fit of {} is {}, {}, not {}", fit, alone, terms, own, claim=claim)
-    total, terms = subject.likelihood_fit(fit, False)
+    total, terms = subject.likelihood_fit(fit, None)
     weights = WEIGHTS | {"sign": 0.0}
     parts = [Fraction(weights[name]) * Fraction(term) for name, term in terms.items()]
     form = FORMATS[working(fit.P.dtype)]
     slack = 8 * form.epsilon * sum(map(abs, parts)) + form.smallest_normal
     right = near(total.value, sum(parts, Fraction(0)), slack)
     require(right, "loss of {} is {}, not of {}", fit, total.value, terms, claim=5)
+    if not (fit.upper or shared):
+        both, _ = subject.likelihood_fit(fit, ["fit", "sign"])
+        sign, _ = subject.likelihood_fit(replace(fit, fit="chordal", given=None), ["sign"])
+        for part in ("in_P", "in_Q"):
+            for values in zip(*(getattr(m, part).values for m in (both, own, sign)), strict=True):
+                if all(map(math.isfinite, values)):
+                    found, *parts = map(Fraction, values)
+                    slack = 8 * form.epsilon * sum(map(abs, parts)) + form.smallest_normal
+                    right = near(found, sum(parts, Fraction(0)), slack)
+                    require(right, "with the sign {} of {} is {}", part, fit, values, claim=5)
     wrong = [(replace(fit, raw=replace(y, shape=(1, *y.shape)), upper=None), False)]
     wrong += [(replace(fit, given=Array((0.25,), (), fit.P.dtype)), True)]
     wrong += [(replace(fit, fit="chordal"), False)] if fit.upper else []
     wrong += [(replace(fit, upper=y), False)] if shared else []
     for bad, learned in wrong:
-        call = lambda of=bad, more=learned: subject.likelihood_fit(of, True, more)  # noqa: E731
+        call = lambda of=bad, more=learned: subject.likelihood_fit(of, ["fit"], more)  # noqa: E731
         require(refused(ValueError, call, claim=6), "{} was taken", bad, claim=6)
 
 

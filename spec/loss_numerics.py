@@ -213,7 +213,8 @@ def settings(subject: Losses, case: Case, gamma: float, goal: float) -> None:
 
 
 VARIABLE: Final = {
-    "targets": ("implicit", "chordal", "sign", "squares"),
+    "numerators": ("implicit", "chordal", "sign", "squares", "training"),
+    "denominators": ("implicit", "chordal", "sign", "squares", "training"),
     "tau": ("margin", "rejection", "squares", "training"),
     "weights": ("training",),
 }

@@ -110,8 +110,7 @@ def _slack(batch: Batch, options: Options, weights: dict[str, Fraction], i: int)
 def _require_slopes(
     batch: Batch, options: Options, total: Measured, own: dict[str, Measured], claim: int
 ) -> None:
-    weights, (case, _) = used_weights(options), lifted(*batch)
-    form = form_of(case)
+    weights, form = used_weights(options), FORMATS[batch[0].dtype]
     for i in range(len(batch[0].values)):
         finite = all(math.isfinite(x.values[i]) for x in batch[:2])
         slacks = _slack(batch, options, weights, i) if finite else [Fraction(0)] * 2

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import reduce
 from typing import Any
 
 from spec import Array, likelihood_fit, mixtures
@@ -75,7 +76,7 @@ class ExactMixtures:
         return min(first - sum(others) / len(others), real(SUREST))
 
     def likelihood_fit(
-        self, fit: Fit, alone: bool, learned: bool = False
+        self, fit: Fit, weighed: Sequence[str] | None, learned: bool = False
     ) -> tuple[Measured, dict[str, float]]:
         self.check_fit(fit, learned)
         own, k = self.own_fit(fit), columns(fit.P, fit.Q)
@@ -87,13 +88,24 @@ class ExactMixtures:
         )
         lifted = [*zip(*map(lift, fit.lower.values), strict=True)]
         Y_n, Y_d = (fit.lower.with_values(column) for column in lifted)
-        terms = {"fit": own.value}
+        parts = {"fit": own}
         for name, mask in (("margin", finite), ("sign", same), ("rejection", finite)):
             goal = {"goal": 0.95} if name == "rejection" else {}
-            terms[name] = self.loss(name, fit.P, Q, Y_n, Y_d, mask=mask, tau=TAU, **goal).value
+            parts[name] = self.loss(name, fit.P, Q, Y_n, Y_d, mask=mask, tau=TAU, **goal)
+        terms = {name: part.value for name, part in parts.items()}
+        if weighed is not None:
+            return reduce(self.added, [parts[name] for name in weighed]), terms
         weights = self.fit_weights()
         total = sum(Fraction(weights[name]) * Fraction(term) for name, term in terms.items())
-        return (own if alone else replace(own, value=cast(total, working(fit.P.dtype)))), terms
+        return replace(own, value=cast(total, working(fit.P.dtype))), terms
+
+    def added(self, one: Measured, other: Measured) -> Measured:
+        """Return the sum of two losses, as far as gradients are concerned."""
+        in_P, in_Q = (
+            x.with_values(map(sum, zip(x.values, y.values, strict=True)))
+            for x, y in ((one.in_P, other.in_P), (one.in_Q, other.in_Q))
+        )
+        return Measured(one.value + other.value, in_P, in_Q)
 
     def fit_weights(self) -> dict[str, float]:
         return WEIGHTS | {"sign": 0.0}

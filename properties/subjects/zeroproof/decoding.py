@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from dataclasses import replace
 
 import torch
@@ -50,7 +51,10 @@ class ZeroProofDecoding(OnTensors):
         given = [to_tensor(part) for part in (case.P, case.Q)]
         scale = torch.ones((), dtype=given[0].dtype, requires_grad=True)
         wrapper = SCMInferenceWrapper(Scaled(scale, given), config_of(case))
-        found = {mode: wrapper.train(mode)() for mode in modes}
+        found = dict[bool, Any]()
+        for mode in modes:
+            wrapper.train(mode).model.train(not mode)
+            found[mode] = wrapper()
         tuples, decoded = found[True], found[False]
         tracked = all(part.requires_grad for part in tuples)
         strict = Strict(to_array(decoded.value), flags(decoded.bottom), flags(decoded.gap))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,16 @@ from zeroproof.losses import interval_loss, likelihood_loss
 
 def _tensors(*lines: Lines) -> list[tuple[Tensor, Tensor]]:
     return [(to_tensor(n), to_tensor(d)) for n, d in lines]
+
+
+def _number_or_line(end: Lines, line: Any) -> Any:
+    """Return an end that is the same for all elements as a number."""
+    match [*{*zip(*(x.values for x in end), strict=True)}]:
+        case [(number, 1.0)]:
+            return number
+        case [(number, 0.0)] if number:
+            return math.copysign(math.inf, number)
+    return line
 
 
 class ZeroProofLikelihoods:
@@ -51,7 +62,8 @@ class ZeroProofLikelihoods:
         return self.central_interval(P, Q, level)
 
     def probability(self, P: Array, Q: Array, *ends: Lines) -> Array:
-        return to_array(probability(to_tensor(P), to_tensor(Q), *_tensors(*ends)))
+        given = map(_number_or_line, ends, _tensors(*ends))
+        return to_array(probability(to_tensor(P), to_tensor(Q), *given))
 
     def central_interval(self, P: Array, Q: Array, level: float) -> tuple[Array, Array]:
         lower, upper = central_interval(to_tensor(P), to_tensor(Q), level)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -40,11 +40,13 @@ class ZeroProofMixtures:
         return to_array(p), to_array(q)
 
     def likelihood_fit(
-        self, fit: Fit, alone: bool, learned: bool = False
+        self, fit: Fit, weighed: Sequence[str] | None, learned: bool = False
     ) -> tuple[Measured, dict[str, float]]:
         options = {} if fit.resolution is None else {"resolution": fit.resolution}
         config = LossConfig(fit=fit.fit, **options)
-        given: dict[str, Any] = dict.fromkeys(("margin", "sign", "rejection"), 0.0) if alone else {}
+        given: dict[str, Any] = {}
+        if weighed is not None:
+            given = {name: float(name in weighed) for name in config.weights}
         if isinstance(fit.given, Array):
             given["resolution"] = to_tensor(fit.given).requires_grad_(learned)
         elif fit.given is not None:

@@ -112,9 +112,14 @@ class ZeroProofTraining(Tasks, Reporting):
     _session = staticmethod(Session)
 
     def draw(self, tau_min: float, tau_max: float, seed: int | None, count: int) -> list[float]:
-        """Return draws of one generator, or of none."""
+        """Return draws of one generator, or of none, under a default dtype of few digits."""
         source = None if seed is None else torch.Generator().manual_seed(seed)
-        return [perturbed_threshold(tau_min, tau_max, generator=source) for _ in range(count)]
+        dtype = torch.get_default_dtype()
+        torch.set_default_dtype(torch.bfloat16)
+        try:
+            return [perturbed_threshold(tau_min, tau_max, generator=source) for _ in range(count)]
+        finally:
+            torch.set_default_dtype(dtype)
 
     def watch(
         self, coverages: Sequence[float | None], threshold: float, patience: int
