@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -29,6 +30,11 @@ def samples_of(*rows: Row, dtype: str = "float32") -> Samples:
     return Samples(*parts)
 
 
+def deeper(case: Samples) -> Samples:
+    """Return the same samples with one more dimension."""
+    return case.of([replace(x, shape=(x.shape[0], 1, x.shape[1])) for x in case.parts])
+
+
 @st.composite
 def samples(draw: st.DrawFn) -> Samples:
     """Draw tuples of any certainty, often near their targets."""
@@ -44,7 +50,8 @@ def samples(draw: st.DrawFn) -> Samples:
             size = 10.0 ** draw(st.floats(-3.0, 3.0)) / max(map(abs, X), default=1.0)
             X = [size * x for x in X]
         rows.append((X, y))
-    return samples_of(*rows, dtype=dtype)
+    found = samples_of(*rows, dtype=dtype)
+    return draw(st.sampled_from([found, deeper(found)]))
 
 
 # Aligned, at a right angle, ignorant; long and short; with a singular target.
@@ -59,7 +66,8 @@ RESOLUTIONS = [0.0, 3e-3, 0.7071, 1.0]
 
 
 def with_mask(case: Samples) -> st.SearchStrategy[tuple[Samples, Array]]:
-    return masks(case.Q.shape[:1]).map(lambda kept: (case, Array.of(kept, "bool")))
+    shape = case.Q.shape[:-1]
+    return masks(shape).map(lambda kept: (case, Array(kept, shape, "bool")))
 
 
 @given(
@@ -68,6 +76,7 @@ def with_mask(case: Samples) -> st.SearchStrategy[tuple[Samples, Array]]:
     st.sampled_from([math.nan, INF, 1e38, 0.0]),
 )
 @example((EASY, Array.of([True, False, True], "bool")), 0.0, math.nan)
+@example((deeper(EASY), Array((True, False, True), (3, 1), "bool")), 0.0, math.nan)
 @example((FAR, Array.of([False] * 3, "bool")), 0.0, INF)
 def test_LIK_9_samples(
     subject: JointLikelihoods, drawn: tuple[Samples, Array], resolution: float, poison: float

@@ -47,7 +47,9 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Samples:
-    """Tuples and lifted targets of samples: ``Q`` has the shape (n, 1), the others (n, k)."""
+    """Tuples and lifted targets of samples: ``Q`` has the shape (n, 1), the others (n, k), or all
+    of them one more dimension between.
+    """
 
     P: Array
     Q: Array

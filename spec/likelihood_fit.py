@@ -109,9 +109,9 @@ def fitted(subject: LikelihoodFits, fit: Fit) -> None:
         for part in ("in_P", "in_Q"):
             for values in zip(*(getattr(m, part).values for m in (both, own, sign)), strict=True):
                 if all(map(math.isfinite, values)):
-                    found, *parts = map(Fraction, values)
+                    parts = [Fraction(value) for value in values[1:]]
                     slack = 8 * form.epsilon * sum(map(abs, parts)) + form.smallest_normal
-                    right = near(found, sum(parts, Fraction(0)), slack)
+                    right = near(values[0], sum(parts, Fraction(0)), slack)
                     require(right, "with the sign {} of {} is {}", part, fit, values, claim=5)
     wrong = [(replace(fit, raw=replace(y, shape=(1, *y.shape)), upper=None), False)]
     wrong += [(replace(fit, given=Array((0.25,), (), fit.P.dtype)), True)]

@@ -74,6 +74,11 @@ def _require_wide(subject: Likelihoods, arcs: Arcs, resolution: float) -> None:
     complaint = "{} at resolution {} gives {}, not {}"
     right = found == expected and half == full
     require(right, complaint, arcs, resolution, found, expected, claim=7)
+    half_ends, ends = (
+        repr([end.values for end in subject.central_interval(x.P, x.Q, 0.9)]) for x in (arcs, wide)
+    )
+    right = half_ends == ends
+    require(right, "central intervals of {} are {}, not {}", arcs, half_ends, ends, claim=7)
 
 
 @clause("LIK-7", source="Ours: what careful IEEE arithmetic costs, by operations", since="0.5.0")

@@ -100,6 +100,9 @@ zeroproof_fault("VAL-1.3", "The mean of |Q| weighs micro-batches by their sample
       lambda real, rows: (found := real(rows)) | {"known": found["samples"]})
 fault("VAL-2.1", "After a validation the whole model is in train mode.",
       validation_traces=lambda traces, fails: ("modes",))
+zeroproof_fault("VAL-2.1", "The loss's buffers keep what a validation wrote.",
+      "zeroproof.training.validation.undone",
+      lambda real, modules, *loaders: real(modules[:1], *loaders))
 zeroproof_fault("VAL-2.1", "The loss stays in eval mode.",
       "zeroproof.training.trainer.validate", lambda real, trainer:
           (real(trainer), [module.eval() for module in trainer.modules[1:]])[0])
@@ -109,6 +112,9 @@ fault("VAL-2.2", "A validation that raises leaves NumPy's generator where it is.
       validation_traces=lambda traces, fails: ("numpy",) if fails else ())
 zeroproof_fault("VAL-2.2", "A validation draws on the generator of the training loader.",
       "zeroproof.training.validation.undone", lambda real, modules, *loaders: real(modules, None))
+zeroproof_fault("VAL-2.2", "The generator of the validation's loader is left where it is.",
+      "zeroproof.training.validation.undone",
+      lambda real, modules, *loaders: real(modules, loaders[0]))
 zeroproof_fault("VAL-2.2", "A validation restores torch's generator only.",
       "zeroproof.training.evaluation.restore_random_state",
       lambda restore, state, loader: torch.set_rng_state(state["torch"]))

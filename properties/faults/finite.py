@@ -6,6 +6,8 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import torch
+
 from properties.faults.register import fault, zeroproof_fault
 
 fault("STEP-8.1", "NaN parameters are validated.",
@@ -32,6 +34,9 @@ def _thawed(start: Any, trainer: Any) -> None:
         module.train()
 
 
+zeroproof_fault("STEP-9.1", "What has a train() of its own is put in train mode.",
+      "zeroproof.training.trainer.train_mode", lambda real, module: (real(module), [part.train() for
+          part in module.modules() if type(part).train is not torch.nn.Module.train]))
 zeroproof_fault("STEP-9.1", "Each epoch puts all submodules in train mode.",
       "zeroproof.training.trainer.SCMTrainer.start_epoch", _thawed)
 fault("STEP-9.1", "A validation leaves all submodules in train mode.",

@@ -95,6 +95,8 @@ fault("LIK-13.5", "λ_sign is 1, as with the other fits.",
     fit_weights=lambda real: real() | {"sign": 1.0})
 zeroproof_fault("LIK-13.5", "λ_sign is 1, as with the other fits.",
     COMPOSITE + "LossConfig.weights", lambda real, config: real(config) | {"sign": 1.0})
+fault("LIK-13.5", "A weight of the sign adds no gradient.",
+    likelihood_fit=lambda real, fit, weighed, *a: real(fit, weighed and weighed[:1], *a))
 fault("LIK-13.6", "All is taken.", check_fit=lambda *_: None)
 zeroproof_fault("LIK-13.6", "A resolution has a gradient, which is dropped.",
     COMPOSITE + "check_constant", lambda *_: None)

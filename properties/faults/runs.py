@@ -125,6 +125,11 @@ fault("RES-3.4", "Keys carry the wrapper's prefix.",
       checkpoint_keys=lambda keys, wrapper: [wrapper + key for key in keys(wrapper)])
 zeroproof_fault("RES-3.4", "Keys carry the wrapper's prefix.", "zeroproof.training.state.unwrap",
       lambda _, m: m)
+zeroproof_fault("RES-3.4", "Of two wrappers one is taken off.", "zeroproof.training.state.unwrap",
+      lambda _, m: getattr(m, "_orig_mod", getattr(m, "module", m)))
+fault("RES-4.3", "A signal during a save is seen after another update.",
+      interrupted=lambda real, signal, place="update": replace(real(signal, place),
+          updates_after=int(place == "save")))
 for claim, wrong, field, value in (
     ("RES-4.1", "Ctrl-C ends training as if it were done.", "raised", ""),
     ("RES-4.2", "SIGTERM raises KeyboardInterrupt.", "raised", "KeyboardInterrupt"),
@@ -189,15 +194,13 @@ zeroproof_fault("RES-8.2", "What is replayed is not checked.",
       "zeroproof.training.loader.fingerprint", lambda fingerprint, batch: "")
 zeroproof_fault("RES-8.2", "Of a micro-batch only the inputs are checked.",
       "zeroproof.training.loader.fingerprint", lambda fingerprint, batch:
-          fingerprint(batch and batch[0]))
+          fingerprint(batch and [*(batch.values() if isinstance(batch, dict) else batch)][0]))
 zeroproof_fault("RES-8.2", "Of a mapping only the names are checked.",
       "zeroproof.training.loader.fingerprint", lambda fingerprint, batch:
           fingerprint([*batch] if isinstance(batch, dict) else batch))
 zeroproof_fault("RES-8.2", "The latest micro-batch is not checked.",
       "zeroproof.training.loader.LoaderState._replay", lambda replay, loader, saved, count:
           replay(loader, saved | {"prints": [saved["prints"][0], None]}, count))
-zeroproof_fault("RES-8.2", "A finished epoch is begun once.",
-      "zeroproof.training.loader.all", lambda real, found: next(iter(found)))
 fault("RES-8.3", "The error names no remedy.", refusal=lambda refusal: "the loader differs")
 fault("RES-8.4", "A loader is given its epochs, its parts are not.",
       epochs_told=lambda told, place: told(place) if place == "loader" else ())
@@ -210,6 +213,13 @@ fault("DDP-1.1", "Gradients are summed over ranks, not averaged by samples.",
 fault("DDP-1.2", "Only rank 0 clips.",
       rank_trace=lambda rank_trace, trace, rank: changed(rank_trace(trace, rank), "update", w=lambda
           w: w + rank))
+zeroproof_fault("DDP-1.1", "A parameter of neither model nor loss is each rank's own.",
+      "zeroproof.training.update.Update.free_parameters", lambda *_: [])
+zeroproof_fault("DDP-1.1", "Ranks begin with losses of their own.",
+      "zeroproof.training.distributed.Ranks.broadcast", lambda *_: None)
+zeroproof_fault("DDP-1.1", "A rank alone skips for a loss that is not finite.",
+      "zeroproof.training.distributed.Ranks.reduce_window", lambda reduce, ranks, losses, *a: (
+          losses, reduce(ranks, losses, *a)[1]))
 fault("DDP-1.3", "Every rank calls the hook.",
       rank_trace=lambda real, trace, rank: replace(real(trace, rank), events=trace.events))
 fault("DDP-1.3", "Every rank writes checkpoints.",
@@ -230,6 +240,6 @@ fault("DDP-2.1", "Only the rank that gets a signal ends.",
           *real(signal, ranks - 1), replace(real(signal, 1)[0], updates_after=6)])
 zeroproof_fault("DDP-2.1", "Ranks hear of a signal at the end of the epoch.",
       "zeroproof.training.distributed.Ranks.reduce_window",
-      lambda reduce, ranks, losses, signal, unreduced: reduce(ranks, losses, 0, unreduced))
+      lambda reduce, ranks, losses, signal, unwrapped: reduce(ranks, losses, 0, unwrapped))
 fault("DDP-2.2", "Validations of unequal length are averaged.",
       train_unequal=lambda real, ranks, loader="train": loader == "train" and real(ranks))

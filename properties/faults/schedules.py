@@ -33,6 +33,9 @@ zeroproof_fault("STEP-10.4", "The steps before a resume are not counted.",
 zeroproof_fault("STEP-10.5", "A resumed training is as long as a whole one.",
       "zeroproof.training.schedulers.SchedulerStepper.check_length",
       lambda real, stepper, loader, epoch, done: real(stepper, loader, 0, done))
+zeroproof_fault("STEP-10.5", "Resumed in an epoch, its updates are counted again.",
+      "zeroproof.training.schedulers.SchedulerStepper.check_length",
+      lambda real, stepper, loader, epoch, done: real(stepper, loader, epoch, 0))
 fault("STEP-10.5", "A scheduler has to be longer than training.",
       scheduled=lambda real, plan, total, begun: real(plan, total - 1, begun))
 
@@ -87,6 +90,8 @@ zeroproof_fault("LOG-3.2", "NumPy's generator stays where a hook leaves it.",
       "zeroproof.training.parts._numpy_state", lambda *_, **__: None)
 fault("LOG-3.3", "A hook may leave the model in eval mode.",
       hook_traces=lambda real, fails: ("modes",))
+zeroproof_fault("LOG-3.3", "A hook may leave the loss in eval mode.",
+      "zeroproof.training.trainer.GuardedHook", lambda real, hook, modules: real(hook, modules[:1]))
 zeroproof_fault("LOG-3.3", "Only the random states are set back.",
       "zeroproof.training.hooks.GuardedHook._restore", lambda *_: None)
 

@@ -25,6 +25,9 @@ fault("RES-9.4", "A validation that is broken off is never made.",
           validated=(0,) if what == "validation" else (0, 1)))
 fault("RES-9.6", "What could not be saved is not told.",
       broken_off=lambda broken_off, what, signal: replace(broken_off(what, signal), warned=False))
+fault("RES-9.5", "An update that failed is saved as if it had been made.",
+      broken_off=lambda real, what, signal: replace(real(what, signal), **(
+          {"saved": 6, "same": False} if what == "loss" else {})))
 zeroproof_fault("RES-9.6", "What could not be saved is not told.",
       "zeroproof.training.state.warnings.warn", lambda warn, *a, **given: None)
 fault("RES-9.5", "The resumed run differs.",

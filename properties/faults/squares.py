@@ -38,6 +38,8 @@ fault("LOSS-18.7", "The training loss has no threshold for its fit.",
     loss=lambda real, name, *case, **options:
         real(name, *case, **options | ({"tau": 0.0} if name == "squares" else {})))
 fault("LOSS-19.1", "A gradient in targets is dropped.", variable=lambda *_: None)
+fault("LOSS-19.1", "A gradient in denominators alone is dropped.",
+      variable=lambda real, part, name: part == "denominators" or real(part, name))
 for place in "arithmetic", "composite":
     zeroproof_fault("LOSS-19.1", f"{place} drops gradients in all but predictions.",
         f"zeroproof.losses.{place}.check_constant", lambda real, *values: None)

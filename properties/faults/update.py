@@ -159,6 +159,10 @@ fault("STEP-5.1", "A model that was left in eval mode is trained in it.",
       phases=lambda phases, n: replace(phases(n), training=(False,) * n))
 fault("STEP-5.2", "``fit`` returns where it trained nothing.", untrainable=lambda *_: None)
 fault("STEP-5.3", "A second ``fit`` returns at once.", untrainable=lambda *_: None)
+fault("STEP-5.3", "After an early stop ``fit`` returns at once.",
+      untrainable=lambda real, case: case.endswith("stop") or real(case))
+fault("STEP-6.1", "Compiled code leaves a buffer as it was.",
+      left=lambda real, compiled: [x + compiled for x in real(compiled)])
 fault("STEP-6.1", "Compiled code keeps the first threshold that it saw.",
       train_compiled=lambda train, plan: changed(train(plan), "draw", tau=lambda _: plan.tau_min))
 fault("STEP-6.1", "Compiled code keeps the first epoch's weights.",
@@ -234,6 +238,8 @@ fault("STEP-14.4", "float16 is ignored.",
       search=lambda real, plan, finite: real(replace(plan, precision=""), finite))
 fault("STEP-15.1", "A smaller last micro-batch is always left out.",
       batches=lambda real, loader, *a: real(replace(loader, drop_last=True), *a))
+fault("STEP-15.1", "A last micro-batch of one sample is left out.",
+      batches=lambda real, *a: [batch for batch in real(*a) if len(batch) > 1])
 fault("STEP-15.2", "The order follows from the sum of seed and epoch.",
       batches=lambda real, loader, epoch, done: real(replace(loader, seed=min(loader.seed, 0)),
           loader.seed + (epoch or 0), done))

@@ -102,7 +102,7 @@ class ExactMixtures:
     def added(self, one: Measured, other: Measured) -> Measured:
         """Return the sum of two losses, as far as gradients are concerned."""
         in_P, in_Q = (
-            x.with_values(map(sum, zip(x.values, y.values, strict=True)))
+            x.with_values([a + b for a, b in zip(x.values, y.values, strict=True)])
             for x, y in ((one.in_P, other.in_P), (one.in_Q, other.in_Q))
         )
         return Measured(one.value + other.value, in_P, in_Q)

@@ -122,9 +122,7 @@ class ZeroProofCheckpoints(Checkpoints):
     def interrupted_ranks(self, signal: str, ranks: int) -> list[Interrupted]:
         return on_ranks(lambda rank: self.interrupted(signal, sent=rank == ranks - 1), ranks)
 
-    def interrupted(
-        self, signal: str, place: str = "update", *, sent: bool = True
-    ) -> Interrupted:
+    def interrupted(self, signal: str, place: str = "update", *, sent: bool = True) -> Interrupted:
         """Send the signal in the third update, or its save, and look at what is left."""
         layer, updates, user = nn.Linear(2, 1), list[int](), Counting(1.0)
         optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)

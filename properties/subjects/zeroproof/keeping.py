@@ -68,9 +68,10 @@ class Freezing:
     """Yields micro-batches, before each of which it freezes or frees a parameter."""
 
     def __init__(
-        self, parameter: nn.Parameter, trained: Sequence[bool], batch: Batch = ones(1)[0]
+        self, parameter: nn.Parameter, trained: Sequence[bool], batch: Batch | None = None
     ) -> None:
-        self._parameter, self._trained, self._batch = parameter, trained, batch
+        self._parameter, self._trained = parameter, trained
+        self._batch = batch or ones(1)[0]
         self.values: list[Any] = []
 
     def __iter__(self) -> Iterator[Batch]:

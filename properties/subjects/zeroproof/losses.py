@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from properties.subjects.tensors import LAMBDAS, OnTensors, Parts
 from properties.subjects.zeroproof.unchecked import unchecked
@@ -97,22 +97,20 @@ class ZeroProofLosses(OnTensors):
             self._loss(name, case, None, tau, GAMMA, GOAL)
 
     def growth(self, name: str, case: Case) -> Measured:
+        """Differentiate the backward by a second one, and forwards; NaN is where they differ."""
         P, Q, Y_n, Y_d = map(to_tensor, case)
         leaves = P.requires_grad_(), Q.requires_grad_()
         value = self._loss(name, (P, Q, Y_n, Y_d), None, TAU, GAMMA, GOAL)
         slopes = torch.autograd.grad(value, leaves, create_graph=True)
         found = torch.autograd.grad(slopes, leaves, leaves)
 
-        def gradients(P: Tensor, Q: Tensor) -> tuple[Tensor, ...]:
-            def loss(P: Tensor, Q: Tensor) -> Tensor:
-                return self._loss(name, (P, Q, Y_n, Y_d), None, TAU, GAMMA, GOAL)
-
-            return torch.func.grad(loss, (0, 1))(P, Q)
-
-        values = tuple(x.detach() for x in leaves)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, as it is imported
-            _, forward = torch.func.jvp(gradients, values, values)
-        near = [(a - b).abs() <= 1e-2 * b.abs().max() for a, b in zip(forward, found, strict=True)]
-        agreed = [torch.where(kept, x, math.nan) for kept, x in zip(near, found, strict=True)]
-        return Measured(0.0, *map(to_array, agreed))
+        with forward_ad.dual_level():
+            make: Any = forward_ad.make_dual
+            p, q = (make(x, x.detach()) for x in leaves)
+            value = self._loss(name, (p, q, Y_n, Y_d), None, TAU, GAMMA, GOAL)
+            duals = map(forward_ad.unpack_dual, torch.autograd.grad(value, (p, q)))
+            pairs = [(x, dual.tangent) for x, dual in zip(found, duals, strict=True)]
+        for x, tangent in pairs:
+            other = torch.zeros_like(x) if tangent is None else tangent
+            x[(x - other).abs() > 1e-2 * x.abs().max()] = math.nan
+        return Measured(0.0, *map(to_array, found))

@@ -64,9 +64,7 @@ class Eager(Sampler[list[int]]):
 class Numbers(Dataset[Any]):
     """Samples that say which they are; in an order of its own, if it has a generator."""
 
-    def __init__(
-        self, first: int = 0, target: int = 1, since: int = 0, **generators: Any
-    ) -> None:
+    def __init__(self, first: int = 0, target: int = 1, since: int = 0, **generators: Any) -> None:
         self.first, self.target, self.generators = first, float(target), generators
         self.since = since
         self.order = list(range(SIZE))
