@@ -194,7 +194,7 @@ zeroproof_fault("RES-8.2", "What is replayed is not checked.",
       "zeroproof.training.loader.fingerprint", lambda fingerprint, batch: "")
 zeroproof_fault("RES-8.2", "Of a micro-batch only the inputs are checked.",
       "zeroproof.training.loader.fingerprint", lambda fingerprint, batch:
-          fingerprint(batch and [*(batch.values() if isinstance(batch, dict) else batch)][0]))
+          fingerprint(batch and next(iter(batch.values() if isinstance(batch, dict) else batch))))
 zeroproof_fault("RES-8.2", "Of a mapping only the names are checked.",
       "zeroproof.training.loader.fingerprint", lambda fingerprint, batch:
           fingerprint([*batch] if isinstance(batch, dict) else batch))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from contextlib import nullcontext
 from typing import Any
 
@@ -104,7 +105,8 @@ class ZeroProofLosses(OnTensors):
         slopes = torch.autograd.grad(value, leaves, create_graph=True)
         found = torch.autograd.grad(slopes, leaves, leaves)
 
-        with forward_ad.dual_level():
+        with warnings.catch_warnings(), forward_ad.dual_level():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, as it is imported
             make: Any = forward_ad.make_dual
             p, q = (make(x, x.detach()) for x in leaves)
             value = self._loss(name, (p, q, Y_n, Y_d), None, TAU, GAMMA, GOAL)
