@@ -164,6 +164,7 @@ OWN = Plan((sized(3, 1, 2),) * 2, accumulation=2, own_parameter=True, weights=(0
 
 @given(plans(clipped=True))
 @example(replace(OWN, max_norm=0.125, momentum=0.5))
+@example(replace(OWN, epochs=OWN.epochs[:1], max_norm=0.125))
 @example(OWN)
 @settings(max_examples=20)
 def test_STEP_14_closures(subject: Equips, plan: Plan) -> None:

@@ -83,5 +83,5 @@ def updated(
 
 
 def write_lock(lock: Lock) -> None:
-    """Write the lock."""
-    LOCK.write_text(json.dumps(lock, indent=1, sort_keys=True) + "\n", "utf-8")
+    """Write the lock: ids sorted, versions as they came, since 0.10.0 is later than 0.9.0."""
+    LOCK.write_text(json.dumps(dict(sorted(lock.items())), indent=1) + "\n", "utf-8")

@@ -212,6 +212,14 @@ def test_a_change_in_silence_is_found(
     assert found in problems if found else problems == ""
 
 
+def test_a_lock_that_is_written_keeps_the_order_of_its_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "LOCK", tmp_path / "lock.json")
+    lock.write_lock({"ALG-1": {"0.9.0": "one", "0.10.0": "two"}})
+    assert list(lock.read_lock()["ALG-1"]) == ["0.9.0", "0.10.0"]
+
+
 def test_locking_takes_a_new_version() -> None:
     assert lock.updated({"ALG-1": "one"}, {}, "1.0") == {"ALG-1": {"1.0": "one"}}
     after = lock.updated({"ALG-1": "new"}, LOCKED, "1.1")
