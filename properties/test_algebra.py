@@ -68,10 +68,11 @@ for _id, _law in LAWS.items():
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("id", LAWS)
 def test_ALG_among_a_few_numbers(subject: Computes, id: str) -> None:
-    """All assignments of ⊥, 0 and a few other numbers to the variables of a law."""
-    few: dict[str, Sequence[Any]] = {"rational": FEW}
+    """All assignments of ⊥, 0 and other numbers: four to up to three variables, two to four."""
+    chosen = FEW if len(LAWS[id].variables) < 4 else (*FEW[:2], *FEW[4:])
+    few: dict[str, Sequence[Any]] = {"rational": chosen}
     few["float32"] = [
-        math.nan if isinstance(x, Bottom) else rounded(float(x), "float32") for x in FEW
+        math.nan if isinstance(x, Bottom) else rounded(float(x), "float32") for x in chosen
     ]
     for kind in few.keys() & set(subject.kinds) if not CLAUSES[id].must_fail else ():
         for values in itertools.product(few[kind], repeat=len(LAWS[id].variables)):

@@ -143,8 +143,8 @@ def of_its_moment(subject: Trains, plan: Plan) -> None:
         step += window.applied
         ends[window.epoch] = step
         expected += [(step, rate)] * len(window.batches)
-    require(len(logs) == len(expected), "{}: {} records", plan, len(logs))
-    for event, (step, rate) in zip(logs, expected, strict=True):
+    # Of how many records there are, STEP-3 and LOG-1 speak.
+    for event, (step, rate) in zip(logs, expected, strict=False):
         require(event.values["global_step"] == step, "{}: {}, not step {}", plan, event, step)
         require(agree(event.values["lr"], rate), "{}: {}, not rate {}", plan, event, rate, claim=2)
     for event in trace.of("validate"):
