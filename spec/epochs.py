@@ -54,7 +54,8 @@ class Feeds(Trains, Protocol):
 
         Looked at are ``parameters``, ``gradients``, ``buffers`` and each submodule's ``modes``,
         those of the loss, too; the random states of ``torch``, ``cuda``, ``python`` and ``numpy``,
-        and of a ``generator`` on which the loaders of training and validation draw.
+        and of a ``generator`` on which the loaders of training and validation draw. The optimizer
+        has modes, and is in either of them before.
         """
 
     def derived(self, place: str, inputs: Sequence[float], fails: bool) -> Derived:

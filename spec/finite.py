@@ -37,12 +37,13 @@ class Keeps(Protocol):
         model, with a rate of 3e38 of the loss, and not in the optimizer's first group.
 
         The gradient is finite throughout. A parameter that is infinite from the start has an
-        infinite element, which no update moves.
+        infinite element, which no update moves; so has one that a rate of infinity spoils.
         """
 
     def modes(self, frozen: Sequence[bool], validates: bool) -> list[list[bool]]:
         """Train two epochs of a model in train mode, of which some submodules were put in eval
-        mode. Return each submodule's mode in every training forward, and at the end of the run.
+        mode, also ones with a ``train()`` of their own. Return each submodule's mode in every
+        training forward, and at the end of the run.
         """
 
     def freezes(self, trained: Sequence[bool]) -> list[bool]:
@@ -53,8 +54,8 @@ class Keeps(Protocol):
 
     def buffer(self, before: Sequence[float], written: Sequence[float], fault: bool) -> list[float]:
         """Make an update of two micro-batches, each of which writes a buffer of the model and one
-        of the loss, and whose loss is NaN if there is a fault; return the buffers, one after the
-        other.
+        of the loss, in place or by another tensor, and whose loss is NaN if there is a fault;
+        return the buffers, one after the other.
         """
 
 

@@ -19,7 +19,8 @@ class Distributes(Trains, Protocol):
 
         Only what a rank's own hook is called with is in its trace as reported. The loader of each
         rank has a ``set_epoch``, and each rank is asked to write checkpoints into a folder of its
-        own.
+        own. The parameters of other ranks than the first are others at the start, and a loss that
+        a fault makes infinite or NaN is so on the last rank alone.
         """
 
     def train_unequal(self, ranks: int, loader: str = "train") -> None:

@@ -76,17 +76,16 @@ class Plan:
 
     ``interrupts`` are numbers of micro-batches after which the state is saved, and everything
     that follows is done by a new trainer that loads it. ``ranks`` share each micro-batch. With
-    ``stale`` the parameters hold some gradient before training. The loss has a parameter of its
-    own with ``own_parameter``, which is ``free`` if neither it nor the model owns it.
-    ``precision`` is that of
+    ``stale`` the parameters hold some gradient before training. With ``own_parameter`` the loss has
+    one, too; if it is ``free``, neither the loss nor the model owns it. ``precision`` is that of
     autocast, empty for none. ``weights`` are the epochs' loss weights, a single one that of all,
-    which is fixed; empty for none. With
-    ``random`` the loader shuffles each epoch, and every loss is multiplied by draws from all
-    global generators; they start from the seed. A ``stateful`` loader shuffles, too, by random
-    numbers that only its ``state_dict`` restores. With ``tensor_rate`` the rate is a tensor. If it
-    ``tells``, the loss returns its τ and the slope as terms to log. The
-    scheduler steps by the ``cadence``: every ``update``, ``epoch`` or ``validation``. The model has
-    ``outputs``, of which the letters tell of the first; the others are values with ``|Q| = 1``.
+    which is fixed; empty for none. With ``random`` the loader shuffles each epoch, and every loss
+    is multiplied by draws from all global generators; they start from the seed. A ``stateful``
+    loader shuffles, too, by random numbers that only its ``state_dict`` restores. With
+    ``tensor_rate`` the rate is a tensor. If it ``tells``, the loss returns its τ and the slope as
+    terms to log. The scheduler steps by the ``cadence``: every ``update``, ``epoch`` or
+    ``validation``. The model has ``outputs``, of which the letters tell of the first; the others
+    are values with ``|Q| = 1``.
     """
 
     epochs: tuple[Epoch, ...]
