@@ -68,7 +68,8 @@ class Centred(nn.Module):
 class Searching(torch.optim.SGD):
     """Evaluates the window three times, and makes the step of SGD, or one to NaN.
 
-    Of four times it once evaluates elsewhere first, twice, and twice clears the gradients first.
+    Of four times it once evaluates elsewhere first, twice, and twice clears the gradients first. It
+    takes the gradient of the first evaluation after that.
     """
 
     losses: list[list[float]]
@@ -84,7 +85,12 @@ class Searching(torch.optim.SGD):
             torch._foreach_add_(values, 1.0)
             elsewhere = {float(closure()) for _ in range(2)}
             torch._foreach_copy_(values, kept)
-        self.losses.append([float(closure()) for _ in range(3)] if len(elsewhere) == 1 else [])
+        losses, parameters = [float(closure())], [p for g in self.param_groups for p in g["params"]]
+        gradients = [None if p.grad is None else p.grad.clone() for p in parameters]
+        losses += [float(closure()) for _ in range(2)]
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.losses.append(losses if len(elsewhere) == 1 else [])
         made = next(iter(self.state.values()))["made"]
         spoils = not self.finite and not made  # else an earlier step was not undone
         made += 1
