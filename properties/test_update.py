@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
 from properties.plans import FALLING, VARIED, plans
+from spec.compiling import Compiles
 from spec.options import OPTIONS, Configures, Equips, Outcome, Tensors
 from spec.runs import MicroBatch, Plan, Trains
 from spec.schedules import Schedules
@@ -142,7 +143,7 @@ SHARED = replace(VARIED, epochs=WINDOWS, accumulation=2, max_norm=0.25)
 
 
 @pytest.mark.parametrize("plan", [VARIED, SHARED, None])
-def test_STEP_6_compiled(subject: Updates, plan: Plan | None) -> None:
+def test_STEP_6_compiled(subject: Compiles, plan: Plan | None) -> None:
     assert_clause("STEP-6", subject, plan)
 
 

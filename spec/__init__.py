@@ -7,8 +7,8 @@ them), ``formats`` (IEEE formats), ``carriers``, ``bottom`` and ``derivatives`` 
 ``policies`` and ``scopes`` (gradients at ⊥), ``loss_terms``, ``losses``, ``single_losses``,
 ``loss_numerics``, ``training_loss``, ``squares``, ``likelihood_terms``, ``likelihood``,
 ``likelihood_numerics``, ``joint_likelihood``, ``mixtures``, ``likelihood_fit``, ``coverage``,
-``stopping``, ``accumulation``, ``update``, ``finite``, ``options``, ``schedules``, ``automaton``,
-``epochs``, ``logs``, ``checkpoints``, ``replay``, ``signals``, ``ranks``, ``heads``,
+``stopping``, ``accumulation``, ``update``, ``compiling``, ``finite``, ``options``, ``schedules``,
+``automaton``, ``epochs``, ``logs``, ``checkpoints``, ``replay``, ``signals``, ``ranks``, ``heads``,
 ``refusals``.
 Each states its rule as exact functions (``Fraction``), names what a *subject* must offer, and
 lists its clauses: a sentence, a source, and a predicate over a subject. Nothing here knows an
@@ -39,9 +39,9 @@ for _module in (
     "meadows", "bottom", "derivatives", "lifting", "thresholds", "decoding", "ranges", "choosing",
     "certifying", "policies", "scopes", "losses", "single_losses", "loss_numerics", "training_loss",
     "squares", "likelihood", "likelihood_numerics", "joint_likelihood", "mixtures",
-    "likelihood_fit", "coverage", "stopping",
-    "accumulation", "update", "finite", "options", "schedules", "automaton", "epochs", "logs",
-    "checkpoints", "replay", "signals", "ranks", "heads", "refusals",
+    "likelihood_fit", "coverage", "stopping", "accumulation", "update", "compiling", "finite",
+    "options", "schedules", "automaton", "epochs", "logs", "checkpoints", "replay", "signals",
+    "ranks", "heads", "refusals",
 ):  # fmt: skip
     import_module(f"{__name__}.{_module}")
 CLAUSES: Final[dict[str, Clause]] = {

@@ -6,12 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
 from typing import Final, Protocol
 
 from .accumulation import carried_out, require_updates
 from .clause import clause, refused, require
-from .runs import Plan, Trace, Trains, agree, require_same_run
+from .runs import Plan, Trains
 
 PRECISIONS: Final = ("float16", "bfloat16", "float32", "float64", "int8")
 WIDE: Final = frozenset(("float32", "float64"))
@@ -137,18 +136,6 @@ class Updates(Trains, Protocol):
         it would wait for a rise: ValueError.
         """
 
-    def train_compiled(self, plan: Plan) -> Trace:
-        """Carry out a plan in compiled code."""
-
-    def left(self, compiled: bool) -> Sequence[float]:
-        """Train a model that writes a buffer, and whose parameters have learning rates of their
-        own; the caller freezes one of them on the way, and the loss takes two weights by name.
-        Return the parameters and buffers, in compiled code or not.
-        """
-
-    def uncompilable(self, case: str) -> None:
-        """Train in compiled code in one of :data:`UNCOMPILABLE` cases; ValueError."""
-
     def host_reads(self, updates: int, skips_on_device: bool) -> int:
         """Return how often the host waited for the device within an epoch of so many updates.
 
@@ -157,7 +144,6 @@ class Updates(Trains, Protocol):
 
 
 HALVINGS: Final = 127  # of the largest scale of float32, to 1
-UNCOMPILABLE: Final = ("a parameter of neither", "a closure", "a scalar in double precision")
 UNTRAINABLE: Final = (
     "empty loader", "exhausted loader", "loss without gradient", "nothing to do",
     "nothing to do after an early stop",
@@ -279,26 +265,6 @@ def trains(subject: Updates, case: str) -> None:
     error, claim = (RuntimeError, 3) if case.startswith("nothing") else (ValueError, 2)
     raised = refused(error, lambda: subject.untrainable(case), claim=claim)
     require(raised, "{} raised nothing", case, claim=claim)
-
-
-@clause("STEP-6", source="Ours: compiling is about speed", since="0.2.0")
-def compiled(subject: Updates, plan: Plan | None) -> None:
-    """Compiling changes no run.
-
-    1. Compiled and eager runs agree, also where thresholds and loss weights change by the epoch.
-       They leave the same parameters and buffers.
-    2. Parameters that neither model nor loss owns, an optimizer whose step takes a closure, and
-       scalar parameters in double precision raise ValueError.
-    """
-    for case in UNCOMPILABLE:
-        raised = refused(ValueError, partial(subject.uncompilable, case), claim=2)
-        require(raised, "{} was compiled", case, claim=2)
-    if plan is not None:
-        require_same_run(subject.train_compiled(plan).events, subject.train(plan).events)
-        return
-    pair = found, expected = subject.left(compiled=True), subject.left(compiled=False)
-    right = len(found) == len(expected) and all(map(agree, *pair))
-    require(right, "a compiled run leaves {}, an eager one {}", found, expected)
 
 
 @clause("STEP-7", source="Ours: good training raises coverage and would cut rates", since="0.3.0")

@@ -3,6 +3,7 @@
 from properties.subjects.zeroproof.bottom import ZeroProofBottom
 from properties.subjects.zeroproof.checkpoints import ZeroProofCheckpoints
 from properties.subjects.zeroproof.choosing import ZeroProofChoosing
+from properties.subjects.zeroproof.compiling import ZeroProofCompiling
 from properties.subjects.zeroproof.coverage import ZeroProofCoverage
 from properties.subjects.zeroproof.decoding import ZeroProofDecoding
 from properties.subjects.zeroproof.keeping import ZeroProofKeeping
@@ -22,6 +23,7 @@ class ZeroProof(
     ZeroProofBottom,
     ZeroProofCheckpoints,
     ZeroProofChoosing,
+    ZeroProofCompiling,
     ZeroProofCoverage,
     ZeroProofDecoding,
     ZeroProofKeeping,

@@ -106,7 +106,7 @@ class ZeroProofLosses(OnTensors):
         found = torch.autograd.grad(slopes, leaves, leaves)
 
         with warnings.catch_warnings(), forward_ad.dual_level():
-            warnings.simplefilter("ignore", DeprecationWarning)  # torch's own, as it is imported
+            warnings.simplefilter("ignore", DeprecationWarning)  # that torch raises as it is loaded
             make: Any = forward_ad.make_dual
             p, q = (make(x, x.detach()) for x in leaves)
             value = self._loss(name, (p, q, Y_n, Y_d), None, TAU, GAMMA, GOAL)

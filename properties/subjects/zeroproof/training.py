@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import pickle
-import subprocess
-import sys
 import tempfile
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
@@ -15,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 
-from properties.subjects.scripted import Reporting, tensors
+from properties.subjects.reporting import Reporting
+from properties.subjects.scripted import tensors
 from properties.subjects.tasks import Batch, Tasks, mean_square, ones
-from properties.subjects.zeroproof.keeping import Freezing
 from properties.subjects.zeroproof.plays import played
 from properties.subjects.zeroproof.ranks import on_ranks, share
 from properties.subjects.zeroproof.reads import HostReads
@@ -49,20 +46,6 @@ class Looking(nn.Linear):
         y = super().forward(torch.ones(3, 2))
         found = {"value": y, "three": (y, y, y), "dict": {"value": y}, "and text": (y, "text")}
         return found[self.outputs]
-
-
-class Centred(nn.Module):
-    """Subtracts a running mean, which is a buffer."""
-
-    mean: Tensor
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.zeros(size))
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.mean.lerp_(x.detach().mean(0), 0.5)
-        return x - self.mean
 
 
 class Searching(torch.optim.SGD):
@@ -106,25 +89,6 @@ def _scaling() -> SCMTrainer:
     return trainer_of(layer, optimizer, mean_square, ones(1), mixed_precision=True)
 
 
-COMPILED = """
-import pickle, sys
-from properties.subjects.zeroproof import ZeroProof
-
-output, sys.stdout = sys.stdout.buffer, sys.stderr
-name, arguments, options = pickle.load(sys.stdin.buffer)
-pickle.dump(getattr(ZeroProof(), name)(*arguments, **options), output)
-"""
-
-
-def _in_compiled_code(name: str, *arguments: Any, **options: Any) -> Any:
-    """Call a method in a process of its own: run-time type checks of tests cannot be traced."""
-    program, given = [sys.executable, "-W", "ignore", "-c", COMPILED], (name, arguments, options)
-    done = subprocess.run(program, input=pickle.dumps(given), capture_output=True, check=False)
-    if done.returncode:
-        raise RuntimeError(done.stderr.decode()[-2000:])
-    return pickle.loads(done.stdout)
-
-
 class ZeroProofTraining(Tasks, Reporting):
     """``SCMTrainer``."""
 
@@ -154,29 +118,6 @@ class ZeroProofTraining(Tasks, Reporting):
 
     def begin(self, plan: Plan) -> Session:
         return Session(plan, 0, 10**6)
-
-    def train_compiled(self, plan: Plan) -> Trace:
-        trace: Trace = _in_compiled_code("train", plan, compile=True)
-        return trace
-
-    def left(self, compiled: bool) -> Any:
-        return _in_compiled_code("_left_behind", compile=True) if compiled else self._left_behind()
-
-    def _left_behind(self, **options: Any) -> Any:
-        torch.manual_seed(0)
-        model = nn.Sequential(nn.Linear(2, 3), Centred(3), nn.Linear(3, 1)).double()
-        groups = [{"params": p, "lr": 0.1 * i} for i, p in enumerate(model.parameters(), 1)]
-        batch = torch.rand(5, 2).double(), torch.ones(5, 1)
-        loader = Freezing(next(model.parameters()), [True, True, False, False], batch)
-
-        def loss(y: Tensor, lifted: Batch, loss_weights: Any) -> Tensor:
-            terms = {"square": y.square().mean(), "mean": y.mean()}
-            return torch.stack([loss_weights[name] * term for name, term in terms.items()]).sum()
-
-        optimizer = torch.optim.SGD(groups, momentum=0.5)
-        options |= {"loss_weights": {"square": 0.5, "mean": 2.0}}
-        trainer_of(model, optimizer, loss, loader, **options).fit()
-        return [float(x) for part in model.state_dict().values() for x in part.flatten()]
 
     def train(self, plan: Plan, **options: Any) -> Trace:
         """Fit, in as many trainers as there are interrupts, each in a process of its own."""
@@ -235,18 +176,6 @@ class ZeroProofTraining(Tasks, Reporting):
             session.fit()
         parameters = session.model.w.item(), session.loss.v.item()
         return session.optimizer.losses, parameters, session.trainer.skipped_steps
-
-    def uncompilable(self, case: str) -> None:
-        layer, scalar = nn.Linear(2, 1), case == "a scalar in double precision"
-        factor = nn.Parameter(torch.ones((), dtype=torch.float64 if scalar else torch.float32))
-        if scalar:
-            layer.factor = factor
-        free = case == "a parameter of neither"
-        kind = Searching if case == "a closure" else torch.optim.SGD
-        optimizer = kind([*layer.parameters(), *([factor] if free else [])], lr=0.1)
-        trainer_of(
-            layer, optimizer, lambda y, lifted: (factor * y).mean(), ones(2), compile=True
-        ).fit()
 
     def batches(self, loader: Tensors, epoch: int | None, done: int) -> list[list[int]]:
         def made() -> TensorBatches:

@@ -17,7 +17,8 @@ from torch import nn
 
 from properties.assertions import Unsupported
 from properties.subjects import scripted
-from properties.subjects.scripted import Pause, Reporting
+from properties.subjects.reporting import Reporting
+from properties.subjects.scripted import Pause
 from properties.subjects.tasks import Batch
 from properties.subjects.third_party.adapters.coverage import Thresholds, share
 from spec.epochs import Call
