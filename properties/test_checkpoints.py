@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 
 from properties.assertions import assert_clause
-from properties.plans import FALLING, LOW, VARIED, interrupted, plans
+from properties.plans import FALLING, LOW, VARIED, interrupted, plans, shared_by
 from spec.checkpoints import FOLDERS, LOADABLE, STATEFUL, UNLOADABLE, UNREADABLE, Keeps, Resumes
 from spec.replay import BATCHES, PLACES, SOURCES, Replays
 from spec.runs import MicroBatch, Plan, Trains
@@ -30,6 +30,7 @@ RESUMED = replace(VARIED, random=True, validation=(MicroBatch("vb"),), interrupt
 @example(replace(RESUMED, interrupts=(4, 6)))
 @example(replace(RESUMED, interrupts=(1, 4, 5), stateful=True, random=False))
 @example(replace(FALLING, interrupts=(5, 8)))
+@example(shared_by(replace(RESUMED, ranks=2), 2))
 @example(Plan(((MicroBatch("v", fault="loss"),),) * 2, max_nonfinite=2, interrupts=(1,)))
 @settings(max_examples=80)
 def test_RES_1_interrupted(subject: Trains, plan: Plan) -> None:

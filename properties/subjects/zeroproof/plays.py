@@ -72,15 +72,18 @@ def _counted_reductions(model: Any) -> list[object]:
     return reductions
 
 
-def played(plan: Plan, **options: Any) -> Trace:
-    """Carry out a plan, in as many trainers as there are interrupts, each in a new process."""
+def played(plan: Plan, folder: str = "", **options: Any) -> Trace:
+    """Carry out a plan, in as many trainers as there are interrupts, each in a new process.
+
+    Ranks stay in theirs, and have a folder for checkpoints, which they share.
+    """
     ends = [sum(map(len, plan.epochs[: k + 1])) for k in range(len(plan.epochs))]
     events: list[Event] = []
     part: _Part | None = None
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as own:
         for stop in dict.fromkeys([*sorted(plan.interrupts), ends[-1]]):
-            task = partial(_train_part, plan, folder, part, stop, **options)
-            part = in_new_process(task) if part else task()
+            task = partial(_train_part, plan, folder or own, part, stop, **options)
+            part = in_new_process(task) if part and not folder else task()
             events += part.trace.events
             if part.trace.of("error"):
                 break

@@ -12,8 +12,10 @@ from torch import nn
 
 from properties.subjects import scripted
 from properties.subjects.scripted import Loader, Pause, StatefulLoader, seed_everything
-from spec.runs import Epoch, Event, Plan
+from spec.runs import Epoch, Event, MicroBatch, Plan
+from zeroproof.training.distributed import rank_and_size
 from zeroproof.training.curriculum import LossWeightsCurriculum
+from zeroproof.training.targets import Interval
 from zeroproof.training.trainer import NonFiniteError, SCMTrainer, TrainingConfig
 
 
@@ -26,7 +28,10 @@ def trainer_of(
 
 
 class Repeated(Loader):
-    """Yields the epoch of the number that it is given."""
+    """Yields the epoch of the number that it is given.
+
+    Targets that are all finite are intervals of one point where the samples are an odd number.
+    """
 
     all: Any
 
@@ -35,6 +40,11 @@ class Repeated(Loader):
         if self.all is not None:
             self.epochs = list(self.all[epoch:])
         super().set_epoch(epoch)
+
+    def made(self, batch: MicroBatch) -> Any:
+        inputs, targets = super().made(batch)
+        points = len(targets) % 2 == 1 and all(map(math.isfinite, batch.targets))
+        return inputs, Interval(targets, targets) if points else targets
 
 
 class Session(scripted.Session):
@@ -52,7 +62,8 @@ class Session(scripted.Session):
         resumes: bool = False,
         **options: Any,
     ) -> None:
-        seed_everything(plan.seed + resumes)  # what resumes must not lean on its own seed
+        # What resumes must not lean on its own seed; and ranks draw other numbers.
+        seed_everything(plan.seed + resumes + 2 * rank_and_size()[0])
         batches = [*plan.micro_batches, *plan.validation]
         weights = LossWeightsCurriculum({"fit": lambda epoch: plan.weights[epoch]})
         own = {

@@ -127,15 +127,20 @@ class ZeroProofTraining(Tasks, Reporting):
             return played(plan, **options)
 
     def train_ranks(self, plan: Plan, **options: Any) -> list[Trace]:
-        """Fit on several ranks, each of which is asked to write into a folder of its own."""
+        """Fit on several ranks, each of which is asked to write into a folder of its own.
+
+        If they are interrupted, they resume from a folder that they share.
+        """
 
         def train(rank: int) -> Trace:
             with tempfile.TemporaryDirectory() as folder:
                 own = {"checkpoint_dir": folder, "checkpoint_every": 1}
+                own = {"folder": shared} if plan.interrupts else own
                 trace = self.train(share(plan, rank), **own, **options)
                 return replace(trace, written=len(list(Path(folder).iterdir())))
 
-        return on_ranks(train, plan.ranks)
+        with tempfile.TemporaryDirectory() as shared:
+            return on_ranks(train, plan.ranks)
 
     def train_unequal(self, ranks: int, loader: str = "train") -> None:
         """Train, or validate, on as many micro-batches as the rank's number says, and one."""
