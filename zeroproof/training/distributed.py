@@ -12,8 +12,6 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from zeroproof.training.signals import STOPPING
-
 
 class Ranks:
     """Rank and world size; 1 without ``torchrun``.
@@ -96,21 +94,18 @@ class Ranks:
     ) -> tuple[list[Tensor], Tensor]:
         """Make a window's faults, signal and remaining gradients those of all ranks.
 
-        Returns losses that are finite iff they are on every rank, and the signal that a rank has
-        received, or 0.
+        Returns losses that are finite iff they are on every rank, and of the signals that ranks
+        have received the largest, or 0.
         """
-        fault = ~torch.isfinite(torch.stack(losses)).all()
-        given = [torch.full_like(losses[0], signal == s) for s in STOPPING]
-        tally = torch.stack([fault.to(losses[0].dtype), *given])
-        faults, *counts = self.all_reduce(tally)
+        is_finite = torch.isfinite(torch.stack(losses)).all()
+        tally = torch.stack([~is_finite, torch.full_like(is_finite, signal, dtype=torch.int64)])
+        dist.all_reduce(tally, dist.ReduceOp.MAX)
+        fault, received = tally
         for parameter in (p for p in unwrapped if p.requires_grad):
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             self.all_reduce(parameter.grad).div_(self.size)
-        received = torch.zeros((), dtype=torch.int64, device=faults.device)
-        for count, number in zip(counts, STOPPING, strict=True):
-            received = torch.where(count > 0, int(number), received)
-        return [torch.where(faults > 0, torch.nan, 0.0)], received
+        return [torch.where(fault > 0, torch.nan, 0.0)], received
 
     def check_equal_lengths(self, loader: Any, name: str) -> None:
         """Raise ValueError on every rank unless all loaders yield as many micro-batches."""

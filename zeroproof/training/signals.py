@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 CHILD: int | None = getattr(signal, "SIGCHLD", None)
-# A closed terminal sends SIGHUP, which Windows lacks. Of several the last in this order counts.
+# A closed terminal sends SIGHUP, which Windows lacks.
 STOPPING = *filter(None, [getattr(signal, "SIGHUP", None)]), signal.SIGINT, signal.SIGTERM
 PATIENCE = 1.0
 """Seconds within which a signal may come twice, or after the worker that it has killed."""
