@@ -34,9 +34,8 @@ def parts(whole: Any) -> dict[str, Any]:
             continue
         seen.add(id(part))
         inner: Any = {}
-        if type(part) in (list, tuple, dict):
-            short = len(part) <= FEW
-            inner = (part if type(part) is dict else dict(enumerate(part))) if short else {}
+        if type(part) in (list, tuple, dict) and len(part) <= FEW:
+            inner = part if type(part) is dict else dict(enumerate(part))
         elif isinstance(part, Tensor) or _accessors(part) is not None:
             found[path] = part
         elif _is_part(part):
