@@ -126,11 +126,10 @@ def rank_and_size() -> tuple[int, int]:
     return dist.get_rank(), dist.get_world_size()
 
 
-def full_tensor(x: Tensor) -> Tensor:
+def full_tensor(x: Any) -> Tensor:
     """Return a tensor that is sharded over ranks, such as FSDP's, in one piece."""
-    gather: Callable[[], Tensor] | None
-    gather = None if type(x) is Tensor else getattr(x, "full_tensor", None)
-    return x if gather is None else gather()
+    whole: Tensor = x.full_tensor() if hasattr(x, "full_tensor") else x
+    return whole
 
 
 def length(loader: Any) -> int | None:
