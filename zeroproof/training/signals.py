@@ -73,7 +73,7 @@ class DeferredSignals:
 
         With ``breaks_off`` a signal ends it by RuntimeError.
         """
-        iterator, first = iter(batches), True
+        iterator = iter(batches)
         while True:
             if breaks_off and self.received:
                 raise RuntimeError("a signal broke it off")
@@ -84,8 +84,8 @@ class DeferredSignals:
             self._fetching = False
             if batch is self:
                 return
-            if first and self._taken and CHILD is not None:
-                first, handler = False, signal.getsignal(CHILD)  # torch's came with the workers
+            if self._taken and CHILD is not None:
+                handler = signal.getsignal(CHILD)  # torch's came with the workers
                 if getattr(handler, "__module__", "") == TORCH:
                     self._taken[CHILD] = signal.signal(CHILD, self._note_death)
             yield batch
