@@ -80,8 +80,6 @@ class LoaderState:
             yield batch
             self._before = None if self._draws is False else random_state(None)
         self._exhausted, self._saved = True, None
-        if self._taken == 1:  # there is no later fetch
-            self._draws = False
 
     def _take(self, batch: Any, before: Any) -> None:
         self._taken, self._newest = self._taken + 1, (batch, before)
