@@ -63,7 +63,7 @@ class LossAdapter:
         self._fixed, self._curriculum = config.loss_weights, config.loss_curriculum
         default = getattr(loss_fn, "default_curriculum", lambda max_epochs: None)
         self._default = default(config.max_epochs)
-        self._of_epoch: tuple[int, dict[str, float]] | None = None
+        self._of_epoch: tuple[int | None, dict[str, float]] = None, {}
         weighted = any(x is not None for x in (self._fixed, self._curriculum, self._default))
         if weighted and "loss_weights" not in self.accepted:
             raise ValueError(
@@ -78,7 +78,7 @@ class LossAdapter:
         The curriculum is asked once an epoch. The loss's own one holds where it ``narrows``: in
         epochs of training, but not in validations, which compare epochs by one measure.
         """
-        if self._of_epoch is None or self._of_epoch[0] != epoch:
+        if self._of_epoch[0] != epoch:
             given = self._curriculum(epoch) if self._curriculum else {}
             given = check_weights("loss_curriculum's weights", given)
             self._of_epoch = epoch, {**(self._fixed or {}), **given}
