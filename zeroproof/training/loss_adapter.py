@@ -133,7 +133,7 @@ def checked_scalar(name: str, x: Any) -> Any:
         x = torch.as_tensor(x)  # of NumPy; torch.compile traces its scalars as arrays
     if isinstance(x, Tensor) and x.numel() == 1 and not x.is_complex():
         x = x if x.is_floating_point() else x.double()  # which float32 might round
-        return x.reshape(()) if x.dim() else x
+        return x.reshape(())
     if isinstance(x, Tensor) or not isinstance(x, Real):
         remedy = "reduce it, as .mean() does, or leave it out"
         raise TypeError(
