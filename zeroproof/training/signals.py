@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import FrameType
 from typing import Any
 
-CHILD: int | None = getattr(signal, "SIGCHLD", None)
+CHILD: int = getattr(signal, "SIGCHLD", 0)  # Windows has none
 # A closed terminal sends SIGHUP, which Windows lacks.
 STOPPING = *filter(None, [getattr(signal, "SIGHUP", None)]), signal.SIGINT, signal.SIGTERM
 PATIENCE = 1.0
@@ -79,12 +79,12 @@ class DeferredSignals:
                 raise RuntimeError("a signal broke it off")
             self._fetching = True
             if self._missed_death:
-                self._note_death(CHILD or 0, None)
+                self._note_death(CHILD, None)
             batch = next(iterator, self)
             self._fetching = False
             if batch is self:
                 return
-            if self._taken and CHILD is not None:
+            if self._taken and CHILD:
                 handler = signal.getsignal(CHILD)  # torch's came with the workers
                 if getattr(handler, "__module__", "") == TORCH:
                     self._taken[CHILD] = signal.signal(CHILD, self._note_death)
