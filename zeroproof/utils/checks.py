@@ -143,11 +143,10 @@ def check_pair(name: str, value: object) -> None:
         )
 
 
-def check_weights(name: str, weights: object) -> dict[str, float]:
+def check_weights(name: str, weights: Any) -> dict[str, float]:
     """Return numbers by name; TypeError and ValueError as for :func:`check_number`."""
     check_type(name, weights, Mapping, "a dict of numbers by name")
-    named = cast("Mapping[str, object]", weights)
-    return {key: check_number(f"{name}[{key!r}]", number) for key, number in named.items()}
+    return {key: check_number(f"{name}[{key!r}]", number) for key, number in weights.items()}
 
 
 def check_loader(name: str, loader: object) -> None:
