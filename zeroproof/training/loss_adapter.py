@@ -52,8 +52,7 @@ class LossAdapter:
 
     It is called as ``loss_fn(outputs, (Y_n, Y_d), **accepted)``, and returns a scalar, or a scalar
     and a dict of terms to log; TypeError for another. Configured weights replace, by name, those of
-    a loss's own ``default_curriculum(max_epochs)``; ValueError if it accepts none. A loss around
-    another is not looked into: it must have that method, and hand on the weights.
+    a loss's own ``default_curriculum(max_epochs)``; ValueError if it accepts none.
 
     Meets: CUR-1, CUR-3, STEP-13, LOG-5.
     """
