@@ -98,7 +98,10 @@ class ZeroProofLosses(OnTensors):
             self._loss(name, case, None, tau, GAMMA, GOAL)
 
     def growth(self, name: str, case: Case) -> Measured:
-        """Differentiate the backward by a second one, and forwards; NaN is where they differ."""
+        """Differentiate the backward by a second one, and forwards; NaN is where they differ.
+
+        All is NaN if forwards the loss changes along its tuples.
+        """
         P, Q, Y_n, Y_d = map(to_tensor, case)
         leaves = P.requires_grad_(), Q.requires_grad_()
         value = self._loss(name, (P, Q, Y_n, Y_d), None, TAU, GAMMA, GOAL)
@@ -112,6 +115,9 @@ class ZeroProofLosses(OnTensors):
             value = self._loss(name, (p, q, Y_n, Y_d), None, TAU, GAMMA, GOAL)
             duals = map(forward_ad.unpack_dual, torch.autograd.grad(value, (p, q)))
             pairs = [(x, dual.tangent) for x, dual in zip(found, duals, strict=True)]
+            rise = forward_ad.unpack_dual(value).tangent
+        if rise is not None and not rise.abs() < 1e-2:
+            return Measured(0.0, *(to_array(torch.full_like(x, math.nan)) for x in found))
         for x, tangent in pairs:
             other = torch.zeros_like(x) if tangent is None else tangent
             x[(x - other).abs() > 1e-2 * x.abs().max()] = math.nan
