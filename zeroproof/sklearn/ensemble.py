@@ -62,18 +62,7 @@ class WeightedLikelihood:
     would let the weight of a row depend on the others.
     """
 
-    resolution = LossConfig.resolution
     default_curriculum = SCMTrainingLoss(LossConfig(fit="likelihood")).default_curriculum
-
-    def terms(
-        self, outputs: tuple[Tensor, Tensor], lifted: Lifted, resolution: float | Tensor
-    ) -> Float[Tensor, "..."]:
-        """Return the mean over outputs for each row, of a shared denominator the joint term."""
-        if is_interval(lifted):
-            terms = interval_term(*outputs, *lifted, resolution)
-        else:
-            terms = likelihood_term(*outputs, *lifted, resolution)
-        return terms if shares_denominator(*outputs) else terms.mean(-1)
 
     def __call__(
         self,
@@ -83,6 +72,14 @@ class WeightedLikelihood:
         inputs: tuple[Tensor, Tensor],
         loss_weights: Mapping[str, float | Tensor] | None = None,
     ) -> Float[Tensor, ""]:
-        """Return the loss; ``loss_weights`` may hold the ``resolution``."""
-        resolution = (loss_weights or {}).get("resolution", self.resolution)
-        return (inputs[1] * self.terms(outputs, lifted, resolution)).mean()
+        """Return the loss; ``inputs`` end in the weights, ``loss_weights`` may hold the resolution.
+
+        A row counts by the mean over its outputs, or by the joint term of a shared denominator.
+        """
+        resolution = (loss_weights or {}).get("resolution", LossConfig.resolution)
+        if is_interval(lifted):
+            terms = interval_term(*outputs, *lifted, resolution)
+        else:
+            terms = likelihood_term(*outputs, *lifted, resolution)
+        rows = terms if shares_denominator(*outputs) else terms.mean(-1)
+        return (inputs[1] * rows).mean()

@@ -197,12 +197,10 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _calibrate(self, X: Array, targets: Targets, held: Tensor) -> None:
         """Choose certainty, levels and thresholds by rows, from the networks that left them out."""
         self._certainty = 1.0
-        (P, Q), losses = self._tuples(X, held), list[float]()
-        loss, lifted, weight = WeightedLikelihood(), lift_targets(targets), held.amax(1)
+        (P, Q), loss = self._tuples(X, held), WeightedLikelihood()
+        lifted, rows = lift_targets(targets), (self._inputs(X), held.amax(1))
         factors = torch.linspace(-1.5, 1.5, 61).exp().tolist()
-        for factor in factors:
-            terms = loss.terms((factor * P, factor * Q), lifted, loss.resolution)
-            losses.append((weight * terms).mean().item())
+        losses = [loss((by * P, by * Q), lifted, inputs=rows).item() for by in factors]
         self._certainty = factors[int(np.argmin(losses))]
         lower, upper = ends(targets)
         cauchy = median_and_scale(self._certainty * P, self._certainty * Q)
