@@ -33,15 +33,12 @@ class ProjectiveEnsemble(nn.Module):
     def __init__(self, members: int, in_features: int, out_features: int, **options: Any) -> None:
         super().__init__()
         networks = [ProjectiveMLP(in_features, out_features, **options) for _ in range(members)]
-        linear = [[m for m in mlp.modules() if isinstance(m, nn.Linear)] for mlp in networks]
+        stacked, _ = torch.func.stack_module_state(networks)
         self.sizes = networks[0].head.sizes
         self.gates = nn.Parameter(torch.ones(members, 1, in_features))
         self.weights, self.biases = (
-            nn.ParameterList(
-                nn.Parameter(torch.stack([getattr(layer, name).detach() for layer in same]))
-                for same in zip(*linear, strict=True)
-            )
-            for name in ("weight", "bias")
+            nn.ParameterList(part for name, part in stacked.items() if name.endswith(kind))
+            for kind in ("weight", "bias")
         )
 
     def forward(
