@@ -130,8 +130,9 @@ class EarlyStopping:
 
     def __call__(self, record: dict[str, float]) -> None:
         """Take a micro-batch's record, or a validation's."""
-        trainer, validations, due = self.trainer, self.history["val_loss"], False
-        if "val_loss" in record:
+        trainer, validations = self.trainer, self.history["val_loss"]
+        validated = "val_loss" in record
+        if validated:
             record = {**record, "loss": trainer.records.totals.record()["loss"]}
             for name, losses in self.history.items():
                 losses.append(record[name])
@@ -139,11 +140,9 @@ class EarlyStopping:
             if not worse:
                 self.weights = copy.deepcopy(trainer.model.state_dict())
             trainer.stopped |= worse >= self.patience
-            done = trainer.stopped or trainer.epoch == trainer.config.max_epochs
-            due = done or time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS
         if self.log_hook is not None:  # first, lest a checkpoint be ahead of what it writes
             self.log_hook(record)
-        if due:
+        if validated and time.monotonic() - self._saved > SECONDS_BETWEEN_CHECKPOINTS:
             save_latest(trainer)
             self._saved = time.monotonic()
 
