@@ -236,12 +236,11 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def predict(self, X: Any) -> Array:
         """Return the median of what each row may be; NaN where it is ⊥, ±∞ beyond ``limits``."""
         P, Q = self._predicted(X)
-        values = median_and_scale(P, Q)[0].numpy() * self._unit + self._centre
         size = unit_denominator(P, own_denominators(P, Q)).nan_to_num()
-        values[size.numpy() < self.tau_] = np.nan
+        at_pole = size < torch.tensor(self.tau_)
+        values = self._in_units(median_and_scale(P, Q)[0].masked_fill(at_pole, torch.nan))
         low, high = self.limits or (-np.inf, np.inf)
-        values = np.where(values > high, np.inf, np.where(values < low, -np.inf, values))
-        return self._as_given(values)
+        return np.where(values > high, np.inf, np.where(values < low, -np.inf, values))
 
     def predict_bottom(self, X: Any) -> NDArray[np.bool_]:
         """Return where a prediction is no number: at a pole, or beyond ``limits``."""
