@@ -255,7 +255,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """
         level = check_number("level", level, "[0, 1)")
         middle, scale = median_and_scale(*self._predicted(X))
-        own = [np.interp(level, np.linspace(0, 1, len(seen)), seen) for seen in self._levels]
+        own = [np.quantile(seen, level) for seen in self._levels]
         half = torch.tensor(np.tan(np.pi * np.array(own) / 2)) * scale
         return self._in_units(middle - half), self._in_units(middle + half)
 
