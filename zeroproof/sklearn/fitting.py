@@ -121,7 +121,7 @@ class EarlyStopping:
     each validation.
     """
 
-    def __init__(self, patience: int, fingerprint: str | None, log_hook: LogHook | None) -> None:
+    def __init__(self, patience: int, fingerprint: str, log_hook: LogHook | None) -> None:
         self.patience, self.fingerprint, self.log_hook = patience, fingerprint, log_hook
         self.trainer: SCMTrainer
         self.history: dict[str, list[float]] = {"loss": [], "val_loss": []}
@@ -198,10 +198,8 @@ def fit_network(
         epochs = int(np.clip(4000 / len(loader), 20, 400))
     same = params | {"max_epochs": 0, "trainer_options": 0, "random_state": seed}
     options = {"history_limit": 1, **(params["trainer_options"] or {}), "seed": seed}
-    fingerprint = None
-    if options.get("checkpoint_dir") is not None:
-        arrays = [part.numpy() for part in (x, weights, held, *ends(targets), validated)]
-        fingerprint = joblib.hash([same, arrays])
+    arrays = [part.numpy() for part in (x, weights, held, *ends(targets), validated)]
+    fingerprint = joblib.hash([same, arrays])
     best = EarlyStopping(params["n_iter_no_change"], fingerprint, options.get("log_hook"))
     options["extra_state"] = {**(options.get("extra_state") or {}), "best": best}
     held, targets = held[validated], map_tensors(targets, lambda part: part[validated])
