@@ -157,7 +157,7 @@ def read_table(path: Path, needed: Names = (), decimal: str | None = None) -> Ta
             )
     if repeated := [*pd.Index(names)[pd.Index(names).duplicated()]]:
         raise UserError(f"{path}, line {first}: {repeated[0]!r} names two columns; rename one")
-    frame = pd.DataFrame([*dict(records).values()], [*dict(records)], names, dtype=object)
+    frame = pd.DataFrame.from_dict(dict(records), orient="index", dtype=object, columns=names)
     decimal = decimal_sign(frame, decimal or ("," if delimiter == ";" else "."))
     return Table(path, hashlib.sha256(data).hexdigest(), frame, decimal, above)
 
