@@ -183,9 +183,10 @@ def write(
         trim_blocks=True,
     )
     templates.filters["marked"] = _marked
-    known = {"title": title, "said": said, "sections": sections, "again": again}
+    sections = sections | {name: [why, *sections[name]] for name, why in failed.items()}
+    known = {"title": title, "said": said, "sections": sections, "again": again, "drawn": drawn}
     for form in ("md", "html"):
-        text = templates.get_template(f"page.{form}").render(**known, drawn=drawn, failed=failed)
+        text = templates.get_template(f"page.{form}").render(known)
         (folder / f"report.{form}").write_text(text, encoding="utf-8")
     return [*failed.values()]
 
