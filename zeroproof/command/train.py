@@ -148,7 +148,7 @@ def check_labels(measured: Measured, options: Options) -> list[Array]:
     if options.shared_denominator and (lower < upper).any():
         raise UserError("with --shared-denominator no target may be an interval or bound")
     for i, name in enumerate(options.target):
-        if len(np.unique(np.c_[lower, upper][:, i :: lower.shape[1]], axis=0)) < 2:
+        if len(np.unique(np.c_[lower[:, i], upper[:, i]], axis=0)) < 2:
             raise UserError(f"{name!r} is the same in all rows trained on: nothing to learn")
     labels = [numbers for _, numbers in known_numbers(measured)]
     if not all(map(len, labels)):
