@@ -14,21 +14,11 @@ from zeroproof.losses.coverage import per_sample
 from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, tuple_bottom
 from zeroproof.training.config import LogHook
 
-MEASURES = (
-    "covered",
-    "finite",
-    "covered_finite",
-    "singular",
-    "covered_singular",
-    "samples",
-    "bottom_frac",
-    "known",
-    "denom_sum",
-    "denom_abs_min",
-)
 COUNTS = (
-    "samples", "covered", "finite", "covered_finite", "singular", "covered_singular", "known"
-)  # fmt: skip
+    *("covered", "finite", "covered_finite", "singular", "covered_singular"),
+    *("samples", "known"),
+)
+MEASURES = (*COUNTS, "bottom_frac", "denom_sum", "denom_abs_min")
 
 
 @torch.no_grad()
@@ -48,8 +38,8 @@ def measure(
     Returns:
         ``MEASURES`` in float64: numbers of covered samples, of those whose targets are all finite,
         and of those that are both; of those with a singular target, and of the covered ones among
-        them; of all samples; the fraction of elements that are ⊥; the number of finite ``|Q|``,
-        their sum and their minimum, ∞ if there are none.
+        them; of all samples; of finite ``|Q|``; the fraction of elements that are ⊥; the sum of the
+        finite ``|Q|`` and their minimum, ∞ if there are none.
 
     Meets: COV-3, STOP-6.
     """
@@ -63,8 +53,8 @@ def measure(
     least = size.nan_to_num(nan=torch.inf, posinf=torch.inf)
     numbers = [
         counts.new_full((), len(P)),
-        bottom.mean(dtype=torch.float64),
         (size < torch.inf).sum(),
+        bottom.mean(dtype=torch.float64),
         size.nan_to_num(nan=0.0, posinf=0.0).sum(dtype=torch.float64),
         least.amin() if least.numel() else counts.new_full((), torch.inf),
     ]
@@ -108,7 +98,7 @@ def _weight(name: str, values: Mapping[str, float]) -> float:
 
 def as_record(values: Mapping[str, float]) -> dict[str, float]:
     """Replace the counts by coverage, finite-target coverage and recall of ⊥ (NaN for 0/0)."""
-    samples, covered, finite, both, singular, missed = (values[name] for name in COUNTS[:6])
+    covered, finite, both, singular, missed, samples = (values[name] for name in COUNTS[:6])
     record = {name: value for name, value in values.items() if name not in COUNTS}
     return record | {
         "samples": samples,
