@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -33,10 +32,8 @@ def validate(trainer: SCMTrainer) -> dict[str, float]:
     tau, epoch = midpoint(config.tau_train_min, config.tau_train_max), max(trainer.epoch - 1, 0)
     with evaluation_mode(trainer, trainer.train_loader, config.val_loader):
         step = trainer.global_step
-        prepare = partial(trainer.evaluate.prepare, tau=tau, epoch=epoch)
-        batches = trainer.signals.watch(config.val_loader, breaks_off=ranks.size == 1)
-        for batch in batches:
-            prepared = prepare(batch, global_step=lambda: step)
+        for batch in trainer.signals.watch(config.val_loader, breaks_off=ranks.size == 1):
+            prepared = trainer.evaluate.prepare(batch, tau, epoch, lambda: step)
             names, row = trainer.evaluate(prepared)[1:]  # without the loss, which may hold a graph
             totals.add(merge(named_rows(names, torch.cat(ranks.all_gather(row)).tolist())))
     if not totals.state_dict()["samples"]:
