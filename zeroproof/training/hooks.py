@@ -45,7 +45,9 @@ class GuardedHook:
         if self._hook is None:
             return
         outer, self._random = self._random, random_state(None, quick=True)
-        before = self._surroundings()
+        modes = [module.training for module in self._modules]
+        gradients = [parameter.grad for parameter in self._parameters]
+        before = torch.is_grad_enabled(), torch.get_default_dtype(), modes, gradients
         try:
             self._hook(record)
         finally:
@@ -53,23 +55,16 @@ class GuardedHook:
             self._random = outer
             self._restore(*before)
 
-    def _surroundings(self) -> tuple[bool, torch.dtype, list[bool], list[Tensor | None]]:
-        modes = [module.training for module in self._modules]
-        gradients = [parameter.grad for parameter in self._parameters]
-        return torch.is_grad_enabled(), torch.get_default_dtype(), modes, gradients
-
     def _restore(
         self, enabled: bool, dtype: torch.dtype, modes: list[bool], gradients: list[Tensor | None]
     ) -> None:
         torch.set_grad_enabled(enabled)
-        if torch.get_default_dtype() != dtype:
-            torch.set_default_dtype(dtype)
+        torch.set_default_dtype(dtype)
         for module, training in zip(self._modules, modes, strict=True):
             if module.training != training:  # to set it takes 2 µs
                 module.training = training
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
-            if parameter.grad is not gradient:
-                parameter.grad = gradient
+            parameter.grad = gradient
 
     def undisturb_random(self) -> None:
         """Set random states back to those that count after the hook, if it is at work."""
