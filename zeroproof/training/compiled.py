@@ -55,7 +55,7 @@ class CompiledUpdate(Update):
         # torch.compile would trace all again for a scalar.
         self._size = torch.zeros(1, dtype=torch.float64, device=device)
         self._numbers, self._prepared, self._rates = torch.empty(0), object(), tuple[Tensor, ...]()
-        self._loaded, self._options = object(), dict[Any, Any]()
+        self._options = fixed_options(self.optimizer)
         self._replays = device.type in REPLAYED
         self._compiled = self._compile()
 
@@ -194,7 +194,7 @@ class CompiledUpdate(Update):
         """Return what a captured graph depends on beside its arguments."""
         plain = (x for owner in self._owners for x in owner.values() if type(x) in PLAIN)
         tensors = (self._numbers, *self._fixed_tensors)
-        return (*(x.data_ptr() for x in tensors), self._option_text, *plain)
+        return (*(x.data_ptr() for x in tensors), *plain)
 
     def _prepare_states(self) -> None:
         """Move counts from the CPU to a GPU; refuse 0-d tensors of float64.
@@ -210,7 +210,6 @@ class CompiledUpdate(Update):
                 "compile=True cannot train float64 parameters without a dimension, nor step counts "
                 "in float64 (torch.set_default_dtype); give them a dimension, or use float32"
             )
-        self._option_text = str(self._options)
         owners = [self.evaluate.loss.loss_fn, *(m for x in self._modules for m in x.modules())]
         self._owners = [vars(owner) for owner in owners if hasattr(owner, "__dict__")]
         buffers = [x for module in self._modules for x in module.buffers()]
@@ -219,15 +218,16 @@ class CompiledUpdate(Update):
 
     def _check_options(self) -> None:
         """Refuse options that change, the rate apart: each value would have a graph of its own."""
-        options, state = fixed_options(self.optimizer), self.optimizer.state
-        if self._loaded is not state:  # which loading replaces, as it may the options
-            self._loaded, self._options = state, options
-        if options != self._options:
+        options = fixed_options(self.optimizer)
+        if options == self._options:
+            return
+        if self._prepared is self.optimizer.state:  # which loading replaces, as it may the options
             changed = {n for (i, n), x in options.items() if x != self._options.get((i, n))}
             raise ValueError(
                 "compile=True compiles in what an optimizer's groups hold beside their rates, and "
                 f"{changed} changed; give a scheduler cycle_momentum=False, or use compile=False"
             )
+        self._options, self._compiled = options, self._compile()
 
     @contextmanager
     def _sent(self, numbers: list[float]) -> Iterator[None]:
