@@ -117,7 +117,7 @@ class CompiledUpdate(Update):
         Returns the row, which ends with the flags of the step, and its names.
         """
         loss, names, row, gradients = self._differentiate(*unpack(batch, numbers))
-        for parameter, gradient in gradients.items():
+        for parameter, gradient in zip(self._gradients_of, gradients, strict=True):
             assert parameter.grad is not None
             parameter.grad.copy_(gradient if first else parameter.grad + gradient)
         size = loss.detach().abs().double()
@@ -138,28 +138,27 @@ class CompiledUpdate(Update):
 
     def _differentiate(
         self, batch: MicroBatch, weight: Tensor
-    ) -> tuple[Tensor, tuple[str, ...], Tensor, dict[nn.Parameter, Tensor]]:
+    ) -> tuple[Tensor, tuple[str, ...], Tensor, list[Tensor]]:
         """Return loss, names and row of a micro-batch, and its share of the gradient."""
         scale = weight if self.scale is None else self.scale.value * weight
-        trained = {str(index): p.detach() for index, p in enumerate(self._gradients_of)}
+        trained = [p.detach() for p in self._gradients_of]
         names: list[str] = []
         scaled = partial(self._scaled_loss, batch=batch, scale=scale, names=names)
         gradients, (_, (loss, row, buffers)) = grad_and_value(scaled, has_aux=True)(trained)
         for module, written in zip(self._modules, buffers, strict=True):
             for name, buffer in module.named_buffers():
                 buffer.copy_(written[name])
-        own = {p: gradients[str(index)] for index, p in enumerate(self._gradients_of)}
-        return loss, tuple(names), row, own
+        return loss, tuple(names), row, gradients
 
     def _scaled_loss(
-        self, values: dict[str, Tensor], batch: MicroBatch, scale: Any, names: list[str]
+        self, values: list[Tensor], batch: MicroBatch, scale: Any, names: list[str]
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Any]]:
         """Return the loss to differentiate in the values of parameters; note the row's names."""
-        index_of = {p: str(index) for index, p in enumerate(self._gradients_of)}
-        inside = torch.zeros_like(next(iter(values.values()))).sum()
+        value_of = dict(zip(self._gradients_of, values, strict=True))
+        inside = torch.zeros_like(values[0]).sum()
         replaced = []
         for module in self._modules:
-            own = {n: values[index_of[p]] for n, p in module.named_parameters() if p in index_of}
+            own = {n: value_of[p] for n, p in module.named_parameters() if p in value_of}
             # Added to what is differentiated, a buffer can be written in place.
             written = {n: b + inside.to(b.dtype) for n, b in module.named_buffers()}
             replaced.append(own | written)
