@@ -87,7 +87,7 @@ class CompiledUpdate(Update):
                 row, names = self._compiled(batch, self._numbers, *place)
             self.unmade = None
             rows.append(row.clone() if several else row)
-        values = AsyncHostCopy(torch.cat(rows) if several else row, self._read)
+        values = AsyncHostCopy(torch.cat(rows) if several else row)
         return Outcome(values, names, headers, rate)
 
     def _has_no_state(self) -> bool:

@@ -12,19 +12,16 @@ from torch import Tensor
 class AsyncHostCopy:
     """A copy of a tensor that the host reads later, when it has long arrived (STEP-4).
 
-    From a CUDA device the copy goes through pinned memory, that of a copy already read if one is
-    given; only :meth:`read` waits for it. Elsewhere the tensor itself is read.
+    From a CUDA device the copy goes through pinned memory; only :meth:`read` waits for it.
+    Elsewhere the tensor itself is read.
     """
 
-    def __init__(self, x: Tensor, done: AsyncHostCopy | None = None) -> None:
+    def __init__(self, x: Tensor) -> None:
         self._host = x
         self._arrived: Any = None
         if x.device.type == "cuda":
-            if done is not None and done._host.shape == x.shape:
-                self._host, self._arrived = done._host, done._arrived
-            else:
-                self._host = torch.empty(x.shape, dtype=x.dtype, pin_memory=True)
-                self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._host = torch.empty(x.shape, dtype=x.dtype, pin_memory=True)
+            self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._host.copy_(x, non_blocking=True)
             self._arrived.record()
 

@@ -87,7 +87,6 @@ class Update:
         # Micro-batches that were committed and not trained on; None within an update.
         self.unmade: int | None = 0
         self._outcome: Outcome | None = None
-        self._read: AsyncHostCopy | None = None
         self.clear_gradients()
 
     def __call__(self, window: Sequence[MicroBatch], headers: list[Header], signal: int) -> None:
@@ -249,7 +248,7 @@ class Update:
         if self._outcome is None:
             return
         (copied, names, headers, rate), self._outcome = self._outcome, None
-        (*values, applied, fell, signal), parts, self._read = copied.read(), len(headers), copied
+        *values, applied, fell, signal = copied.read()
         self.signal = int(signal)
         self.global_step += bool(applied)
         self.skipped += not applied
@@ -260,7 +259,7 @@ class Update:
         progress = {"global_step": self.global_step, "skipped": self.skipped, "lr": float(rate)}
         rows = named_rows(names, values)
         for index, header in enumerate(headers):
-            self._records.add({**header, **progress}, rows[index::parts])
+            self._records.add({**header, **progress}, rows[index :: len(headers)])
         if self.skipped_in_row >= self._config.max_nonfinite_steps:
             cause = self._stepped.fault() or finite.STILL_FINITE
             raise finite.NonFiniteError(
