@@ -21,7 +21,8 @@ class Compiles(Trains, Protocol):
     def left(self, compiled: bool) -> Sequence[float]:
         """Train a model that writes a buffer, and whose parameters have learning rates of their
         own; the caller freezes one of them on the way, the loss takes two weights by name, and
-        inside the model a policy bounds gradients under float16's scale. Return the parameters and
+        inside the model a policy bounds gradients under float16's scale. At the end it loads its
+        own state, with another momentum, and makes one more update. Return the parameters and
         buffers, in compiled code or not.
         """
 

@@ -15,9 +15,8 @@ from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, tuple_bottom
 from zeroproof.training.config import LogHook
 
 COUNTS = (
-    *("covered", "finite", "covered_finite", "singular", "covered_singular"),
-    *("samples", "known"),
-)
+    "covered", "finite", "covered_finite", "singular", "covered_singular", "samples", "known"
+)  # fmt: skip
 MEASURES = (*COUNTS, "bottom_frac", "denom_sum", "denom_abs_min")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import subprocess
 import sys
@@ -75,7 +76,12 @@ class ZeroProofCompiling:
         optimizer = torch.optim.SGD(groups, momentum=0.5)
         options |= {"loss_weights": {"square": 0.5, "mean": 32.0}, "gradient_policy": "clamp"}
         options |= {"mixed_precision": True}  # the bound grows with its scale
-        trainer_of(model, optimizer, loss, loader, **options).fit()
+        trainer = trainer_of(model, optimizer, loss, loader, **options)
+        trainer.fit()
+        state = copy.deepcopy(trainer.state_dict())
+        state["optimizer"]["param_groups"][-1]["momentum"] = 0.25
+        trainer.load_state_dict(state)
+        trainer.train_step(batch)
         return [float(x) for part in model.state_dict().values() for x in part.flatten()]
 
     def uncompilable(self, case: str) -> None:

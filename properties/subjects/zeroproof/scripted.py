@@ -13,8 +13,8 @@ from torch import nn
 from properties.subjects import scripted
 from properties.subjects.scripted import Loader, Pause, StatefulLoader, seed_everything
 from spec.runs import Epoch, Event, MicroBatch, Plan
-from zeroproof.training.distributed import rank_and_size
 from zeroproof.training.curriculum import LossWeightsCurriculum
+from zeroproof.training.distributed import rank_and_size
 from zeroproof.training.targets import Interval
 from zeroproof.training.trainer import NonFiniteError, SCMTrainer, TrainingConfig
 
