@@ -121,17 +121,6 @@ def drops():
     return Pair(nn.Sequential(nn.Linear(1, 8), nn.Dropout(0.3), nn.Linear(8, 2)))
 
 
-def decayed(compile):
-    run = trainer(compile)
-    for decay in (0.0, 0.0, 0.5):
-        loaded = copy.deepcopy(run.state_dict())
-        loaded["optimizer"]["param_groups"][0]["weight_decay"] = decay
-        run.load_state_dict(loaded)
-        for batch in BATCHES[:2]:
-            run.train_step(batch)
-    return state(run)
-
-
 saved = []
 whole, resumed = (trainer(True, made=drops, log_hook=h) for h in (lambda r: keep(), None))
 keep = lambda: saved.append(copy.deepcopy(whole.state_dict()))
@@ -140,7 +129,6 @@ resumed.load_state_dict(saved[3])
 resumed.fit()
 assert same(state(resumed), state(whole)), "resumed, other units are dropped"
 assert close(steepened(True), steepened(False)), "a number of the model is compiled in"
-assert close(decayed(True), decayed(False)), "an option of an older state is compiled in"
 assert close(other_parts(True), other_parts(False)), "what a batch is made of is compiled in"
 """
 
