@@ -29,8 +29,7 @@ class _Angle(torch.autograd.Function):
     """Sine and cosine of the angles from predicted tuples to unit targets, elementwise.
 
     The gradient is analytic, since autograd cancels where the two are nearly orthogonal. ``(0, 0)``
-    is at a right angle to every target, without a gradient. The further outputs are what a first
-    backward needs of :func:`_unit`.
+    is at a right angle to every target, without a gradient.
 
     Meets: LOSS-19.
     """
@@ -38,36 +37,29 @@ class _Angle(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(P: Tensor, Q: Tensor, n: Tensor, d: Tensor) -> tuple[Tensor, ...]:
-        p, q, norm, larger, missing = _unit(P, Q)
+    def forward(P: Tensor, Q: Tensor, n: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+        p, q, _, _, missing = _unit(P, Q)
         sine = p * d - q * n + missing  # not fused, so that it is 0 for equal ones
         cosine = p * n + q * d
-        return sine.clamp(-1.0, 1.0), cosine.clamp(-1.0, 1.0), p, q, norm, larger
+        return sine.clamp(-1.0, 1.0), cosine.clamp(-1.0, 1.0)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> None:
-        ctx.mark_non_differentiable(*outputs[2:])
-        ctx.set_materialize_grads(False)
-        save_tensors(ctx, *inputs[:2], *outputs)
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+        save_tensors(ctx, *inputs[:2], *output)
 
     @staticmethod
-    def backward(ctx: Any, in_sine: Any, in_cosine: Any, *others: Any) -> tuple[Any, ...]:
-        P, Q, sine, cosine, p, q, norm, larger = ctx.saved_tensors
-        if torch.is_grad_enabled() or has_tangent(P) or has_tangent(Q):  # differentiated again
-            p, q, norm, larger, _ = _unit(P, Q)
-        rises = 0.0 if in_sine is None else in_sine * cosine
-        falls = 0.0 if in_cosine is None else in_cosine * sine
-        turn = (rises - falls) / norm
+    def backward(ctx: Any, in_sine: Tensor, in_cosine: Tensor) -> tuple[Any, ...]:
+        P, Q, sine, cosine = ctx.saved_tensors
+        p, q, norm, larger, _ = _unit(P, Q)
+        turn = (in_sine * cosine - in_cosine * sine) / norm
         return turn * q / larger, -turn * p / larger, None, None
 
     @staticmethod
-    def tangent(ctx: Any, saved: list[Tensor], in_P: Any, in_Q: Any, *others: Any) -> Any:
-        P, Q, sine, cosine, *_ = saved
+    def tangent(ctx: Any, saved: list[Tensor], in_P: Tensor, in_Q: Tensor, *targets: Any) -> Any:
+        P, Q, sine, cosine = saved
         p, q, norm, larger, _ = _unit(P, Q)
-        rises = 0.0 if in_P is None else in_P / larger * q
-        falls = 0.0 if in_Q is None else in_Q / larger * p
-        turn = (rises - falls) / norm
-        return cosine * turn, -sine * turn, None, None, None, None
+        turn = (in_P / larger * q - in_Q / larger * p) / norm
+        return cosine * turn, -sine * turn
 
 
 _turn = with_forward_mode(_Angle)
@@ -92,7 +84,7 @@ def with_gradient(value: Tensor, x: Tensor, gradient: Tensor) -> Tensor:
 def angle(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor) -> tuple[Tensor, Tensor]:
     """Return sine and cosine of the angle to the target; see :func:`prepare_tuples`."""
     norm = torch.hypot(Y_n, Y_d)
-    sine, cosine, *_ = _turn(P, Q, Y_n / norm, Y_d / norm)
+    sine, cosine = _turn(P, Q, Y_n / norm, Y_d / norm)
     return sine, cosine
 
 
