@@ -116,22 +116,12 @@ def widen_alike(*tensors: Tensor) -> list[Tensor]:
     Raises TypeError for what is no floating-point tensor, and ValueError for shapes that differ
     and for targets with a gradient.
     """
-    if not _are_alike(*tensors):
-        named = dict(zip(PARTS if len(tensors) < 5 else ENDS, tensors, strict=False))
-        check_floats(**named)
-        check_same_shape(**named)
-        dtype = reduce(torch.promote_types, [x.dtype for x in tensors])
-        tensors = tuple(x.to(dtype) for x in tensors)
+    named = dict(zip(PARTS if len(tensors) < 5 else ENDS, tensors, strict=False))
+    check_floats(**named)
+    check_same_shape(**named)
     check_constant(*tensors[2:])
-    return widen(*tensors)
-
-
-def _are_alike(first: object, *others: object) -> bool:
-    """Tell, at little cost, whether all are floats of one dtype, shape and device."""
-    if not (isinstance(first, Tensor) and first.is_floating_point()):
-        return False
-    form = first.dtype, first.shape, first.device
-    return all(isinstance(x, Tensor) and (x.dtype, x.shape, x.device) == form for x in others)
+    dtype = reduce(torch.promote_types, [x.dtype for x in tensors])
+    return widen(*(x.to(dtype) for x in tensors))
 
 
 def check_constant(*values: object) -> None:

@@ -19,7 +19,6 @@ from zeroproof.autodiff.policies import GradientPolicy, apply_policy
 from zeroproof.scm.carrier import SCMTensor, attach_gradient
 from zeroproof.utils.checks import check_floats, check_same_shape, describe
 
-FLOATS = torch.float32, torch.float64, torch.float16, torch.bfloat16
 Outputs: TypeAlias = Tensor | SCMTensor | tuple[Tensor, Tensor]
 Part: TypeAlias = Float[Tensor, "*shape"]
 """A part of tuples, predicted ``P`` or ``Q``, or target ``Y_n`` or ``Y_d``; or their quotients."""
@@ -68,9 +67,8 @@ def shares_denominator(P: Tensor, Q: Tensor) -> bool:
 
 def check_tuple(P: Tensor, Q: Tensor) -> None:
     """Raise TypeError unless both are floating-point tensors, and ValueError for two shapes."""
-    if not (isinstance(P, Tensor) and isinstance(Q, Tensor) and P.dtype == Q.dtype in FLOATS):
-        check_floats(P=P, Q=Q)
-    if P.shape != Q.shape and not shares_denominator(P, Q):
+    check_floats(P=P, Q=Q)
+    if not shares_denominator(P, Q):
         check_same_shape(P=P, Q=Q)
 
 
