@@ -142,14 +142,11 @@ def check_tau(tau: object) -> None:
     check_constant(tau)
 
 
-def mean(terms: Tensor, mask: Tensor | None = None, n: Tensor | None = None) -> Tensor:
-    """Return the mean of the terms under the mask; 0 if there are none. Meets: LOSS-13.
-
-    ``n`` is the number of elements under the mask, at least 1, if it is known.
-    """
+def mean(terms: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return the mean of the terms under the mask; 0 if there are none. Meets: LOSS-13."""
     if mask is None:
         return terms.sum() / max(terms.numel(), 1)
-    return torch.where(mask, terms, 0.0).sum() / (at_least_one(mask) if n is None else n)
+    return torch.where(mask, terms, 0.0).sum() / at_least_one(mask)
 
 
 def at_least_one(mask: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from zeroproof.losses.arithmetic import (
     angle,
-    at_least_one,
     check_constant,
     check_tau,
     mean,
@@ -234,7 +233,7 @@ class SCMTrainingLoss:
     ) -> dict[str, Tensor]:
         config, (raw, P, Q, shared, lifted, finite, oriented) = self.config, tuples
         lower, upper = pair_of_ends(lifted)
-        n, term, bottom = at_least_one(finite), None, tuple_bottom(*raw, tau)
+        term, bottom = None, tuple_bottom(*raw, tau)
         if config.fit == "likelihood" and not (shared or is_interval(lifted)):
             term, cosine = term_and_cosine(P, Q, *lower, resolution)
         if term is None or "sign" not in zero:
@@ -255,9 +254,9 @@ class SCMTrainingLoss:
             fit = mean(likelihood_term(P, Q[..., :1], *lower, resolution)).to(P.dtype)
         return {
             "fit": fit,
-            "margin": mean(margin_term(torch.where(finite, Q, 0.0), tau), finite, n),
+            "margin": mean(margin_term(torch.where(finite, Q, 0.0), tau), finite),
             "sign": mean(1.0 - cosine, oriented).to(P.dtype),
-            "rejection": rejection_term(P, Q, bottom, config.target_coverage, finite, n),
+            "rejection": rejection_term(P, Q, bottom, config.target_coverage, finite),
         }
 
 

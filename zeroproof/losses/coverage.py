@@ -43,20 +43,15 @@ def coverage(
     return covered.float().mean()
 
 
-def rejection_term(
-    P: Tensor, Q: Tensor, bottom: Tensor, target: float, finite: Tensor, n: Tensor
-) -> Tensor:
-    """Return the rejection loss over the ``finite`` elements, of which there are ``n``."""
-    lost, width = finite & bottom, 1
-    uncovered = lost
-    if Q.dim() > 1:
-        width = max(Q.shape[1:].numel(), 1)
-        counted = per_sample(finite)
-        lost = lost & counted.view(-1, *(1,) * (Q.dim() - 1))
-        uncovered, n = lost.flatten(1).any(dim=1), at_least_one(counted)
+def rejection_term(P: Tensor, Q: Tensor, bottom: Tensor, target: float, finite: Tensor) -> Tensor:
+    """Return the rejection loss over the ``finite`` elements."""
+    counted = per_sample(finite)
+    lost = finite & bottom & counted.view(counted.shape + (1,) * (Q.dim() - 1))
+    uncovered, n = ~per_sample(~lost), at_least_one(counted)
     shortfall = (uncovered.sum().to(Q.dtype) / n - (1.0 - target)).relu()
     # The soft coverage is the mean of |Q| over the ⊥ elements: constant slopes, whatever τ.
     larger = torch.maximum(P.detach().abs(), Q.detach().abs())
+    width = max(Q.shape[1:].numel(), 1)
     slope = torch.copysign(shortfall * (2.0 / width) / n, -Q.detach())
     slope = torch.where(lost & (larger < torch.inf), slope, 0.0)
     return with_gradient(shortfall * shortfall, Q, slope)
@@ -93,4 +88,4 @@ def rejection_loss(
         mask = torch.ones_like(Q, dtype=torch.bool)
     check_mask(mask, Q)
     bottom = tuple_bottom(P, Q, tau)  # in their own dtype, as they are decoded
-    return rejection_term(wide_P, wide_Q, bottom, target_coverage, mask, at_least_one(mask))
+    return rejection_term(wide_P, wide_Q, bottom, target_coverage, mask)
