@@ -20,7 +20,7 @@ from zeroproof.losses.arithmetic import (
     widen_alike,
 )
 from zeroproof.losses.coverage import rejection_term
-from zeroproof.losses.likelihood import interval_term, likelihood_term, term_and_cosine
+from zeroproof.losses.likelihood import interval_term, likelihood_term
 from zeroproof.losses.terms import implicit_term, margin_term, squares_term
 from zeroproof.scm.arcs import Lifted, is_interval, kinds, pair_of_ends
 from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, shares_denominator, tuple_bottom
@@ -233,11 +233,7 @@ class SCMTrainingLoss:
     ) -> dict[str, Tensor]:
         config, (raw, P, Q, shared, lifted, finite, oriented) = self.config, tuples
         lower, upper = pair_of_ends(lifted)
-        term, bottom = None, tuple_bottom(*raw, tau)
-        if config.fit == "likelihood" and not (shared or is_interval(lifted)):
-            term, cosine = term_and_cosine(P, Q, *lower, resolution)
-        if term is None or "sign" not in zero:
-            sine, cosine = angle(P, Q, *lower)
+        bottom, (sine, cosine) = tuple_bottom(*raw, tau), angle(P, Q, *lower)
         if "fit" in zero or config.fit == "squares":  # a NaN then counts only if oriented
             _, cosine = angle(*prepare_tuples(oriented, P, Q, *lower))
         if config.fit == "chordal":
@@ -246,16 +242,14 @@ class SCMTrainingLoss:
             fit = mean(implicit_term(P, Q, *lower, config.gamma))
         elif config.fit == "squares":
             fit = squares_term(finite & ~bottom, P, Q, *lower)
-        elif term is not None:
-            fit = mean(term).to(P.dtype)
         elif is_interval(lifted):
-            fit = mean(interval_term(P, Q, lower, upper, resolution)).to(P.dtype)
+            fit = mean(interval_term(P, Q, lower, upper, resolution))
         else:
-            fit = mean(likelihood_term(P, Q[..., :1], *lower, resolution)).to(P.dtype)
+            fit = mean(likelihood_term(P, Q[..., :1] if shared else Q, *lower, resolution))
         return {
-            "fit": fit,
+            "fit": fit.to(P.dtype),
             "margin": mean(margin_term(torch.where(finite, Q, 0.0), tau), finite),
-            "sign": mean(1.0 - cosine, oriented).to(P.dtype),
+            "sign": mean(1.0 - cosine, oriented),
             "rejection": rejection_term(P, Q, bottom, config.target_coverage, finite),
         }
 

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zeroproof.losses.arithmetic import Scalar, mask_tuples, mean, widen_alike
-from zeroproof.scm.arcs import SMALLEST, Ends, arc, shortened, unit
+from zeroproof.scm.arcs import Ends, arc, shortened, unit
 from zeroproof.scm.outputs import Mask, Part, own_denominators, shares_denominator
 from zeroproof.utils.checks import check_floats, check_mask, check_number, check_pair, check_scalar
 
@@ -18,20 +18,10 @@ def likelihood_term(
     """Return ``−log f`` of exact targets, elementwise, or by samples that share ``Q``."""
     if shares_denominator(P, Q):
         return _joint_term(P, Q, Y_n, Y_d, resolution)
-    return term_and_cosine(P, Q, Y_n, Y_d, resolution)[0]
-
-
-def term_and_cosine(
-    P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, resolution: float | Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return ``−log f``, and the cosine of the angle to the target, which has no gradient."""
     (P, Q), (n, d) = shortened(P, Q), unit(Y_n, Y_d)
     cross, sharp = P * d - Q * n, 2.0 * (P * P + Q * Q)
     wide = (2.0 + sharp) * (2.0 * cross * cross + sharp * resolution**2)
-    term = (torch.log1p(wide) - torch.log1p(sharp)) * torch.logical_or(n, d)  # (0, 0) is no line
-    with torch.no_grad():
-        cosine = (P * n + Q * d) / torch.hypot(P, Q).clamp(min=SMALLEST)
-    return term, cosine
+    return (torch.log1p(wide) - torch.log1p(sharp)) * torch.logical_or(n, d)  # (0, 0) is no line
 
 
 def interval_term(
