@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Shaped
@@ -22,8 +21,15 @@ from zeroproof.losses.arithmetic import (
 from zeroproof.losses.coverage import rejection_term
 from zeroproof.losses.likelihood import interval_term, likelihood_term
 from zeroproof.losses.terms import implicit_term, margin_term, squares_term
-from zeroproof.scm.arcs import Lifted, is_interval, kinds, pair_of_ends
-from zeroproof.scm.outputs import Outputs, as_tuple, is_projective, shares_denominator, tuple_bottom
+from zeroproof.scm.arcs import Lifted, is_interval, kinds
+from zeroproof.scm.outputs import (
+    Outputs,
+    as_tuple,
+    is_projective,
+    shares_denominator,
+    tuple_bottom,
+    widen,
+)
 from zeroproof.utils.checks import (
     check_number,
     check_pair,
@@ -37,21 +43,6 @@ from zeroproof.utils.checks import (
 FITS = "chordal", "implicit", "likelihood", "squares"
 RANGES = {"gamma": "(0, ∞]", "target_coverage": "[0, 1]"}
 """Of the options of a loss, where they are not all numbers ≥ 0."""
-
-
-class _Tuples(NamedTuple):
-    """What the terms are computed of: tuples, targets, and which of these are of a kind.
-
-    The tuples come in the dtype of the outputs, in which they are ⊥ or not, and wide.
-    """
-
-    raw: tuple[Tensor, Tensor]
-    P: Tensor
-    Q: Tensor
-    shared: bool
-    lifted: Lifted
-    finite: Tensor
-    oriented: Tensor
 
 
 @dataclass(frozen=True)
@@ -160,42 +151,31 @@ class SCMTrainingLoss:
         tau = self.config.tau_train if tau is None else tau
         check_tau(tau)
         check_constant(resolution, *weights.values())
-        tuples = self._tuples(outputs, lifted, targets)
+        self._check_forms(outputs, lifted, targets)
         zero = {name for name, weight in weights.items() if _is_zero(weight)}
-        terms = self._terms(tuples, tau, resolution, zero)
+        terms = self._terms(outputs, lifted, targets, tau, resolution, zero)
         weighed = [w * terms[name] for name, w in weights.items() if name not in zero]
         if zero >= {"fit", "sign"}:  # then, too, P has a gradient: 0
-            everywhere = torch.ones_like(tuples.P, dtype=torch.bool)
-            weighed.append(torch.where(everywhere, 0.0, tuples.P + tuples.Q).sum())
+            weighed += [x.flatten()[:0].sum() for x in widen(*as_tuple(outputs))]
         return reduce(torch.add, weighed), {name: term.detach() for name, term in terms.items()}
 
-    def _tuples(self, outputs: Outputs, lifted: Lifted, targets: Any) -> _Tuples:
-        """Check outputs and targets, and bring them to one form."""
+    def _check_forms(self, outputs: Outputs, lifted: Lifted, targets: object) -> None:
+        """Raise TypeError or ValueError for what this fit does not take."""
+        check_type("targets", targets, (Tensor, tuple, type(None)), "a tensor, an Interval or None")
         check_pair("lifted", lifted)
-        for ends in lifted if is_interval(lifted) else ():
+        if not is_interval(lifted):
+            return
+        for ends in lifted:
             check_pair("lifted", ends)
-        if is_interval(lifted) and self.config.fit != "likelihood":
+        if self.config.fit != "likelihood":
             raise ValueError(
                 f"fit={self.config.fit!r} takes exact targets; intervals need fit='likelihood'"
             )
-        shared = is_projective(outputs) and shares_denominator(*outputs)
-        if shared and is_interval(lifted):
+        if is_projective(outputs) and shares_denominator(*outputs):
             raise ValueError(
                 "intervals have no joint likelihood; train on exact targets, or give each output "
                 "a denominator of its own with shared_denominator=False"
             )
-        parts = [*lifted[0], *lifted[1]] if is_interval(lifted) else [*lifted]
-        raw = as_tuple(outputs)
-        P, Q, *parts = widen_alike(*raw, *parts)
-        first, last = (parts[0], parts[1]), (parts[-2], parts[-1])
-        lifted = (first, last) if is_interval(lifted) else first
-        finite, oriented = kinds(lifted)
-        check_type("targets", targets, (Tensor, tuple, type(None)), "a tensor, an Interval or None")
-        if isinstance(targets, Tensor):
-            if targets.shape != P.shape:
-                check_same_shape(outputs=P, targets=targets)
-            oriented = targets.isinf()
-        return _Tuples(raw, P, Q, shared, lifted, finite, oriented)
 
     def default_curriculum(self, max_epochs: int) -> Callable[[int], dict[str, float]] | None:
         """Return the resolution of each epoch, as weights; None for a fit that has none.
@@ -229,11 +209,24 @@ class SCMTrainingLoss:
         return weights, weights.pop("resolution")
 
     def _terms(
-        self, tuples: _Tuples, tau: float | Tensor, resolution: float | Tensor, zero: set[str]
+        self,
+        outputs: Outputs,
+        lifted: Lifted,
+        targets: object,
+        tau: float | Tensor,
+        resolution: float | Tensor,
+        zero: set[str],
     ) -> dict[str, Tensor]:
-        config, (raw, P, Q, shared, lifted, finite, oriented) = self.config, tuples
-        lower, upper = pair_of_ends(lifted)
-        bottom, (sine, cosine) = tuple_bottom(*raw, tau), angle(P, Q, *lower)
+        config, raw = self.config, as_tuple(outputs)
+        parts = [*lifted[0], *lifted[1]] if is_interval(lifted) else [*lifted]
+        P, Q, *parts = widen_alike(*raw, *parts)
+        lower, upper = (parts[0], parts[1]), (parts[-2], parts[-1])
+        finite, oriented = kinds((lower, upper))
+        if isinstance(targets, Tensor):
+            check_same_shape(outputs=P, targets=targets)
+            oriented = targets.isinf()
+        bottom = tuple_bottom(*raw, tau)  # in their own dtype, as they are decoded
+        sine, cosine = angle(P, Q, *lower)
         if "fit" in zero or config.fit == "squares":  # a NaN then counts only if oriented
             _, cosine = angle(*prepare_tuples(oriented, P, Q, *lower))
         if config.fit == "chordal":
@@ -245,6 +238,7 @@ class SCMTrainingLoss:
         elif is_interval(lifted):
             fit = mean(interval_term(P, Q, lower, upper, resolution))
         else:
+            shared = is_projective(outputs) and shares_denominator(*outputs)
             fit = mean(likelihood_term(P, Q[..., :1] if shared else Q, *lower, resolution))
         return {
             "fit": fit.to(P.dtype),

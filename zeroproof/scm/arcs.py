@@ -34,19 +34,12 @@ def is_interval(lifted: Lifted) -> TypeIs[tuple[Ends, Ends]]:
     return not isinstance(lifted[0], Tensor)
 
 
-def pair_of_ends(lifted: Lifted) -> tuple[Ends, Ends]:
-    """Return lower and upper ends; of exact targets the targets twice."""
-    return lifted if is_interval(lifted) else (lifted, lifted)
-
-
 def kinds(lifted: Lifted) -> tuple[Tensor, Tensor]:
     """Return which lifted targets are finite, and which are singular.
 
     An interval is finite if both ends are, and singular if they are one infinity. Meets: COV-5.
     """
-    if not is_interval(lifted):
-        return lifted[1] != 0, lifted[1] == 0
-    (l_n, l_d), (u_n, u_d) = lifted
+    (l_n, l_d), (u_n, u_d) = lifted if is_interval(lifted) else (lifted, lifted)
     return (l_d != 0) & (u_d != 0), (l_d == 0) & (u_d == 0) & (l_n == u_n)
 
 
