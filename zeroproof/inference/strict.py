@@ -112,12 +112,9 @@ def strict_inference(P: Part, Q: Denominator, config: InferenceConfig | None = N
     Q = own_denominators(P, Q)
     size = unit_denominator(P, Q) if config.gauge == "unit" else Q.double().abs()
     bottom = tuple_bottom(P, Q) | (size < config.tau_infer)
-    above = below = torch.zeros_like(bottom)
-    if (config.lower, config.upper) != (-math.inf, math.inf):
-        with torch.no_grad():  # so that no slope of what is outside meets its gradient, 0
-            value = (SCMTensor(P, bottom) / SCMTensor(Q, bottom)).to_ieee().double()
-        above, below = value > config.upper, value < config.lower
-        bottom = bottom | above | below
+    value = (P / Q).detach().double().masked_fill(bottom, torch.nan)
+    above, below = value > config.upper, value < config.lower
+    bottom = bottom | above | below
     quotient = SCMTensor(P, bottom) / SCMTensor(Q, bottom)
     value = quotient.to_ieee().masked_fill(above, math.inf).masked_fill(below, -math.inf)
     gap = ~quotient.bottom & (size < config.tau_train)
