@@ -43,15 +43,12 @@ def probability(P: Part, Q: Denominator, lower: Ends | float, upper: Ends | floa
         >>> probability(torch.zeros(1), torch.ones(1), 0.0, torch.inf)
         tensor([0.5000])
     """
-    check_tuple(P, Q)
-    working = widen(P)[0].dtype
-    P, Q = marginals(P, Q)
-    ends = _lifted("lower", lower, P), _lifted("upper", upper, P)
-    found = arc(P, Q, *ends)
+    p, q = marginals(P, Q)
+    found = arc(p, q, _lifted("lower", lower, p), _lifted("upper", upper, p))
     share = found.weighed() / math.pi
     # Of ends that are equal, one line; of −∞ and ∞, the whole line.
-    flat = torch.where(found.cosine < 0, 1.0, 0.0)
-    return torch.where(found.sine > 0, share, flat.to(share.dtype)).to(working)
+    flat = (found.cosine < 0).to(share.dtype)
+    return torch.where(found.sine > 0, share, flat).to(widen(P)[0].dtype)
 
 
 def _lifted(name: str, end: Ends | float, like: Tensor) -> Ends:
@@ -80,19 +77,17 @@ def central_interval(P: Part, Q: Denominator, level: float) -> tuple[Part, Part]
         (-0.3333333432674408, 0.3333333432674408)
     """
     level = check_number("level", level, "[0, 1)")
-    check_tuple(P, Q)
-    working = widen(P)[0].dtype
-    P, Q = marginals(P, Q)
-    larger = torch.maximum(P.abs(), Q.abs())
-    p, q = P / larger, Q / larger
-    sharpness = 1.0 + 2.0 * (P * P + Q * Q)
+    wide_P, wide_Q = marginals(P, Q)
+    larger = torch.maximum(wide_P.abs(), wide_Q.abs())
+    p, q = wide_P / larger, wide_Q / larger
+    sharpness = 1.0 + 2.0 * (wide_P * wide_P + wide_Q * wide_Q)
     slope = math.tan(math.pi * level / 2) / sharpness  # of half the interval's angle
     ends = list[Tensor]()
     for side in (-1.0, 1.0):
         n, d = p + side * q * slope, q - side * p * slope
         infinity = torch.where(slope > 0, side, p) * torch.inf  # on which side of a pole
         end = torch.where(d == 0, infinity, n / d)
-        ends.append(torch.where(larger == 0, side * torch.inf, end).to(working))
+        ends.append(torch.where(larger == 0, side * torch.inf, end).to(widen(P)[0].dtype))
     return ends[0], ends[1]
 
 
@@ -105,11 +100,9 @@ def certainty(P: Part, Q: Denominator) -> Part:
         >>> certainty(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 1.0]))
         tensor([0.0000, 0.6667])
     """
-    check_tuple(P, Q)
-    working = widen(P)[0].dtype
-    P, Q = marginals(P, Q)
-    square = P * P + Q * Q
-    return (square / (1.0 + square)).to(working)
+    p, q = marginals(P, Q)
+    square = p * p + q * q
+    return (square / (1.0 + square)).to(widen(P)[0].dtype)
 
 
 def marginals(P: Tensor, Q: Tensor) -> tuple[Tensor, Tensor]:
