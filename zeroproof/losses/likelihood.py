@@ -32,7 +32,8 @@ def interval_term(
     # A thinner arc is a line, and its angle may underflow.
     turned = (found.sine > 2.0**-300) | ((found.sine > 0) & (found.cosine < 0))
     safe = found._replace(sine=torch.where(turned, found.sine, 1.0))
-    wide = torch.log(safe.turn()) - torch.log(safe.weighed(resolution))
+    turn = torch.atan2(safe.sine, safe.cosine)
+    wide = torch.log(turn) - torch.log(safe.weighed(resolution))
     point = likelihood_term(P, Q, *lower, resolution)
     whole = found.cosine < 0
     return torch.where(turned, wide, torch.where(whole, 0.0, point))
@@ -130,8 +131,7 @@ def interval_loss(
     check_resolution(resolution)
     check_pair("lower", lower)
     check_pair("upper", upper)
-    P, Q, l_n, l_d, u_n, u_d = widen_alike(P, Q, *lower, *upper)
-    P, Q, l_n, l_d, u_n, u_d = mask_tuples(mask, P, Q, l_n, l_d, u_n, u_d)
+    P, Q, l_n, l_d, u_n, u_d = mask_tuples(mask, *widen_alike(P, Q, *lower, *upper))
     return mean(interval_term(P, Q, (l_n, l_d), (u_n, u_d), resolution), mask).to(P.dtype)
 
 

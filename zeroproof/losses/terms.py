@@ -70,8 +70,7 @@ def implicit_loss(
         tensor(0.2000)
     """
     gamma = check_number("gamma", gamma, "(0, ∞]")
-    P, Q, Y_n, Y_d = widen_alike(P, Q, Y_n, Y_d)
-    P, Q, Y_n, Y_d = mask_tuples(mask, P, Q, Y_n, Y_d)
+    P, Q, Y_n, Y_d = mask_tuples(mask, *widen_alike(P, Q, Y_n, Y_d))
     return mean(implicit_term(P, Q, Y_n, Y_d, gamma), mask)
 
 

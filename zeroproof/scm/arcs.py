@@ -44,16 +44,12 @@ def kinds(lifted: Lifted) -> tuple[Tensor, Tensor]:
 
 
 class Arc(NamedTuple):
-    """The turn from one line up to another, and where a tuple lies to it."""
+    """The turn from one line up to another, in [0, π], and where a tuple lies to it."""
 
     sine: Tensor
     cosine: Tensor
     product: Tensor  # of the tuple's cross products with the two lines
     square: Tensor  # ρ² of the tuple
-
-    def turn(self) -> Tensor:
-        """Return the angle, in [0, π]."""
-        return torch.atan2(self.sine, self.cosine)
 
     def weighed(self, resolution: Tensor | float = 0.0) -> Tensor:
         """Return ``π`` times the probability; a resolution widens the distribution (LIK-8)."""
