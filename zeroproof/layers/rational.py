@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zeroproof.autodiff.functions import save_tensors, with_forward_mode
 from zeroproof.autodiff.policies import GradientPolicy, apply_policy, get_policy, set_default
-from zeroproof.scm.outputs import as_tuple, gate_outputs, quotient, tuple_bottom
+from zeroproof.scm.outputs import gate_tuple, quotient, tuple_bottom
 from zeroproof.utils.checks import check_integer, check_number, check_type, describe
 
 
@@ -114,7 +114,7 @@ class ProjectiveRationalHead(nn.Module):
         self, x: Float[Tensor, "*shape"]
     ) -> tuple[Float[Tensor, "*shape"], Float[Tensor, "*shape"]]:
         """Return ``(P(x), Q(x))``."""
-        return as_tuple(gate_outputs(self.evaluate(x), get_policy(self)))
+        return gate_tuple(*self.evaluate(x), get_policy(self))
 
     def evaluate(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``(P(x), Q(x))``, under no policy."""
