@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from enum import Enum
@@ -212,24 +212,18 @@ class _PolicyGate(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
-        (bottom,) = ctx.saved_tensors
-        if ctx.policy is GradientPolicy.PASSTHROUGH:
-            return gradient, None, None, None
-        if ctx.policy is GradientPolicy.REJECT:
-            return torch.zeros_like(gradient), None, None, None
         if ctx.policy is GradientPolicy.CLAMP:
             bound = torch.as_tensor(ctx.scale, dtype=gradient.dtype, device=gradient.device)
             gradient = gradient.nan_to_num(0.0).clamp(-bound, bound)
-        # A select, never a product: 0 · NaN is NaN. Meets: POL-5.
-        return gradient.masked_fill(bottom, 0.0), None, None, None
+        return _PolicyGate.tangent(ctx, ctx.saved_tensors, gradient), None, None, None
 
     @staticmethod
-    def tangent(ctx: Any, saved: list[Tensor], tangent: Tensor, *others: Any) -> Tensor:
-        """Apply the linear map whose transpose is the policy, where CLAMP has nothing to clamp."""
+    def tangent(ctx: Any, saved: Sequence[Tensor], tangent: Tensor, *others: Any) -> Tensor:
+        """Apply the policy where CLAMP has nothing to clamp: a map that is its own transpose."""
         if ctx.policy is GradientPolicy.PASSTHROUGH:
             return tangent
-        (bottom,) = saved
-        return tangent.masked_fill(bottom | (ctx.policy is GradientPolicy.REJECT), 0.0)
+        # A select, never a product: 0 · NaN is NaN. Meets: POL-5.
+        return tangent.masked_fill(saved[0] | (ctx.policy is GradientPolicy.REJECT), 0.0)
 
 
 _gate = with_forward_mode(_PolicyGate)
