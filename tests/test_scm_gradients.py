@@ -40,7 +40,7 @@ from zeroproof.inference import InferenceConfig, strict_inference
 from zeroproof.layers import ProjectiveMLP, SCMRationalLayer
 
 x = torch.tensor([0.5, -1.0, 2.0, torch.inf, 0.1, torch.nan], requires_grad=True)
-config = InferenceConfig(0.1, 0.5, gauge="unit")
+configs = InferenceConfig(0.1, 0.5, gauge="unit"), InferenceConfig(lower=-0.2, upper=0.3)
 rational, network = SCMRationalLayer(3, 2, tau=0.3), ProjectiveMLP(1, hidden=(3,), head="pole")
 
 def carrier(x):
@@ -49,7 +49,8 @@ def carrier(x):
 
 for policy in (None, GradientPolicy.REJECT, GradientPolicy.PASSTHROUGH):
     with traced_setting(policy, 1.0):
-        for f in (rational, carrier, lambda x: strict_inference(*network(x[:, None]), config)):
+        decodes = (lambda x, c=c: strict_inference(*network(x[:, None]), c) for c in configs)
+        for f in (rational, carrier, *decodes):
             torch.compiler.reset()
             found = []
             for g in (f, torch.compile(f, fullgraph=True, backend="aot_eager")):
