@@ -111,11 +111,12 @@ class ZeroProofLosses(OnTensors):
         with warnings.catch_warnings(), forward_ad.dual_level():
             warnings.simplefilter("ignore", DeprecationWarning)  # that torch raises as it is loaded
             make: Any = forward_ad.make_dual
+            unpack: Any = forward_ad.unpack_dual
             p, q = (make(x, x.detach()) for x in leaves)
             value = self._loss(name, (p, q, Y_n, Y_d), None, TAU, GAMMA, GOAL)
-            duals = map(forward_ad.unpack_dual, torch.autograd.grad(value, (p, q)))
+            duals = map(unpack, torch.autograd.grad(value, (p, q)))
             pairs = [(x, dual.tangent) for x, dual in zip(found, duals, strict=True)]
-            rise = forward_ad.unpack_dual(value).tangent
+            rise = unpack(value).tangent
         if rise is not None and not rise.abs() < 1e-2:
             return Measured(0.0, *(to_array(torch.full_like(x, math.nan)) for x in found))
         for x, tangent in pairs:
