@@ -178,6 +178,8 @@ def test_BOT_7_beyond_one_vector(subject: Bottoms, dtype: str, seed: int) -> Non
 @example(plain(*[Array.of([3.0], "float16")] * 2), 0.1)
 @example(plain(*[Array.of([1e-5], "float16")] * 2), 1e9)
 @example(plain(Array.of([2.0, -3.0, 0.5]), Array.of([0.5, 3.0, -2.0])), 3)
+@example(plain(Array.of([1 / 3], "float32"), Array.of([0.1], "float64")), 3)
+@example(plain(Array.of([0.1], "float64"), Array.of([1 / 3], "float32")), 3)
 @example(MANY, math.nan)
 def test_BOT_8_operands(subject: Bottoms, drawn: tuple[Carrier, Carrier], number: float) -> None:
     for operation in ARITY:
