@@ -80,7 +80,7 @@ class Own(nn.Module):
 
     If it ``tells``, its τ and the slope are terms to log, since nothing is watched in compiled
     code. If it is ``owned`` by the trainer, a gradient's fault is in ``v`` alone. If ``v`` is
-    ``free``, it is no parameter of this module.
+    ``free``, it is no parameter of this module. A factor of the values is frozen.
     """
 
     tells = owned = False
@@ -93,6 +93,8 @@ class Own(nn.Module):
         v = nn.Parameter(torch.zeros(1, dtype=torch.float64))
         (object.__setattr__ if free else setattr)(self, "v", v)
         self.watched, self.noisy = watched, noisy
+        one = torch.ones((), dtype=torch.float64)
+        self.frozen = nn.Parameter(one, requires_grad=False)
 
     def forward(
         self,
@@ -105,7 +107,7 @@ class Own(nn.Module):
     ) -> Any:
         if not torch.compiler.is_compiling():
             self.watched(float(tau), self.training)
-        value, fault = outputs[0].mean(), inputs[0, 2]
+        value, fault = self.frozen * outputs[0].mean(), inputs[0, 2]
         loss: Tensor = (value + self.v[0] * inputs[0, 0]) * (loss_weights or {"fit": 1.0})["fit"]
         if self.noisy:
             loss = loss * (1 + random.random())
@@ -200,7 +202,7 @@ class Session:
     """A trainer of a plan, and what it was seen to do.
 
     A loss may replace the plan's; the options are more of the trainer's. Of several ranks all but
-    the first begin with other parameters.
+    the first begin with other parameters; on ranks the optimizer decays what is frozen.
     """
 
     _trainer_of: Callable[..., Any]
@@ -224,6 +226,7 @@ class Session:
         if dist.is_initialized():
             for parameter in (self.model.w, self.loss.v):
                 parameter.data += dist.get_rank()
+            self.optimizer.add_param_group({"params": [self.loss.frozen], "weight_decay": 0.5})
         if plan.stale:
             for parameter in (p for group in groups for p in group["params"]):
                 parameter.grad = torch.ones_like(parameter)
