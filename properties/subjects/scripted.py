@@ -80,7 +80,8 @@ class Own(nn.Module):
 
     If it ``tells``, its τ and the slope are terms to log, since nothing is watched in compiled
     code. If it is ``owned`` by the trainer, a gradient's fault is in ``v`` alone. If ``v`` is
-    ``free``, it is no parameter of this module. A factor of the values is frozen.
+    ``free``, it is no parameter of this module. The values have a factor that is frozen, and one
+    that is detached.
     """
 
     tells = owned = False
@@ -94,7 +95,7 @@ class Own(nn.Module):
         (object.__setattr__ if free else setattr)(self, "v", v)
         self.watched, self.noisy = watched, noisy
         one = torch.ones((), dtype=torch.float64)
-        self.frozen = nn.Parameter(one, requires_grad=False)
+        self.frozen, self.idle = nn.Parameter(one, requires_grad=False), nn.Parameter(one.clone())
 
     def forward(
         self,
@@ -107,7 +108,7 @@ class Own(nn.Module):
     ) -> Any:
         if not torch.compiler.is_compiling():
             self.watched(float(tau), self.training)
-        value, fault = self.frozen * outputs[0].mean(), inputs[0, 2]
+        value, fault = outputs[0].mean() * self.frozen * self.idle.detach(), inputs[0, 2]
         loss: Tensor = (value + self.v[0] * inputs[0, 0]) * (loss_weights or {"fit": 1.0})["fit"]
         if self.noisy:
             loss = loss * (1 + random.random())
@@ -202,7 +203,7 @@ class Session:
     """A trainer of a plan, and what it was seen to do.
 
     A loss may replace the plan's; the options are more of the trainer's. Of several ranks all but
-    the first begin with other parameters; on ranks the optimizer decays what is frozen.
+    the first begin with other parameters; there the optimizer decays what has a gradient.
     """
 
     _trainer_of: Callable[..., Any]
@@ -226,7 +227,8 @@ class Session:
         if dist.is_initialized():
             for parameter in (self.model.w, self.loss.v):
                 parameter.data += dist.get_rank()
-            self.optimizer.add_param_group({"params": [self.loss.frozen], "weight_decay": 0.5})
+            still = [self.loss.frozen, self.loss.idle]
+            self.optimizer.add_param_group({"params": still, "weight_decay": 0.5})
         if plan.stale:
             for parameter in (p for group in groups for p in group["params"]):
                 parameter.grad = torch.ones_like(parameter)

@@ -12,6 +12,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from zeroproof.training.transfer import from_host
+
 
 class Ranks:
     """Rank and world size; 1 without ``torchrun``.
@@ -95,16 +97,19 @@ class Ranks:
         """Make a window's faults, signal and remaining gradients those of all ranks.
 
         Returns losses that are finite iff they are on every rank, and of the signals that ranks
-        have received the largest, or 0.
+        have received the largest, or 0. What no rank has a gradient of is left without one.
         """
-        is_finite = torch.isfinite(torch.stack(losses)).all()
-        tally = torch.stack([~is_finite, torch.full_like(is_finite, signal, dtype=torch.int64)])
-        dist.all_reduce(tally, dist.ReduceOp.MAX)
-        fault, received = tally
-        for parameter in (p for p in unwrapped if p.requires_grad):
-            if parameter.grad is None:
+        parameters = [p for p in unwrapped if p.requires_grad]
+        reached = [p.grad is not None for p in parameters]
+        fault = ~torch.isfinite(torch.stack(losses)).all()
+        numbers = from_host([signal, *reached], fault.device)
+        dist.all_reduce(tally := torch.cat([fault.double()[None], numbers]), dist.ReduceOp.MAX)
+        fault, received, *anywhere = tally
+        for parameter, somewhere in zip(parameters, anywhere, strict=True):
+            if parameter.grad is None and somewhere:  # which is read only then
                 parameter.grad = torch.zeros_like(parameter)
-            self.all_reduce(parameter.grad).div_(self.size)
+            if parameter.grad is not None:
+                self.all_reduce(parameter.grad).div_(self.size)
         return [torch.where(fault > 0, torch.nan, 0.0)], received
 
     def check_equal_lengths(self, loader: Any, name: str) -> None:
