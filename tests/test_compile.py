@@ -269,7 +269,7 @@ assert close(steepened(True), steepened(False)), "a number of the model is captu
 )
 def test_a_compiled_run_is_the_eager_one(script: str) -> None:
     command = [sys.executable, "-W", "ignore", "-c", COMMON + script]
-    done = subprocess.run(command, timeout=300, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, timeout=900, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
 
 

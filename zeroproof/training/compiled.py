@@ -18,6 +18,7 @@ from zeroproof.training.captured import Captured, Row, pack, unpack
 from zeroproof.training.compiling import compiled
 from zeroproof.training.evaluation import Evaluation, MicroBatch, undone
 from zeroproof.training.optimizers import current_rate, fixed_options
+from zeroproof.training.records import one_form
 from zeroproof.training.transfer import AsyncHostCopy, from_host
 from zeroproof.training.update import Header, Outcome, Update
 
@@ -77,18 +78,20 @@ class CompiledUpdate(Update):
             return super()._run(window, headers, signal)
         self._buffers.keep()
         self._prepare(window[0])
-        rows, several = list[Tensor](), len(window) > 1
+        rows, several, all_names = list[Tensor](), len(window) > 1, set[tuple[str, ...]]()
         for part, weight in zip(window, self._weights(window), strict=True):
             batch, numbers = pack(part, weight)
             self.settle()  # late, while the device works; a scheduler may now change the rate
             rate = current_rate(self.optimizer)
+            self.begun = True
             with self._sent(numbers):
                 place = part is window[0], part is window[-1]
+                self.unmade = 0 if place[-1] else self.unmade
                 row, names = self._compiled(batch, self._numbers, *place)
-            self.unmade = None
             rows.append(row.clone() if several else row)
+            all_names.add(names)
         values = AsyncHostCopy(torch.cat(rows) if several else row)
-        return Outcome(values, names, headers, rate)
+        return Outcome(values, one_form(all_names), headers, rate)
 
     def _has_no_state(self) -> bool:
         """Tell whether a parameter's state is still to be made, by an eager update."""

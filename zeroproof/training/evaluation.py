@@ -100,7 +100,8 @@ class Evaluation:
             loss_fn = partial(_call, self.loss.loss_fn, replaced[1:])
             given = {"inputs": inputs, "targets": targets}
             kwargs = {**kwargs, **{n: x for n, x in given.items() if n in self.loss.accepted}}
-            loss, terms = self.loss(loss_fn, outputs, lifted, kwargs)
+            loss, found = self.loss(loss_fn, outputs, lifted, kwargs)
+        terms = dict(sorted(found.items()))
         names = (*MEASURES, "loss", *(f"loss_{name}" for name in terms))
         with torch.no_grad():
             scalars = torch.stack([self._scalar(x) for x in (loss, *terms.values())])

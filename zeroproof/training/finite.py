@@ -83,29 +83,48 @@ class KeptBuffers:
         places = [(b, name, x) for b in owners for name, x in b.items() if x is not None]
         floats = [place for place in places if place[2].is_floating_point()]
         self._places = [place[:2] for place in floats if not hasattr(place[2], "full_tensor")]
-        self._kept = torch.empty(0)
+        self._kept, self._shapes = torch.empty(0), dict[int, torch.Size]()
 
-    def _read(self) -> tuple[list[Tensor], Tensor]:
+    def _read(self) -> tuple[dict[int, Tensor], Tensor]:
         """Return the buffers, of which a forward may have made others, and one vector of all."""
-        found = (buffers.get(name) for buffers, name in self._places)
-        tensors = [
-            x.detach() for x in found if x is not None and not isinstance(x, UninitializedBuffer)
-        ]
-        return tensors, torch.cat([x.flatten() for x in tensors])
+        found = {i: buffers.get(name) for i, (buffers, name) in enumerate(self._places)}
+        made = {
+            i: x.detach()
+            for i, x in found.items()
+            if x is not None and not isinstance(x, UninitializedBuffer)
+        }
+        return made, torch.cat([torch.empty(0), *(x.flatten() for x in made.values())])
 
     def keep(self) -> None:
         """Keep the values; in the same place, for CUDA graphs."""
         if self._places:
-            _, now = self._read()
+            tensors, now = self._read()
+            self._shapes = {i: x.shape for i, x in tensors.items()}
             self._kept = self._kept.copy_(now) if self._kept.shape == now.shape else now
 
     def restore(self, applied: Tensor | bool = False) -> None:
-        """Unless the update was applied, set what is infinite or NaN to the kept values."""
-        if self._places and applied is not True:
-            tensors, now = self._read()
+        """Unless the update was applied, set what is infinite or NaN to the kept values.
+
+        Of a buffer that has changed its shape that is all of it.
+        """
+        if not self._places or applied is True:
+            return
+        tensors, now = self._read()
+        if {i: x.shape for i, x in tensors.items()} == self._shapes:
             values = torch.where(torch.isfinite(now) | applied, now, self._kept)
-            parts = zip(tensors, torch.split(values, [x.numel() for x in tensors]), strict=True)
-            torch._foreach_copy_(tensors, [part.view_as(x) for x, part in parts])
+            parts = self._parts(values).values()
+            torch._foreach_copy_([*tensors.values()], [*parts])
+        elif not applied:
+            for i, part in self._parts(self._kept).items():
+                buffers, name = self._places[i]
+                if i in tensors and not tensors[i].isfinite().all():
+                    buffers[name] = part.to(tensors[i].dtype, copy=True)
+
+    def _parts(self, vector: Tensor) -> dict[int, Tensor]:
+        """Return what the kept buffers have of a vector of all, in their shapes."""
+        parts = torch.split(vector, [shape.numel() for shape in self._shapes.values()])
+        shapes = self._shapes.items()
+        return {i: part.view(shape) for (i, shape), part in zip(shapes, parts, strict=True)}
 
 
 def gradient_values(parameter: Any) -> Tensor:

@@ -71,10 +71,12 @@ class GuardedHook:
         if self._random is not None:
             restore_random_state(self._random, None)
 
-    def refuse(self, call: str) -> None:
-        """Raise RuntimeError if it is the hook that makes a call."""
-        if self._random is not None:
-            raise RuntimeError(
-                f"log_hook called {call}, which would change the run that waits for the hook; let "
-                "the hook raise an error, which ends fit(), and call it then"
-            )
+    def refuse(self, call: str, *, ranks: int = 0) -> None:
+        """Raise RuntimeError if the hook makes a call; with ``ranks``, if there are several."""
+        if self._random is None or ranks == 1:
+            return
+        why = "all ranks must make, and one has a hook" if ranks else "would change the run"
+        raise RuntimeError(
+            f"log_hook called {call}, which {why}; let the hook raise an error, which ends fit(), "
+            "and call it then"
+        )

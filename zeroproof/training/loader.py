@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from zeroproof.training.batches import map_tensors
+from zeroproof.training.batches import TensorBatches, map_tensors
 from zeroproof.training.checkpoint import CheckpointError
 from zeroproof.training.distributed import Ranks
 from zeroproof.training.parts import (
@@ -114,6 +114,9 @@ class LoaderState:
             self._to_save = self._at_start
         elif self._before is not None:
             restore_random_state(self._before, None)
+        if isinstance(self.loader, TensorBatches):
+            self.loader.load_state_dict({**self.loader.state_dict(), "next": self.done})
+            return True
         # A state_dict is that of the place that the loader has reached itself.
         moved = hasattr(self.loader, "state_dict") and not getattr(self.loader, "num_workers", 0)
         drew = bool(self.done and self._draws) and self.ahead

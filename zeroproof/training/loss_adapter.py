@@ -94,7 +94,7 @@ class LossAdapter:
         if "global_step" in self.accepted:
             found["global_step"] = global_step()
         if (weights := self.weights(epoch, narrows=narrows)) is not None:
-            found["loss_weights"] = weights
+            found["loss_weights"] = dict(weights)  # which a loss may change
         return found
 
     def __call__(

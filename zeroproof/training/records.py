@@ -87,6 +87,20 @@ def named_rows(names: Sequence[str], values: Sequence[float]) -> list[dict[str, 
     return [dict(zip(names, values[start : start + width], strict=True)) for start in starts]
 
 
+def one_form(found: set[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return the names of a window's rows; ValueError unless its losses have the same terms."""
+    if len(found) > 1:
+        terms = " and ".join(
+            str([name.removeprefix("loss_") for name in names[len(MEASURES) + 1 :]])
+            for names in sorted(found)
+        )
+        raise ValueError(
+            f"loss_fn returned the terms {terms} within one update; return the same ones for each "
+            "micro-batch, or use gradient_accumulation_steps=1"
+        )
+    return found.pop()
+
+
 def _ratio(part: float, total: float) -> float:
     return part / total if total else math.nan
 
@@ -110,7 +124,8 @@ def as_record(values: Mapping[str, float]) -> dict[str, float]:
 class EpochTotals:
     """Sums of an epoch: counts add, minima take the minimum, the rest are sample-weighted.
 
-    The mean of ``|Q|`` is weighted by the number of finite ``|Q|``.
+    The mean of ``|Q|`` is weighted by the number of finite ``|Q|``, and that of a term by the
+    samples of the micro-batches that have it.
 
     Meets: COV-3, VAL-1.
 
@@ -125,6 +140,7 @@ class EpochTotals:
 
     def __init__(self) -> None:
         self._values: dict[str, float] = dict.fromkeys(COUNTS, 0.0)
+        self._weights: dict[str, float] = {}
 
     def add(self, values: Mapping[str, float]) -> None:
         """Take a micro-batch's values, which hold all of the counts."""
@@ -137,14 +153,15 @@ class EpochTotals:
             else:
                 weight = _weight(name, values)
                 self._values[name] = self._values.get(name, 0.0) + (weight and weight * value)
+                self._weights[name] = self._weights.get(name, 0.0) + weight
 
-    def state_dict(self) -> dict[str, float]:
-        """Return the sums by name."""
-        return dict(self._values)
+    def state_dict(self) -> dict[str, dict[str, float]]:
+        """Return the sums by name, and those of weights."""
+        return {"values": dict(self._values), "weights": dict(self._weights)}
 
-    def load_state_dict(self, state: Mapping[str, float]) -> None:
+    def load_state_dict(self, state: Mapping[str, Mapping[str, float]]) -> None:
         """Restore what :meth:`state_dict` returned."""
-        self._values = dict(state)
+        self._values, self._weights = dict(state["values"]), dict(state["weights"])
 
     @property
     def monitored_coverage(self) -> float | None:
@@ -161,7 +178,7 @@ class EpochTotals:
             {
                 name: value
                 if name in COUNTS or name == "denom_abs_min"
-                else _ratio(value, _weight(name, values))
+                else _ratio(value, self._weights[name])
                 for name, value in values.items()
             }
         )

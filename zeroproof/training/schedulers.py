@@ -46,7 +46,8 @@ class SchedulerStepper:
                 raise ValueError(
                     "ReduceLROnPlateau needs a metric; give scheduler_step='val' and a val_loader"
                 )
-            mode = "max" if any(part in self._metric for part in RISING) else "min"
+            falls = self._metric.startswith("val_loss")
+            mode = "min" if falls or not any(x in self._metric for x in RISING) else "max"
             if scheduler.mode != mode:
                 raise ValueError(
                     f"the scheduler's mode is {scheduler.mode!r}, but {self._metric} is better "

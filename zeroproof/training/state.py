@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 def capture(trainer: SCMTrainer) -> dict[str, Any]:
     """Return a trainer's state between two updates. Meets: RES-1, RES-6."""
+    if trainer.update.unmade:  # after an error within an update
+        undo_untrained(trainer)
     return {**_parts(trainer), "position": trainer.loader.state_dict()}
 
 
@@ -49,7 +51,7 @@ def _parts(trainer: SCMTrainer) -> dict[str, Any]:
 def _counters(trainer: SCMTrainer) -> dict[str, Any]:
     """Return the attributes that count, with their owners."""
     owners: tuple[tuple[Any, str], ...] = (
-        (trainer, "epoch micro_step stopped validation_due"),
+        (trainer, "epoch trained_epoch micro_step stopped validation_due"),
         (trainer.update, "global_step skipped skipped_in_row"),
         (trainer.stop, "bad_epochs"),
     )
@@ -96,7 +98,7 @@ def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     for name, owner in _counters(trainer).items():
         setattr(owner, name, counters[name])
     trainer.validation_due &= trainer.config.val_loader is not None
-    update.unmade = 0
+    update.unmade, update.begun = 0, False
     trainer.val_history = list(state["val_history"])
     trainer.start_epoch()
     trainer.last_thresholds = list(state["last_thresholds"])
@@ -135,13 +137,14 @@ def save_latest(trainer: SCMTrainer) -> None:
 
 def continue_epoch(trainer: SCMTrainer) -> None:
     """Let training go on after the last update of an epoch that was broken off."""
-    _undo_untrained(trainer)
+    undo_untrained(trainer)
     apply(trainer, copy.deepcopy(trainer.state_dict()))
 
 
-def _undo_untrained(trainer: SCMTrainer, *, fetching: bool = False) -> bool:
+def undo_untrained(trainer: SCMTrainer, *, fetching: bool = False) -> bool:
     """Undo the fetches of what was not trained on; return whether that is certain."""
-    if unmade := trainer.update.unmade or 0:
+    trainer.update.begun = False
+    if unmade := trainer.update.unmade:
         trainer.micro_step -= unmade
         del trainer.last_thresholds[-unmade:]
         trainer.update.unmade = 0
@@ -154,9 +157,9 @@ def save_last_update(trainer: SCMTrainer, fetching: bool) -> None:
     """Save the last update after an error, or warn that it could not be saved. Meets: RES-9."""
     message = ""
     try:
-        if trainer.update.unmade is None or trainer.ranks.size > 1:
+        if trainer.update.begun or trainer.ranks.size > 1:
             raise RuntimeError("an error came within an update, or on one of several ranks")
-        if not _undo_untrained(trainer, fetching=fetching):
+        if not undo_untrained(trainer, fetching=fetching):
             message = "what the loader drew for a micro-batch that was not trained on is saved, too"
         save_latest(trainer)
     except Exception as error:

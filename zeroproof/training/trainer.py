@@ -114,7 +114,7 @@ class SCMTrainer:
         self.loader = LoaderState(train_loader, self.ranks)
         self.stop = CoverageStop(config.coverage_threshold, config.coverage_patience)
         self.stopped = self.validation_due = False
-        self.epoch = self.micro_step = 0
+        self.epoch = self.trained_epoch = self.micro_step = 0
         self.run = self.ranks.all_gather_object(secrets.randbits(48))[0]
         self.val_history: list[dict[str, float]] = []
         # Weakly: a cycle would keep a loader alive after its workers' queues, and it would hang.
@@ -158,7 +158,8 @@ class SCMTrainer:
                     self.validation_due = False
                     self.val_history.append(record)
                     self.records.send(record)  # last: the hook may save
-                self.update.signal = max(self.ranks.all_gather_object(self.signals.received))
+                told = self.ranks.all_gather_object((self.signals.received, self.stopped))
+                self.update.signal, self.stopped = map(max, zip(*told, strict=True))
                 save_if_due(self)
             save_latest(self)
         return list(self.records.records)
@@ -182,7 +183,7 @@ class SCMTrainer:
         if self.update.faults > faults == 0 and self.ranks.rank == 0:
             warn_of_skips(self.update.faults, self.update.windows - windows)
         self.loader.finish()
-        self.stopped = self.stop.observe(self.records.totals.monitored_coverage)
+        self.stopped |= self.stop.observe(self.records.totals.monitored_coverage)
         self.epoch += 1
         self.validation_due = self.config.val_loader is not None
 
@@ -196,7 +197,7 @@ class SCMTrainer:
             step = self.micro_step + len(headers)
             headers.append({"epoch": self.epoch, "micro_step": step, "tau_train": tau})
         self.last_thresholds += [header["tau_train"] for header in headers]
-        self.micro_step += len(window)
+        self.micro_step, self.trained_epoch = self.micro_step + len(window), self.epoch
         self.loader.commit()
         self.update.unmade = len(window)
         self.update(window, headers, self.signals.received)
@@ -212,18 +213,17 @@ class SCMTrainer:
     def train_step(self, *batches: tuple[Any, Tensor]) -> dict[str, float]:
         """Make one update from a window of micro-batches; return the last one's record.
 
-        For loops written by hand; :meth:`fit` does the same with the batches of its loader. Epochs
-        and the model's mode are the caller's: set ``trainer.epoch`` and call :meth:`start_epoch`,
-        and give the likelihood a ``loss_curriculum`` if its resolution is to narrow. In ``with
-        trainer.signals:`` a signal ends a loop between updates. Raises the errors of :meth:`fit`,
-        and ValueError without a micro-batch. Meets: LOG-6.
+        For loops by hand, which choose the model's mode, set ``trainer.epoch``, call
+        :meth:`start_epoch`, and give the likelihood a ``loss_curriculum`` if its resolution is to
+        narrow. In ``with trainer.signals:`` a signal ends a loop between updates. Raises what
+        :meth:`fit` does, and ValueError without a micro-batch. Meets: LOG-6.
         """
         if not batches:
             raise ValueError("train_step() takes the micro-batches of one update, got none")
         self._hook.refuse("train_step()")
         self._train_window(list(batches))
         self.update.flush()
-        save_if_due(self)
+        save_if_due(self, self.update.windows)
         return self.records.records[-1]
 
     def validate(self) -> dict[str, float]:
@@ -236,6 +236,7 @@ class SCMTrainer:
             ValueError: there is no ``val_loader``, or it yields no samples.
             NonFiniteError: a step made a parameter infinite or NaN.
         """
+        self._hook.refuse("validate()", ranks=self.ranks.size)
         self.update.check_finite()  # which fit() does at the end of each epoch
         record = validate(self)
         self.val_history.append(record)
@@ -244,6 +245,7 @@ class SCMTrainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that training continues from; NonFiniteError as :meth:`fit`."""
+        self._hook.refuse("state_dict()", ranks=self.ranks.size)
         self.update.check_finite()
         self._hook.undisturb_random()
         return capture(self)

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from zeroproof.autodiff.policies import grad_scale
+from zeroproof.scm.outputs import widen
 from zeroproof.training import finite
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks, full_tensor
 from zeroproof.training.evaluation import Evaluation, MicroBatch
 from zeroproof.training.optimizers import copy_values, current_rate, needs_closure
-from zeroproof.training.records import RecordQueue, named_rows
+from zeroproof.training.records import RecordQueue, named_rows, one_form
 from zeroproof.training.scaler import LossScale
 from zeroproof.training.targets import ends
 from zeroproof.training.transfer import AsyncHostCopy, from_host
@@ -82,10 +83,8 @@ class Update:
                 f"{type(optimizer).__name__} compares losses, which float16's scale changes; "
                 "use amp_dtype='bf16', or mixed_precision=False"
             )
-        self.global_step = self.skipped = self.skipped_in_row = self.signal = 0
-        self.faults = 0  # skips of this process that no fall of float16's scale explains
-        # Micro-batches that were committed and not trained on; None within an update.
-        self.unmade: int | None = 0
+        self.global_step = self.skipped = self.skipped_in_row = self.faults = self.signal = 0
+        self.unmade, self.begun = 0, False  # micro-batches without a step; whether in an update
         self._outcome: Outcome | None = None
         self.clear_gradients()
 
@@ -97,7 +96,7 @@ class Update:
             NonFiniteError: too many updates in a row were skipped.
         """
         try:
-            self._outcome, self.unmade = self._run(window, headers, signal), 0
+            self._outcome, self.begun = self._run(window, headers, signal), False
         finally:
             self.clear_gradients()
         if self.skips_on_device:
@@ -125,6 +124,7 @@ class Update:
         rate = current_rate(self.optimizer)
         applied = flags[0] > 0 if self.skips_on_device else bool(values.read()[-3])
         self._buffers.restore(applied)
+        self.unmade = 0
         if self.skips_on_device:
             self.optimizer.found_inf = (flags[0] == 0).float()  # type: ignore[attr-defined]
             self.optimizer.step()
@@ -153,7 +153,7 @@ class Update:
         self, window: Sequence[MicroBatch]
     ) -> tuple[list[Tensor], tuple[str, ...], list[Tensor]]:
         """Run the forwards and backwards; return losses, names and rows."""
-        losses, rows, names, self.unmade = [], [], tuple[str, ...](), None
+        losses, rows, all_names, self.begun = [], [], set[tuple[str, ...]](), True
         for batch, weight in zip(window, self._weights(window), strict=True):
             factor: float | Tensor = weight if self.scale is None else self.scale.value * weight
             last = batch is window[-1]
@@ -168,7 +168,8 @@ class Update:
                 (loss * factor).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
             rows.append(row)
-        return losses, names, rows
+            all_names.add(names)
+        return losses, one_form(all_names), rows
 
     def _weights(self, window: Sequence[MicroBatch]) -> list[float | Tensor]:
         samples = [len(ends(batch.targets)[0]) for batch in window]
@@ -194,12 +195,12 @@ class Update:
             torch._foreach_div_(gradients, self.scale.value)
         limit = self._config.max_grad_norm
         if torch.compiler.is_compiling():  # into which foreach norms do not fuse
-            norms = [gradient.square().sum().sqrt() for gradient in gradients]
+            norms = [widen(gradient)[0].square().sum().sqrt() for gradient in gradients]
         else:
             norms = [full_tensor(norm) for norm in torch._foreach_norm(gradients)]
         if limit is None:
             return norms
-        norm = torch.stack(norms).square().sum().sqrt()
+        norm = widen(torch.stack(norms))[0].square().sum().sqrt()
         torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
         return [norm]
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from zeroproof.training.batches import TensorBatches
 from zeroproof.training.evaluation import undone
 from zeroproof.training.optimizers import averaged_weights
 from zeroproof.training.records import EpochTotals, merge, named_rows
@@ -29,14 +30,14 @@ def validate(trainer: SCMTrainer) -> dict[str, float]:
         raise ValueError("validate() needs TrainingConfig(val_loader=...)")
     ranks.check_equal_lengths(config.val_loader, "val_loader")
     totals = EpochTotals()
-    tau, epoch = midpoint(config.tau_train_min, config.tau_train_max), max(trainer.epoch - 1, 0)
+    tau, epoch = midpoint(config.tau_train_min, config.tau_train_max), trainer.trained_epoch
     with evaluation_mode(trainer, trainer.train_loader, config.val_loader):
         step = trainer.global_step
         for batch in trainer.signals.watch(config.val_loader, breaks_off=ranks.size == 1):
             prepared = trainer.evaluate.prepare(batch, tau, epoch, lambda: step)
             names, row = trainer.evaluate(prepared)[1:]  # without the loss, which may hold a graph
             totals.add(merge(named_rows(names, torch.cat(ranks.all_gather(row)).tolist())))
-    if not totals.state_dict()["samples"]:
+    if not totals.state_dict()["values"]["samples"]:
         raise ValueError(
             "val_loader yielded no samples, so that there is no coverage; an iterator can be read "
             "only once: pass a list or a DataLoader"
@@ -74,6 +75,9 @@ def evaluation_mode(trainer: SCMTrainer, *loaders: object) -> Iterator[None]:
             stack.callback(setattr, module, "training", module.training)
         for module in modules:
             module.eval()
+        if isinstance(val := trainer.config.val_loader, TensorBatches):  # may be train_loader, too
+            stack.callback(vars(val).update, dict(vars(val)))
+            val.set_epoch(val.state_dict()["epoch"])
         stack.enter_context(averaged_weights(update.optimizer))
         for p in trained if freezes else ():
             stack.callback(p.requires_grad_, p.requires_grad)
