@@ -185,9 +185,8 @@ def test_a_fit_that_was_broken_off_goes_on_where_it_was(where: str, unchecked: N
     with pytest.raises(OSError, match="something fails"):
         ours.fit()
     ours.fit()
-    # An update that fails is left out; whatever else fails changes nothing.
-    assert ours.global_step == 12 - (where == "loss")
-    assert ours.micro_step == whole.micro_step == 12
+    # The forward that failed has drawn random numbers; whatever else fails changes nothing.
+    assert ours.global_step == ours.micro_step == whole.micro_step == 12
     assert where == "loss" or same(weights(ours.model), weights(whole.model))
 
 

@@ -152,3 +152,25 @@ def test_ranks_keep_buffers_modes_and_say_alike_what_is_not_finite() -> None:
     first, second = on_ranks(task, 2)
     assert first == second
     assert first[:3] == (1, [True, True], True)
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_is_freed_during_a_run_is_reduced_over_ranks(first: bool) -> None:
+    batches = pole_batches([8] * 4)
+
+    def task(rank: int, ranks: int = 2) -> list[Tensor]:
+        model = small_model(rank)
+        frozen = list(model.parameters())[: 1 if first else None]
+        for parameter in frozen:
+            parameter.requires_grad_(False)
+        trainer = make_trainer(model, batches, fit_loss)
+        for index, (x, y) in enumerate(batches):
+            for parameter in frozen if index == 2 or not first else ():
+                parameter.requires_grad_(True)
+            trainer.train_step((x[rank::ranks], y[rank::ranks]))
+        return [p.detach() for p in model.parameters()]
+
+    one = task(0, 1)
+    for rank in on_ranks(task, 2):
+        for ours, expected in zip(rank, one, strict=True):
+            torch.testing.assert_close(ours, expected)

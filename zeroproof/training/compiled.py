@@ -83,11 +83,10 @@ class CompiledUpdate(Update):
             batch, numbers = pack(part, weight)
             self.settle()  # late, while the device works; a scheduler may now change the rate
             rate = current_rate(self.optimizer)
-            self.begun = True
             with self._sent(numbers):
                 place = part is window[0], part is window[-1]
-                self.unmade = 0 if place[-1] else self.unmade
                 row, names = self._compiled(batch, self._numbers, *place)
+            self.begun, self.unmade = True, 0 if part is window[-1] else self.unmade
             rows.append(row.clone() if several else row)
             all_names.add(names)
         values = AsyncHostCopy(torch.cat(rows) if several else row)

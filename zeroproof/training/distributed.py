@@ -46,6 +46,11 @@ class Ranks:
             return model
         return DistributedDataParallel(model, [device] if device.type == "cuda" else None)
 
+    def frozen(self, model: nn.Module) -> list[nn.Parameter]:
+        """Return what a wrapper would not reduce if it were freed, since it is frozen now."""
+        shards = hasattr(model, "set_requires_gradient_sync")
+        return [p for p in model.parameters() if not (p.requires_grad or shards)]
+
     def reduction(self, model: Any, *, last: bool) -> AbstractContextManager[None]:
         """Return the context of a forward and backward; gradients are averaged in the last one."""
         if self.size > 1 and hasattr(model, "set_requires_gradient_sync"):  # FSDP 2

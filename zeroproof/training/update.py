@@ -67,8 +67,8 @@ class Update:
         applied: Callable[[], None],
     ) -> None:
         self.optimizer, self.evaluate, self._config = optimizer, evaluate, config
-        self._modules, self._ranks = modules, ranks
-        self._records, self._applied = records, applied
+        self._modules, self._ranks, self._records = modules, ranks, records
+        self._applied, self._frozen = applied, ranks.frozen(modules[0])
         self._owned = [p for module in modules for p in module.parameters()]
         self._stepped = finite.SteppedParameters(optimizer, modules)
         self._buffers = finite.KeptBuffers(modules)
@@ -289,9 +289,9 @@ class Update:
         return [p for p in self.parameters() if id(p) not in owned]
 
     def unwrapped(self) -> list[nn.Parameter]:
-        """Return the parameters that are not the model's, which no wrapper gives to all ranks."""
+        """Return the parameters that no wrapper of the model gives to all ranks."""
         losses = (p for module in self._modules[1:] for p in module.parameters())
-        return [*losses, *self.free_parameters()]
+        return [*losses, *self.free_parameters(), *self._frozen]
 
     def clear_gradients(self) -> None:
         """Clear the gradients of optimizer, model and loss."""
