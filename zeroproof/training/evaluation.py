@@ -101,7 +101,7 @@ class Evaluation:
             given = {"inputs": inputs, "targets": targets}
             kwargs = {**kwargs, **{n: x for n, x in given.items() if n in self.loss.accepted}}
             loss, found = self.loss(loss_fn, outputs, lifted, kwargs)
-        terms = dict(sorted(found.items()))
+        terms = {name: found[name] for name in sorted(found)}
         names = (*MEASURES, "loss", *(f"loss_{name}" for name in terms))
         with torch.no_grad():
             scalars = torch.stack([self._scalar(x) for x in (loss, *terms.values())])
