@@ -128,9 +128,8 @@ class SCMTrainer:
 
         Raises:
             RuntimeError: there is nothing left to train.
-            ValueError: a loader without samples, a loss without a gradient, a scheduler that ends
-                before training (STEP-10), a NaN for a plateau, or a ``checkpoint_dir`` of another
-                run (RES-7).
+            ValueError: no samples, a loss without a gradient, a scheduler that ends before training
+                (STEP-10), a NaN for a plateau, or a ``checkpoint_dir`` of another run (RES-7).
             CheckpointError: a state that its ``checkpoint_dir`` could not hold (RES-5).
             NonFiniteError: too many updates in a row were skipped, or a step was not finite.
         """
@@ -143,9 +142,9 @@ class SCMTrainer:
         self.scheduler.check_length(self.train_loader, self.epoch, self.loader.done)
         self.records.records.clear()
         self.update.signal = 0  # of an earlier call
-        batches = length(self.train_loader)
-        total = None if batches is None else batches * self.config.max_epochs
-        done = self.epoch * (batches or 0) + self.loader.done
+        batches = length(self.train_loader) or 0
+        total = batches * self.config.max_epochs or None
+        done = self.epoch * batches + self.loader.done
         bar = ProgressBar(total, done, shown=self.config.progress and self.ranks.rank == 0)
         with bar, training_weights(self.update.optimizer), self.signals:
             while self._has_work():
@@ -184,7 +183,7 @@ class SCMTrainer:
             warn_of_skips(self.update.faults, self.update.windows - windows)
         self.loader.finish()
         self.stopped |= self.stop.observe(self.records.totals.monitored_coverage)
-        self.epoch += 1
+        self.trained_epoch, self.epoch = self.epoch, self.epoch + 1
         self.validation_due = self.config.val_loader is not None
 
     def _train_window(self, batches: list[Any], *, narrows: bool = False) -> None:
@@ -197,7 +196,7 @@ class SCMTrainer:
             step = self.micro_step + len(headers)
             headers.append({"epoch": self.epoch, "micro_step": step, "tau_train": tau})
         self.last_thresholds += [header["tau_train"] for header in headers]
-        self.micro_step, self.trained_epoch = self.micro_step + len(window), self.epoch
+        self.micro_step += len(window)
         self.loader.commit()
         self.update.unmade = len(window)
         self.update(window, headers, self.signals.received)
@@ -222,6 +221,7 @@ class SCMTrainer:
             raise ValueError("train_step() takes the micro-batches of one update, got none")
         self._hook.refuse("train_step()")
         self._train_window(list(batches))
+        self.trained_epoch = self.epoch
         self.update.flush()
         save_if_due(self, self.update.windows)
         return self.records.records[-1]

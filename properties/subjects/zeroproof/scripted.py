@@ -30,10 +30,12 @@ def trainer_of(
 class Repeated(Loader):
     """Yields the epoch of the number that it is given.
 
-    Targets that are all finite are intervals of one point where the samples are an odd number.
+    Unless a loss looks at them, finite targets of an odd number of samples are intervals of one
+    point.
     """
 
     all: Any
+    looked_at = False
 
     def set_epoch(self, epoch: int) -> None:
         self.all = getattr(self, "all", tuple(self.epochs))
@@ -43,8 +45,8 @@ class Repeated(Loader):
 
     def made(self, batch: MicroBatch) -> Any:
         inputs, targets = super().made(batch)
-        points = len(targets) % 2 == 1 and all(map(math.isfinite, batch.targets))
-        return inputs, Interval(targets, targets) if points else targets
+        exact = self.looked_at or len(targets) % 2 == 0 or not targets.isfinite().all()
+        return inputs, targets if exact else Interval(targets, targets)
 
 
 class Session(scripted.Session):
@@ -80,6 +82,7 @@ class Session(scripted.Session):
         }
         kind = StatefulLoader if plan.stateful else Loader
         loader = type("Repeated", (Repeated, kind), {})(plan.epochs, most, shuffle=plan.random)
+        loader.looked_at = "loss" in options
         projective = any({*batch.samples} & {*"ti"} for batch in batches)
         super().__init__(plan, loader, projective=projective, **own | options)
         self.skipped, self.skips = 0.0, list[Event]()
