@@ -62,13 +62,18 @@ def check_ends(lower: Array, upper: Array) -> None:
 
 def robust_scale(values: Array, weights: Array | None) -> tuple[Array, Array]:
     """Return medians and robust deviations, 1 for a constant; ValueError for huge numbers."""
-    low, centre, high = np.quantile(
-        values, [0.25, 0.5, 0.75], axis=0, weights=weights, method="inverted_cdf"
+    rare = min(max(0.01, 1.5 / len(values)), 0.25)  # at least one row at each end
+    shares = [rare, 0.25, 0.5, 0.75, 1 - rare]
+    least, low, centre, high, most = np.quantile(
+        values, shares, axis=0, weights=weights, method="inverted_cdf"
     )
     with np.errstate(over="ignore", invalid="ignore"):
         deviation, rough = (high - low) / 1.349, values.std(axis=0)
+        # One huge number must not decide: by it all others would be the same.
+        clipped = values.clip(least, most).std(axis=0)
     if not np.isfinite(deviation + rough).all():
         raise ValueError("a column has numbers too large to be scaled; take another unit for it")
+    rough = np.where(clipped > 0, clipped, rough)
     deviation = np.where(deviation > 1e-9 * rough, deviation, rough)
     varies = (values.max(axis=0) > values.min(axis=0)) & (deviation > 0)
     return centre, np.where(varies, deviation, 1.0)
