@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
+from sklearn.utils import check_array, check_consistent_length
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -58,6 +59,24 @@ def check_ends(lower: Array, upper: Array) -> None:
     if crossed.any():
         rows = f"{crossed.sum()} rows, the first is row {crossed.argmax()}"
         raise ValueError(f"y ≤ y_upper must hold, or both be NaN; it does not in {rows}")
+
+
+def target_ends(X: Any, y: Any, y_upper: Any, *, shared: bool) -> list[Array]:
+    """Return lower and upper ends, (rows, outputs); of exact targets the targets twice."""
+    if y is None:
+        raise ValueError("SCMRegressor requires y to be passed, but the target y is None")
+    ends = []
+    for name, part in (("y", y), ("y_upper", y if y_upper is None else y_upper)):
+        options = {"ensure_2d": False, "ensure_all_finite": False, "input_name": name}
+        part = check_array(part, dtype=np.float64, **options)
+        check_consistent_length(X, part)
+        ends.append(part.reshape(len(part), -1))
+    lower, upper = ends
+    check_ends(lower, upper)
+    if lower.shape[1] > 1 and shared and (lower < upper).any():
+        raise ValueError("intervals of several outputs need shared_denominator=False")
+    # NaN is no end of an interval; as a target it is the same line as ∞ (LIFT-3).
+    return ends if y_upper is None else [np.where(np.isnan(e), np.inf, e) for e in ends]
 
 
 def robust_scale(values: Array, weights: Array | None) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
@@ -22,13 +22,13 @@ from zeroproof.sklearn.fitting import (
     CHUNK,
     Array,
     central_level,
-    check_ends,
     check_params,
     finite_part,
     fit_network,
     held_out,
     levels,
     robust_scale,
+    target_ends,
 )
 from zeroproof.training import Interval, lift_targets
 from zeroproof.training.batches import map_tensors
@@ -125,7 +125,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_params(self.get_params())
         X = validate_data(self, X, dtype=np.float64)
-        ends = self._ends(X, y, y_upper)
+        ends = target_ends(X, y, y_upper, shared=self.shared_denominator)
         self._flat = ends[0].shape[1] == 1
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         check_consistent_length(X, groups)
@@ -140,23 +140,6 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         bounded = (ends[0] < ends[1]).any()
         self._train(X, Interval(*scaled) if bounded else scaled[0], weight, held, seed)
         return self
-
-    def _ends(self, X: Any, y: Any, y_upper: Any) -> list[Array]:
-        """Return lower and upper ends, (rows, outputs); of exact targets the targets twice."""
-        if y is None:
-            raise ValueError("SCMRegressor requires y to be passed, but the target y is None")
-        ends = []
-        for name, part in (("y", y), ("y_upper", y if y_upper is None else y_upper)):
-            options = {"ensure_2d": False, "ensure_all_finite": False, "input_name": name}
-            part = check_array(part, dtype=np.float64, **options)
-            check_consistent_length(X, part)
-            ends.append(part.reshape(len(part), -1))
-        lower, upper = ends
-        check_ends(lower, upper)
-        if lower.shape[1] > 1 and self.shared_denominator and (lower < upper).any():
-            raise ValueError("intervals of several outputs need shared_denominator=False")
-        # NaN is no end of an interval; as a target it is the same line as ∞ (LIFT-3).
-        return ends if y_upper is None else [np.where(np.isnan(e), np.inf, e) for e in ends]
 
     def _scale(self, X: Array, ends: list[Array], weight: Array | None) -> None:
         self._x_centre, self._x_unit = robust_scale(X, weight)
@@ -192,10 +175,16 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         losses = self.history_["val_loss"]
         self.best_epoch_ = 1 + losses.index(min(losses))
         self.network_ = network.double().cpu().eval()  # so that batches agree with single rows
-        self._calibrate(X[rows], map_tensors(targets, lambda part: part[rows, 0]), validate[rows])
+        targets = map_tensors(targets, lambda part: part[:, 0])
+        left_out = map_tensors(targets, lambda part: part[rows])
+        P, Q = self._calibrate(X[rows], left_out, validate[rows])
+        self._choose_thresholds(X, targets, rows, P, Q)
 
-    def _calibrate(self, X: Array, targets: Targets, held: Tensor) -> None:
-        """Choose certainty, levels and thresholds by rows, from the networks that left them out."""
+    def _calibrate(self, X: Array, targets: Targets, held: Tensor) -> tuple[Tensor, Tensor]:
+        """Choose certainty and levels by rows, from the networks that left them out.
+
+        Return the tuples by which thresholds are chosen.
+        """
         self._certainty = 1.0
         (P, Q), loss = self._tuples(X, held), WeightedLikelihood()
         lifted, rows = lift_targets(targets), (self._inputs(X), held.amax(1))
@@ -205,13 +194,24 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         lower, upper = ends(targets)
         cauchy = median_and_scale(self._certainty * P, self._certainty * Q)
         self._levels, self._spread = levels(lower, upper, *cauchy)
+        return P, Q
+
+    def _choose_thresholds(
+        self, X: Array, targets: Targets, rows: Tensor, P: Tensor, Q: Tensor
+    ) -> None:
+        """Choose thresholds by held-out rows, which have tuples, or else by all poles there are."""
+        lower, upper = ends(targets)
         exact = ~(lower < upper)
         self.tau_ = np.zeros(len(self._centre))
         for output in torch.nonzero((exact & ~lower.isfinite()).any(0)).flatten().tolist():
-            q = Q[:, output if Q.shape[1] > 1 else 0]
-            known = exact[:, output]
-            tuples = P[known, output], q[known]
-            self.tau_[output] = choose_threshold(*tuples, lower[known, output], unit=1.0)
+            target, known = lower[:, output], exact[rows, output]
+            pole = exact[:, output] & ~target.isfinite()
+            found = [(P[known], Q[known], target[rows][known])]
+            if not pole[rows].any():  # no network left one out, so all of them say
+                found.append((*self._tuples(X[pole.numpy()]), target[pole]))
+            p, q, true = (torch.cat(part) for part in zip(*found, strict=True))
+            q = q[:, output if q.shape[1] > 1 else 0]
+            self.tau_[output] = choose_threshold(p[:, output], q, true, unit=1.0)
 
     def _tuples(self, X: Array, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return combined tuples of scaled targets, (rows, outputs)."""
@@ -284,7 +284,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         With ``y_upper`` the error is that to the interval, and the mean that of finite ends. Points
         at infinity do not count, and ⊥ counts as the median of the training.
         """
-        lower, upper = self._ends(X, y, y_upper)
+        lower, upper = target_ends(X, y, y_upper, shared=self.shared_denominator)
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         found = self.predict(X).reshape(lower.shape)
         found = np.where(np.isnan(found), self._centre, found)
