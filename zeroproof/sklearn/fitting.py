@@ -104,6 +104,19 @@ def finite_part(lower: Array, upper: Array) -> Array:
     return np.where(np.isfinite(middle), middle, np.where(np.isfinite(lower), lower, upper))
 
 
+def target_scale(ends: list[Array], weight: Array | None) -> tuple[Array, Array]:
+    """Return centre and unit of each output, by its finite ends; ValueError if it has none."""
+    found = []
+    for known in finite_part(*ends).T:
+        finite = np.isfinite(known)
+        if not finite.any():
+            raise ValueError("y contains no finite target: infinity and NaN have no scale")
+        own = None if weight is None else weight[finite]
+        found.append(robust_scale(known[finite, None], own))
+    centre, deviation = np.array(found)[..., 0].T
+    return centre, 1.5 * deviation
+
+
 def central_level(end: Tensor, middle: Tensor, scale: Tensor) -> Tensor:
     """Return the level of Cauchy's central interval that just holds a number."""
     return 2 / math.pi * torch.atan((end - middle).abs() / scale)

@@ -29,6 +29,7 @@ from zeroproof.sklearn.fitting import (
     levels,
     robust_scale,
     target_ends,
+    target_scale,
 )
 from zeroproof.training import Interval, lift_targets
 from zeroproof.training.batches import map_tensors
@@ -106,10 +107,14 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         tags.target_tags.multi_output = True
         return tags
 
+    def __sklearn_is_fitted__(self) -> bool:
+        """Say whether a fit came to its end: the thresholds are chosen last."""
+        return hasattr(self, "tau_")
+
     def fit(
         self, X: Any, y: Any, y_upper: Any = None, sample_weight: Any = None, groups: Any = None
     ) -> SCMRegressor:
-        """Train on a table.
+        """Train on a table; a fit that fails or is interrupted leaves no model.
 
         Args:
             X: finite numbers, (rows, columns).
@@ -123,6 +128,8 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: no finite target, ends that cross, intervals of several outputs with one
                 denominator, or what scikit-learn's own checks refuse.
         """
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)  # lest a fit that fails leave half of this model, half of that
         check_params(self.get_params())
         X = validate_data(self, X, dtype=np.float64)
         ends = target_ends(X, y, y_upper, shared=self.shared_denominator)
@@ -143,15 +150,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
 
     def _scale(self, X: Array, ends: list[Array], weight: Array | None) -> None:
         self._x_centre, self._x_unit = robust_scale(X, weight)
-        found = []
-        for known in finite_part(*ends).T:
-            finite = np.isfinite(known)
-            if not finite.any():
-                raise ValueError("y contains no finite target: infinity and NaN have no scale")
-            own = None if weight is None else weight[finite]
-            found.append(robust_scale(known[finite, None], own))
-        centre, deviation = np.array(found)[..., 0].T
-        self._centre, self._unit = centre, 1.5 * deviation
+        self._centre, self._unit = target_scale(ends, weight)
 
     def _inputs(self, X: Array) -> Tensor:
         """Return scaled inputs, of which large ones grow like a logarithm."""
@@ -202,7 +201,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """Choose thresholds by held-out rows, which have tuples, or else by all poles there are."""
         lower, upper = ends(targets)
         exact = ~(lower < upper)
-        self.tau_ = np.zeros(len(self._centre))
+        tau = np.zeros(len(self._centre))
         for output in torch.nonzero((exact & ~lower.isfinite()).any(0)).flatten().tolist():
             target, known = lower[:, output], exact[rows, output]
             pole = exact[:, output] & ~target.isfinite()
@@ -211,7 +210,8 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 found.append((*self._tuples(X[pole.numpy()]), target[pole]))
             p, q, true = (torch.cat(part) for part in zip(*found, strict=True))
             q = q[:, output if q.shape[1] > 1 else 0]
-            self.tau_[output] = choose_threshold(p[:, output], q, true, unit=1.0)
+            tau[output] = choose_threshold(p[:, output], q, true, unit=1.0)
+        self.tau_ = tau
 
     def _tuples(self, X: Array, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return combined tuples of scaled targets, (rows, outputs)."""
