@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, TypeAlias
 
@@ -77,6 +77,18 @@ def target_ends(X: Any, y: Any, y_upper: Any, *, shared: bool) -> list[Array]:
         raise ValueError("intervals of several outputs need shared_denominator=False")
     # NaN is no end of an interval; as a target it is the same line as ∞ (LIFT-3).
     return ends if y_upper is None else [np.where(np.isnan(e), np.inf, e) for e in ends]
+
+
+def by_row(name: str, end: Any, shape: Sequence[int]) -> Array:
+    """Return an end as (rows, outputs), of one dimension by rows; ValueError for another shape."""
+    end = np.asarray(end, dtype=np.float64)
+    try:
+        return np.broadcast_to(end[:, None] if end.ndim == 1 else end, shape)
+    except ValueError:
+        raise ValueError(
+            f"{name} has the shape {end.shape}; give one number, one for each of {shape[0]} rows, "
+            f"or what broadcasts to {tuple(shape)}, as [[0, 5]] with one for each of 2 outputs"
+        ) from None
 
 
 def robust_scale(values: Array, weights: Array | None) -> tuple[Array, Array]:

@@ -21,6 +21,7 @@ from zeroproof.sklearn.ensemble import ProjectiveEnsemble, WeightedLikelihood
 from zeroproof.sklearn.fitting import (
     CHUNK,
     Array,
+    by_row,
     central_level,
     check_params,
     finite_part,
@@ -260,17 +261,18 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self._in_units(middle - half), self._in_units(middle + half)
 
     def predict_probability(self, X: Any, lower: Any, upper: Any) -> Array:
-        """Return the probability that each row lies between two numbers, or arrays of them.
+        """Return the probability that each row lies between two numbers, which may be infinite.
 
-        Either may be infinite. As intervals do, it goes by rows that training left out, bounds
-        among them. Raises ValueError for NaN, or ends that cross.
+        Each end is a number, an array (rows,), or one that broadcasts to (rows, outputs), such as
+        ``[[0, 5]]`` with one for each of two outputs. As intervals do, it goes by rows that
+        training left out, bounds among them. Raises ValueError for NaN, ends that cross, or another
+        shape: a single dimension is always that of the rows.
         """
         middle, scale = median_and_scale(*self._predicted(X))
         scaled, below = list[Tensor](), list[Array]()
-        for end in (lower, upper):
-            end = np.asarray(end, dtype=np.float64)
-            end = end[:, None] if end.ndim == 1 and len(end) == len(middle) else end
-            at = torch.tensor(np.broadcast_to((end - self._centre) / self._unit, middle.shape))
+        for name, end in (("lower", lower), ("upper", upper)):
+            end = by_row(name, end, middle.shape)
+            at = torch.tensor((end - self._centre) / self._unit)
             parts = zip(central_level(at, middle, scale).T, self._spread, strict=True)
             own = [np.interp(part, seen, np.linspace(0, 1, len(seen))) for part, seen in parts]
             below.append((1 + (at - middle).sign().numpy() * np.array(own).T) / 2)
