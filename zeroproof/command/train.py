@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import resources
@@ -19,7 +19,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 import zeroproof
 from zeroproof.command.options import Options
 from zeroproof.command.report import check, write_report
-from zeroproof.command.run import Predictions, Run
+from zeroproof.command.run import Run, write_predictions
 from zeroproof.command.scores import boosting, known_numbers
 from zeroproof.command.table import (
     Column,
@@ -267,21 +267,3 @@ def predict(folder: Path, data: Path, out: Path, *, force: bool) -> str:
     except UserError as error:
         return f"{text}; not scored: {error}"
     return f"{text}, drawn in {picture}\n{check(run, measured, found, picture)}"
-
-
-def write_predictions(
-    path: Path, run: Run, table: Table, found: Predictions, rivals: Mapping[str, Array]
-) -> None:
-    """Write a table's columns, and those of predictions in the table's own unit."""
-    bottom, own = (~np.isfinite(found.value)).astype(int), run.in_own_unit
-    parts = {"prediction": own(found.value), "bottom": bottom}
-    parts |= {"lower": own(found.lower), "upper": own(found.upper)}
-    parts |= {"p_below": found.p_below, "p_above": found.p_above}
-    parts |= {name: own(value) for name, value in rivals.items()}
-    names = run.options.target
-    prefixes = [f"{name}_" for name in names] if len(names) > 1 else [""]
-    added = {p + n: part[:, i] for i, p in enumerate(prefixes) for n, part in parts.items()}
-    taken = {name: f"{name}_predicted" for name in added if name in table.cells}
-    frame = table.cells.join(pd.DataFrame(added, table.cells.index).rename(columns=taken))
-    style = {"sep": ";", "decimal": ","} if table.decimal == "," else {}
-    frame.to_csv(path, index=False, float_format="%.9g", **style)
