@@ -24,7 +24,7 @@ def written(
     options = Options("", names, log_target=log)
     run = Run("", options, "", ".", [], (9, 9), [(0.0, 1.0)] * len(names), [0.5], None, [])
     value = np.tile(np.array(values)[:, None], len(names))
-    found = Predictions(value, value - 1, value + 1, value * 0, value * 0)
+    found = Predictions(value, value - 1, value + 1, *np.zeros((2, *value.shape)))
     table = table_helpers.read(path, text)
     write_predictions(path / "out.csv", run, table, found, {"guess": value})
     return command_helpers.read(path / "out.csv")
@@ -44,3 +44,12 @@ def test_names_of_several_targets_are_free_too(tmp_path: Path) -> None:
     text = "a_upper,a\n1,2\n"
     (row,) = written(tmp_path, text, [0.5], "a", "a_upper")
     assert (row["a_upper"], row["a_upper_predicted"], row["a_upper_upper"]) == ("1", "1.5", "1.5")
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_what_is_beyond_the_limits_is_infinite_in_either_unit(tmp_path: Path, log: bool) -> None:
+    rows = written(tmp_path, "a\n1\n2\n3\n4\n", [-np.inf, np.inf, np.nan, 2.0], log=log)
+    for name in ("prediction", "guess"):
+        number = "100" if log else "2"
+        assert [row[name] for row in rows] == ["-inf", "inf", "", number]
+    assert [row["bottom"] for row in rows] == ["1", "1", "1", "0"]

@@ -62,9 +62,11 @@ class Run:
         return Predictions(*(part.reshape(len(x), -1) for part in found))
 
     def in_own_unit(self, values: Array) -> Array:
-        """Bring values from the learned unit to that of the table."""
+        """Bring values from the learned unit to that of the table; ±∞, beyond limits, stays."""
+        if not self.options.log_target:
+            return values
         with np.errstate(over="ignore"):
-            return 10.0**values if self.options.log_target else values
+            return np.where(np.isneginf(values), values, 10.0**values)
 
     def write(self, folder: Path) -> None:
         """Write all to ``model.joblib``, and what people can read to ``config.json``."""
