@@ -187,7 +187,10 @@ def check_options(options: Options) -> None:
 
 
 def split(table: Table, measured: Measured, options: Options) -> list[tuple[Table, Measured]]:
-    """Return rows to train on and to hold out, the same share of every kind of target."""
+    """Return rows to train on and to hold out, the same share of every kind of target.
+
+    Groups differ in size, and so do folds of them; the one nearest to a fifth is held out.
+    """
     ends = [np.where(np.isfinite(end), 0.0, end) for end in (measured.lower, measured.upper)]
     kinds = pd.DataFrame(np.hstack([*ends, measured.lower < measured.upper]))
     kind = kinds.groupby([*kinds], dropna=False).ngroup().to_numpy(copy=True)
@@ -195,7 +198,8 @@ def split(table: Table, measured: Measured, options: Options) -> list[tuple[Tabl
     groups = None if options.group is None else table.cells[options.group]
     splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
     folds = splitter(FOLDS, shuffle=True, random_state=options.seed).split(kind, kind, groups)
-    return [(table.rows(rows), measured.rows(rows)) for rows in next(folds)]
+    fold = min(folds, key=lambda fold: abs(FOLDS * len(fold[1]) - len(kind)))
+    return [(table.rows(rows), measured.rows(rows)) for rows in fold]
 
 
 def fit(run: Run, X: Any, table: Table, measured: Measured, folder: Path) -> Run:
