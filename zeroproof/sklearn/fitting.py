@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from numbers import Real
 from typing import Any, TypeAlias
 
@@ -30,6 +31,10 @@ from zeroproof.utils.checks import check_integer, check_number
 Array: TypeAlias = NDArray[np.float64]
 CHUNK = 4096  # rows of one forward without a gradient
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
+NEUTRAL = {  # options of the trainer that a continued fit may change
+    *("max_epochs", "log_hook", "extra_state", "progress", "history_limit"),
+    *("checkpoint_dir", "checkpoint_every", "keep_checkpoints"),
+}
 
 
 def check_params(params: dict[str, Any]) -> None:
@@ -44,10 +49,16 @@ def check_params(params: dict[str, Any]) -> None:
         raise ValueError(
             f"limits must be two numbers (lowest, highest), ±inf for none, got {limits!r}"
         )
-    if taken := {"max_epochs", "seed", "val_loader"} & {*(params["trainer_options"] or {})}:
+    options = params["trainer_options"] or {}
+    if taken := {"max_epochs", "scheduler_step", "seed", "val_loader"} & {*options}:
         raise ValueError(
-            f"trainer_options has {sorted(taken)}, which SCMRegressor sets itself; use max_epochs, "
-            "random_state and validation_fraction"
+            f"trainer_options has {sorted(taken)}, which SCMRegressor sets itself; leave it "
+            "out, and use max_epochs, random_state and validation_fraction"
+        )
+    if params["random_state"] is None and options.get("checkpoint_dir") is not None:
+        raise ValueError(
+            "a fit with a checkpoint_dir needs a random_state, got None; give a number, such as "
+            "random_state=0, by which another call of fit can continue this one"
         )
 
 
@@ -226,6 +237,17 @@ def adam(network: ProjectiveEnsemble, rows: int, params: Any) -> torch.optim.Opt
     return torch.optim.AdamW(groups, lr=rate)
 
 
+def fingerprint(params: dict[str, Any], config: TrainingConfig, arrays: list[Any]) -> str:
+    """Return a hash of what decides a fit, in which options that cannot be pickled do not count."""
+    hashes = list[Any]()
+    for name, option in sorted(vars(config).items()):
+        if name not in NEUTRAL:
+            with suppress(Exception):  # whatever a lambda, or what holds one, does to pickle
+                hashes.append((name, joblib.hash(option)))
+    own = params | dict.fromkeys(("max_epochs", "trainer_options", "random_state"))
+    return str(joblib.hash([own, hashes, arrays]))
+
+
 def fit_network(
     network: ProjectiveEnsemble,
     rows: tuple[Tensor, Tensor, Tensor, Targets],
@@ -245,18 +267,17 @@ def fit_network(
     loader = TensorBatches((x, weights / weights.mean()), targets, batch_size=size, seed=seed)
     if epochs is None:
         epochs = int(np.clip(4000 / len(loader), 20, 400))
-    same = params | {"max_epochs": 0, "trainer_options": 0, "random_state": seed}
     options = {"history_limit": 1, **(params["trainer_options"] or {}), "seed": seed}
     arrays = [part.numpy() for part in (x, weights, held, *ends(targets), validated)]
-    fingerprint = joblib.hash([same, arrays])
-    best = EarlyStopping(params["n_iter_no_change"], fingerprint, options.get("log_hook"))
+    found = fingerprint(params, TrainingConfig(**options), arrays)
+    best = EarlyStopping(params["n_iter_no_change"], found, options.get("log_hook"))
     options["extra_state"] = {**(options.get("extra_state") or {}), "best": best}
     held, targets = held[validated], map_tensors(targets, lambda part: part[validated])
     inputs = x[validated], held / held.mean()
     options["val_loader"] = TensorBatches(inputs, targets, batch_size=CHUNK, shuffle=False)
     config = TrainingConfig(**options | {"max_epochs": epochs, "log_hook": best})
     optimizer = adam(network, len(x), params)
-    half = math.pi / (config.max_epochs * len(loader))
+    half = math.pi / (config.planned_updates(loader) or 1)
     # Not CosineAnnealingLR, whose length a checkpoint restores: a continued fit may be longer.
     cosine = LambdaLR(optimizer, lambda step: (1.0 + math.cos(half * step)) / 2)
     parts = network, optimizer, WeightedLikelihood(), loader

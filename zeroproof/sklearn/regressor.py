@@ -62,8 +62,8 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         limits: what an instrument can report, as (lowest, highest); predictions beyond are ⊥.
         trainer_options: more of :class:`~zeroproof.training.config.TrainingConfig`, such as
             ``{"progress": True, "device": "cuda"}``. With a ``checkpoint_dir`` training is saved
-            there every few seconds and on Ctrl-C, and ``fit`` with the same rows and options, but
-            for ``max_epochs``, continues from there.
+            there every few seconds and on Ctrl-C, and ``fit`` with the same rows, options and
+            ``random_state``, but for ``max_epochs``, continues from there.
         random_state: seed of weights, left out rows and batches.
 
     Attributes:
