@@ -1,8 +1,9 @@
-"""Read the cells of tables as numbers and intervals."""
+"""What stands between the cells of tables, and the cells as numbers and intervals."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -19,6 +20,24 @@ INTERVAL = re.compile(rf"{END}(?: ?- ?{END})?", re.ASCII)
 GROUPED = re.compile(
     r"[+-]?[1-9]\d?\d?([ ,'’\xa0\u2009\u202f])\d{3}(?:\1\d{3})*(?:\.\d*)?", re.ASCII
 )
+
+
+def delimiter(text: str, needed: Sequence[str]) -> str:
+    """Return what stands between the cells of a text whose first line with all needed names them.
+
+    A delimiter within quotes is none; but where all names are quoted, their quotes are left away.
+    """
+    plain, unquoted = (
+        re.sub('"([^"]*)"', by, text).split("\n")
+        for by in ("", lambda match: match[1].replace("\n", " "))
+    )
+    pairs = [pair for pair in zip(plain, unquoted, strict=True) if pair[0].strip()]
+    has = {*needed}.issubset
+    lines = ((i, line) for kind in zip(*pairs, strict=True) for i, line in enumerate(kind))
+    head = next((i for i, line in lines if has(re.split(r"\s*[\t;|,]\s*", line))), 0)
+    # A comma may be the decimal sign, so it is the delimiter where no other is.
+    signs = (sign for sign in "\t;|" if all(sign in line for line, _ in pairs[head : head + 2]))
+    return next(signs, ",")
 
 
 def _ends(cell: str) -> tuple[float, float]:
