@@ -65,9 +65,24 @@ def parse(cells: Any, decimal: str) -> Array:
     return ends
 
 
-def decimal_sign(cells: Any, usual: str) -> str:
-    """Return the sign by which more cells are numbers: 1.234 is one by either, 1.5 is not."""
-    signed = (cell for cell in cells.to_numpy().ravel() if "." in cell or "," in cell)
-    texts = pd.Series([*islice(signed, 10_000)], dtype=object)
+def decimal_sign(cells: Any, usual: str) -> tuple[str, bool]:
+    """Return the sign by which more cells are numbers, and whether there is one, not the usual.
+
+    1.234 is a number by either sign, 1.5 is not.
+    """
+    texts = _signed(cells)
     point, comma = (np.isfinite(parse(texts, sign)).any(axis=0).sum() for sign in ".,")
-    return usual if point == comma else "." if point > comma else ","
+    return (usual if point == comma else "." if point > comma else ","), bool(point != comma)
+
+
+def open_cell(cells: Any) -> str:
+    """Return a cell that is another number by either decimal sign, or an empty text."""
+    texts = _signed(cells)
+    point, comma = (parse(texts, sign) for sign in ".,")
+    either = ((point != comma) & np.isfinite(point) & np.isfinite(comma)).any(axis=0)
+    return str(texts[either].iloc[0]) if either.any() else ""
+
+
+def _signed(cells: Any) -> Any:
+    signed = (cell for cell in cells.to_numpy().ravel() if "." in cell or "," in cell)
+    return pd.Series([*islice(signed, 10_000)], dtype=object)

@@ -46,6 +46,7 @@ class Table:
     sha256: str
     cells: Any
     decimal: str
+    certain: bool  # whether the cells tell the decimal sign
     above: int  # lines that are left out above the names of the columns
     _parsed: dict[str, Array] = field(default_factory=dict)
 
@@ -153,8 +154,8 @@ def read_table(path: Path, needed: Names = (), decimal: str | None = None) -> Ta
     if repeated := [*pd.Index(names)[pd.Index(names).duplicated()]]:
         raise UserError(f"{path}, line {first}: {repeated[0]!r} names two columns; rename one")
     frame = pd.DataFrame.from_dict(dict(records), orient="index", dtype=object, columns=names)
-    decimal = decimal_sign(frame, decimal or ("," if between == ";" else "."))
-    return Table(path, hashlib.sha256(data).hexdigest(), frame, decimal, above)
+    sign, certain = decimal_sign(frame, decimal or ("," if between == ";" else "."))
+    return Table(path, hashlib.sha256(data).hexdigest(), frame, sign, certain, above)
 
 
 def _feature(table: Table, name: str, lower: Array, upper: Array) -> tuple[Array, str]:

@@ -21,6 +21,7 @@ from zeroproof.command.options import Options
 from zeroproof.command.report import check, write_report
 from zeroproof.command.run import Run, write_predictions
 from zeroproof.command.scores import boosting, known_numbers
+from zeroproof.command.signs import DOUBT, check_sign, guessed
 from zeroproof.command.table import (
     Column,
     Measured,
@@ -107,8 +108,7 @@ def _resumed(given: dict[str, Any], before: Run) -> Options:
 def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table, Measured]]:
     """Return the run that is to be trained, and the rows to train on and to judge by."""
     check_options(options)
-    path = Path(options.data)
-    table = read_table(path, options.target)
+    table = read_table(Path(options.data), options.target)
     given: dict[str, Any] = {"use": options.use, "ignore": options.ignore, "group": options.group}
     columns = choose_columns(table, options.target, **given)
     train = labelled(table, options)
@@ -116,13 +116,17 @@ def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table,
     if options.group is not None:
         rows, what = train[0].cells[options.group].unique(), f"groups by {options.group!r}"
     if len(rows) < FOLDS:
-        raise UserError(f"{path}: {len(rows)} {what} have a target; {FOLDS} are needed")
+        raise UserError(f"{table.path}: {len(rows)} {what} have a target; {FOLDS} are needed")
+    guess = guessed(table, columns)
     if options.test:
-        held = labelled(read_table(Path(options.test), options.target, table.decimal), options)
+        test = read_table(Path(options.test), options.target, table.decimal)
+        check_sign(test, table.decimal, guess)
+        held = labelled(test, options)
     else:
         train, held = split(*train, options)
     labels = check_labels(train[1], options)
     notes = ["numbers have a decimal comma"] * (table.decimal == ",") + train[1].notes
+    notes += [f"{guess}, {DOUBT}"] * bool(guess)
     notes += [f"{table.above} lines above the names of columns are left out"] * bool(table.above)
     notes += [f"--test: {note}" for note in held[1].notes if options.test]
     limits = train[1].limits or (-np.inf, np.inf)
@@ -138,6 +142,7 @@ def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table,
         medians=[float(np.median(numbers)) for numbers in labels],
         limits=train[1].limits,
         notes=notes,
+        guessed=guess,
     )
     return run, train, held
 
@@ -255,6 +260,7 @@ def predict(folder: Path, data: Path, out: Path, *, force: bool) -> str:
     run = Run.read(folder)
     used = [column.name for column in run.columns if column.role in ("number", "category")]
     table = read_table(data, used, run.decimal)
+    check_sign(table, run.decimal, run.guessed)
     if run.model is None:
         remedy = f"continue it: zeroproof train --resume --out {folder}"
         raise UserError(f"the run in {folder} is not finished; {remedy}")
