@@ -255,7 +255,9 @@ def predict(folder: Path, data: Path, out: Path, *, force: bool) -> str:
     if (picture := out.with_suffix(".png")) == out:
         raise UserError(f"{out} is where the picture goes; name the table otherwise")
     for path in (out, picture):
-        if path.exists() and (not force or path.resolve() == data.resolve()):
+        if path.resolve() == data.resolve():
+            raise UserError(f"{path} is the table to predict for; give another --out")
+        if path.exists() and not force:
             raise UserError(f"{path} is there already; give another --out, or overwrite by --force")
     run = Run.read(folder)
     used = [column.name for column in run.columns if column.role in ("number", "category")]
