@@ -12,8 +12,7 @@ pytest.importorskip("sklearn", reason="the command needs scikit-learn")
 
 from tests import command_helpers, table_helpers
 from zeroproof.command.options import Options
-from zeroproof.command.run import Predictions, Run
-from zeroproof.command.train import write_predictions
+from zeroproof.command.run import Predictions, Run, write_predictions
 
 
 def written(

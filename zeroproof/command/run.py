@@ -44,11 +44,11 @@ class Run:
     medians: list[float]  # for each output, of the numbers trained on
     limits: tuple[float, float] | None  # predictions beyond are ±∞
     notes: list[str]  # for the report
-    guessed: str = ""  # a cell whose decimal sign no cell of the table tells, and how it is read
     best_epoch: int = 0  # whose weights are kept, from 1
     history: dict[str, list[float]] = field(default_factory=dict)  # loss and val_loss by epoch
     encoder: Any = None  # a transformer from features to numbers
     model: Any = None  # a SCMRegressor, once training is finished
+    guessed: str = ""  # a cell whose decimal sign no cell of the table tells, and how it is read
 
     def predict(self, X: Any) -> Predictions:
         """Predict for rows of features, a data frame."""
