@@ -56,6 +56,18 @@ ABOVE = {  # a file, and the lines above the names of its columns
     "a plate reader's": ("Plate;7\nDate:;12.05.2024\n\nwell;a;y\nA1;1,5;2\nA2;2,5;3\n", 2),
     "a title": ("Plate 7\n\nwell;a;y\nA1;1,5;2\nA2;2,5;3\n", 1),
     "cells as many": ("Plate 7,,\n,,\nof y,a,\nwell, a ,y\nA1,1.5,2\nA2,2.5,3\n", 2),
+    "a title above names in quotes": (
+        'Report\n"n","a","y"\n"x, z","1.5","2"\n"x","2.5","3"\n',
+        1,
+    ),
+    "a title above names in quotes: semicolons": (
+        'Report, 2 parts\n"n";"a";"y"\n"x";"1,5";"2"\n"x\nz";"2,5";"3"\n',
+        1,
+    ),
+    "names in a title": (
+        '"of a;y";b\nn;a;y\n"x";"1,5";"2"\n"x;z";"2,5";"3"\n',
+        1,
+    ),
     "names in quotes": ('"a","y","n"\n1.5,2,key; x\n2.5,3,day; y\n', 0),
     "none": ("well,a,y\ny,1.5,2\na,2.5,3\n", 0),
 }

@@ -34,7 +34,12 @@ def test_nothing_is_overwritten_unasked(
     assert main([*command, str(made), "--force"]) == 0
     assert made.read_text() == before
     table = data.read_text()
-    assert main([*command, str(data), "--force"]) == 2
+    capsys.readouterr()
+    for force in ([], ["--force"]):
+        assert main([*command, str(data), *force]) == 2
+        shown = capsys.readouterr().err
+        assert f"{data} is the table to predict for; give another --out" in shown
+        assert "by --force" not in shown
     assert data.read_text() == table
 
 
@@ -105,3 +110,31 @@ def test_what_a_terminal_cannot_write_is_replaced(monkeypatch: pytest.MonkeyPatc
     assert main(["predict", "⊥", "data.csv", "--out", "out.csv"]) == 2
     sys.stderr.flush()
     assert written.getvalue().startswith(b"zeroproof: ? holds no run")
+
+
+def config(path: Path, text: str) -> dict[str, object]:
+    (path / "options.json").write_text(text)
+    command = ["train", "--config", str(path / "options.json")]
+    return given_options(parser().parse_args(command))
+
+
+@pytest.mark.parametrize("name", ["log_target", "shared_denominator"])
+def test_a_switch_in_a_file_is_true_or_false(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    for value in (True, False):
+        assert config(tmp_path, f'{{"{name}": {str(value).lower()}}}') == {name: value}
+    assert config(tmp_path, f'{{"{name}": null}}') == {}
+    for text in ('"false"', '"no"', "0", "1", "[true]"):
+        with pytest.raises(SystemExit, match="2"):
+            config(tmp_path, f'{{"{name}": {text}}}')
+        shown = " ".join(capsys.readouterr().err.split())
+        assert f"options.json: {name} must be true or false, got {text}" in shown
+
+
+def test_a_list_in_a_file_may_be_null_one_name_or_a_number(tmp_path: Path) -> None:
+    assert config(tmp_path, '{"use": null, "target": null, "ignore": []}') == {"ignore": []}
+    assert config(tmp_path, '{"use": " a  b", "ignore": [2020, "c"]}') == {
+        "use": ["a b"],
+        "ignore": ["2020", "c"],
+    }

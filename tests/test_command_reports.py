@@ -78,9 +78,10 @@ def test_every_number_can_be_recomputed_from_the_predictions(
             low, high = log([ends_of(cell) for cell in frame[target]]).T
             low = np.where(np.isnan(low) & np.isfinite(high), -INF, low)
             columns = {
-                name: log(frame[prefix + name].replace("", "nan").astype(float))
+                name: frame[prefix + name].replace("", "nan").astype(float)
                 for name in ("prediction", "guess", "boosting", "lower", "upper")
             }
+            columns = {n: part.where(part == -INF, log(part)) for n, part in columns.items()}
         assert rows[head][1:] == ["this model", "guessing the median", "gradient boosting"]
         told = {row[0]: row[1:] for row in rows[head + 1 : after]}
         number = np.isfinite(low) & np.isfinite(high)

@@ -14,7 +14,9 @@ from numpy.testing import assert_array_equal
 
 pytest.importorskip("sklearn", reason="zeroproof.sklearn needs scikit-learn")
 
-from zeroproof.sklearn import SCMRegressor, fitting
+from sklearn.exceptions import NotFittedError
+
+from zeroproof.sklearn import SCMRegressor, fitting, regressor
 from zeroproof.training import CheckpointError
 
 
@@ -118,3 +120,30 @@ def test_a_pole_without_a_sign_may_stand_beside_intervals() -> None:
     both[0].fit(x, exact)
     both[1].fit(x, exact, y_upper=exact)  # with no interval among them the outputs may share
     assert_array_equal(*(model.predict(x) for model in both))
+
+
+@pytest.mark.parametrize("broken", ["hook", "check_params", "choose_threshold"])
+def test_a_fit_that_is_broken_off_leaves_no_model(
+    broken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*parts: Any, **named: Any) -> None:
+        raise KeyboardInterrupt
+
+    x, lower, upper = table()
+    model = fit(None, epochs=2)
+    assert np.isfinite(model.predict_interval(x)).all()
+    if broken == "hook":
+        model.set_params(trainer_options={"log_hook": stop})
+    else:
+        monkeypatch.setattr(regressor, broken, stop)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(100 * x, 1000 * lower, y_upper=1000 * upper)
+    for method in (model.predict, model.predict_bottom, model.predict_interval):
+        with pytest.raises(NotFittedError, match="not fitted yet"):
+            method(x)
+    assert not hasattr(model, "tau_")
+    never = SCMRegressor((8,), max_epochs=2, trainer_options={"log_hook": stop})
+    with pytest.raises(KeyboardInterrupt):
+        never.fit(x, lower, y_upper=upper)
+    with pytest.raises(NotFittedError):
+        never.predict(x)

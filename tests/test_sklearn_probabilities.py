@@ -55,3 +55,35 @@ def test_a_bound_has_the_median_level_of_what_lies_beyond_it() -> None:
     upper[2] = torch.inf  # > -1 holds for -1 to 1, and half of the rest
     (_,), (both,) = fitting.levels(lower, upper, torch.zeros(6, 1), torch.ones(6, 1))
     assert_allclose(both, [0, 0, low, 0.375, (1 + low) / 2, 0.75, 1])
+
+
+@pytest.fixture(scope="module")
+def of_two() -> SCMRegressor:
+    x, y = noisy(100, seed=0)
+    model = SCMRegressor((8,), n_estimators=2, max_epochs=3, random_state=0)
+    return model.fit(x, np.c_[y, -y])
+
+
+def test_ends_in_one_dimension_are_one_for_each_row(of_two: SCMRegressor) -> None:
+    x, _ = noisy(6, seed=1)
+    low, high = np.linspace(-1, 0, 6), np.linspace(0, 1, 6)
+    whole = of_two.predict_probability(x, low, high)
+    for rows in (1, 2, 3):
+        part = of_two.predict_probability(x[:rows], low[:rows], high[:rows])
+        assert_allclose(part, whole[:rows])
+    outputs = [[0.0, -0.5]], [[0.5, 0.0]]
+    whole = of_two.predict_probability(x, *outputs)
+    for rows in (1, 2, 3):
+        assert_allclose(of_two.predict_probability(x[:rows], *outputs), whole[:rows])
+    assert_allclose(
+        of_two.predict_probability(x, -0.5, [0.5]), of_two.predict_probability(x, [[-0.5]], 0.5)
+    )
+
+
+def test_ends_that_belong_to_no_row_are_refused(of_two: SCMRegressor) -> None:
+    x, _ = noisy(3, seed=1)
+    message = r"upper has the shape \(2,\); .* one for each of 3 rows, .* \[\[0, 5\]\] .* 2 outputs"
+    with pytest.raises(ValueError, match=message):
+        of_two.predict_probability(x, -1.0, [5.0, 0.0])
+    with pytest.raises(ValueError, match=r"lower has the shape \(3, 3\)"):
+        of_two.predict_probability(x, np.zeros((3, 3)), 1.0)

@@ -1,8 +1,9 @@
-"""Read the cells of tables as numbers and intervals."""
+"""What stands between the cells of tables, and the cells as numbers and intervals."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -19,6 +20,24 @@ INTERVAL = re.compile(rf"{END}(?: ?- ?{END})?", re.ASCII)
 GROUPED = re.compile(
     r"[+-]?[1-9]\d?\d?([ ,'’\xa0\u2009\u202f])\d{3}(?:\1\d{3})*(?:\.\d*)?", re.ASCII
 )
+
+
+def delimiter(text: str, needed: Sequence[str]) -> str:
+    """Return what stands between the cells of a text whose first line with all needed names them.
+
+    A delimiter within quotes is none; but where all names are quoted, their quotes are left away.
+    """
+    plain, unquoted = (
+        re.sub('"([^"]*)"', by, text).split("\n")
+        for by in ("", lambda match: match[1].replace("\n", " "))
+    )
+    pairs = [pair for pair in zip(plain, unquoted, strict=True) if pair[0].strip()]
+    has = {*needed}.issubset
+    lines = ((i, line) for kind in zip(*pairs, strict=True) for i, line in enumerate(kind))
+    head = next((i for i, line in lines if has(re.split(r"\s*[\t;|,]\s*", line))), 0)
+    # A comma may be the decimal sign, so it is the delimiter where no other is.
+    signs = (sign for sign in "\t;|" if all(sign in line for line, _ in pairs[head : head + 2]))
+    return next(signs, ",")
 
 
 def _ends(cell: str) -> tuple[float, float]:
@@ -46,9 +65,24 @@ def parse(cells: Any, decimal: str) -> Array:
     return ends
 
 
-def decimal_sign(cells: Any, usual: str) -> str:
-    """Return the sign by which more cells are numbers: 1.234 is one by either, 1.5 is not."""
-    signed = (cell for cell in cells.to_numpy().ravel() if "." in cell or "," in cell)
-    texts = pd.Series([*islice(signed, 10_000)], dtype=object)
+def decimal_sign(cells: Any, usual: str) -> tuple[str, bool]:
+    """Return the sign by which more cells are numbers, and whether there is one, not the usual.
+
+    1.234 is a number by either sign, 1.5 is not.
+    """
+    texts = _signed(cells)
     point, comma = (np.isfinite(parse(texts, sign)).any(axis=0).sum() for sign in ".,")
-    return usual if point == comma else "." if point > comma else ","
+    return (usual if point == comma else "." if point > comma else ","), bool(point != comma)
+
+
+def open_cell(cells: Any) -> str:
+    """Return a cell that is another number by either decimal sign, or an empty text."""
+    texts = _signed(cells)
+    point, comma = (parse(texts, sign) for sign in ".,")
+    either = ((point != comma) & np.isfinite(point) & np.isfinite(comma)).any(axis=0)
+    return str(texts[either].iloc[0]) if either.any() else ""
+
+
+def _signed(cells: Any) -> Any:
+    signed = (cell for cell in cells.to_numpy().ravel() if "." in cell or "," in cell)
+    return pd.Series([*islice(signed, 10_000)], dtype=object)

@@ -69,14 +69,23 @@ def _config(text: str) -> dict[str, Any]:
             if name not in NAMES:
                 raise ValueError(f"no option {name!r}; there are {', '.join(NAMES)}")
             usual = getattr(Options("", []), name)
-            if isinstance(usual, list):
-                value = value if isinstance(value, list) else [value]
-            elif value is not None and not isinstance(usual, bool):
-                value = str(value)  # of defaults, only texts are checked
-            parser.set_defaults(**{name: value})
+            if value is not None:
+                parser.set_defaults(**{name: _value(name, usual, value)})
         return given_options(parser.parse_args([]))
     except (OSError, TypeError, ValueError, argparse.ArgumentError) as error:
         raise argparse.ArgumentTypeError(f"{text}: {error}") from error
+
+
+def _value(name: str, usual: Any, value: Any) -> Any:
+    """Return what a file has for an option in a form that a parser takes for a default."""
+    if isinstance(usual, list):
+        several = value if isinstance(value, list) else [value]
+        return [one_line(str(part)) for part in several]
+    if not isinstance(usual, bool):
+        return str(value)  # of defaults, only texts are checked
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, got {json.dumps(value)}")
+    return value
 
 
 def given_options(parsed: argparse.Namespace) -> dict[str, Any]:

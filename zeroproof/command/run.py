@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
 
 from zeroproof.command.options import Options
-from zeroproof.command.table import Column, UserError
+from zeroproof.command.table import Column, Table, UserError
 from zeroproof.sklearn.fitting import Array
 
 
@@ -45,6 +48,7 @@ class Run:
     history: dict[str, list[float]] = field(default_factory=dict)  # loss and val_loss by epoch
     encoder: Any = None  # a transformer from features to numbers
     model: Any = None  # a SCMRegressor, once training is finished
+    guessed: str = ""  # a cell whose decimal sign no cell of the table tells, and how it is read
 
     def predict(self, X: Any) -> Predictions:
         """Predict for rows of features, a data frame."""
@@ -59,9 +63,11 @@ class Run:
         return Predictions(*(part.reshape(len(x), -1) for part in found))
 
     def in_own_unit(self, values: Array) -> Array:
-        """Bring values from the learned unit to that of the table."""
+        """Bring values from the learned unit to that of the table; ±∞, beyond limits, stays."""
+        if not self.options.log_target:
+            return values
         with np.errstate(over="ignore"):
-            return 10.0**values if self.options.log_target else values
+            return np.where(np.isneginf(values), values, 10.0**values)
 
     def write(self, folder: Path) -> None:
         """Write all to ``model.joblib``, and what people can read to ``config.json``."""
@@ -80,3 +86,30 @@ class Run:
             return cls(**vars(joblib.load(folder / "model.joblib")))
         except Exception as error:  # unpickling raises anything
             raise UserError(f"{folder} holds no run to read ({error}); train again") from error
+
+
+def write_predictions(
+    path: Path, run: Run, table: Table, found: Predictions, rivals: Mapping[str, Array]
+) -> None:
+    """Write a table's columns, and those of predictions in the table's own unit.
+
+    A name that is taken ends with ``_predicted``, as often as it takes.
+    """
+    bottom, own = (~np.isfinite(found.value)).astype(int), run.in_own_unit
+    parts = {"prediction": own(found.value), "bottom": bottom}
+    parts |= {"lower": own(found.lower), "upper": own(found.upper)}
+    parts |= {"p_below": found.p_below, "p_above": found.p_above}
+    parts |= {name: own(value) for name, value in rivals.items()}
+    names = run.options.target
+    prefixes = [f"{name}_" for name in names] if len(names) > 1 else [""]
+    added = {p + n: part[:, i] for i, p in enumerate(prefixes) for n, part in parts.items()}
+    frame = pd.DataFrame(added, table.cells.index)
+    frame = table.cells.join(frame.rename(columns=partial(_free, table.cells)))
+    style = {"sep": ";", "decimal": ","} if table.decimal == "," else {}
+    frame.to_csv(path, index=False, float_format="%.9g", **style)
+
+
+def _free(taken: Any, name: str) -> str:
+    while name in taken:
+        name += "_predicted"
+    return name

@@ -20,7 +20,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
-from zeroproof.command.cells import Array, decimal_sign, parse
+from zeroproof.command.cells import Array, decimal_sign, delimiter, parse
 from zeroproof.command.options import one_line
 
 Names: TypeAlias = Sequence[str]
@@ -46,6 +46,7 @@ class Table:
     sha256: str
     cells: Any
     decimal: str
+    certain: bool  # whether the cells tell the decimal sign
     above: int  # lines that are left out above the names of the columns
     _parsed: dict[str, Array] = field(default_factory=dict)
 
@@ -130,13 +131,8 @@ def read_table(path: Path, needed: Names = (), decimal: str | None = None) -> Ta
         UserError: the file is no such table.
     """
     text = _text(path, data := path.read_bytes())
-    lines = [line for line in re.sub(r'"[^"]*"', "", text).split("\n") if line.strip()]
-    has = {*needed}.issubset
-    head = next((i for i, line in enumerate(lines) if has(re.split(r"\s*[\t;|,]\s*", line))), 0)
-    # A comma may be the decimal sign, so it is the delimiter where no other is.
-    signs = (sign for sign in "\t;|" if all(sign in line for line in lines[head : head + 2]))
-    delimiter = next(signs, ",")
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
+    between, has = delimiter(text, needed), {*needed}.issubset
+    reader = csv.reader(io.StringIO(text), delimiter=between, skipinitialspace=True, strict=True)
     try:
         records = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
     except csv.Error as error:  # unless it is strict, an open quote swallows rows
@@ -158,8 +154,8 @@ def read_table(path: Path, needed: Names = (), decimal: str | None = None) -> Ta
     if repeated := [*pd.Index(names)[pd.Index(names).duplicated()]]:
         raise UserError(f"{path}, line {first}: {repeated[0]!r} names two columns; rename one")
     frame = pd.DataFrame.from_dict(dict(records), orient="index", dtype=object, columns=names)
-    decimal = decimal_sign(frame, decimal or ("," if delimiter == ";" else "."))
-    return Table(path, hashlib.sha256(data).hexdigest(), frame, decimal, above)
+    sign, certain = decimal_sign(frame, decimal or ("," if between == ";" else "."))
+    return Table(path, hashlib.sha256(data).hexdigest(), frame, sign, certain, above)
 
 
 def _feature(table: Table, name: str, lower: Array, upper: Array) -> tuple[Array, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import resources
@@ -19,8 +19,9 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 import zeroproof
 from zeroproof.command.options import Options
 from zeroproof.command.report import check, write_report
-from zeroproof.command.run import Predictions, Run
+from zeroproof.command.run import Run, write_predictions
 from zeroproof.command.scores import boosting, known_numbers
+from zeroproof.command.signs import DOUBT, check_sign, guessed
 from zeroproof.command.table import (
     Column,
     Measured,
@@ -107,8 +108,7 @@ def _resumed(given: dict[str, Any], before: Run) -> Options:
 def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table, Measured]]:
     """Return the run that is to be trained, and the rows to train on and to judge by."""
     check_options(options)
-    path = Path(options.data)
-    table = read_table(path, options.target)
+    table = read_table(Path(options.data), options.target)
     given: dict[str, Any] = {"use": options.use, "ignore": options.ignore, "group": options.group}
     columns = choose_columns(table, options.target, **given)
     train = labelled(table, options)
@@ -116,13 +116,17 @@ def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table,
     if options.group is not None:
         rows, what = train[0].cells[options.group].unique(), f"groups by {options.group!r}"
     if len(rows) < FOLDS:
-        raise UserError(f"{path}: {len(rows)} {what} have a target; {FOLDS} are needed")
+        raise UserError(f"{table.path}: {len(rows)} {what} have a target; {FOLDS} are needed")
+    guess = guessed(table, columns)
     if options.test:
-        held = labelled(read_table(Path(options.test), options.target, table.decimal), options)
+        test = read_table(Path(options.test), options.target, table.decimal)
+        check_sign(test, table.decimal, guess)
+        held = labelled(test, options)
     else:
         train, held = split(*train, options)
     labels = check_labels(train[1], options)
     notes = ["numbers have a decimal comma"] * (table.decimal == ",") + train[1].notes
+    notes += [f"{guess}, {DOUBT}"] * bool(guess)
     notes += [f"{table.above} lines above the names of columns are left out"] * bool(table.above)
     notes += [f"--test: {note}" for note in held[1].notes if options.test]
     limits = train[1].limits or (-np.inf, np.inf)
@@ -138,6 +142,7 @@ def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table,
         medians=[float(np.median(numbers)) for numbers in labels],
         limits=train[1].limits,
         notes=notes,
+        guessed=guess,
     )
     return run, train, held
 
@@ -187,7 +192,10 @@ def check_options(options: Options) -> None:
 
 
 def split(table: Table, measured: Measured, options: Options) -> list[tuple[Table, Measured]]:
-    """Return rows to train on and to hold out, the same share of every kind of target."""
+    """Return rows to train on and to hold out, the same share of every kind of target.
+
+    Groups differ in size, and so do folds of them; the one nearest to a fifth is held out.
+    """
     ends = [np.where(np.isfinite(end), 0.0, end) for end in (measured.lower, measured.upper)]
     kinds = pd.DataFrame(np.hstack([*ends, measured.lower < measured.upper]))
     kind = kinds.groupby([*kinds], dropna=False).ngroup().to_numpy(copy=True)
@@ -195,7 +203,8 @@ def split(table: Table, measured: Measured, options: Options) -> list[tuple[Tabl
     groups = None if options.group is None else table.cells[options.group]
     splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
     folds = splitter(FOLDS, shuffle=True, random_state=options.seed).split(kind, kind, groups)
-    return [(table.rows(rows), measured.rows(rows)) for rows in next(folds)]
+    fold = min(folds, key=lambda fold: abs(FOLDS * len(fold[1]) - len(kind)))
+    return [(table.rows(rows), measured.rows(rows)) for rows in fold]
 
 
 def fit(run: Run, X: Any, table: Table, measured: Measured, folder: Path) -> Run:
@@ -246,11 +255,14 @@ def predict(folder: Path, data: Path, out: Path, *, force: bool) -> str:
     if (picture := out.with_suffix(".png")) == out:
         raise UserError(f"{out} is where the picture goes; name the table otherwise")
     for path in (out, picture):
-        if path.exists() and (not force or path.resolve() == data.resolve()):
+        if path.resolve() == data.resolve():
+            raise UserError(f"{path} is the table to predict for; give another --out")
+        if path.exists() and not force:
             raise UserError(f"{path} is there already; give another --out, or overwrite by --force")
     run = Run.read(folder)
     used = [column.name for column in run.columns if column.role in ("number", "category")]
     table = read_table(data, used, run.decimal)
+    check_sign(table, run.decimal, run.guessed)
     if run.model is None:
         remedy = f"continue it: zeroproof train --resume --out {folder}"
         raise UserError(f"the run in {folder} is not finished; {remedy}")
@@ -267,21 +279,3 @@ def predict(folder: Path, data: Path, out: Path, *, force: bool) -> str:
     except UserError as error:
         return f"{text}; not scored: {error}"
     return f"{text}, drawn in {picture}\n{check(run, measured, found, picture)}"
-
-
-def write_predictions(
-    path: Path, run: Run, table: Table, found: Predictions, rivals: Mapping[str, Array]
-) -> None:
-    """Write a table's columns, and those of predictions in the table's own unit."""
-    bottom, own = (~np.isfinite(found.value)).astype(int), run.in_own_unit
-    parts = {"prediction": own(found.value), "bottom": bottom}
-    parts |= {"lower": own(found.lower), "upper": own(found.upper)}
-    parts |= {"p_below": found.p_below, "p_above": found.p_above}
-    parts |= {name: own(value) for name, value in rivals.items()}
-    names = run.options.target
-    prefixes = [f"{name}_" for name in names] if len(names) > 1 else [""]
-    added = {p + n: part[:, i] for i, p in enumerate(prefixes) for n, part in parts.items()}
-    taken = {name: f"{name}_predicted" for name in added if name in table.cells}
-    frame = table.cells.join(pd.DataFrame(added, table.cells.index).rename(columns=taken))
-    style = {"sep": ";", "decimal": ","} if table.decimal == "," else {}
-    frame.to_csv(path, index=False, float_format="%.9g", **style)

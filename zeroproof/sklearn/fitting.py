@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from numbers import Real
 from typing import Any, TypeAlias
 
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupShuffleSplit, ShuffleSplit
+from sklearn.utils import check_array, check_consistent_length
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
@@ -29,6 +31,10 @@ from zeroproof.utils.checks import check_integer, check_number
 Array: TypeAlias = NDArray[np.float64]
 CHUNK = 4096  # rows of one forward without a gradient
 SECONDS_BETWEEN_CHECKPOINTS = 5.0
+NEUTRAL = {  # options of the trainer that a continued fit may change
+    *("max_epochs", "log_hook", "extra_state", "progress", "history_limit"),
+    *("checkpoint_dir", "checkpoint_every", "keep_checkpoints"),
+}
 
 
 def check_params(params: dict[str, Any]) -> None:
@@ -43,10 +49,16 @@ def check_params(params: dict[str, Any]) -> None:
         raise ValueError(
             f"limits must be two numbers (lowest, highest), ±inf for none, got {limits!r}"
         )
-    if taken := {"max_epochs", "seed", "val_loader"} & {*(params["trainer_options"] or {})}:
+    options = params["trainer_options"] or {}
+    if taken := {"max_epochs", "scheduler_step", "seed", "val_loader"} & {*options}:
         raise ValueError(
-            f"trainer_options has {sorted(taken)}, which SCMRegressor sets itself; use max_epochs, "
-            "random_state and validation_fraction"
+            f"trainer_options has {sorted(taken)}, which SCMRegressor sets itself; leave it "
+            "out, and use max_epochs, random_state and validation_fraction"
+        )
+    if params["random_state"] is None and options.get("checkpoint_dir") is not None:
+        raise ValueError(
+            "a fit with a checkpoint_dir needs a random_state, got None; give a number, such as "
+            "random_state=0, by which another call of fit can continue this one"
         )
 
 
@@ -60,15 +72,50 @@ def check_ends(lower: Array, upper: Array) -> None:
         raise ValueError(f"y ≤ y_upper must hold, or both be NaN; it does not in {rows}")
 
 
+def target_ends(X: Any, y: Any, y_upper: Any, *, shared: bool) -> list[Array]:
+    """Return lower and upper ends, (rows, outputs); of exact targets the targets twice."""
+    if y is None:
+        raise ValueError("SCMRegressor requires y to be passed, but the target y is None")
+    ends = []
+    for name, part in (("y", y), ("y_upper", y if y_upper is None else y_upper)):
+        options = {"ensure_2d": False, "ensure_all_finite": False, "input_name": name}
+        part = check_array(part, dtype=np.float64, **options)
+        check_consistent_length(X, part)
+        ends.append(part.reshape(len(part), -1))
+    lower, upper = ends
+    check_ends(lower, upper)
+    if lower.shape[1] > 1 and shared and (lower < upper).any():
+        raise ValueError("intervals of several outputs need shared_denominator=False")
+    # NaN is no end of an interval; as a target it is the same line as ∞ (LIFT-3).
+    return ends if y_upper is None else [np.where(np.isnan(e), np.inf, e) for e in ends]
+
+
+def by_row(name: str, end: Any, shape: Sequence[int]) -> Array:
+    """Return an end as (rows, outputs), of one dimension by rows; ValueError for another shape."""
+    end = np.asarray(end, dtype=np.float64)
+    try:
+        return np.broadcast_to(end[:, None] if end.ndim == 1 else end, shape)
+    except ValueError:
+        raise ValueError(
+            f"{name} has the shape {end.shape}; give one number, one for each of {shape[0]} rows, "
+            f"or what broadcasts to {tuple(shape)}, as [[0, 5]] with one for each of 2 outputs"
+        ) from None
+
+
 def robust_scale(values: Array, weights: Array | None) -> tuple[Array, Array]:
     """Return medians and robust deviations, 1 for a constant; ValueError for huge numbers."""
-    low, centre, high = np.quantile(
-        values, [0.25, 0.5, 0.75], axis=0, weights=weights, method="inverted_cdf"
+    rare = min(max(0.01, 1.5 / len(values)), 0.25)  # at least one row at each end
+    shares = [rare, 0.25, 0.5, 0.75, 1 - rare]
+    least, low, centre, high, most = np.quantile(
+        values, shares, axis=0, weights=weights, method="inverted_cdf"
     )
     with np.errstate(over="ignore", invalid="ignore"):
         deviation, rough = (high - low) / 1.349, values.std(axis=0)
+        # One huge number must not decide: by it all others would be the same.
+        clipped = values.clip(least, most).std(axis=0)
     if not np.isfinite(deviation + rough).all():
         raise ValueError("a column has numbers too large to be scaled; take another unit for it")
+    rough = np.where(clipped > 0, clipped, rough)
     deviation = np.where(deviation > 1e-9 * rough, deviation, rough)
     varies = (values.max(axis=0) > values.min(axis=0)) & (deviation > 0)
     return centre, np.where(varies, deviation, 1.0)
@@ -78,6 +125,19 @@ def finite_part(lower: Array, upper: Array) -> Array:
     """Return the middles of intervals, of half-open ones the finite end, else ±∞ or NaN."""
     middle = np.where(lower == upper, lower, lower / 2 + upper / 2)
     return np.where(np.isfinite(middle), middle, np.where(np.isfinite(lower), lower, upper))
+
+
+def target_scale(ends: list[Array], weight: Array | None) -> tuple[Array, Array]:
+    """Return centre and unit of each output, by its finite ends; ValueError if it has none."""
+    found = []
+    for known in finite_part(*ends).T:
+        finite = np.isfinite(known)
+        if not finite.any():
+            raise ValueError("y contains no finite target: infinity and NaN have no scale")
+        own = None if weight is None else weight[finite]
+        found.append(robust_scale(known[finite, None], own))
+    centre, deviation = np.array(found)[..., 0].T
+    return centre, 1.5 * deviation
 
 
 def central_level(end: Tensor, middle: Tensor, scale: Tensor) -> Tensor:
@@ -177,6 +237,17 @@ def adam(network: ProjectiveEnsemble, rows: int, params: Any) -> torch.optim.Opt
     return torch.optim.AdamW(groups, lr=rate)
 
 
+def fingerprint(params: dict[str, Any], config: TrainingConfig, arrays: list[Any]) -> str:
+    """Return a hash of what decides a fit, in which options that cannot be pickled do not count."""
+    hashes = list[Any]()
+    for name, option in sorted(vars(config).items()):
+        if name not in NEUTRAL:
+            with suppress(Exception):  # whatever a lambda, or what holds one, does to pickle
+                hashes.append((name, joblib.hash(option)))
+    own = params | dict.fromkeys(("max_epochs", "trainer_options", "random_state"))
+    return str(joblib.hash([own, hashes, arrays]))
+
+
 def fit_network(
     network: ProjectiveEnsemble,
     rows: tuple[Tensor, Tensor, Tensor, Targets],
@@ -196,18 +267,17 @@ def fit_network(
     loader = TensorBatches((x, weights / weights.mean()), targets, batch_size=size, seed=seed)
     if epochs is None:
         epochs = int(np.clip(4000 / len(loader), 20, 400))
-    same = params | {"max_epochs": 0, "trainer_options": 0, "random_state": seed}
     options = {"history_limit": 1, **(params["trainer_options"] or {}), "seed": seed}
     arrays = [part.numpy() for part in (x, weights, held, *ends(targets), validated)]
-    fingerprint = joblib.hash([same, arrays])
-    best = EarlyStopping(params["n_iter_no_change"], fingerprint, options.get("log_hook"))
+    found = fingerprint(params, TrainingConfig(**options), arrays)
+    best = EarlyStopping(params["n_iter_no_change"], found, options.get("log_hook"))
     options["extra_state"] = {**(options.get("extra_state") or {}), "best": best}
     held, targets = held[validated], map_tensors(targets, lambda part: part[validated])
     inputs = x[validated], held / held.mean()
     options["val_loader"] = TensorBatches(inputs, targets, batch_size=CHUNK, shuffle=False)
     config = TrainingConfig(**options | {"max_epochs": epochs, "log_hook": best})
     optimizer = adam(network, len(x), params)
-    half = math.pi / (config.max_epochs * len(loader))
+    half = math.pi / (config.planned_updates(loader) or 1)
     # Not CosineAnnealingLR, whose length a checkpoint restores: a continued fit may be longer.
     cosine = LambdaLR(optimizer, lambda step: (1.0 + math.cos(half * step)) / 2)
     parts = network, optimizer, WeightedLikelihood(), loader

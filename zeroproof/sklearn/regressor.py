@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.metrics import r2_score
-from sklearn.utils import check_array, check_consistent_length, check_random_state
+from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
@@ -21,14 +21,16 @@ from zeroproof.sklearn.ensemble import ProjectiveEnsemble, WeightedLikelihood
 from zeroproof.sklearn.fitting import (
     CHUNK,
     Array,
+    by_row,
     central_level,
-    check_ends,
     check_params,
     finite_part,
     fit_network,
     held_out,
     levels,
     robust_scale,
+    target_ends,
+    target_scale,
 )
 from zeroproof.training import Interval, lift_targets
 from zeroproof.training.batches import map_tensors
@@ -60,8 +62,8 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         limits: what an instrument can report, as (lowest, highest); predictions beyond are ⊥.
         trainer_options: more of :class:`~zeroproof.training.config.TrainingConfig`, such as
             ``{"progress": True, "device": "cuda"}``. With a ``checkpoint_dir`` training is saved
-            there every few seconds and on Ctrl-C, and ``fit`` with the same rows and options, but
-            for ``max_epochs``, continues from there.
+            there every few seconds and on Ctrl-C, and ``fit`` with the same rows, options and
+            ``random_state``, but for ``max_epochs``, continues from there.
         random_state: seed of weights, left out rows and batches.
 
     Attributes:
@@ -106,10 +108,14 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         tags.target_tags.multi_output = True
         return tags
 
+    def __sklearn_is_fitted__(self) -> bool:
+        """Say whether a fit came to its end: the thresholds are chosen last."""
+        return hasattr(self, "tau_")
+
     def fit(
         self, X: Any, y: Any, y_upper: Any = None, sample_weight: Any = None, groups: Any = None
     ) -> SCMRegressor:
-        """Train on a table.
+        """Train on a table; a fit that fails or is interrupted leaves no model.
 
         Args:
             X: finite numbers, (rows, columns).
@@ -123,9 +129,11 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             ValueError: no finite target, ends that cross, intervals of several outputs with one
                 denominator, or what scikit-learn's own checks refuse.
         """
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)  # lest a fit that fails leave half of this model, half of that
         check_params(self.get_params())
         X = validate_data(self, X, dtype=np.float64)
-        ends = self._ends(X, y, y_upper)
+        ends = target_ends(X, y, y_upper, shared=self.shared_denominator)
         self._flat = ends[0].shape[1] == 1
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         check_consistent_length(X, groups)
@@ -141,34 +149,9 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self._train(X, Interval(*scaled) if bounded else scaled[0], weight, held, seed)
         return self
 
-    def _ends(self, X: Any, y: Any, y_upper: Any) -> list[Array]:
-        """Return lower and upper ends, (rows, outputs); of exact targets the targets twice."""
-        if y is None:
-            raise ValueError("SCMRegressor requires y to be passed, but the target y is None")
-        ends = []
-        for name, part in (("y", y), ("y_upper", y if y_upper is None else y_upper)):
-            options = {"ensure_2d": False, "ensure_all_finite": False, "input_name": name}
-            part = check_array(part, dtype=np.float64, **options)
-            check_consistent_length(X, part)
-            ends.append(part.reshape(len(part), -1))
-        lower, upper = ends
-        check_ends(lower, upper)
-        if lower.shape[1] > 1 and self.shared_denominator and (lower < upper).any():
-            raise ValueError("intervals of several outputs need shared_denominator=False")
-        # NaN is no end of an interval; as a target it is the same line as ∞ (LIFT-3).
-        return ends if y_upper is None else [np.where(np.isnan(e), np.inf, e) for e in ends]
-
     def _scale(self, X: Array, ends: list[Array], weight: Array | None) -> None:
         self._x_centre, self._x_unit = robust_scale(X, weight)
-        found = []
-        for known in finite_part(*ends).T:
-            finite = np.isfinite(known)
-            if not finite.any():
-                raise ValueError("y contains no finite target: infinity and NaN have no scale")
-            own = None if weight is None else weight[finite]
-            found.append(robust_scale(known[finite, None], own))
-        centre, deviation = np.array(found)[..., 0].T
-        self._centre, self._unit = centre, 1.5 * deviation
+        self._centre, self._unit = target_scale(ends, weight)
 
     def _inputs(self, X: Array) -> Tensor:
         """Return scaled inputs, of which large ones grow like a logarithm."""
@@ -192,10 +175,16 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         losses = self.history_["val_loss"]
         self.best_epoch_ = 1 + losses.index(min(losses))
         self.network_ = network.double().cpu().eval()  # so that batches agree with single rows
-        self._calibrate(X[rows], map_tensors(targets, lambda part: part[rows, 0]), validate[rows])
+        targets = map_tensors(targets, lambda part: part[:, 0])
+        left_out = map_tensors(targets, lambda part: part[rows])
+        P, Q = self._calibrate(X[rows], left_out, validate[rows])
+        self._choose_thresholds(X, targets, rows, P, Q)
 
-    def _calibrate(self, X: Array, targets: Targets, held: Tensor) -> None:
-        """Choose certainty, levels and thresholds by rows, from the networks that left them out."""
+    def _calibrate(self, X: Array, targets: Targets, held: Tensor) -> tuple[Tensor, Tensor]:
+        """Choose certainty and levels by rows, from the networks that left them out.
+
+        Return the tuples by which thresholds are chosen.
+        """
         self._certainty = 1.0
         (P, Q), loss = self._tuples(X, held), WeightedLikelihood()
         lifted, rows = lift_targets(targets), (self._inputs(X), held.amax(1))
@@ -205,13 +194,25 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         lower, upper = ends(targets)
         cauchy = median_and_scale(self._certainty * P, self._certainty * Q)
         self._levels, self._spread = levels(lower, upper, *cauchy)
+        return P, Q
+
+    def _choose_thresholds(
+        self, X: Array, targets: Targets, rows: Tensor, P: Tensor, Q: Tensor
+    ) -> None:
+        """Choose thresholds by held-out rows, which have tuples, or else by all poles there are."""
+        lower, upper = ends(targets)
         exact = ~(lower < upper)
-        self.tau_ = np.zeros(len(self._centre))
+        tau = np.zeros(len(self._centre))
         for output in torch.nonzero((exact & ~lower.isfinite()).any(0)).flatten().tolist():
-            q = Q[:, output if Q.shape[1] > 1 else 0]
-            known = exact[:, output]
-            tuples = P[known, output], q[known]
-            self.tau_[output] = choose_threshold(*tuples, lower[known, output], unit=1.0)
+            target, known = lower[:, output], exact[rows, output]
+            pole = exact[:, output] & ~target.isfinite()
+            found = [(P[known], Q[known], target[rows][known])]
+            if not pole[rows].any():  # no network left one out, so all of them say
+                found.append((*self._tuples(X[pole.numpy()]), target[pole]))
+            p, q, true = (torch.cat(part) for part in zip(*found, strict=True))
+            q = q[:, output if q.shape[1] > 1 else 0]
+            tau[output] = choose_threshold(p[:, output], q, true, unit=1.0)
+        self.tau_ = tau
 
     def _tuples(self, X: Array, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return combined tuples of scaled targets, (rows, outputs)."""
@@ -260,17 +261,18 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         return self._in_units(middle - half), self._in_units(middle + half)
 
     def predict_probability(self, X: Any, lower: Any, upper: Any) -> Array:
-        """Return the probability that each row lies between two numbers, or arrays of them.
+        """Return the probability that each row lies between two numbers, which may be infinite.
 
-        Either may be infinite. As intervals do, it goes by rows that training left out, bounds
-        among them. Raises ValueError for NaN, or ends that cross.
+        Each end is a number, an array (rows,), or one that broadcasts to (rows, outputs), such as
+        ``[[0, 5]]`` with one for each of two outputs. As intervals do, it goes by rows that
+        training left out, bounds among them. Raises ValueError for NaN, ends that cross, or another
+        shape: a single dimension is always that of the rows.
         """
         middle, scale = median_and_scale(*self._predicted(X))
         scaled, below = list[Tensor](), list[Array]()
-        for end in (lower, upper):
-            end = np.asarray(end, dtype=np.float64)
-            end = end[:, None] if end.ndim == 1 and len(end) == len(middle) else end
-            at = torch.tensor(np.broadcast_to((end - self._centre) / self._unit, middle.shape))
+        for name, end in (("lower", lower), ("upper", upper)):
+            end = by_row(name, end, middle.shape)
+            at = torch.tensor((end - self._centre) / self._unit)
             parts = zip(central_level(at, middle, scale).T, self._spread, strict=True)
             own = [np.interp(part, seen, np.linspace(0, 1, len(seen))) for part, seen in parts]
             below.append((1 + (at - middle).sign().numpy() * np.array(own).T) / 2)
@@ -284,7 +286,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         With ``y_upper`` the error is that to the interval, and the mean that of finite ends. Points
         at infinity do not count, and ⊥ counts as the median of the training.
         """
-        lower, upper = self._ends(X, y, y_upper)
+        lower, upper = target_ends(X, y, y_upper, shared=self.shared_denominator)
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
         found = self.predict(X).reshape(lower.shape)
         found = np.where(np.isnan(found), self._centre, found)
