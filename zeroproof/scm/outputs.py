@@ -181,9 +181,11 @@ def gate_outputs(outputs: Outputs, policy: GradientPolicy) -> Outputs:
 
 
 def gate_tuple(P: Tensor, Q: Tensor, policy: GradientPolicy) -> tuple[Tensor, Tensor]:
-    """Put the gradient of tuples under a policy. Meets: POL-13."""
-    if policy is GradientPolicy.PASSTHROUGH:
-        return P, Q
+    """Put the gradient of tuples under a policy.
+
+    PASSTHROUGH has a gate, too: a checkpointed forward that runs again under another policy must
+    save as many tensors. Meets: POL-13.
+    """
     lost, nothing = ~(torch.isfinite(P) & torch.isfinite(Q)), (P == 0) & (Q == 0)
     if P.shape != Q.shape:  # of a head, whose outputs may come without a batch dimension
         lost, nothing = lost.any(-1, keepdim=True), nothing.all(-1, keepdim=True)
