@@ -186,7 +186,8 @@ def gate_tuple(P: Tensor, Q: Tensor, policy: GradientPolicy) -> tuple[Tensor, Te
     PASSTHROUGH has a gate, too: a checkpointed forward that runs again under another policy must
     save as many tensors. Meets: POL-13.
     """
-    lost, nothing = ~(torch.isfinite(P) & torch.isfinite(Q)), (P == 0) & (Q == 0)
+    p, q = P.detach(), Q.detach()  # of which no mask saves anything
+    lost, nothing = ~(torch.isfinite(p) & torch.isfinite(q)), (p == 0) & (q == 0)
     if P.shape != Q.shape:  # of a head, whose outputs may come without a batch dimension
         lost, nothing = lost.any(-1, keepdim=True), nothing.all(-1, keepdim=True)
     bottom = lost | nothing
