@@ -202,7 +202,8 @@ def test_a_checkpointed_forward_keeps_the_default_of_its_module() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["FreeHead", "SCMRationalLayer", ProjectiveMLP, SCMInferenceWrapper, nn.Linear]
+    "key",
+    ["FreeHead", "OwnHead", "SCMRationalLayer", ProjectiveMLP, SCMInferenceWrapper, nn.Linear],
 )
 def test_a_default_that_nothing_asks_for_is_refused(key: Any) -> None:
     message = "asks for no policy; give one of the classes .*'FreeHead', .*'SCMRationalLayer'"

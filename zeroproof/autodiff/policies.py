@@ -118,13 +118,13 @@ def register_policy(layer: Hashable, policy: GradientPolicy | str | None) -> Non
     Raises:
         TypeError: a key that is not hashable.
         ValueError: an unknown policy, a class that asks for none, such as ``nn.Linear``, or the
-            name of a class.
+            name of one that asks.
 
     Meets: POL-8.
     """
     check_type("layer", layer, Hashable, "hashable, as a class, a module or a name")
     asking = tuple(key for key in (*_built_in, *_defaults) if isinstance(key, type))
-    names = [kind.__name__ for key in asking for kind in (key, *key.__subclasses__())]
+    names = [kind.__name__ for key in asking for kind in _with_subclasses(key)]
     home = layer.__module__.split(".")[0] if isinstance(layer, type) else ""
     known = home in ("torch", __name__.split(".")[0])
     if layer in names or (known and not issubclass(cast(type, layer), asking)):
@@ -137,6 +137,10 @@ def register_policy(layer: Hashable, policy: GradientPolicy | str | None) -> Non
         _defaults.pop(layer, None)
     else:
         _defaults[layer] = chosen
+
+
+def _with_subclasses(kind: type[Any]) -> list[type[Any]]:
+    return [kind, *(x for below in kind.__subclasses__() for x in _with_subclasses(below))]
 
 
 def set_default(kind: Hashable, policy: GradientPolicy) -> None:
