@@ -20,6 +20,7 @@ from zeroproof.losses import (
     margin_loss,
     rejection_loss,
     sign_consistency_loss,
+    squares_loss,
 )
 from zeroproof.training.targets import lift_targets
 
@@ -257,3 +258,24 @@ def test_targets_of_any_size_are_lines(size: float) -> None:
         kept = {"mask" if loss is chordal_loss else "oriented": mask}
         found = loss(0 * one, one, size * one, size * one, **kept)  # type: ignore[operator]
         assert found.item() == pytest.approx(value)
+
+
+PAIR = (torch.ones(2), torch.ones(2))
+
+
+@pytest.mark.parametrize("bad", [NAN, -1.0, -5e-324])
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("tau", lambda x: margin_loss(PAIR[0], x)),
+        ("tau", lambda x: rejection_loss(*PAIR, x)),
+        ("tau", lambda x: squares_loss(*PAIR, *PAIR, tau=x)),
+        ("tau", lambda x: coverage(PAIR, tau=x)),
+        ("tau", lambda x: SCMTrainingLoss()(PAIR, PAIR, tau=x)),
+        (r"loss_weights\['resolution'\]",
+         lambda x: SCMTrainingLoss()(PAIR, PAIR, loss_weights={"resolution": x})),
+    ],
+)  # fmt: skip
+def test_a_threshold_or_resolution_is_no_negative_number(name: str, call: Any, bad: float) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} must be in \[0, ∞"):
+        call(bad)

@@ -137,8 +137,8 @@ def check_constant(*values: object) -> None:
 
 
 def check_tau(tau: object) -> None:
-    """Raise TypeError or ValueError unless a threshold is a number without a gradient."""
-    check_scalar("tau", tau)
+    """Raise TypeError or ValueError unless a threshold is a number ≥ 0 without a gradient."""
+    check_scalar("tau", tau, "[0, ∞]")
     check_constant(tau)
 
 
