@@ -279,3 +279,14 @@ PAIR = (torch.ones(2), torch.ones(2))
 def test_a_threshold_or_resolution_is_no_negative_number(name: str, call: Any, bad: float) -> None:
     with pytest.raises(ValueError, match=rf"^{name} must be in \[0, ∞"):
         call(bad)
+
+
+@pytest.mark.parametrize("gamma", [1e-9, 1e-100, 5e-324])
+def test_a_tiny_guard_that_underflows_still_guards_the_origin(gamma: float) -> None:
+    P, Q = (torch.zeros(2, requires_grad=True) for _ in range(2))
+    loss = implicit_loss(P, Q, torch.tensor([2.0, 1e30]), torch.ones(2), gamma=gamma)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert P.grad is not None
+    assert Q.grad is not None
+    assert P.grad.tolist() == Q.grad.tolist() == [0.0, 0.0]
