@@ -225,6 +225,24 @@ def test_the_gradient_of_a_domain_is_that_of_the_mapped_input() -> None:
     assert torch.autograd.gradcheck(lambda x: layer(x)[0], (x,))
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("domain", [(1000.0, 1001.0), (1e5, 2e5)])
+def test_a_head_in_half_precision_keeps_its_domain(dtype: torch.dtype, domain: Any) -> None:
+    layer = SCMRationalLayer(1, 1, domain=domain).double().to(dtype)
+    low, high = domain
+    for x in (torch.tensor([low, (low + high) / 2, high]), torch.tensor([low, low, high]).double()):
+        value, bottom = layer(x)
+        assert value.dtype == x.dtype
+        assert value.tolist() == (2 * (x - low) / (high - low) - 1).tolist()
+        assert not bottom.any()
+    same = torch.tensor([1000.0], dtype=dtype)
+    assert layer(same)[0].dtype == dtype
+    assert layer(same)[0].item() == pytest.approx(2 * (1000 - low) / (high - low) - 1, rel=0.01)
+    kept = layer.float().head.domain
+    assert kept is not None
+    assert kept.tolist() == [low, high]
+
+
 @pytest.mark.parametrize(
     "domain", [(1.0,), (0.0, 1.0, 2.0), (2.0, 1.0), (1.0, 1.0), (1.0, 1.0 + 1e-12), (0.0, 1e-45),
                (0.0, INF), (NAN, 1.0), ()],
