@@ -104,9 +104,9 @@ def _has_finite_quotient(P: Part, Q: Denominator, size: Denominator) -> Mask:
     ``|P| ≥ power · |Q|``. These products are exact, also where compiled quotients are not correctly
     rounded. The power is split between the two sides, since it overflows itself.
     """
-    largest = torch.finfo(torch.promote_types(P.dtype, Q.dtype)).max
-    root = math.ldexp(1.0, math.frexp(largest)[1] // 2)
-    P, size = widen(P, size)
+    dtype = torch.promote_types(P.dtype, Q.dtype)
+    root = math.ldexp(1.0, math.frexp(torch.finfo(dtype).max)[1] // 2)
+    P, size = widen(P.to(dtype), size.to(dtype))
     return (P.abs() / root < size * root) & (size < torch.inf)
 
 
