@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from zeroproof.inference import certify_threshold, choose_threshold
+from zeroproof.inference.thresholds import _deviation
 
 INF = math.inf
 
@@ -27,6 +28,18 @@ def test_many_rows_are_counted_exactly(rows: int, rate: float, errors: int) -> N
     Q = torch.arange(1.0, rows + 1).double() / rows
     found = certify_threshold(torch.ones_like(Q), Q, torch.full_like(Q, INF), rate=rate)
     assert found.errors == errors
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 7, 1000])
+def test_the_unit_of_an_error_is_from_quartiles(rows: int) -> None:
+    y = torch.randn(rows, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    low, high = torch.quantile(y, torch.tensor([0.25, 0.75], dtype=torch.float64)).tolist()
+    assert _deviation(y) == ((high - low) / 1.349 or 1.0)
+
+
+def test_more_rows_than_a_quantile_of_torch_takes() -> None:
+    y = torch.arange(2.0**24 + 1, dtype=torch.float64)
+    assert _deviation(y) == 2.0**23 / 1.349
 
 
 def test_a_bound_that_few_rows_cannot_give_says_how_many_do() -> None:

@@ -38,6 +38,7 @@ BAD_VALUES = [
     ("gradient_policy", "clip"),
     ("device", "toaster"),
     ("loss_weights", {"fit": float("nan")}),
+    ("loss_weights", {"resolution": -1.0}),
 ]
 BAD_TYPES = [
     ("max_epochs", 1.5),

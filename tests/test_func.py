@@ -153,10 +153,32 @@ def test_losses_in_forward_mode(unchecked: None, name: str) -> None:
             torch.testing.assert_close(slope, torch.tensordot(second, v))
 
 
-def test_a_tangent_in_targets_is_refused() -> None:
-    one = torch.ones(1)
-    with pytest.raises(ValueError, match="must not require a gradient"):
-        jacfwd(lambda y: chordal_loss(one, one, y, one))(one)
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_in_forward_mode_over_vmap(unchecked: None, name: str) -> None:
+    P, Q, y = batches()
+
+    def mapped(P: Tensor) -> Tensor:
+        return vmap(LOSSES[name])(P, Q, y)
+
+    second = jacrev(jacrev(mapped))(P)
+    torch.testing.assert_close(jacfwd(mapped)(P), jacrev(mapped)(P))
+    torch.testing.assert_close(jacfwd(jacfwd(mapped))(P), second)
+    torch.testing.assert_close(jacfwd(jacrev(mapped))(P), second)
+
+
+def test_a_gradient_or_tangent_in_targets_is_refused() -> None:
+    one = torch.ones(2, 3)
+
+    def loss(y: Tensor) -> Tensor:
+        return chordal_loss(one, one, y, one)
+
+    def mapped(y: Tensor) -> Tensor:
+        return vmap(vmap(chordal_loss))(one, one, y, one)
+
+    for function in (loss, mapped):
+        for call in (jacfwd(function), jacrev(function), function):
+            with pytest.raises(ValueError, match="must not require a gradient"):
+                call(one.clone().requires_grad_())
 
 
 @pytest.mark.parametrize("policy", GradientPolicy)

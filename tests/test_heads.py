@@ -6,9 +6,11 @@ import math
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
+from zeroproof.autodiff.policies import gradient_policy
 from zeroproof.layers import ProjectiveMLP
-from zeroproof.layers.projective import HEADS, FreeHead, GatedHead, PoleHead
+from zeroproof.layers.projective import HEADS, FreeHead, GatedHead, PoleHead, ProjectiveHead
 
 
 def test_heads_stay_defined_at_extreme_features() -> None:
@@ -83,3 +85,27 @@ def test_features_of_another_width_are_refused_whatever_makes_the_weights(unchec
     torch.nn.utils.parametrizations.weight_norm(model.body[0])
     with pytest.raises(ValueError, match=r"^x must have 3 features along its last dimension"):
         model(torch.zeros(5, 2))
+
+
+@pytest.mark.parametrize("policy", ["clamp", "project", "reject", "passthrough"])
+@pytest.mark.parametrize("head", HEADS.values())
+def test_a_checkpointed_head_has_its_gradient(head: type[ProjectiveHead], policy: str) -> None:
+    """Though its forward runs again outside of the scope, where it must save as many tensors."""
+    layer, found = head(4, 2), []
+    for checkpointed in (False, True):
+        x = torch.linspace(-2.0, 2.0, 12).reshape(3, 4).requires_grad_()
+        with gradient_policy(policy):
+            P, Q = checkpoint(layer, x, use_reentrant=False) if checkpointed else layer(x)
+        (5 * P.sum() + Q.sum()).backward()
+        found.append(x.grad)
+    assert torch.equal(*found)  # type: ignore[arg-type]
+
+
+def test_the_outputs_of_a_head_can_be_changed_in_place() -> None:
+    x = torch.rand(5, 2)
+    for model in (ProjectiveMLP(2), ProjectiveMLP(2, 2), ProjectiveMLP(2, 2, head="gated")):
+        P, Q = model(x)
+        P += 1
+        Q.clamp_(min=0.1)
+        (P / Q).sum().backward()
+        assert all(p.grad is not None for p in model.parameters())

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from zeroproof.inference import central_interval, certainty, probability
+from zeroproof.inference import central_interval, certainty, combine_tuples, probability
 from zeroproof.losses import LossConfig, SCMTrainingLoss, interval_loss, likelihood_loss
 from zeroproof.training.targets import lift_targets
 
@@ -136,6 +136,16 @@ def test_it_is_a_fit_of_the_composite() -> None:
             LossConfig(resolution=wrong)
     with pytest.raises(ValueError, match=r"level must be in \[0, 1\)"):
         central_interval(P, Q, 1.0)
+
+
+def test_mixtures_of_nothing_are_named(unchecked: None) -> None:
+    none = torch.ones(0, 3, 1)
+    assert combine_tuples(none, none)[0].shape == (0, 1)
+    with pytest.raises(ValueError, match=r"weights must be finite.* \(0, 3\), .*shape \(0,\)$"):
+        combine_tuples(none, none, torch.ones(0))
+    for shape in ((2, 0, 1), (2, 3, 0)):
+        with pytest.raises(ValueError, match="P must have the shape"):
+            combine_tuples(torch.ones(shape), torch.ones(shape))
 
 
 class Operations(TorchDispatchMode):

@@ -20,6 +20,7 @@ from zeroproof.losses import (
     margin_loss,
     rejection_loss,
     sign_consistency_loss,
+    squares_loss,
 )
 from zeroproof.training.targets import lift_targets
 
@@ -257,3 +258,35 @@ def test_targets_of_any_size_are_lines(size: float) -> None:
         kept = {"mask" if loss is chordal_loss else "oriented": mask}
         found = loss(0 * one, one, size * one, size * one, **kept)  # type: ignore[operator]
         assert found.item() == pytest.approx(value)
+
+
+PAIR = (torch.ones(2), torch.ones(2))
+
+
+@pytest.mark.parametrize("bad", [NAN, -1.0, -5e-324])
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("tau", lambda x: margin_loss(PAIR[0], x)),
+        ("tau", lambda x: rejection_loss(*PAIR, x)),
+        ("tau", lambda x: squares_loss(*PAIR, *PAIR, tau=x)),
+        ("tau", lambda x: coverage(PAIR, tau=x)),
+        ("tau", lambda x: SCMTrainingLoss()(PAIR, PAIR, tau=x)),
+        (r"loss_weights\['resolution'\]",
+         lambda x: SCMTrainingLoss()(PAIR, PAIR, loss_weights={"resolution": x})),
+    ],
+)  # fmt: skip
+def test_a_threshold_or_resolution_is_no_negative_number(name: str, call: Any, bad: float) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} must be in \[0, ∞"):
+        call(bad)
+
+
+@pytest.mark.parametrize("gamma", [1e-9, 1e-100, 5e-324])
+def test_a_tiny_guard_that_underflows_still_guards_the_origin(gamma: float) -> None:
+    P, Q = (torch.zeros(2, requires_grad=True) for _ in range(2))
+    loss = implicit_loss(P, Q, torch.tensor([2.0, 1e30]), torch.ones(2), gamma=gamma)
+    loss.backward()
+    assert loss.item() == 0.0
+    assert P.grad is not None
+    assert Q.grad is not None
+    assert P.grad.tolist() == Q.grad.tolist() == [0.0, 0.0]

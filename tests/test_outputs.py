@@ -45,6 +45,16 @@ def test_a_size_is_compared_with_a_threshold_exactly(dtype: torch.dtype) -> None
             assert torch.equal(tuple_bottom(torch.zeros_like(near), -near, exactly), exact)
 
 
+@pytest.mark.parametrize(
+    ("P", "Q", "bottom"), [(1e300, 1e-30, True), (1e300, 1e-3, False), (1e-300, 1e-30, False)]
+)
+def test_parts_of_two_precisions_overflow_in_the_wider(P: float, Q: float, bottom: bool) -> None:
+    wide, narrow = torch.tensor([P], dtype=torch.float64), torch.tensor([Q])
+    assert tuple_bottom(wide, narrow).item() is bottom
+    assert (wide / narrow).isinf().item() is bottom
+    assert tuple_bottom(torch.ones(1), torch.tensor([1e-310], dtype=torch.float64)).item()
+
+
 def test_outputs_of_half_precision_are_widened_whatever_their_form() -> None:
     half, flags = torch.ones(2, dtype=torch.float16), torch.tensor([True, False])
     first, second = widen_outputs((half, half))  # type: ignore[misc]

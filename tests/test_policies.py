@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
-from zeroproof.autodiff import policies
 from zeroproof.autodiff.policies import (
     GradientPolicy,
     apply_policy,
@@ -155,17 +154,14 @@ def moves(model: nn.Module) -> bool:
         (lambda: nn.Sequential(nn.Linear(2, 2), PoleHead(2, 1)), lambda model: model),
     ],
 )
-def test_a_default_that_is_registered_is_followed(
-    make: Any, key: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_default_that_is_registered_is_followed(make: Any, key: Any) -> None:
     """Also that of a module around the layer, which nothing asked for."""
     model = make()
-    with monkeypatch.context() as restoring:
-        restoring.setattr(policies, "_defaults", {**policies._defaults})
-        register_policy(key(model), "reject")
+    register_policy(key(model), "reject")
+    try:
         assert not moves(model)
-        if key(model) is model:
-            register_policy(model, None)
+    finally:
+        register_policy(key(model), None)
     assert moves(model)
 
 
@@ -206,7 +202,8 @@ def test_a_checkpointed_forward_keeps_the_default_of_its_module() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["FreeHead", "SCMRationalLayer", ProjectiveMLP, SCMInferenceWrapper, nn.Linear]
+    "key",
+    ["FreeHead", "OwnHead", "SCMRationalLayer", ProjectiveMLP, SCMInferenceWrapper, nn.Linear],
 )
 def test_a_default_that_nothing_asks_for_is_refused(key: Any) -> None:
     message = "asks for no policy; give one of the classes .*'FreeHead', .*'SCMRationalLayer'"
@@ -214,10 +211,11 @@ def test_a_default_that_nothing_asks_for_is_refused(key: Any) -> None:
         register_policy(key, "reject")
 
 
-def test_a_default_may_be_removed_and_given_again() -> None:
-    register_policy(SCMRationalLayer, None)
-    register_policy(SCMRationalLayer, "clamp")
-    assert get_policy(SCMRationalLayer) is GradientPolicy.CLAMP
+@pytest.mark.parametrize("key", [FreeHead, FreeHead.__base__, ProjectiveRationalHead])
+def test_a_default_that_is_removed_gives_way_to_the_packages_own(key: Any) -> None:
+    for policy in ("reject", None, "reject", None):
+        register_policy(key, policy)
+        assert get_policy(key).value == (policy or "passthrough")
 
 
 def nested(layers: nn.ModuleList, x: Tensor, run: Any) -> Tensor:

@@ -100,7 +100,7 @@ def test_a_rational_head_with_frozen_coefficients_still_has_a_slope_in_x() -> No
     assert torch.allclose(slope, c[1] + 2 * c[2] * x.detach())
 
 
-def test_a_rational_head_keeps_nothing_but_its_input_and_coefficients() -> None:
+def test_a_rational_head_keeps_nothing_but_its_input_coefficients_and_one_mask() -> None:
     head, kept = random_layer(3, 2).head, []
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -110,7 +110,10 @@ def test_a_rational_head_keeps_nothing_but_its_input_and_coefficients() -> None:
     x = torch.randn(3, 30_000, dtype=torch.float64, requires_grad=True)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         P, Q = head(x.t())
-    assert {t.data_ptr() for t in kept} == {t.data_ptr() for t in (x, *head.parameters())}
+    masks = {t.data_ptr() for t in kept if t.dtype == torch.bool}
+    assert len(masks) == 1
+    others = {t.data_ptr() for t in (x, *head.parameters())}
+    assert {t.data_ptr() for t in kept} == masks | others
     c, d, z = head.numerator, head.denominator, x.t()
     exact = (c[0] + c[1] * z + c[2] * z**2 + c[3] * z**3, d[0] + d[1] * z + d[2] * z**2)
     results = []
@@ -220,6 +223,24 @@ def test_the_gradient_of_a_domain_is_that_of_the_mapped_input() -> None:
         layer.head.denominator[1:] = torch.tensor([0.25, 0.25])
     x = torch.tensor([-2.0, 0.5, 6.0], dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: layer(x)[0], (x,))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("domain", [(1000.0, 1001.0), (1e5, 2e5)])
+def test_a_head_in_half_precision_keeps_its_domain(dtype: torch.dtype, domain: Any) -> None:
+    layer = SCMRationalLayer(1, 1, domain=domain).double().to(dtype)
+    low, high = domain
+    for x in (torch.tensor([low, (low + high) / 2, high]), torch.tensor([low, low, high]).double()):
+        value, bottom = layer(x)
+        assert value.dtype == x.dtype
+        assert value.tolist() == (2 * (x - low) / (high - low) - 1).tolist()
+        assert not bottom.any()
+    same = torch.tensor([1000.0], dtype=dtype)
+    assert layer(same)[0].dtype == dtype
+    assert layer(same)[0].item() == pytest.approx(2 * (1000 - low) / (high - low) - 1, rel=0.01)
+    kept = layer.float().head.domain
+    assert kept is not None
+    assert kept.tolist() == [low, high]
 
 
 @pytest.mark.parametrize(

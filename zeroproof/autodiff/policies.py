@@ -51,7 +51,8 @@ class Setting(NamedTuple):
 
 _scope: ContextVar[GradientPolicy | None] = ContextVar("gradient_policy", default=None)
 _grad_scale: ContextVar[Tensor | float] = ContextVar("grad_scale", default=1.0)
-_defaults: dict[Hashable, GradientPolicy | None] = {}  # but a module's lies in the module
+_defaults: dict[Hashable, GradientPolicy] = {}  # but a module's lies in the module
+_built_in: dict[Hashable, GradientPolicy] = {}
 # Scope and scale in code that torch.compile traces, which reads no ContextVar.
 _traced: tuple[GradientPolicy | None, Tensor | float] | None = None
 
@@ -111,33 +112,40 @@ def register_policy(layer: Hashable, policy: GradientPolicy | str | None) -> Non
     """Set the default policy of a layer: any hashable key, such as its class or a name.
 
     That of a class holds for its instances and subclasses, too, and that of a module for all
-    modules inside, and for copies and pickles of them. None removes the default.
+    modules inside, and for copies and pickles of them. None removes it; a layer of this package
+    then has its own again.
 
     Raises:
         TypeError: a key that is not hashable.
         ValueError: an unknown policy, a class that asks for none, such as ``nn.Linear``, or the
-            name of a class.
+            name of one that asks.
 
     Meets: POL-8.
     """
     check_type("layer", layer, Hashable, "hashable, as a class, a module or a name")
-    asking = tuple(key for key in _defaults if isinstance(key, type))
-    names = [kind.__name__ for key in asking for kind in (key, *key.__subclasses__())]
+    asking = tuple(key for key in (*_built_in, *_defaults) if isinstance(key, type))
+    names = [kind.__name__ for key in asking for kind in _with_subclasses(key)]
     home = layer.__module__.split(".")[0] if isinstance(layer, type) else ""
     known = home in ("torch", __name__.split(".")[0])
     if layer in names or (known and not issubclass(cast(type, layer), asking)):
         raise ValueError(f"layer {layer!r} asks for no policy; give one of the classes {names}")
-    set_default(layer, policy)
-
-
-def set_default(layer: Hashable, policy: GradientPolicy | str | None) -> None:
-    """Do what :func:`register_policy` does, for any key."""
     chosen = None if policy is None else GradientPolicy.parse(policy)
     if isinstance(layer, nn.Module):
         for module in layer.modules():
             module.__dict__["_default_policy"] = chosen
+    elif chosen is None:
+        _defaults.pop(layer, None)
     else:
         _defaults[layer] = chosen
+
+
+def _with_subclasses(kind: type[Any]) -> list[type[Any]]:
+    return [kind, *(x for below in kind.__subclasses__() for x in _with_subclasses(below))]
+
+
+def set_default(kind: Hashable, policy: GradientPolicy) -> None:
+    """Give a class of this package its policy, which counts where none is registered for it."""
+    _built_in[kind] = policy
 
 
 def get_policy(layer: Hashable | None = None) -> GradientPolicy:
@@ -152,7 +160,8 @@ def get_policy(layer: Hashable | None = None) -> GradientPolicy:
 def _default_of(layer: Hashable | None) -> GradientPolicy:
     own = getattr(layer, "_default_policy", None) if isinstance(layer, nn.Module) else None
     classes = layer.__mro__ if isinstance(layer, type) else type(layer).__mro__
-    found = (own, *(_defaults.get(key) for key in (layer, *classes)), GradientPolicy.CLAMP)
+    given = (_defaults.get(key, _built_in.get(key)) for key in (layer, *classes))
+    found = (own, *given, GradientPolicy.CLAMP)
     return next(policy for policy in found if policy is not None)
 
 

@@ -160,14 +160,15 @@ def combine_tuples(
 
 def _shares(P: Tensor, weights: Tensor | None) -> Tensor:
     """Return the share of each member, in float64; all 0 where all weights are."""
-    if P.dim() != 3 or not P.shape[1]:
+    if P.dim() != 3 or 0 in P.shape[1:]:
         raise ValueError(f"P must have the shape (rows, members, outputs), got {tuple(P.shape)}")
     weights = torch.ones_like(P[..., 0]) if weights is None else weights
     check_floats(weights=weights)
     if weights.shape != P.shape[:2] or not ((weights >= 0) & (weights < torch.inf)).all():
+        ends = f" from {weights.min():g} to {weights.max():g}" if weights.numel() else ""
         raise ValueError(
             f"weights must be finite, ≥ 0 and of the shape {tuple(P.shape[:2])}, one for each row "
-            f"and member; got {describe(weights)} from {weights.min():g} to {weights.max():g}"
+            f"and member; got {describe(weights)}{ends}"
         )
     largest = weights.double().amax(1, keepdim=True)  # by which no sum overflows
     shares = weights / torch.where(largest > 0, largest, 1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -81,7 +81,8 @@ class ProjectiveRationalHead(nn.Module):
         numerator_degree, denominator_degree: degrees of P and Q, ≥ 0.
         domain: ends of an interval that is mapped to [−1, 1]: ``x`` above then means
             ``(x − middle) / half the width``. High powers of other inputs are large, and their
-            coefficients hard to learn. A buffer of this name holds it; None maps nothing.
+            coefficients hard to learn. A buffer of this name holds it, in float32 or wider;
+            None maps nothing.
 
     Raises:
         ValueError: a negative degree, or a domain without two finite ends, the lower one first.
@@ -123,18 +124,27 @@ class ProjectiveRationalHead(nn.Module):
             raise TypeError(f"x must hold real numbers, got {describe(x)}")
         dtype = torch.promote_types(self.numerator.dtype, x.dtype)
         rows = (self.numerator.to(dtype), self.denominator.to(dtype))
-        x = x.to(dtype)
         if self.domain is not None:
-            low, high = self.domain.to(dtype).unbind()
+            wide = torch.promote_types(dtype, self.domain.dtype)
+            x, (low, high) = x.to(wide), self.domain.to(wide).unbind()
             x = (x - (low / 2 + high / 2)) / (high / 2 - low / 2)  # halves, which do not overflow
-        P, Q = (_polynomial(x, row) for row in rows)
+        P, Q = (_polynomial(x.to(dtype), row) for row in rows)
         return P, Q
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+        """Convert the head, but keep its domain in float32: half precision may merge the ends."""
+        before = self.domain
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        if before is not None and self.domain is not None and self.domain.element_size() < 4:
+            self.domain = before.to(self.domain.device, torch.float32)
+        return self
 
 
 def _checked_domain(domain: Sequence[float]) -> Tensor:
     """Return the ends of a domain; ValueError unless they are finite, and ascend as rounded."""
+    dtype = torch.promote_types(torch.get_default_dtype(), torch.float32)
     try:
-        ends = torch.as_tensor(domain, dtype=torch.get_default_dtype(), device="cpu").detach()
+        ends = torch.as_tensor(domain, dtype=dtype, device="cpu").detach()
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"domain must be two numbers (low, high), got {describe(domain)}") from None
     if not (ends.shape == (2,) and ends.isfinite().all() and ends[0] / 2 < ends[1] / 2):

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from zeroproof.autodiff.functions import has_tangent, save_tensors, with_forward_mode
+from zeroproof.autodiff.functions import has_gradient, save_tensors, with_forward_mode
 from zeroproof.scm.outputs import widen
 from zeroproof.utils.checks import check_floats, check_mask, check_same_shape, check_scalar
 
@@ -129,7 +129,7 @@ def check_constant(*values: object) -> None:
 
     Meets: LOSS-19.
     """
-    if any(isinstance(x, Tensor) and (x.requires_grad or has_tangent(x)) for x in values):
+    if any(isinstance(x, Tensor) and has_gradient(x) for x in values):
         raise ValueError(
             "targets, tau and weights must not require a gradient, which a loss has only in its "
             "predictions; detach them"
@@ -137,8 +137,8 @@ def check_constant(*values: object) -> None:
 
 
 def check_tau(tau: object) -> None:
-    """Raise TypeError or ValueError unless a threshold is a number without a gradient."""
-    check_scalar("tau", tau)
+    """Raise TypeError or ValueError unless a threshold is a number ≥ 0 without a gradient."""
+    check_scalar("tau", tau, "[0, ∞]")
     check_constant(tau)
 
 

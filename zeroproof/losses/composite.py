@@ -38,6 +38,7 @@ from zeroproof.utils.checks import (
     check_type,
     explains,
     instance_or_default,
+    weight_range,
 )
 
 FITS = "chordal", "implicit", "likelihood", "squares"
@@ -204,7 +205,7 @@ class SCMTrainingLoss:
                 f"loss_weights names unknown terms {sorted(unknown)}; known are {sorted(weights)}"
             )
         for name, weight in given.items():
-            check_scalar(f"loss_weights[{name!r}]", weight)
+            check_scalar(f"loss_weights[{name!r}]", weight, weight_range(name))
             weights[name] = weight
         return weights, weights.pop("resolution")
 

@@ -32,7 +32,7 @@ def coverage(
         >>> coverage(torch.tensor([1.0, torch.nan, torch.inf, 2.0]))
         tensor(0.5000)
     """
-    check_scalar("tau", tau)
+    check_scalar("tau", tau, "[0, ∞]")
     bottom = bottom_mask(outputs, tau)
     if is_bottom is not None:
         check_mask(is_bottom, bottom, "is_bottom")

@@ -9,7 +9,7 @@ from torch import Tensor
 from zeroproof.losses.arithmetic import Scalar, mask_tuples, mean, widen_alike
 from zeroproof.scm.arcs import Ends, arc, shortened, unit
 from zeroproof.scm.outputs import Mask, Part, own_denominators, shares_denominator
-from zeroproof.utils.checks import check_floats, check_mask, check_number, check_pair, check_scalar
+from zeroproof.utils.checks import check_floats, check_mask, check_pair, check_scalar
 
 
 def likelihood_term(
@@ -136,7 +136,5 @@ def interval_loss(
 
 
 def check_resolution(resolution: float | Tensor) -> None:
-    """Raise ValueError for a resolution that is negative or not finite."""
-    check_scalar("resolution", resolution)
-    if not isinstance(resolution, Tensor):
-        check_number("resolution", resolution, "[0, ∞)")
+    """Raise ValueError for a number that is negative or not finite."""
+    check_scalar("resolution", resolution, "[0, ∞)")

@@ -33,6 +33,7 @@ def implicit_term(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, gamma: float) 
     root, limits = gamma**0.5, torch.finfo(P.dtype)
     size = torch.maximum(P.abs(), Q.abs()).detach()
     size = torch.maximum(size, (root / target).clamp(max=limits.max))
+    size = size + (size == 0)  # (0, 0), beside a root that underflows
     p, q = P.detach() / size, Q.detach() / size
     guard = (root / size / target).square()
     weight = ((q * y_d).square() + (p * y_n).square() + guard).clamp(min=limits.tiny)

@@ -104,9 +104,9 @@ def _has_finite_quotient(P: Part, Q: Denominator, size: Denominator) -> Mask:
     ``|P| ≥ power · |Q|``. These products are exact, also where compiled quotients are not correctly
     rounded. The power is split between the two sides, since it overflows itself.
     """
-    largest = torch.finfo(torch.promote_types(P.dtype, Q.dtype)).max
-    root = math.ldexp(1.0, math.frexp(largest)[1] // 2)
-    P, size = widen(P, size)
+    dtype = torch.promote_types(P.dtype, Q.dtype)
+    root = math.ldexp(1.0, math.frexp(torch.finfo(dtype).max)[1] // 2)
+    P, size = widen(P.to(dtype), size.to(dtype))
     return (P.abs() / root < size * root) & (size < torch.inf)
 
 
@@ -181,10 +181,13 @@ def gate_outputs(outputs: Outputs, policy: GradientPolicy) -> Outputs:
 
 
 def gate_tuple(P: Tensor, Q: Tensor, policy: GradientPolicy) -> tuple[Tensor, Tensor]:
-    """Put the gradient of tuples under a policy. Meets: POL-13."""
-    if policy is GradientPolicy.PASSTHROUGH:
-        return P, Q
-    lost, nothing = ~(torch.isfinite(P) & torch.isfinite(Q)), (P == 0) & (Q == 0)
+    """Put the gradient of tuples under a policy.
+
+    PASSTHROUGH has a gate, too: a checkpointed forward that runs again under another policy must
+    save as many tensors. Meets: POL-13.
+    """
+    p, q = P.detach(), Q.detach()  # of which no mask saves anything
+    lost, nothing = ~(torch.isfinite(p) & torch.isfinite(q)), (p == 0) & (q == 0)
     if P.shape != Q.shape:  # of a head, whose outputs may come without a batch dimension
         lost, nothing = lost.any(-1, keepdim=True), nothing.all(-1, keepdim=True)
     bottom = lost | nothing

@@ -88,11 +88,16 @@ def check_thresholds(lower: object, upper: object, names: tuple[str, str]) -> tu
     return low, high
 
 
-def check_scalar(name: str, value: object) -> None:
-    """Raise TypeError unless the value is a real number or tensor; ValueError if it has a dim."""
+def check_scalar(name: str, value: object, allowed: str | None = None) -> None:
+    """Raise TypeError unless the value is a real number or tensor; ValueError if it has a dim.
+
+    A number must lie in the interval ``allowed``; to look at a tensor's would wait for its device.
+    """
     if not isinstance(value, Tensor):
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"{name} must be a number or a 0-d tensor, got {describe(value)}")
+        if allowed:
+            check_number(name, value, allowed)
     elif value.dtype == torch.bool or value.is_complex():
         raise TypeError(f"{name} must hold real numbers, got a tensor of {value.dtype}")
     elif value.dim():
@@ -144,9 +149,20 @@ def check_pair(name: str, value: object) -> None:
 
 
 def check_weights(name: str, weights: Any) -> dict[str, float]:
-    """Return numbers by name; TypeError and ValueError as for :func:`check_number`."""
+    """Return numbers by name; TypeError and ValueError as for :func:`check_number`.
+
+    Weights may be negative, but not the likelihood's ``resolution`` (LIK-8).
+    """
     check_type(name, weights, Mapping, "a dict of numbers by name")
-    return {key: check_number(f"{name}[{key!r}]", number) for key, number in weights.items()}
+    return {
+        key: check_number(f"{name}[{key!r}]", number, weight_range(key))
+        for key, number in weights.items()
+    }
+
+
+def weight_range(name: object) -> str:
+    """Return the interval that a number among the weights of a loss must lie in."""
+    return "[0, ∞)" if name == "resolution" else "(-∞, ∞)"
 
 
 def check_loader(name: str, loader: object) -> None:
