@@ -93,7 +93,8 @@ class KeptBuffers:
             for i, x in found.items()
             if x is not None and not isinstance(x, UninitializedBuffer)
         }
-        return made, torch.cat([torch.empty(0), *(x.flatten() for x in made.values())])
+        flat = [x.flatten() for x in made.values()]
+        return made, torch.cat(flat) if flat else torch.empty(0)
 
     def keep(self) -> None:
         """Keep the values; in the same place, for CUDA graphs."""
