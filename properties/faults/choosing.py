@@ -17,6 +17,14 @@ from spec.choosing import Certified, Row, intervals
 HERE = "zeroproof.inference.thresholds."
 
 
+def nearer_range(finite: torch.Tensor) -> float:
+    """Return the distance of the quartiles, each of them the target that is nearer."""
+    shares = torch.tensor([0.25, 0.75], dtype=torch.float64)
+    found = finite.double() if finite.numel() else torch.zeros(1, dtype=torch.float64)
+    low, high = torch.quantile(found, shares, interpolation="nearest").tolist()
+    return float(high - low)
+
+
 def lost(rows: Sequence[Row], tau: float) -> Fraction:
     """Return the share of the finite targets that decode to ⊥."""
     sizes = [row.size for row in rows if math.isfinite(row.target)]
@@ -58,7 +66,7 @@ fault("THR-1.4", "Where the range is 0, the unit is half as large.",
     usual_unit=lambda real, rows: real(rows) / 2 if len(
         {row.target for row in rows if is_finite(row)}) == 1 else real(rows))
 zeroproof_fault("THR-1.4", "Between two targets the quartile is the nearer one.",
-    "torch.quantile", lambda real, *a: real(*a, interpolation="nearest"))
+    HERE + "_deviation", lambda real, finite: nearer_range(finite) / 1.349 or 1.0)
 zeroproof_fault("THR-1.4", "The usual unit is the standard deviation.",
     HERE + "_deviation", lambda real, finite: finite.double().std(correction=0).item() or 1.0)
 fault("THR-2.1", "One number more is allowed.",
