@@ -194,7 +194,7 @@ class Checkpoints:
     def checkpoint_keys(self, wrapper: str) -> list[str]:
         inner = nn.Linear(2, 1)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # that torch raises as it is loaded
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch imports deprecated code
             model: Any = nn.DataParallel(inner) if "module." in wrapper else inner
             model = torch.compile(model) if "_orig_mod." in wrapper else model
         with tempfile.TemporaryDirectory() as folder:

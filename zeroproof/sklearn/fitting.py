@@ -268,8 +268,10 @@ def fit_network(
     if epochs is None:
         epochs = int(np.clip(4000 / len(loader), 20, 400))
     options = {"history_limit": 1, **(params["trainer_options"] or {}), "seed": seed}
-    arrays = [part.numpy() for part in (x, weights, held, *ends(targets), validated)]
-    found = fingerprint(params, TrainingConfig(**options), arrays)
+    found = ""
+    if options.get("checkpoint_dir") is not None:  # a hash of large tables takes its time
+        arrays = [part.numpy() for part in (x, weights, held, *ends(targets), validated)]
+        found = fingerprint(params, TrainingConfig(**options), arrays)
     best = EarlyStopping(params["n_iter_no_change"], found, options.get("log_hook"))
     options["extra_state"] = {**(options.get("extra_state") or {}), "best": best}
     held, targets = held[validated], map_tensors(targets, lambda part: part[validated])

@@ -109,7 +109,7 @@ class ZeroProofLosses(OnTensors):
         found = torch.autograd.grad(slopes, leaves, leaves)
 
         with warnings.catch_warnings(), forward_ad.dual_level():
-            warnings.simplefilter("ignore", DeprecationWarning)  # that torch raises as it is loaded
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch imports deprecated code
             make: Any = forward_ad.make_dual
             unpack: Any = forward_ad.unpack_dual
             p, q = (make(x, x.detach()) for x in leaves)
