@@ -122,9 +122,7 @@ class SCMTrainer:
         self.start_epoch()
 
     def fit(self) -> list[dict[str, float]]:
-        """Train until ``max_epochs`` or the early stop; return the records.
-
-        Only those of this call are kept, and of them the latest ``history_limit``.
+        """Train until ``max_epochs`` or the early stop; return this call's latest records.
 
         Raises:
             RuntimeError: there is nothing left to train.
