@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -58,6 +59,25 @@ def test_loaders_that_cannot_train_are_named() -> None:
         assert f"got {got}" in str(caught.value)
     with pytest.raises(ValueError, match="at least one sample"):
         make_trainer(small_model(), [(torch.rand(0, 2), torch.rand(0))]).fit()
+
+
+def test_a_window_of_one_batch_that_is_overwritten_is_refused() -> None:
+    class Reused:
+        """Yields the same tensors again and again, with other values."""
+
+        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+            own = torch.empty(4, 2), torch.empty(4)
+            for batch in finite_batches(4):
+                for tensor, values in zip(own, batch, strict=True):
+                    tensor.copy_(values)
+                yield own
+
+    make_trainer(small_model(), Reused(), fit_loss).fit()
+    trainer = make_trainer(small_model(), Reused(), fit_loss, gradient_accumulation_steps=2)
+    with pytest.raises(ValueError, match="wrote into micro-batch 0 before it was trained on"):
+        trainer.fit()
+    same_twice = [finite_batches(1)[0]] * 4
+    make_trainer(small_model(), same_twice, fit_loss, gradient_accumulation_steps=2).fit()
 
 
 def test_nested_inputs_reach_the_model() -> None:

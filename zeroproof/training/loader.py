@@ -69,11 +69,19 @@ class LoaderState:
     def iterate(self) -> Iterator[Any]:
         """Iterate over the epoch's micro-batches; after a resume over the remaining ones.
 
-        Raises CheckpointError, on every rank, if the loader does not repeat its micro-batches.
+        Raises CheckpointError, on every rank, if the loader does not repeat its micro-batches, and
+        ValueError if it writes into one of a window that waits for the others.
         """
         batches = iter(self.loader) if self._saved is None else self._resume(self._saved)
+        versions: list[int] = []
         self._before = self._to_save = None
         for batch in batches:
+            if versions and self.ahead and _versions(self._newest[0]) != versions:
+                raise ValueError(
+                    f"train_loader wrote into micro-batch {self._taken - 1} before it was trained "
+                    "on; gradient_accumulation_steps needs new tensors, such as batch.clone()"
+                )
+            versions = _versions(batch)
             if self._draws is None and self._before is not None:
                 self._draws = global_state_moved(self._before, random_state(None))
             self._take(batch, self._before if self._draws else None)
