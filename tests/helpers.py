@@ -191,7 +191,7 @@ class Scaled(Pair):
     def forward(self, parts: Any) -> tuple[Tensor, Tensor]:
         P, Q = super().forward(parts[0] if isinstance(parts, tuple) else parts["x"])
         for scale in parts[1:] if isinstance(parts, tuple) else ():
-            P = P * scale[:, 0]
+            P = P * (scale if isinstance(scale, float) else scale[:, 0])
         return P, Q
 
 

@@ -217,6 +217,40 @@ def test_only_what_is_not_finite_returns_to_its_value() -> None:
     assert model.seen == twin.seen
 
 
+def test_a_buffer_that_grows_costs_the_others_nothing() -> None:
+    class Growing(Normed):
+        def forward(self, x: Tensor) -> Any:
+            self.mask = torch.cat([self.mask, torch.zeros(2)])
+            return self.inner(self.norm(x))
+
+    model, twin = Growing(), Normed()
+    batches = faulty_batches()
+    make_trainer(model, batches[:2], fit_loss).fit()
+    make_trainer(twin, batches[:1], fit_loss).fit()
+    ours, clean = model.norm.running_mean, twin.norm.running_mean
+    assert ours[1] == clean[1], "the value from before"
+    assert ours[0] != clean[0], "which the forward moved"
+
+
+def test_a_half_precision_gradient_may_have_a_norm_beyond_its_dtype() -> None:
+    class Levels(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.levels = nn.Parameter(torch.ones(4, dtype=torch.float16))
+
+        def forward(self, x: Tensor) -> Any:
+            return self.levels.float().sum().expand(len(x)), torch.ones(len(x))
+
+    def steep(outputs: Any, lifted: Any) -> Tensor:
+        return 6e4 * outputs[0].mean()
+
+    model = Levels()
+    trainer = make_trainer(model, pole_batches([8]), steep, max_grad_norm=1.0)
+    trainer.fit()
+    assert trainer.skipped_steps == 0
+    assert model.levels.tolist() == pytest.approx([0.95] * 4, abs=1e-3)
+
+
 @pytest.mark.parametrize("kind", ["instance", "spectral", "lbfgs"])
 def test_buffers_of_other_kinds_survive_a_nan_cell(kind: str) -> None:
     inner = nn.Linear(2, 2)

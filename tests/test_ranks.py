@@ -49,7 +49,7 @@ def test_the_faults_signals_and_gradients_of_a_window_become_those_of_all_ranks(
         own = nn.Parameter(torch.zeros(2))
         if rank:
             own.grad = torch.tensor([2.0, 4.0])
-        (fault,), heard = Ranks(None).reduce_window(losses, signals[rank], [own])
+        (fault,), heard = Ranks(None).reduce_window(losses, signals[rank], lambda: [own])
         assert own.grad is not None
         return fault.isnan().item(), heard.item(), own.grad.tolist()
 

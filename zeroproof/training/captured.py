@@ -43,8 +43,8 @@ class Captured:
         """Make the update; what is returned is overwritten by the next call."""
         given = list[Tensor]()
         map_tensors(batch[:2], given.append)
-        shapes = tuple((x.shape, x.dtype) for x in given)
-        key = shapes, tuple(batch.loss_kwargs.items()), first, last, self._fixed()
+        form = repr(map_tensors(batch[:2], lambda x: (x.shape, x.dtype)))  # and what is no tensor
+        key = form, tuple(batch.loss_kwargs.items()), first, last, self._fixed()
         if key not in self._captures:
             self._captures[key] = None
             return self._function(batch, numbers, first, last)

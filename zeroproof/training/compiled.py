@@ -211,7 +211,8 @@ class CompiledUpdate(Update):
                 "compile=True cannot train float64 parameters without a dimension, nor step counts "
                 "in float64 (torch.set_default_dtype); give them a dimension, or use float32"
             )
-        owners = [self.evaluate.loss.loss_fn, *(m for x in self._modules for m in x.modules())]
+        loss = self.evaluate.loss.loss_fn
+        owners = [getattr(loss, "__self__", loss), *(m for x in self._modules for m in x.modules())]
         self._owners = [vars(owner) for owner in owners if hasattr(owner, "__dict__")]
         buffers = [x for module in self._modules for x in module.buffers()]
         scale = [] if self.scale is None else [self.scale.value, self.scale.streak]
@@ -271,13 +272,15 @@ class CompiledEvaluation(Evaluation):
     ) -> tuple[Tensor, tuple[str, ...], Tensor]:
         """Return the loss, and a row of measures and scalars with their names."""
         found: tuple[Tensor, tuple[str, ...], Tensor]
-        batch, numbers = pack(batch, get_grad_scale())
-        found = self._compiled(batch, from_host(numbers, self.device))
+        scale, (batch, numbers) = get_grad_scale(), pack(batch, 1.0)  # on ranks the device has it
+        if not isinstance(scale, Tensor):
+            scale = from_host([scale], self.device)[0]
+        found = self._compiled(batch, from_host(numbers, self.device), scale)
         return found
 
     def _in_graph(
-        self, batch: MicroBatch, numbers: Tensor
+        self, batch: MicroBatch, numbers: Tensor, scale: Tensor
     ) -> tuple[Tensor, tuple[str, ...], Tensor]:
-        batch, scale = unpack(batch, numbers)
+        batch, _ = unpack(batch, numbers)
         with traced_setting(self.policy, scale):
             return super().__call__(batch)

@@ -97,14 +97,16 @@ class Ranks:
             raise error
 
     def reduce_window(
-        self, losses: list[Tensor], signal: int, unwrapped: Iterable[nn.Parameter]
-    ) -> tuple[list[Tensor], Tensor]:
+        self, losses: list[Tensor], signal: int, unwrapped: Callable[[], Iterable[nn.Parameter]]
+    ) -> tuple[list[Tensor], Tensor | None]:
         """Make a window's faults, signal and remaining gradients those of all ranks.
 
         Returns losses that are finite iff they are on every rank, and of the signals that ranks
-        have received the largest, or 0. What no rank has a gradient of is left without one.
+        have received the largest, or 0. A gradient that no rank has stays None.
         """
-        parameters = [p for p in unwrapped if p.requires_grad]
+        if self.size == 1:
+            return losses, None
+        parameters = [p for p in unwrapped() if p.requires_grad]
         reached = [p.grad is not None for p in parameters]
         fault = ~torch.isfinite(torch.stack(losses)).all()
         numbers = from_host([signal, *reached], fault.device)

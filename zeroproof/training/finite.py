@@ -39,13 +39,13 @@ class SteppedParameters:
     """Finds a parameter that a step made infinite or NaN, where it was finite. Meets: STEP-8."""
 
     def __init__(self, optimizer: Optimizer, modules: Sequence[nn.Module]) -> None:
-        self._optimizer, self._from_start = optimizer, dict[Any, Tensor]()
+        self._optimizer = optimizer
         owners = zip(("model", "loss"), map(unwrap, modules), strict=False)
         self._names = {p: f"{n!r} of the {o}" for o, m in owners for n, p in m.named_parameters()}
-        self._from_start = {p: ~torch.isfinite(p) for p, _, _ in self._lost()}
+        self._from_start = {p: ~torch.isfinite(p) for p, _, _ in self._lost({})}
 
-    def _lost(self) -> list[tuple[nn.Parameter, dict[str, Any], str]]:
-        """Return the parameters that are not finite, with their groups and names."""
+    def _lost(self, known: dict[Any, Tensor]) -> list[tuple[nn.Parameter, dict[str, Any], str]]:
+        """Return parameters with elements that are not finite nor known, their groups and names."""
         stepped = [
             (p, group, self._names.get(p, f"{index} of the optimizer's group {number}"))
             for number, group in enumerate(self._optimizer.param_groups)
@@ -57,12 +57,11 @@ class SteppedParameters:
         )
         if not sizes or torch.stack([full_tensor(size) for size in sizes]).isfinite().all():
             return []
-        known = self._from_start
         return [x for x in stepped if not (torch.isfinite(x[0]) | known.get(x[0], False)).all()]
 
     def fault(self) -> str:
         """Return which parameter is not finite, and the likely cause; nothing if all are."""
-        for p, group, name in self._lost():
+        for p, group, name in self._lost(self._from_start):
             rate, eps = float(group.get("lr") or 0.0), group.get("eps")
             cause = f"its rate is {rate}; lower it, or the weight decay"
             if not math.isfinite(rate):
@@ -106,7 +105,7 @@ class KeptBuffers:
     def restore(self, applied: Tensor | bool = False) -> None:
         """Unless the update was applied, set what is infinite or NaN to the kept values.
 
-        Of a buffer that has changed its shape that is all of it.
+        If a buffer that is not finite has another shape, all of it returns.
         """
         if not self._places or applied is True:
             return
@@ -117,9 +116,11 @@ class KeptBuffers:
             torch._foreach_copy_([*tensors.values()], [*parts])
         elif not applied:
             for i, part in self._parts(self._kept).items():
-                buffers, name = self._places[i]
-                if i in tensors and not tensors[i].isfinite().all():
-                    buffers[name] = part.to(tensors[i].dtype, copy=True)
+                (buffers, name), x = self._places[i], tensors.get(i, part)
+                if x.shape == part.shape:
+                    x.copy_(torch.where(x.isfinite(), x, part))
+                elif not x.isfinite().all():
+                    buffers[name] = part.to(x.dtype, copy=True)
 
     def _parts(self, vector: Tensor) -> dict[int, Tensor]:
         """Return what the kept buffers have of a vector of all, in their shapes."""

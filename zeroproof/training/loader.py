@@ -116,7 +116,7 @@ class LoaderState:
         """
         if committed:
             self.done, self._latest, self._saved = self._previous
-        if self._saved is not None:
+        if self._saved is not None or (committed and not self._taken):  # taken elsewhere
             return True
         if not self.done:
             self._to_save = self._at_start

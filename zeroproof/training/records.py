@@ -174,14 +174,8 @@ class EpochTotals:
         values = self._values
         if not values["samples"]:
             raise ValueError("an epoch without samples has no coverage")
-        return as_record(
-            {
-                name: value
-                if name in COUNTS or name == "denom_abs_min"
-                else _ratio(value, self._weights[name])
-                for name, value in values.items()
-            }
-        )
+        weight = self._weights
+        return as_record({n: _ratio(x, weight[n]) if n in weight else x for n, x in values.items()})
 
 
 class RecordQueue:

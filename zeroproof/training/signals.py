@@ -35,7 +35,7 @@ class DeferredSignals:
     """
 
     def __init__(self, save: Callable[[bool], None]) -> None:
-        self._save, self._taken = save, dict[int, Any]()
+        self._save, self._taken, self._depth = save, dict[int, Any](), 0
         self._reset()
 
     def _reset(self) -> None:
@@ -43,7 +43,8 @@ class DeferredSignals:
         self._fetching = self._missed_death = self._worker_died = False
 
     def __enter__(self) -> DeferredSignals:
-        """Install the handlers."""
+        """Install the handlers; a block inside another one leaves that to it."""
+        self._depth += 1
         if threading.current_thread() is threading.main_thread():
             for number in STOPPING:
                 default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
@@ -52,7 +53,7 @@ class DeferredSignals:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Raise a signal instead of an error that came after it; restore the handlers."""
+        """Raise a signal, also instead of an error that came after it; restore the handlers."""
         fetching, self._fetching = self._fetching, False
         try:
             until = time.monotonic() + PATIENCE
@@ -61,11 +62,15 @@ class DeferredSignals:
             if self.received and (isinstance(error, Exception) or (error and fetching)):
                 self._save(fetching)
                 raise_signal(self.received, error)
+            if self.received and error is None:  # it came after the last update
+                raise_signal(self.received)
         finally:
-            for number, handler in self._taken.items():  # that of the workers last
-                late = number == CHILD and self.received
-                signal.signal(number, _patient(handler) if late else handler)
-            self._taken.clear()
+            self._depth -= 1
+            if not self._depth:
+                for number, handler in self._taken.items():  # SIGCHLD's last
+                    late = number == CHILD and self.received
+                    signal.signal(number, _patient(handler) if late else handler)
+                self._taken.clear()
             self._reset()
 
     def watch(self, batches: Iterable[Any], *, breaks_off: bool = False) -> Iterator[Any]:

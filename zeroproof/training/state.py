@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def capture(trainer: SCMTrainer) -> dict[str, Any]:
     """Return a trainer's state between two updates. Meets: RES-1, RES-6."""
     if trainer.update.unmade:  # after an error within an update
-        _undo_untrained(trainer)
+        undo_untrained(trainer)
     return {**_parts(trainer), "position": trainer.loader.state_dict()}
 
 
@@ -137,11 +137,11 @@ def save_latest(trainer: SCMTrainer) -> None:
 
 def continue_epoch(trainer: SCMTrainer) -> None:
     """Let training go on after the last update of an epoch that was broken off."""
-    _undo_untrained(trainer)
+    undo_untrained(trainer)
     apply(trainer, copy.deepcopy(trainer.state_dict()))
 
 
-def _undo_untrained(trainer: SCMTrainer, *, fetching: bool = False) -> bool:
+def undo_untrained(trainer: SCMTrainer, *, fetching: bool = False) -> bool:
     """Undo the fetches of what was not trained on; return whether that is certain."""
     trainer.update.begun = False
     if unmade := trainer.update.unmade:
@@ -159,7 +159,7 @@ def save_last_update(trainer: SCMTrainer, fetching: bool) -> None:
     try:
         if trainer.update.begun or trainer.ranks.size > 1:
             raise RuntimeError("an error came within an update, or on one of several ranks")
-        if not _undo_untrained(trainer, fetching=fetching):
+        if not undo_untrained(trainer, fetching=fetching):
             message = "what the loader drew for a micro-batch that was not trained on is saved, too"
         save_latest(trainer)
     except Exception as error:

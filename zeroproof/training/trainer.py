@@ -37,6 +37,7 @@ from zeroproof.training.state import (
     save_if_due,
     save_last_update,
     save_latest,
+    undo_untrained,
 )
 from zeroproof.training.stopping import CoverageStop, nothing_left
 from zeroproof.training.thresholds import lerp
@@ -149,7 +150,7 @@ class SCMTrainer:
                 if not self.validation_due:  # which a signal may have broken off
                     self._train_epoch(bar)
                     self.scheduler.after("epoch")
-                if self.config.val_loader is not None:
+                if self.validation_due:
                     record = validate(self)
                     self.scheduler.after("val", record)
                     self.validation_due = False
@@ -188,15 +189,13 @@ class SCMTrainer:
         """Draw thresholds and make the update; ``narrows`` if the loss's own curriculum holds."""
         config, window, headers = self.config, list[MicroBatch](), list[dict[str, float]]()
         prepare = partial(self.evaluate.prepare, narrows=narrows)
-        for batch in batches:
+        for step, batch in enumerate(batches, self.micro_step):
             tau = lerp(config.tau_train_min, config.tau_train_max, self.tau_generator.random())
             window.append(prepare(batch, tau, self.epoch, lambda: self.global_step))
-            step = self.micro_step + len(headers)
             headers.append({"epoch": self.epoch, "micro_step": step, "tau_train": tau})
         self.last_thresholds += [header["tau_train"] for header in headers]
         self.micro_step += len(window)
         self.loader.commit()
-        self.update.unmade = len(window)
         self.update(window, headers, self.signals.received)
 
     def start_epoch(self) -> None:
@@ -218,6 +217,8 @@ class SCMTrainer:
         if not batches:
             raise ValueError("train_step() takes the micro-batches of one update, got none")
         self._hook.refuse("train_step()")
+        if self.update.unmade:  # after an error in the last call
+            undo_untrained(self)
         self._train_window(list(batches))
         self.trained_epoch = self.epoch
         self.update.flush()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -12,7 +13,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from zeroproof.autodiff.policies import grad_scale
-from zeroproof.scm.outputs import widen
 from zeroproof.training import finite
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks, full_tensor
@@ -95,8 +95,12 @@ class Update:
             ValueError: a loss without a gradient, or one that reaches no parameter.
             NonFiniteError: too many updates in a row were skipped.
         """
+        self.unmade = len(window)
         try:
             self._outcome, self.begun = self._run(window, headers, signal), False
+        except BaseException:
+            self._buffers.restore()  # forwards may have moved them
+            raise
         finally:
             self.clear_gradients()
         if self.skips_on_device:
@@ -114,9 +118,7 @@ class Update:
     def _run(self, window: Sequence[MicroBatch], headers: list[Header], signal: int) -> Outcome:
         self._buffers.keep()
         losses, names, rows = self._gradients(window)
-        judged, received = losses, None
-        if self._ranks.size > 1:
-            judged, received = self._ranks.reduce_window(losses, signal, self.unwrapped())
+        judged, received = self._ranks.reduce_window(losses, signal, self.unwrapped)
         flags = self._judge(self._normalise(), judged, received)
         rows = self._ranks.all_gather(torch.cat(rows))
         values = AsyncHostCopy(torch.cat([*rows, flags]))
@@ -127,8 +129,10 @@ class Update:
         self.unmade = 0
         if self.skips_on_device:
             self.optimizer.found_inf = (flags[0] == 0).float()  # type: ignore[attr-defined]
-            self.optimizer.step()
-            del self.optimizer.found_inf  # type: ignore[attr-defined]
+            try:
+                self.optimizer.step()
+            finally:
+                del self.optimizer.found_inf  # type: ignore[attr-defined]
         elif applied:
             if not self._needs_closure:
                 self.optimizer.step()
@@ -180,10 +184,7 @@ class Update:
         return [n * self._ranks.size / total for n in samples]
 
     def _normalise(self) -> list[Tensor]:
-        """Unscale and clip; return the norm from before the clipping.
-
-        Without clipping, where it only matters whether they are finite, each parameter's norm.
-        """
+        """Unscale and clip; return the norm from before that, without clipping each parameter's."""
         parameters = self.parameters()
         gradients = [finite.gradient_values(p) for p in parameters if p.grad is not None]
         if not gradients:
@@ -193,14 +194,14 @@ class Update:
             )
         if self.scale is not None:
             torch._foreach_div_(gradients, self.scale.value)
-        limit = self._config.max_grad_norm
+        dtype = reduce(torch.promote_types, {x.dtype for x in gradients}, torch.float32)
         if torch.compiler.is_compiling():  # into which foreach norms do not fuse
-            norms = [widen(gradient)[0].square().sum().sqrt() for gradient in gradients]
+            norms = [x.to(dtype).square().sum().sqrt() for x in gradients]
         else:
-            norms = [full_tensor(norm) for norm in torch._foreach_norm(gradients)]
-        if limit is None:
+            norms = [full_tensor(x) for x in torch._foreach_norm(gradients, 2, dtype)]
+        if (limit := self._config.max_grad_norm) is None:
             return norms
-        norm = widen(torch.stack(norms))[0].square().sum().sqrt()
+        norm = torch.stack(norms).square().sum().sqrt()
         torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm)
         return [norm]
 
@@ -222,8 +223,7 @@ class Update:
                 return known[0]
             self.clear_gradients()
             losses, _, _ = self._gradients(window)
-            if self._ranks.size > 1:
-                self._ranks.reduce_window(losses, 0, self.unwrapped())
+            self._ranks.reduce_window(losses, 0, self.unwrapped)
             self._normalise()
             return self._mean_loss(window, losses)
 
