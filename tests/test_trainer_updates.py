@@ -204,6 +204,15 @@ def test_with_amp_off_the_run_is_bitwise_that_without_the_option() -> None:
     assert same(runs[0], runs[2])
 
 
+@pytest.mark.parametrize("inside", [{}, {"mixed_precision": True, "amp_dtype": "bf16"}])
+def test_a_run_inside_an_autocast_sees_its_own_steps(inside: dict[str, Any]) -> None:
+    first, second = (small_model(), small_model())
+    make_trainer(first, pole_batches((8,) * 4), mixed_precision=True, amp_dtype="bf16").fit()
+    with torch.autocast("cpu", torch.bfloat16):  # which keeps its copies of weights to its end
+        make_trainer(second, pole_batches((8,) * 4), **inside).fit()
+    assert same(weights(first), weights(second))
+
+
 def test_use_amp_is_mixed_precision() -> None:
     runs = []
     for name in ("use_amp", "mixed_precision"):

@@ -113,6 +113,8 @@ class Evaluation:
         return torch.full((), x, dtype=torch.float64, device=self.device)
 
     def _autocast(self) -> Any:
+        if not torch.compiler.is_compiling():
+            torch.clear_autocast_cache()  # which one around the run would keep over steps
         if self._autocast_dtype is None:
             return nullcontext()
         return torch.autocast(self.device.type, self._autocast_dtype)
