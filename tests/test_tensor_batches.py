@@ -70,6 +70,22 @@ def stopped_state(run: Any, stop: int) -> Any:
     return trainer.state_dict()
 
 
+def test_a_hook_may_iterate_over_the_loader_that_trains() -> None:
+    def run(hook: Any = None) -> Any:
+        return make_trainer(small_model(), TensorBatches(X, Y, batch_size=3), log_hook=hook)
+
+    def hook(record: dict[str, float]) -> None:
+        assert len(list(first.train_loader)) == 4
+        if record["micro_step"] == 1:
+            raise EOFError
+
+    first, second, whole = run(hook), run(), run()
+    with pytest.raises(EOFError):
+        first.fit()
+    second.load_state_dict(first.state_dict())
+    assert second.fit() == whole.fit()[2:]
+
+
 @pytest.mark.parametrize("changed", [{"batch_size": 3}, {"seed": 1}, {"shuffle": False}])
 def test_other_batches_are_refused_inside_an_epoch(changed: dict[str, Any]) -> None:
     x, options = torch.arange(8.0), {"batch_size": 2}

@@ -212,13 +212,16 @@ class LoaderState:
             )
             loader, (first, versions), (latest, before) = self.loader, self._first, self._latest
             hidden = first is None or versions != _versions(first)  # written to in place since
+            place = loader.state_dict() if hasattr(loader, "state_dict") else None
+            if isinstance(loader, TensorBatches) and self.done:
+                place = loader.state_dict() | {"next": self.done}  # a hook may iterate over it
             own = {
                 "exhausted": self._exhausted and self._taken == self.done,
                 "at_start": at_start,
                 "random": now,
                 "prints": [None if hidden else fingerprint(batch) for batch in (first, latest)],
                 "before": before,
-                "loader": loader.state_dict() if hasattr(loader, "state_dict") else None,
+                "loader": place,
             }
         return {"ranks": self._ranks.all_gather_object(own)}
 
