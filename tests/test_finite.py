@@ -267,6 +267,18 @@ def test_buffers_of_other_kinds_survive_a_nan_cell(kind: str) -> None:
     assert all(torch.isfinite(buffer).all() for buffer in model.buffers())
 
 
+@pytest.mark.parametrize("kind", ["expanded", "sparse"])
+def test_a_buffer_that_no_forward_can_write_to_is_left_alone(kind: str) -> None:
+    fixed = torch.eye(2).to_sparse() if kind == "sparse" else torch.ones(1, 2).expand(3, 2)
+    model = Normed()
+    model.register_buffer("fixed", fixed)
+    trainer = make_trainer(model, faulty_batches(), fit_loss, val_loader=faulty_batches()[:1])
+    trainer.fit()
+    assert trainer.skipped_steps == 1
+    assert model.fixed is fixed
+    assert torch.isfinite(model.norm.running_mean).all()
+
+
 def test_a_search_that_recovers_leaves_finite_buffers() -> None:
     model = Normed()
     optimizer = torch.optim.LBFGS(model.parameters(), 0.1, max_iter=3)

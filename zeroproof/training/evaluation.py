@@ -18,6 +18,7 @@ from zeroproof.scm.outputs import gate_outputs, widen_outputs
 from zeroproof.training.batches import split_batch
 from zeroproof.training.config import TrainingConfig
 from zeroproof.training.distributed import Ranks
+from zeroproof.training.finite import is_own
 from zeroproof.training.loss_adapter import LossAdapter
 from zeroproof.training.parts import random_state, restore_random_state
 from zeroproof.training.records import MEASURES, measure
@@ -143,7 +144,8 @@ def undone(modules: Sequence[nn.Module], *loaders: object) -> Iterator[None]:
     finally:
         with torch.no_grad():
             for m, name, buffer, value in buffers:
-                buffer.copy_(value)
+                if is_own(buffer):
+                    buffer.copy_(value)
                 setattr(m, name, buffer)  # a forward may have put another tensor there
         for state, loader in zip(random, loaders, strict=True):
             restore_random_state(state, loader)

@@ -74,13 +74,19 @@ class SteppedParameters:
         return ""
 
 
+def is_own(buffer: Tensor) -> bool:
+    """Tell whether a buffer is dense and not expanded, so that a forward can write in place."""
+    made = not isinstance(buffer, UninitializedBuffer)
+    return not made or (buffer.layout is torch.strided and 0 not in buffer.stride())
+
+
 class KeptBuffers:
     """Floating-point buffers, with their values from before a window. Meets: STEP-9."""
 
     def __init__(self, modules: Sequence[nn.Module]) -> None:
         owners = [owner._buffers for module in modules for owner in module.modules()]
         places = [(b, name, x) for b in owners for name, x in b.items() if x is not None]
-        floats = [place for place in places if place[2].is_floating_point()]
+        floats = [place for place in places if place[2].is_floating_point() and is_own(place[2])]
         self._places = [place[:2] for place in floats if not hasattr(place[2], "full_tensor")]
         self._kept, self._shapes = torch.empty(0), dict[int, torch.Size]()
 
