@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict, defaultdict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -101,6 +102,20 @@ def test_a_loader_over_an_iterable_data_set_trains() -> None:
 
     loader = torch.utils.data.DataLoader(Stream(), batch_size=3)
     assert len(make_trainer(small_model(), loader, max_epochs=2).fit()) == 4
+
+
+def test_a_mapping_of_inputs_keeps_its_kind() -> None:
+    class Named(dict[str, Any]):
+        note = ""
+
+    given = defaultdict(list, a=torch.rand(4)), OrderedDict(a=torch.rand(4)), Named(a=torch.rand(4))
+    given[-1].note = "kept"
+    moved, _ = split_batch((given, torch.rand(4)), torch.device("meta"))
+    assert [*map(type, moved)] == [*map(type, given)]
+    assert {inputs["a"].device.type for inputs in moved} == {"meta"}
+    assert moved[0]["absent"] == []
+    assert moved[-1].note == "kept"
+    assert {inputs["a"].device.type for inputs in given} == {"cpu"}
 
 
 def test_inputs_keep_their_kind() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Iterator, Mapping
 from operator import itemgetter
@@ -20,7 +21,12 @@ def map_tensors(data: Any, function: Callable[[Any], Any]) -> Any:
     if hasattr(data, "to") or (hasattr(data, "__array_interface__") and data.shape):
         return function(data)
     if isinstance(data, Mapping):
-        return {key: map_tensors(value, function) for key, value in data.items()}
+        found = {key: map_tensors(value, function) for key, value in data.items()}
+        if type(data) is dict or not isinstance(data, dict):
+            return found
+        copied = copy.copy(data)  # of its own kind, with the attributes that it may have
+        copied.update(found)
+        return copied
     if isinstance(data, (list, tuple)):
         mapped = [map_tensors(value, function) for value in data]
         return type(data)(*mapped) if hasattr(data, "_fields") else type(data)(mapped)
