@@ -31,7 +31,7 @@ class Plain:
     def __init__(self, parameters: Any, **options: Any) -> None:
         self.param_groups = [{"params": list(parameters), **options}]
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
+    def zero_grad(self) -> None:
         for p in self.param_groups[0]["params"]:
             p.grad = None
 

@@ -295,6 +295,6 @@ class Update:
 
     def clear_gradients(self) -> None:
         """Clear the gradients of optimizer, model and loss."""
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         for parameter in self._owned:
             parameter.grad = None
