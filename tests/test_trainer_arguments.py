@@ -19,6 +19,7 @@ from tests.helpers import finite_batches, fit_loss, make_trainer, pole_batches, 
 from zeroproof.inference import SCMInferenceWrapper, strict_inference
 from zeroproof.losses import LossConfig, SCMTrainingLoss, chordal_loss
 from zeroproof.training import SCMTrainer, TrainingConfig
+from zeroproof.training.loss_adapter import LossAdapter
 from zeroproof.utils.logging import JsonlLogger
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -269,6 +270,15 @@ def test_what_torch_cannot_trace_is_told_with_a_remedy(monkeypatch: pytest.Monke
     trainer = make_trainer(small_model(), finite_batches(2), compile=True)
     with pytest.raises(ValueError, match=r"cannot trace the model .*compile=False \(Attempted to"):
         trainer.fit()
+
+
+def test_a_compiled_loss_gets_what_the_loss_accepts() -> None:
+    class Loss(nn.Module):
+        def forward(self, outputs: Any, lifted: Any, *, epoch: int) -> Tensor:
+            return fit_loss(outputs, lifted) + epoch
+
+    adapter = LossAdapter(torch.compile(Loss(), backend="eager"), TrainingConfig())
+    assert adapter.accepted == {"epoch"}
 
 
 def test_a_curriculum_of_a_loss_that_takes_no_weights_is_refused() -> None:

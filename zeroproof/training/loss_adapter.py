@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from zeroproof.scm.arcs import Lifted
 from zeroproof.training.config import TrainingConfig
+from zeroproof.training.state import unwrap
 from zeroproof.utils.checks import check_offers, check_weights, describe
 
 OFFERED = ("loss_weights", "epoch", "global_step", "tau", "inputs", "targets")
@@ -24,7 +25,7 @@ def _accepted(loss_fn: Callable[..., Any]) -> frozenset[str]:
     with outputs and lifted targets.
     """
     check_offers("loss_fn", loss_fn, ("__call__",), "a function, or an instance of a loss")
-    function = loss_fn.forward if isinstance(loss_fn, nn.Module) else loss_fn
+    function = unwrap(loss_fn).forward if isinstance(loss_fn, nn.Module) else loss_fn
     if getattr(function, "__module__", "") in ("torch.nn.modules.loss", "torch.nn.functional"):
         raise TypeError(
             f"loss_fn must take outputs and lifted targets (Y_n, Y_d), which torch's {loss_fn} "
