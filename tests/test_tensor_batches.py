@@ -36,6 +36,13 @@ def test_an_order_follows_from_seed_and_epoch_alone() -> None:
     assert len(plain) == 2
 
 
+def test_the_order_needs_no_default_device() -> None:
+    batches = TensorBatches(X, Y, batch_size=4)
+    with torch.device("meta"):  # as of torch.set_default_device
+        orders = order(batches)
+    assert orders == order(batches)
+
+
 def test_nested_inputs_are_cut_alike() -> None:
     batches = TensorBatches({"x": [X]}, Y, batch_size=4)
     assert all(torch.equal(1 / (inputs["x"][0][:, 0] - 0.3), y) for inputs, y in batches)

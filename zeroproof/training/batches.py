@@ -151,10 +151,11 @@ class TensorBatches:
             yield map_tensors(self._data, itemgetter(rows))
 
     def _order(self) -> Tensor:
-        order = torch.arange(self._samples)
+        order = torch.arange(self._samples, device="cpu")  # whatever the default device is
         if self._shuffle:
             seed = random.Random(self._seed << 64 | self._epoch).getrandbits(63)
-            order = torch.randperm(self._samples, generator=torch.Generator().manual_seed(seed))
+            generator = torch.Generator().manual_seed(seed)
+            order = torch.randperm(self._samples, generator=generator, device="cpu")
         device = ends(self._data[1])[0].device
         if device.type == "cuda":
             order = order.pin_memory()

@@ -20,7 +20,7 @@ class AsyncHostCopy:
         self._host = x
         self._arrived: Any = None
         if x.device.type == "cuda":
-            self._host = torch.empty(x.shape, dtype=x.dtype, pin_memory=True)
+            self._host = torch.empty(x.shape, dtype=x.dtype, device="cpu", pin_memory=True)
             self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._host.copy_(x, non_blocking=True)
             self._arrived.record()
