@@ -231,6 +231,8 @@ def test_a_loss_without_gradient_is_named() -> None:
 
     with pytest.raises(ValueError, match="the loss has no gradient"):
         make_trainer(small_model(), pole_batches((4,)), loss).fit()
+    with torch.no_grad(), pytest.raises(ValueError, match=r"torch\.no_grad\(\)"):
+        make_trainer(small_model(), pole_batches((4,))).fit()
 
 
 def test_train_step_by_hand_equals_fit() -> None:

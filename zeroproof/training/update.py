@@ -167,7 +167,7 @@ class Update:
                     raise ValueError(
                         "the loss has no gradient: it does not depend on any parameter that "
                         "requires one; unfreeze parameters, or look for a .detach() between "
-                        "model and loss"
+                        "model and loss, or a torch.no_grad() around the run"
                     )
                 (loss * factor).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
