@@ -17,6 +17,7 @@ from zeroproof.autodiff.policies import get_grad_scale, traced_setting
 from zeroproof.training.captured import Captured, Row, pack, unpack
 from zeroproof.training.compiling import compiled
 from zeroproof.training.evaluation import Evaluation, MicroBatch, undone
+from zeroproof.training.finite import is_own
 from zeroproof.training.optimizers import current_rate, fixed_options
 from zeroproof.training.records import one_form
 from zeroproof.training.transfer import AsyncHostCopy, from_host
@@ -149,7 +150,8 @@ class CompiledUpdate(Update):
         gradients, (_, (loss, row, buffers)) = grad_and_value(scaled, has_aux=True)(trained)
         for module, written in zip(self._modules, buffers, strict=True):
             for name, buffer in module.named_buffers():
-                buffer.copy_(written[name])
+                if is_own(buffer):
+                    buffer.copy_(written[name])
         return loss, tuple(names), row, gradients
 
     def _scaled_loss(
