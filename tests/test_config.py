@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
+from zeroproof.autodiff import apply_policy
 from zeroproof.inference import InferenceConfig
+from zeroproof.layers import SCMRationalLayer
 from zeroproof.losses import LossConfig
 from zeroproof.training.curriculum import LinearRamp, LossWeightsCurriculum
 from zeroproof.training.trainer import TrainingConfig
@@ -99,9 +102,21 @@ def test_options_do_not_change_after_their_check(config: Any) -> None:
             setattr(config, field.name, None)
 
 
-def test_an_option_of_zeroproofml_is_explained() -> None:
-    with pytest.raises(TypeError, match=r"TrainingConfig\(\) takes no 'learning_rate': it is the"):
-        TrainingConfig(learning_rate=0.1)  # type: ignore[call-arg]
+@pytest.mark.parametrize(
+    ("call", "keyword", "error"),
+    [
+        (TrainingConfig, "learning_rate", r"^TrainingConfig\(\) takes no 'learning_rate': it is"),
+        (SCMRationalLayer, "basis", r"^SCMRationalLayer\(\) takes no 'basis': it has powers"),
+        (SCMRationalLayer, "singular_epsilon", "it is called tau"),
+        (apply_policy, "gradient", r"^apply_policy\(\) takes no 'gradient': give x"),
+        (apply_policy, "is_bottom", "it is called bottom"),
+    ],
+)
+def test_a_keyword_of_zeroproofml_is_explained(
+    call: Callable[..., object], keyword: str, error: str
+) -> None:
+    with pytest.raises(TypeError, match=error):
+        call(**{keyword: None})
 
 
 def test_options_of_training_are_given_by_name() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.autograd.function import BackwardCFunction
 
 from zeroproof.autodiff.functions import save_tensors, with_forward_mode
-from zeroproof.utils.checks import check_floats, check_mask, check_type
+from zeroproof.utils.checks import check_floats, check_mask, check_type, explains
 
 
 class GradientPolicy(Enum):
@@ -238,6 +238,7 @@ class _PolicyGate(torch.autograd.Function):
 _gate = with_forward_mode(_PolicyGate)
 
 
+@explains(gradient="give x, of the forward", is_bottom="it is called bottom")
 def apply_policy(
     x: Float[Tensor, "*shape"],
     bottom: Bool[Tensor, "*shape"],

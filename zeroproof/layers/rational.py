@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zeroproof.autodiff.functions import save_tensors, with_forward_mode
 from zeroproof.autodiff.policies import GradientPolicy, apply_policy, get_policy, set_default
 from zeroproof.scm.outputs import gate_tuple, quotient, tuple_bottom
-from zeroproof.utils.checks import check_integer, check_number, check_type, describe
+from zeroproof.utils.checks import check_integer, check_number, check_type, describe, explains
 
 
 class _Polynomial(torch.autograd.Function):
@@ -174,6 +174,7 @@ class SCMRationalLayer(nn.Module):
         ([0.5, 0.0], [False, True])
     """
 
+    @explains(basis="it has powers only", singular_epsilon="it is called tau")
     def __init__(
         self,
         numerator_degree: int,
