@@ -35,7 +35,7 @@ def probability(P: Part, Q: Denominator, lower: Ends | float, upper: Ends | floa
 
     Raises:
         TypeError: an end of another type.
-        ValueError: shapes that differ, or an end that is NaN.
+        ValueError: shapes that differ, or a number that is NaN.
 
     Meets: LIK-2, LIK-3, LIK-10.
 

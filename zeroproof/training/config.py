@@ -76,7 +76,7 @@ class TrainingConfig:
         device: where to train; None takes that of the model's first parameter.
         seed: seed of the thresholds (TAU-5); ≥ 0.
         max_grad_norm: clip the gradient's norm to it; > 0, None does not clip.
-        max_nonfinite_steps: skipped updates in a row that raise an error; ≥ 1 (STEP-3, STEP-9).
+        max_nonfinite_steps: skipped updates in a row that raise an error; ≥ 1 (STEP-3).
         compile: compile with ``torch.compile``, for runs long enough to earn back the time that it
             takes: the whole update, on CUDA replayed as a graph; on several ranks model and
             loss. In compiled code losses get their numbers as tensors (STEP-6).
