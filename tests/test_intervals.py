@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from tests.helpers import make_trainer, same, weights
 from zeroproof.layers import ProjectiveMLP
 from zeroproof.losses import LossConfig, SCMTrainingLoss, interval_loss
-from zeroproof.training import Interval, TensorBatches, lift_targets
+from zeroproof.training import Interval, TensorBatches, lift_targets, orientation
 
 INF = math.inf
 X = torch.linspace(-1, 1, 24)[:, None]
@@ -117,3 +117,9 @@ def test_an_interval_that_holds_nothing_is_refused_before_it_is_trained_on() -> 
         TensorBatches(X, wrong, batch_size=8)
     with pytest.raises(ValueError, match="24 of 24 intervals"):
         make_trainer(model(), [(X, wrong)], loss_fn=LOSS).fit()
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_the_orientation_does_not_ask_for_the_interval_that_it_refuses() -> None:
+    with pytest.raises(TypeError, match=r"is; or, to lift, an Interval, got Interval of"):
+        orientation(CENSORED)  # type: ignore[arg-type]

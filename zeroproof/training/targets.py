@@ -49,7 +49,7 @@ def check_interval(interval: Interval, *, sync: bool = False) -> None:
 
 
 def _as_float(y: Tensor) -> Tensor:
-    check_type("y", y, Tensor, "a tensor, as torch.as_tensor(y) is, or an Interval")
+    check_type("y", y, Tensor, "a tensor, as torch.as_tensor(y) is; or, to lift, an Interval")
     if y.dtype == torch.bool or y.is_complex():
         raise TypeError(f"targets of dtype {y.dtype} have no lift; pass floats or integers")
     y, dtype = y.detach(), torch.get_default_dtype()
