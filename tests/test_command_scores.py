@@ -200,6 +200,18 @@ def test_one_odd_label_is_no_kind() -> None:
     assert np.isfinite(boosting(np.nan_to_num(y), measured, np.ones((3, 1)), 0)).all()
 
 
+def test_the_unit_of_a_target_changes_nothing_for_boosting() -> None:
+    x = np.linspace(-3, 3, 10_100)[:, None]  # so many that it stops by a tolerance
+
+    def found(unit: float) -> Any:
+        y = unit * np.sin(x)
+        measured = Measured(y, y, np.zeros(len(y), bool), None, [])
+        return boosting(x, measured, x[::100], 0) / unit
+
+    assert found(1e-9) == pytest.approx(found(1.0), abs=0.01)
+    assert found(1.0) == pytest.approx(np.sin(x[::100]), abs=0.05)
+
+
 def test_bounds_alone_are_rivals_targets() -> None:
     x = np.linspace(0, 1, 60)[:, None]
     bounds = Measured(x, x + INF, np.zeros(60, bool), None, [])
