@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.testing import assert_allclose
 
 pytest.importorskip("sklearn", reason="zeroproof.sklearn needs scikit-learn")
 
 from sklearn.utils import check_random_state
 
 from zeroproof.sklearn import SCMRegressor
-from zeroproof.sklearn.fitting import held_out
+from zeroproof.sklearn.fitting import drawn, held_out
 
 ROWS, POLE = 201, 100
 
@@ -35,3 +36,27 @@ def test_a_pole_counts_whether_a_network_left_it_out_or_not(held: bool, outputs:
     assert (model.tau_ > 0).tolist() == [True, *[False] * (outputs - 1)]
     assert model.predict_bottom([[0.0]]).ravel()[0]
     assert not model.predict_bottom([[0.5]]).any()
+
+
+@pytest.mark.parametrize("junk", [np.nan, 1e3])
+def test_rows_of_next_to_no_weight_decide_neither_thresholds_nor_intervals(junk: float) -> None:
+    random = np.random.default_rng(0)
+    x, good = random.uniform(-1, 1, (300, 1)), np.arange(300) < 150
+    y = np.where(good, x[:, 0] + 0.1 * random.normal(size=300), junk)
+
+    def width(weight: float) -> float:
+        model = SCMRegressor((16,), n_estimators=2, max_epochs=20, random_state=0)
+        model.fit(x, y, sample_weight=np.where(good, 1.0, weight))
+        assert not model.predict_bottom(x).any()
+        low, high = model.predict_interval(x)
+        return float(np.median(high - low))
+
+    assert width(1e-9) < 2 * width(0.0)
+
+
+def test_rows_are_drawn_by_weight() -> None:
+    assert drawn(np.full(7, 1e300)).tolist() == [0, 1, 2, 3, 4, 5, 6]
+    assert drawn(np.array([1e-9, 1.0, 1.0, 2.0])).tolist() == [1, 2, 3, 3]
+    weight = np.random.default_rng(0).uniform(0.5, 2.0, 1000)
+    counts = np.bincount(drawn(weight), minlength=1000)
+    assert_allclose(counts, weight / weight.mean(), atol=1.0)

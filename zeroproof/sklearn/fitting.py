@@ -173,6 +173,14 @@ def held_out(rows: int, members: int, share: float, groups: Any, seed: int) -> N
     return held
 
 
+def drawn(weight: Array) -> NDArray[np.intp]:
+    """Return rows by number, as many as there are, each as often as its weight says, or nearly."""
+    upto = np.cumsum(weight / weight.max())
+    middles = upto[-1] * (np.arange(len(upto)) + 0.5) / len(upto)
+    rows: NDArray[np.intp] = np.searchsorted(upto, middles)
+    return rows
+
+
 class EarlyStopping:
     """A log hook that keeps the best epoch's weights, and stops ``patience`` epochs after it.
 

@@ -24,6 +24,7 @@ from zeroproof.sklearn.fitting import (
     by_row,
     central_level,
     check_params,
+    drawn,
     finite_part,
     fit_network,
     held_out,
@@ -177,13 +178,13 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.network_ = network.double().cpu().eval()  # so that batches agree with single rows
         targets = map_tensors(targets, lambda part: part[:, 0])
         left_out = map_tensors(targets, lambda part: part[rows])
-        P, Q = self._calibrate(X[rows], left_out, validate[rows])
-        self._choose_thresholds(X, targets, rows, P, Q)
+        chosen = self._calibrate(X[rows], left_out, validate[rows])
+        self._choose_thresholds(X, targets, rows, *chosen)
 
-    def _calibrate(self, X: Array, targets: Targets, held: Tensor) -> tuple[Tensor, Tensor]:
+    def _calibrate(self, X: Array, targets: Targets, held: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Choose certainty and levels by rows, from the networks that left them out.
 
-        Return the tuples by which thresholds are chosen.
+        Return these rows as often as they count, and the tuples by which thresholds are chosen.
         """
         self._certainty = 1.0
         (P, Q), loss = self._tuples(X, held), WeightedLikelihood()
@@ -191,20 +192,21 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         factors = torch.linspace(-1.5, 1.5, 61).exp().tolist()
         losses = [loss((by * P, by * Q), lifted, inputs=rows).item() for by in factors]
         self._certainty = factors[int(np.argmin(losses))]
-        lower, upper = ends(targets)
-        cauchy = median_and_scale(self._certainty * P, self._certainty * Q)
+        often = torch.tensor(drawn(rows[1].numpy()))
+        lower, upper = (end[often] for end in ends(targets))
+        cauchy = median_and_scale(self._certainty * P[often], self._certainty * Q[often])
         self._levels, self._spread = levels(lower, upper, *cauchy)
-        return P, Q
+        return often, P, Q
 
     def _choose_thresholds(
-        self, X: Array, targets: Targets, rows: Tensor, P: Tensor, Q: Tensor
+        self, X: Array, targets: Targets, rows: Tensor, often: Tensor, P: Tensor, Q: Tensor
     ) -> None:
         """Choose thresholds by held-out rows, which have tuples, or else by all poles there are."""
         lower, upper = ends(targets)
         exact = ~(lower < upper)
         tau = np.zeros(len(self._centre))
         for output in torch.nonzero((exact & ~lower.isfinite()).any(0)).flatten().tolist():
-            target, known = lower[:, output], exact[rows, output]
+            target, known = lower[:, output], often[exact[rows[often], output]]
             pole = exact[:, output] & ~target.isfinite()
             found = [(P[known], Q[known], target[rows][known])]
             if not pole[rows].any():  # no network left one out, so all of them say
