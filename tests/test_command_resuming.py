@@ -201,6 +201,22 @@ def test_a_run_continues_with_its_data_under_another_name(
     assert config_of(out)["options"]["data"] == str(moved)
 
 
+def test_a_run_continues_with_its_rows_to_judge_by_under_another_name(
+    run: Callable[..., Path], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = tmp_path / "held.csv"
+    held.write_bytes(data.read_bytes())
+    out = run("run", "--test", str(held))
+    before = (out / "predictions.csv").read_bytes()
+    moved = held.rename(tmp_path / "moved.csv")
+    assert main(["train", "--test", str(moved), "--resume", "--out", str(out)]) == 0
+    assert config_of(out)["options"]["test"] == str(moved)
+    assert (out / "predictions.csv").read_bytes() == before
+    split = run("split")  # whose rows trained on would be others
+    assert main(["train", "--test", str(moved), "--resume", "--out", str(split)]) == 2
+    assert f"--test {moved} differs from the run's None" in capsys.readouterr().err
+
+
 def test_ctrl_c_in_another_process(data: Path, tmp_path: Path, foreground: None) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "-m", "zeroproof", "train", str(data), "--target", "y"]

@@ -90,9 +90,9 @@ def _new(given: dict[str, Any], folder: Path) -> Options:
 
 
 def _resumed(given: dict[str, Any], before: Run) -> Options:
-    """Return the options of a run, of which only a larger number of epochs may be new."""
+    """Return the options of a run, of which more epochs may be new, and where its files are."""
     changed = {n: v for n, v in given.items() if v != getattr(before.options, n)}
-    for name in changed.keys() - {"data", "epochs"}:
+    for name in changed.keys() - {"data", "epochs", "test" if before.options.test else ""}:
         raise UserError(
             f"--{name.replace('_', '-')} {changed[name]} differs from the run's "
             f"{getattr(before.options, name)}; give another --out for another run"
