@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import re
 import signal
 import subprocess
@@ -67,6 +68,17 @@ def test_what_does_not_show_again_is_no_accusation(run: Callable[..., Any]) -> N
     assert status == 1
     assert (found["verdict"], found["counterexample"]["reproduced"]) == ("error", False)
     assert "not reproduced" in found["reason"]
+
+
+def test_what_a_subject_prints_at_its_exit_loses_no_verdict(
+    run: Callable[..., Any], tmp_path: Path
+) -> None:
+    lines = ["import atexit", "from those import Partial", "atexit.register(print, 'bye')"]
+    (tmp_path / "chatty.py").write_text("\n".join(lines), "utf-8")
+    status, report = run("chatty:Partial", "--clauses", "LIFT-2", "--examples", "5")
+    atexit.unregister(print)
+    assert status == 1
+    assert by_id(report)["LIFT-2"]["counterexample"]["reproduced"] is True
 
 
 def test_an_instance_is_a_subject(run: Callable[..., Any]) -> None:
