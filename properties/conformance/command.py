@@ -9,13 +9,14 @@ import multiprocessing
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from textwrap import fill
 from traceback import extract_tb
+from typing import Any
 
 from tqdm import tqdm
 
@@ -38,24 +39,28 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--clauses", help="chapters or ids, such as STOP,LIFT-2; default: all")
     made.add_argument("--report", action="append", default=[], type=Path, metavar="FILE",
                       help=f"write a report, by suffix one of {SUFFIXES}; repeatable")  # fmt: skip
-    made.add_argument("--examples", type=_positive, help="of every property; default: its own")
+    made.add_argument("--examples", type=_at_least(1, int),
+                      help="of every property; default: its own")  # fmt: skip
     made.add_argument("--seed", type=int, default=0, help="of the search; default: 0")
-    made.add_argument("--seconds", type=float, default=Options.seconds,
+    made.add_argument("--seconds", type=_at_least(0, float), default=Options.seconds,
                       help="after which a search is cut; default: %(default)g")  # fmt: skip
     made.add_argument("--no-exhaustive", action="store_false", dest="exhaustive",
                       help="leave out what tries every number of a format, and finish no clause "
                       "that has such properties")  # fmt: skip
-    made.add_argument("--jobs", type=int, choices=range(1000), default=os.cpu_count() or 1,
+    made.add_argument("--jobs", type=_at_least(0, int), default=os.cpu_count() or 1,
                       metavar="N", help="processes; default: one for every CPU; 0: none beside "
                       "this one, so that a debugger works")  # fmt: skip
     return made
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return value
+def _at_least(least: int, kind: Callable[[str], Any]) -> Callable[[str], Any]:
+    def number(text: str) -> Any:
+        value = kind(text)
+        if not value >= least:
+            raise argparse.ArgumentTypeError(f"{text} is less than {least}, or no number")
+        return value
+
+    return number
 
 
 @contextmanager
@@ -143,6 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command.error(f"--report {path}: end its name in {', '.join(SUFFIXES)}")
         if not path.parent.is_dir():
             command.error(f"--report {path}: make the folder {path.parent} first")
+        if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+            command.error(f"--report {path}: this cannot be written; name another file")
     try:
         ids = chosen_clauses(given.clauses)
     except ValueError as error:
@@ -155,6 +162,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (Exception, SystemExit) as error:
         last = extract_tb(error.__traceback__)[-1]
         where = f"{Path(last.filename).name}:{last.lineno}"
+        if last.filename == __file__:
+            where = "it is called without arguments; name a function that makes it"
         command.error(f"subject {given.subject!r} could not be made: {where}: {error!r}")
     options = Options(given.examples, given.seed, given.seconds, given.exhaustive)
     with quiet():

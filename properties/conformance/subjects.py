@@ -56,15 +56,17 @@ def choose(name: str) -> Chosen:
         known = ", ".join(BUILT_IN)
         raise SubjectError(f"subject {name!r} is neither 'module:object' nor one of {known}")
     try:
-        found: Any = reduce(getattr, path.split("."), importlib.import_module(module))
+        home = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if not f"{module}.".startswith(f"{error.name}."):
             remedy = "install it, or use a checkout of the repository"
             raise SubjectError(f"subject {name!r} needs {error.name!r}; {remedy}") from error
         raise SubjectError(
-            f"subject {name!r}: there is no module {error.name!r}; "
-            "run in its folder, or put that on PYTHONPATH"
+            f"subject {name!r}: there is no module {error.name!r}; name it as an import does, "
+            "without '.py', and run in its folder, or put that on PYTHONPATH"
         ) from None
+    try:
+        found: Any = reduce(getattr, path.split("."), home)
     except AttributeError as error:
         raise SubjectError(
             f"subject {name!r}: {error}; name a class, a function or an instance"

@@ -110,8 +110,14 @@ def test_a_subject_that_ends_its_process_ends_no_run(run: Callable[..., Any]) ->
         (["--subject", "spec:nothing"], "name a class, a function or an instance"),
         (["--subject", "exact", "--report", "out.txt"], ".json"),
         (["--subject", "exact", "--report", "nowhere/out.md"], "make the folder nowhere"),
-        (["--subject", "exact", "--examples", "0"], "less than 1"),
-        (["--subject", "exact", "--jobs", "-1"], "--jobs"),
+        (["--subject", "exact", "--report", "folder.md"], "this cannot be written"),
+        (["--subject", "exact", "--examples", "0"], "--examples: 0 is less than 1"),
+        (["--subject", "exact", "--jobs", "-1"], "--jobs: -1 is less than 0"),
+        (["--subject", "exact", "--seconds", "-100"], "--seconds: -100 is less than 0"),
+        (["--subject", "exact", "--seconds", "nan"], "--seconds: nan is less than 0"),
+        (["--subject", "those_misname:x"], "those_misname.py:1: AttributeError("),
+        (["--subject", "builtins:isinstance"], "called without arguments; name a function"),
+        (["--subject", "spec.py:x"], "without '.py'"),
     ],
 )
 def test_a_wrong_call_names_the_remedy(
@@ -122,10 +128,13 @@ def test_a_wrong_call_names_the_remedy(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "those_needs.py").write_text("import no_such_module", "utf-8")
+    (tmp_path / "those_misname.py").write_text("[].no_such_name", "utf-8")
+    (tmp_path / "folder.md").mkdir()
     (tmp_path / "those_exit.py").write_text("raise SystemExit(0)", "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:
-        main(arguments)
+        main(["--clauses", "STOP-2", "--jobs", "1", *arguments])
     assert stopped.value.code == 2
     assert remedy in capsys.readouterr().err
 
