@@ -124,11 +124,12 @@ def summary(report: Report) -> str:
     (*_, (_, counts)) = report.counts()
     told = ", ".join(f"{counts[name]} {word}" for name, word in VERDICTS.items() if counts[name])
     lines = [f"{report.subject}: {told}", *(fill(text, WIDTH) for text in report.notes)]
-    absent: dict[str, list[str]] = {}
+    others: dict[str, list[str]] = {}
     for verdict in report.verdicts:
-        if verdict.verdict == "absent":
-            absent.setdefault(verdict.reason, []).append(verdict.id)
-    lines += [fill(f"Absent, {why}: {', '.join(ids)}", WIDTH) for why, ids in absent.items()]
+        if verdict.verdict in ("absent", "holds") and verdict.reason:
+            others.setdefault(f"{verdict.verdict}, {verdict.reason}", []).append(verdict.id)
+    lines += [fill(f"{why[0].upper()}{why[1:]}: {', '.join(ids)}", WIDTH)
+              for why, ids in others.items()]  # fmt: skip
     for verdict in report.verdicts:
         if verdict.verdict in ("fails", "error", "unfinished"):
             why = f" ({verdict.reason})" if verdict.reason else ""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from fractions import Fraction
 from html.parser import HTMLParser
@@ -17,7 +21,10 @@ from properties.conformance.verdicts import Counterexample, Options, Verdict
 from spec import BOTTOM, CLAUSES, SPEC_VERSION, Array
 from spec.expressions import expression
 from spec.runs import MicroBatch, Plan
+from tests.tooling.conftest import SUBJECTS
 from tests.tooling.helpers import by_id
+
+ROOT = Path(__file__).parents[2]
 
 # What is shown
 
@@ -59,6 +66,15 @@ def test_the_terminal_names_what_is_absent_and_why(
     shown = capsys.readouterr().out.splitlines()
     assert "Absent, it has no 'unlift': LIFT-4" in shown
     assert "Absent, it has no 'watch': STOP-1, STOP-2" in shown
+
+
+def test_the_terminal_tells_what_was_not_tried_of_a_clause_that_holds(
+    run: Callable[..., Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run("those:Partial", "--clauses", "LIFT-7", "--examples", "40")
+    assert "Holds, not tried in part: no bfloat16: LIFT-7" in capsys.readouterr().out
+
+
 
 
 def test_a_program_has_what_it_names() -> None:
