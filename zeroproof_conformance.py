@@ -7,6 +7,7 @@ A subject takes from here what it needs of the specification, :data:`spec`, and 
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from io import TextIOWrapper
 
 import spec
 from properties.assertions import Unsupported
@@ -24,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     from properties.conformance.command import main as command
 
+    if isinstance(sys.stdout, TextIOWrapper):  # ⊥ is in few of the older encodings
+        sys.stdout.reconfigure(errors="replace")
     return command(arguments)
 
 

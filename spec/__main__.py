@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 import textwrap
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    if isinstance(sys.stdout, TextIOWrapper):  # ⊥ is in few of the older encodings
+        sys.stdout.reconfigure(errors="replace")
     try:
         sys.exit(main())
     except BrokenPipeError:  # whoever reads has read enough, as head does

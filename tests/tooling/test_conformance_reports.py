@@ -75,6 +75,19 @@ def test_the_terminal_tells_what_was_not_tried_of_a_clause_that_holds(
     assert "Holds, not tried in part: no bfloat16: LIFT-7" in capsys.readouterr().out
 
 
+def test_an_older_encoding_loses_no_verdict(tmp_path: Path) -> None:
+    for command in (["-m", "spec", "show", "LIFT-4"],
+                    ["-m", "zeroproof_conformance", "--subject", "those:Uncovered",
+                     "--clauses", "COV-1", "--examples", "5"]):  # fmt: skip
+        (tmp_path / "those.py").write_text(SUBJECTS, "utf-8")
+        done = subprocess.run(
+            [sys.executable, *command],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "latin-1"},
+            capture_output=True,
+            check=False,
+        )
+        assert b"?" in done.stdout, done.stderr
 
 
 def test_a_program_has_what_it_names() -> None:
