@@ -99,7 +99,7 @@ class Trial:
     def note(self, error: BaseException, program: str, subject: object) -> None:
         """Keep the shortest programs of each claim that is broken, of each type of error."""
         kind: VerdictName = "fails" if isinstance(error, Violation) else "error"
-        claim, found = "", _place(error, subject) + _told(error)
+        claim, found = "", _place(self.id, error, subject) + _told(error)
         if isinstance(error, Violation):
             claim, found = CLAUSES[self.id].claims[error.claim - 1].id, str(error)
         this = Counterexample(found, program, type(error).__qualname__, claim)
@@ -152,14 +152,16 @@ def _is_outside(frame: FrameType) -> bool:
     return package in OUTSIDE and not rest.startswith("subjects")
 
 
-def _place(error: BaseException, subject: object) -> str:
+def _place(id: str, error: BaseException, subject: object) -> str:
     """Return the line of the subject's folder that raised an error, or else the suite's."""
+    show = f"python -m {OUTSIDE[0]} show {id}"
+    asked = f"do your method and what it returns have the types of '{show}'?"
     home = Path(getattr(sys.modules[type(subject).__module__], "__file__", None) or "?").parent
     own, others = list[str](), list[str]()
     for frame, line in traceback.walk_tb(error.__traceback__):
         file = Path(frame.f_code.co_filename)
         if _is_outside(frame) and frame.f_globals["__name__"] != __name__:
-            others.append(f"{file.name}:{line}: ")
+            others.append(f"{file.name}:{line} ({asked}): ")
         elif home in file.parents:
             own.append(f"{file.name}:{line}: ")
     return (own or others or [""])[-1]

@@ -53,7 +53,7 @@ def _settled(verdict: Verdict, again: Mapping[str, str]) -> Verdict:
     first, *others = [c for c in settled if c in told.values()] or settled[:1]
     if first.reproduced:
         return replace(verdict, counterexample=first, others=tuple(others))
-    reason = "not reproduced by its snippet alone"
+    reason = "not reproduced by its snippet alone; does your code keep state, or change arguments?"
     return replace(verdict, verdict="error", reason=reason, counterexample=first, others=())
 
 

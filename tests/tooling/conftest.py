@@ -52,6 +52,13 @@ class Uncovered(Exact):
         return super().bottom_mask(batch, tau)
 
 
+class Untyped(Exact):
+    """Returns nothing where a number is asked for."""
+
+    def batch_coverage(self, batch, tau):
+        pass
+
+
 class Moody(Exact):
     """Fails when it is asked for a second time in a process."""
 

@@ -75,6 +75,12 @@ def test_the_terminal_tells_what_was_not_tried_of_a_clause_that_holds(
     assert "Holds, not tried in part: no bfloat16: LIFT-7" in capsys.readouterr().out
 
 
+def test_an_error_in_the_suite_says_where_the_right_types_stand(run: Callable[..., Any]) -> None:
+    _, report = run("those:Untyped", "--clauses", "COV-2", "--examples", "5")
+    found = by_id(report)["COV-2"]["counterexample"]["found"]
+    assert re.match(r"coverage\.py:\d+ \(.* 'python -m spec show COV-2'\?\): TypeError: ", found)
+
+
 def test_an_older_encoding_loses_no_verdict(tmp_path: Path) -> None:
     for command in (["-m", "spec", "show", "LIFT-4"],
                     ["-m", "zeroproof_conformance", "--subject", "those:Uncovered",
