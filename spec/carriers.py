@@ -72,7 +72,7 @@ class Bottoms(Protocol):
         """Return a carrier as a plain array."""
 
     def apply(self, operation: str, *operands: Operand) -> Carrier:
-        """Apply one of the operations; at least one operand is no number."""
+        """Apply one of the operations, the keys of ``ARITY``; at least one operand is no number."""
 
     def ieee(self, operation: str, *operands: Array) -> Array:
         """Apply the host library's own operation, which does not know ⊥."""

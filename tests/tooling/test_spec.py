@@ -112,6 +112,7 @@ def test_properties_are_no_methods_and_what_is_named_is_listed() -> None:
     shown = whole(CLAUSES["ALG-1"], Evidence())
     for part in ("  kinds: tuple[str, ...]\n", "  zero: Element\n", "Number: fractions.Fraction"):
         assert part in shown
+    assert "      ARITY: {'add': 2, " in whole(CLAUSES["BOT-1"], Evidence())
     assert "      LOSSES: ('implicit', " in whole(CLAUSES["LOSS-1"], Evidence())
     assert "  REFUSED: see spec.refusals\n" in whole(CLAUSES["ARG-1"], Evidence())
     assert "  FORMS: ('value', " in whole(CLAUSES["COV-1"], Evidence())
