@@ -85,7 +85,7 @@ def whole(clause: Clause, evidence: Evidence) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the words and the clauses, or one clause; lock the clauses, or write the vectors."""
-    parser = argparse.ArgumentParser(prog="python -m spec", description=__doc__)
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print the table as JSON")
     commands = parser.add_subparsers(dest="command")
     show = commands.add_parser("show", help="print one clause whole, or the sentences of a chapter")

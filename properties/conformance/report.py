@@ -11,6 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Final
 
+import spec
 from properties.conformance.verdicts import Counterexample, Options, Verdict
 from spec import CLAUSES, SPEC_VERSION
 
@@ -19,8 +20,8 @@ VERDICTS: Final = {"holds": "hold", "unfinished": "unfinished", "fails": "fail",
                    "absent": "absent", "error": "in error"}  # fmt: skip
 SUFFIXES: Final = (".json", ".md", ".html")
 NOTHING: Final = (
-    "The subject has nothing that these clauses ask for: "
-    "give it the methods that 'python -m spec show ID' lists, or choose other --clauses."
+    "The subject has nothing that these clauses ask for: give it the methods that "
+    f"'python -m {spec.__name__} show ID' lists, or choose other --clauses."
 )
 
 

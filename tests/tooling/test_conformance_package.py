@@ -29,6 +29,12 @@ def test_without_its_extra_the_command_says_how_to_get_it() -> None:
         assert "pip install '.[conformance]'" in line
 
 
+def test_no_text_of_the_suite_names_a_module_that_a_wheel_has_not() -> None:
+    for path in [*(ROOT / "properties" / "conformance").glob("*.py"), ROOT / "spec/__main__.py"]:
+        code = path.read_text("utf-8").partition('"""\n\nfrom ')[2]
+        assert "-m spec" not in code, path.name
+
+
 # The tutorial's subject, as printed
 
 
