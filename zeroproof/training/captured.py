@@ -1,4 +1,4 @@
-"""On CUDA, a compiled update runs as the replay of a graph, which costs the host one call."""
+"""On CUDA a compiled update is replayed as a graph, which costs the host one call."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ class Capture(NamedTuple):
 
 
 class Captured:
-    """Calls a compiled update; from the third call with equal shapes on by the replay of a graph.
+    """Calls a compiled update, or replays it.
 
-    The first of these calls compiles, the second captures. A replay checks nothing, and uses the
-    memory of the capture, to which a batch is copied.
+    Of calls of the same form the first compiles, the second captures a graph, and it and all later
+    ones replay that. A replay checks nothing, and uses the memory of the capture, to which a batch
+    is copied.
 
     Args:
         function: the compiled update, of a micro-batch, its numbers, which always lie in the same

@@ -104,7 +104,7 @@ class CompiledUpdate(Update):
         return self.global_step == self._eager_at
 
     def _prepare(self, batch: MicroBatch) -> None:
-        """Make the gradients that the graph writes to, and the optimizer's state fit for it."""
+        """Allocate the gradients that the graph writes to, and prepare the optimizer's state."""
         if not self._gradients_of:
             self.skips_on_device = self._replays
             self._gradients_of = {p: torch.zeros_like(p) for p in self._reached(batch)}
@@ -157,7 +157,7 @@ class CompiledUpdate(Update):
     def _scaled_loss(
         self, values: list[Tensor], batch: MicroBatch, scale: Any, names: list[str]
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Any]]:
-        """Return the loss to differentiate in the values of parameters; note the row's names."""
+        """Return the loss at these values of the parameters; append the row's names."""
         value_of = dict(zip(self._gradients_of, values, strict=True))
         inside = torch.zeros_like(values[0]).sum()
         replaced = []
@@ -169,7 +169,7 @@ class CompiledUpdate(Update):
         with traced_setting(self.evaluate.policy, scale):
             loss, found, row = self.evaluate(batch, replaced)
         names += found
-        return loss * scale, (loss, row, replaced)  # where a forward has put other buffers, too
+        return loss * scale, (loss, row, replaced)  # which holds the forward's new buffers
 
     def _reached(self, batch: MicroBatch) -> list[nn.Parameter]:
         """Return the parameters that the loss reaches; the optimizer leaves the others alone."""
@@ -221,7 +221,7 @@ class CompiledUpdate(Update):
         self._fixed_tensors = [*self._states(), *self._gradients_of.values(), *buffers, *scale]
 
     def _check_options(self) -> None:
-        """Refuse options that change, the rate apart: each value would have a graph of its own."""
+        """Refuse options other than the rate that change: each value needs a new graph."""
         options = fixed_options(self.optimizer)
         if options == self._options:
             return

@@ -18,7 +18,7 @@ FIXED = (
     *("G['__import_torch", "G['__import_zeroproof", "__import__('torch')"),
     *("self.optimizer", "list(dict.keys(self._gradients_of"),
 )
-"""How the names of guards begin whose values stay, or are checked by whoever calls the graph."""
+"""Prefixes of guards whose values stay, or that the caller of the graph checks."""
 
 
 CAUSES = {

@@ -47,7 +47,7 @@ class Ranks:
         return DistributedDataParallel(model, [device] if device.type == "cuda" else None)
 
     def frozen(self, model: nn.Module) -> list[nn.Parameter]:
-        """Return what a wrapper would not reduce if it were freed, since it is frozen now."""
+        """Return parameters that are frozen now, which the wrapper never reduces."""
         shards = hasattr(model, "set_requires_gradient_sync")
         return [p for p in model.parameters() if not (p.requires_grad or shards)]
 
@@ -99,7 +99,7 @@ class Ranks:
     def reduce_window(
         self, losses: list[Tensor], signal: int, unwrapped: Callable[[], Iterable[nn.Parameter]]
     ) -> tuple[list[Tensor], Tensor | None]:
-        """Make a window's faults, signal and remaining gradients those of all ranks.
+        """Reduce a window's faults, its signal, and the gradients that no wrapper reduces.
 
         Returns losses that are finite iff they are on every rank, and of the signals that ranks
         have received the largest, or 0. A gradient that no rank has stays None.

@@ -26,7 +26,7 @@ class NonFiniteError(RuntimeError):
 
 
 def warn_of_skips(skips: int, updates: int) -> None:
-    """Warn of skipped updates, of so many in an epoch, which only the records told of."""
+    """Warn that updates of an epoch were skipped."""
     warnings.warn(
         f"{skips} of the epoch's {updates} updates were skipped, because a loss or the gradient's "
         "norm was not finite; look for NaN in the inputs, or lower the learning rate. Later epochs "

@@ -1,4 +1,4 @@
-"""Calls a user's hook without letting it disturb what goes on around it."""
+"""Calls a user's hook so that it disturbs nothing around it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from zeroproof.training.parts import random_state, restore_random_state
 
 
 class GuardedHook:
-    """Calls a hook; what it can change without meaning to is afterwards as it was.
+    """Calls a hook, and restores what it may have changed by accident.
 
     These are the random states of torch, CUDA, Python and NumPy, gradient mode and default dtype,
     and modes and gradients of modules.
@@ -67,7 +67,7 @@ class GuardedHook:
             parameter.grad = gradient
 
     def undisturb_random(self) -> None:
-        """Set random states back to those that count after the hook, if it is at work."""
+        """If the hook is running, restore the random states from before it."""
         if self._random is not None:
             restore_random_state(self._random, None)
 

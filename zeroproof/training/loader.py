@@ -112,7 +112,7 @@ class LoaderState:
     def undo(self, committed: int) -> bool:
         """Undo a fetch that failed, or those of micro-batches that were not trained on (RES-9).
 
-        Returns whether that is certain: other fetches may have moved what is not undone.
+        Returns False if a fetch may have changed what is not restored.
         """
         if committed:
             self.done, self._latest, self._saved = self._previous
@@ -164,7 +164,7 @@ class LoaderState:
         """Return what is left of the saved epoch, and whether it repeats what was trained on."""
         if saved["random" if over else "at_start"]["open"]:
             for part in _persistent(parts(self.loader)):
-                iter(part)  # starts the workers, which draws what this epoch did not
+                iter(part)  # starts the workers; what that draws is restored
         if not over:
             return self._replay(saved, self.done)
         right, epoch = True, self._at_start["epoch"]
@@ -180,7 +180,7 @@ class LoaderState:
         return bool(saved["exhausted"]) or not self.done
 
     def _replay(self, saved: dict[str, Any], count: int) -> tuple[Iterator[Any], bool]:
-        """Begin the saved epoch; tell whether the first micro-batches are those trained on."""
+        """Begin the saved epoch, take ``count`` micro-batches; tell whether they are the same."""
         at_start, (first, latest) = saved["at_start"], saved["prints"]
         set_epoch(self.loader, at_start["epoch"])
         self._restore(at_start)
@@ -268,7 +268,9 @@ def set_epoch(loader: Any, epoch: int) -> None:
     found = parts(loader)
     for owner in _persistent(found):
         held = parts(owner.dataset).values()
-        shared = any(hasattr(x, "get_lock") or _is_shared(x) for x in held)
+        shared = any(
+            hasattr(x, "get_lock") or (isinstance(x, Tensor) and x.is_shared()) for x in held
+        )
         if not shared and any(hasattr(x, "set_epoch") for x in held):
             raise ValueError(
                 f"train_loader: set_epoch of {type(owner.dataset).__name__} does not reach the "
@@ -278,10 +280,6 @@ def set_epoch(loader: Any, epoch: int) -> None:
     for part in found.values():
         if hasattr(part, "set_epoch"):
             part.set_epoch(epoch)
-
-
-def _is_shared(value: Any) -> bool:
-    return isinstance(value, Tensor) and bool(value.untyped_storage().is_shared())
 
 
 def _numbers(found: dict[str, Any]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""What optimizers of any make have, or lack; the kinds of a trainer's parts."""
+"""What optimizers of any make have or lack; checks of a trainer's parts."""
 
 from __future__ import annotations
 

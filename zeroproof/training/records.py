@@ -81,7 +81,7 @@ def merge(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def named_rows(names: Sequence[str], values: Sequence[float]) -> list[dict[str, float]]:
-    """Return rows that lie one after the other, by the names of their values."""
+    """Split a flat list into rows, and name their values."""
     width = len(names)
     starts = range(0, len(values), width)
     return [dict(zip(names, values[start : start + width], strict=True)) for start in starts]

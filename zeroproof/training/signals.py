@@ -14,7 +14,7 @@ CHILD: int = getattr(signal, "SIGCHLD", 0)  # Windows has none
 # A closed terminal sends SIGHUP, which Windows lacks.
 STOPPING = *filter(None, [getattr(signal, "SIGHUP", None)]), signal.SIGINT, signal.SIGTERM
 PATIENCE = 1.0
-"""Seconds within which a signal may come twice, or after the worker that it has killed."""
+"""Seconds in which a second SIGINT, or the death of a worker, belongs to the same signal."""
 TORCH = "torch.utils.data._utils.signal_handling"
 
 
@@ -28,8 +28,8 @@ class DeferredSignals:
     changes.
 
     Args:
-        save: called before a signal is raised instead of an error; told whether that came while
-            a batch was fetched.
+        save: called before a signal is raised instead of an error, with whether a batch was then
+            being fetched.
 
     Meets: RES-4, RES-9.
     """
@@ -112,7 +112,7 @@ class DeferredSignals:
 
 
 def _patient(handler: Callable[[int, FrameType | None], None]) -> Any:
-    """Return a handler that ignores, for a second, workers that the same signal kills."""
+    """Return torch's handler, which for a second ignores workers that the same signal kills."""
     until = time.monotonic() + PATIENCE
 
     @functools.wraps(handler)

@@ -25,7 +25,7 @@ def capture(trainer: SCMTrainer) -> dict[str, Any]:
 
 
 def _parts(trainer: SCMTrainer) -> dict[str, Any]:
-    """Return the state without that of the loader, which may begin to iterate for it."""
+    """Return the state without the loader's, for which a loader may open an iterator."""
     update, scheduler = trainer.update, trainer.scheduler.scheduler
     extra = trainer.config.extra_state or {}
     return {
@@ -142,7 +142,7 @@ def continue_epoch(trainer: SCMTrainer) -> None:
 
 
 def undo_untrained(trainer: SCMTrainer, *, fetching: bool = False) -> bool:
-    """Undo the fetches of what was not trained on; return whether that is certain."""
+    """Undo fetches of what was not trained on; return False if some may remain."""
     trainer.update.begun = False
     if unmade := trainer.update.unmade:
         trainer.micro_step -= unmade

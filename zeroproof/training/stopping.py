@@ -34,7 +34,7 @@ class CoverageStop:
 
 
 def nothing_left(epochs: int, stopped: bool) -> str:
-    """Return what to tell who wants to train on after so many epochs."""
+    """Return the message for a ``fit()`` that finds no work after so many epochs."""
     reason, remedy = "max_epochs is reached", "more max_epochs"
     if stopped:
         reason = "coverage stopped it, or trainer.stopped was set"

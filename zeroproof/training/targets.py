@@ -61,10 +61,9 @@ def _as_float(y: Tensor) -> Tensor:
 
 
 def _to_odd(y: Tensor) -> Tensor:
-    """Round integers to at most 24 bits, and what is not exact to an odd last bit.
+    """Round integers to 24 bits, inexact ones to an odd last bit.
 
-    The cast to bfloat16 rounds twice, by way of float32: so that it rounds right, float32 must
-    hold its argument, and an odd bit keeps what lies off a midpoint on its side.
+    The cast to bfloat16 rounds twice, first to float32; after rounding to odd the result is right.
     """
     size = y.abs()
     for bits in (24, 38, 52):

@@ -58,8 +58,8 @@ class SCMTrainer:
         optimizer: of the model's parameters, and of the loss's own if it has some.
         loss_fn: called as ``loss_fn(outputs, (Y_n, Y_d))``; by keyword it is also given those
             of ``tau, targets, inputs, epoch, global_step, loss_weights`` that it accepts.
-            Returns a scalar, or a scalar and a dict of terms to log. One around a likelihood must
-            have its ``default_curriculum``, and hand it ``loss_weights``, for CUR-3 to hold.
+            Returns a scalar, or a scalar and a dict of terms to log. For CUR-3 a
+            wrapper of a likelihood must have its ``default_curriculum``, and pass ``loss_weights``.
         train_loader: yields ``(inputs, targets)``; targets may hold ±∞ and NaN.
         scheduler: stepped once per applied update, or as ``config.scheduler_step`` says.
         config: options; None takes the defaults of
@@ -156,8 +156,8 @@ class SCMTrainer:
                     self.validation_due = False
                     self.val_history.append(record)
                     self.records.send(record)  # last: the hook may save
-                told = self.ranks.all_gather_object((self.signals.received, self.stopped))
-                self.update.signal, self.stopped = map(max, zip(*told, strict=True))
+                states = self.ranks.all_gather_object((self.signals.received, self.stopped))
+                self.update.signal, self.stopped = map(max, zip(*states, strict=True))
                 save_if_due(self)
             save_latest(self)
         return list(self.records.records)

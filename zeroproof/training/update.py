@@ -144,7 +144,7 @@ class Update:
     def _judge(
         self, norms: Sequence[Tensor], losses: Sequence[Tensor], received: Tensor | None = None
     ) -> Shaped[Tensor, "3"]:
-        """Adapt the float16 scale; return whether all is finite, whether it fell, the signal."""
+        """Adapt the float16 scale; return three flags: all finite, the scale fell, the signal."""
         sizes, largest = torch.stack([*norms, *losses]), torch.linalg.vector_norm
         applied = largest(sizes, torch.inf) < torch.inf  # NaN is not
         fell = nothing = torch.zeros_like(applied)

@@ -48,9 +48,9 @@ def validate(trainer: SCMTrainer) -> dict[str, float]:
 
 
 def train_mode(module: nn.Module) -> None:
-    """Put a module in train mode; one that is keeps the modes of its submodules (STEP-9).
+    """Put a module in train mode; if it already is, submodules keep theirs (STEP-9).
 
-    Those that have a ``train`` of their own, such as one that leaves a BatchNorm alone, decide.
+    A submodule with a ``train`` of its own, which may leave a BatchNorm alone, is asked each time.
     """
     if not unwrap(module).training:
         module.train()
