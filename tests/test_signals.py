@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -210,13 +211,17 @@ def test_signals_that_others_take_are_left_alone(where: str) -> None:
 
 def test_a_second_ctrl_c_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zeroproof.training.signals.PATIENCE", -1.0)
-    with DeferredSignals(lambda fetching: None) as signals:
-        signal.raise_signal(signal.SIGINT)
-        assert signals.received == signal.SIGINT
-        with pytest.raises(KeyboardInterrupt):
+
+    def pressed() -> None:
+        with DeferredSignals(lambda fetching: None) as signals:
             signal.raise_signal(signal.SIGINT)
-    with pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
+            assert signals.received == signal.SIGINT
+            signal.raise_signal(signal.SIGINT)
+            raise AssertionError("it waited")
+
+    for press in (pressed, partial(signal.raise_signal, signal.SIGINT)):
+        with pytest.raises(KeyboardInterrupt):
+            press()
 
 
 @pytest.mark.parametrize("when", ["update", "validation", "last validation"])
