@@ -232,7 +232,7 @@ def test_heavy_tails_and_constants_do_no_harm() -> None:
     assert model.score(x[5:], y[5:]) > 0.8
     constant = regressor(max_epochs=10).fit(x, np.full(200, 3.0)).predict(x)
     assert np.median(abs(constant - 3.0)) < 0.3
-    centre, deviation = robust_scale(x, None)
+    centre, deviation = robust_scale(x, np.ones(len(x)))
     assert centre[2] == 0.1
     assert deviation[2] == 1.0
     assert deviation[3] > 1e9

@@ -122,7 +122,7 @@ def test_a_pole_without_a_sign_may_stand_beside_intervals() -> None:
     assert_array_equal(*(model.predict(x) for model in both))
 
 
-@pytest.mark.parametrize("broken", ["hook", "check_params", "choose_threshold"])
+@pytest.mark.parametrize("broken", ["hook", "check_params", "threshold"])
 def test_a_fit_that_is_broken_off_leaves_no_model(
     broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

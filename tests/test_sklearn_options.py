@@ -76,3 +76,15 @@ def test_the_rate_falls_to_the_end_of_half_a_cosine(micro_batches: int) -> None:
 def test_the_steps_of_the_scheduler_are_the_regressors_own() -> None:
     with pytest.raises(ValueError, match=r"trainer_options has \['scheduler_step'\]"):
         fit(scheduler_step="epoch")
+
+
+def test_a_shorter_fit_than_the_folders_is_refused(tmp_path: Path) -> None:
+    fit(epochs=4, checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match="a fit of 4 epochs, more than max_epochs=3; give another"):
+        fit(epochs=3, checkpoint_dir=tmp_path)
+
+
+def test_state_of_the_regressors_own_name_is_refused() -> None:
+    options = {"extra_state": {"best": None}}
+    with pytest.raises(ValueError, match="extra_state has 'best'"):
+        fit(**options)

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 
 pytest.importorskip("sklearn", reason="zeroproof.sklearn needs scikit-learn")
 
-from zeroproof.sklearn import SCMRegressor, fitting
+from zeroproof.sklearn import SCMRegressor, calibration
 
 
 def noisy(rows: int, seed: int) -> tuple[Any, Any]:
@@ -48,12 +48,12 @@ def test_a_bound_has_the_median_level_of_what_lies_beyond_it() -> None:
     ends = torch.tensor([[0.0], [1.0], [-1.0], [0.1], [-0.1], [torch.inf]], dtype=torch.float64)
     lower, upper = ends.clone(), ends.clone()
     upper[1], lower[4] = torch.inf, -torch.inf  # > 1, < -0.1
-    (exact,), (both,) = fitting.levels(lower, upper, torch.zeros(6, 1), torch.ones(6, 1))
+    (exact,), (both,) = calibration.levels(lower, upper, torch.zeros(6, 1), torch.ones(6, 1))
     low = 2 / np.pi * np.arctan(0.1)
     assert_allclose(exact, [0, 0, low, 0.5, 1])
     assert_allclose(both, [0, 0, low, 0.5, (1 + low) / 2, 0.75, 1])
     upper[2] = torch.inf  # > -1 holds for -1 to 1, and half of the rest
-    (_,), (both,) = fitting.levels(lower, upper, torch.zeros(6, 1), torch.ones(6, 1))
+    (_,), (both,) = calibration.levels(lower, upper, torch.zeros(6, 1), torch.ones(6, 1))
     assert_allclose(both, [0, 0, low, 0.375, (1 + low) / 2, 0.75, 1])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose
 
 pytest.importorskip("sklearn", reason="zeroproof.sklearn needs scikit-learn")
@@ -11,9 +12,11 @@ pytest.importorskip("sklearn", reason="zeroproof.sklearn needs scikit-learn")
 from sklearn.utils import check_random_state
 
 from zeroproof.sklearn import SCMRegressor
-from zeroproof.sklearn.fitting import drawn, held_out
+from zeroproof.sklearn.calibration import drawn, threshold
+from zeroproof.sklearn.fitting import held_out
 
 ROWS, POLE = 201, 100
+INF = torch.inf
 
 
 def left_out(seed: int) -> bool:
@@ -60,3 +63,26 @@ def test_rows_are_drawn_by_weight() -> None:
     weight = np.random.default_rng(0).uniform(0.5, 2.0, 1000)
     counts = np.bincount(drawn(weight), minlength=1000)
     assert_allclose(counts, weight / weight.mean(), atol=1.0)
+
+
+def test_ranges_are_numbers_that_a_threshold_can_cost() -> None:
+    x = np.linspace(-1, 1, 301)[:, None]
+    y = np.where(abs(x) < 0.05, np.nan, 1 / np.where(x == 0, 1.0, x))[:, 0]
+    spread = 0.05 * abs(y)
+    model = SCMRegressor((32,), n_estimators=2, max_epochs=60, random_state=0)
+    model.fit(x, y - spread, y_upper=y + spread)
+    lost = model.predict_bottom(x)
+    assert lost[np.isnan(y)].mean() > 0.5
+    assert lost[np.isfinite(y)].mean() < 0.1
+
+
+def test_infinities_that_the_inputs_do_not_tell_cost_no_numbers() -> None:
+    random = np.random.default_rng(3)
+    x = random.uniform(-1, 1, (300, 1))
+    y = x[:, 0] + 0.1 * random.normal(size=300)
+    y[random.permutation(300)[:6]] = np.inf
+    model = SCMRegressor((16,), n_estimators=4, max_epochs=20, random_state=0).fit(x, y)
+    assert model.tau_.tolist() == [0.0]
+    assert not model.predict_bottom(x).any()
+    few = threshold(torch.ones(4), torch.tensor([0.0, 0.9, 0.8, 0.7]), torch.tensor([INF, 1, 2, 3]))
+    assert 0.0 < few < 0.5, "which costs no number"

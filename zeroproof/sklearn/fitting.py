@@ -55,6 +55,8 @@ def check_params(params: dict[str, Any]) -> None:
             f"trainer_options has {sorted(taken)}, which SCMRegressor sets itself; leave it "
             "out, and use max_epochs, random_state and validation_fraction"
         )
+    if "best" in (options.get("extra_state") or {}):
+        raise ValueError("extra_state has 'best', which SCMRegressor saves itself; rename it")
     if params["random_state"] is None and options.get("checkpoint_dir") is not None:
         raise ValueError(
             "a fit with a checkpoint_dir needs a random_state, got None; give a number, such as "
@@ -62,18 +64,11 @@ def check_params(params: dict[str, Any]) -> None:
         )
 
 
-def check_ends(lower: Array, upper: Array) -> None:
-    """Raise ValueError for ends of other shapes, or that cross."""
-    if lower.shape != upper.shape:
-        raise ValueError(f"y has the shape {lower.shape}, y_upper {upper.shape}; it must be one")
-    crossed = ~((lower <= upper) | (np.isnan(lower) & np.isnan(upper))).all(axis=1)
-    if crossed.any():
-        rows = f"{crossed.sum()} rows, the first is row {crossed.argmax()}"
-        raise ValueError(f"y ≤ y_upper must hold, or both be NaN; it does not in {rows}")
-
-
 def target_ends(X: Any, y: Any, y_upper: Any, *, shared: bool) -> list[Array]:
-    """Return lower and upper ends, (rows, outputs); of exact targets the targets twice."""
+    """Return lower and upper ends, (rows, outputs); of exact targets the targets twice.
+
+    Raises ValueError for ends of other shapes, or that cross.
+    """
     if y is None:
         raise ValueError("SCMRegressor requires y to be passed, but the target y is None")
     ends = []
@@ -83,7 +78,12 @@ def target_ends(X: Any, y: Any, y_upper: Any, *, shared: bool) -> list[Array]:
         check_consistent_length(X, part)
         ends.append(part.reshape(len(part), -1))
     lower, upper = ends
-    check_ends(lower, upper)
+    if lower.shape != upper.shape:
+        raise ValueError(f"y has the shape {lower.shape}, y_upper {upper.shape}; it must be one")
+    crossed = ~((lower <= upper) | (np.isnan(lower) & np.isnan(upper))).all(axis=1)
+    if crossed.any():
+        rows = f"{crossed.sum()} rows, the first is row {crossed.argmax()}"
+        raise ValueError(f"y ≤ y_upper must hold, or both be NaN; it does not in {rows}")
     if lower.shape[1] > 1 and shared and (lower < upper).any():
         raise ValueError("intervals of several outputs need shared_denominator=False")
     # NaN is no end of an interval; as a target it is the same line as ∞ (LIFT-3).
@@ -91,7 +91,7 @@ def target_ends(X: Any, y: Any, y_upper: Any, *, shared: bool) -> list[Array]:
 
 
 def by_row(name: str, end: Any, shape: Sequence[int]) -> Array:
-    """Return an end as (rows, outputs), of one dimension by rows; ValueError for another shape."""
+    """Broadcast an end to (rows, outputs), one dimension by rows; ValueError for another shape."""
     end = np.asarray(end, dtype=np.float64)
     try:
         return np.broadcast_to(end[:, None] if end.ndim == 1 else end, shape)
@@ -102,7 +102,7 @@ def by_row(name: str, end: Any, shape: Sequence[int]) -> Array:
         ) from None
 
 
-def robust_scale(values: Array, weights: Array | None) -> tuple[Array, Array]:
+def robust_scale(values: Array, weights: Array) -> tuple[Array, Array]:
     """Return medians and robust deviations, 1 for a constant; ValueError for huge numbers."""
     rare = min(max(0.01, 1.5 / len(values)), 0.25)  # at least one row at each end
     shares = [rare, 0.25, 0.5, 0.75, 1 - rare]
@@ -123,44 +123,21 @@ def robust_scale(values: Array, weights: Array | None) -> tuple[Array, Array]:
 
 def finite_part(lower: Array, upper: Array) -> Array:
     """Return the middles of intervals, of half-open ones the finite end, else ±∞ or NaN."""
-    middle = np.where(lower == upper, lower, lower / 2 + upper / 2)
+    with np.errstate(invalid="ignore"):  # of −∞ and ∞
+        middle = np.where(lower == upper, lower, lower / 2 + upper / 2)
     return np.where(np.isfinite(middle), middle, np.where(np.isfinite(lower), lower, upper))
 
 
-def target_scale(ends: list[Array], weight: Array | None) -> tuple[Array, Array]:
+def target_scale(ends: list[Array], weight: Array) -> tuple[Array, Array]:
     """Return centre and unit of each output, by its finite ends; ValueError if it has none."""
     found = []
     for known in finite_part(*ends).T:
         finite = np.isfinite(known)
         if not finite.any():
             raise ValueError("y contains no finite target: infinity and NaN have no scale")
-        own = None if weight is None else weight[finite]
-        found.append(robust_scale(known[finite, None], own))
+        found.append(robust_scale(known[finite, None], weight[finite]))
     centre, deviation = np.array(found)[..., 0].T
     return centre, 1.5 * deviation
-
-
-def central_level(end: Tensor, middle: Tensor, scale: Tensor) -> Tensor:
-    """Return the level of Cauchy's central interval that just holds a number."""
-    return 2 / math.pi * torch.atan((end - middle).abs() / scale)
-
-
-def levels(
-    lower: Tensor, upper: Tensor, middle: Tensor, scale: Tensor
-) -> tuple[list[Array], list[Array]]:
-    """Return for each output, in order, the levels of its numbers; then of its bounds, too."""
-    end = torch.tensor(finite_part(lower.numpy(), upper.numpy()))
-    level, known = central_level(end, middle, scale), end.isfinite()
-    # A value is beyond its bound; its level counts as the median of those that it may have.
-    outside = torch.where(upper.isinf(), end > middle, end < middle)
-    rest = torch.where(outside, (1 + level) / 2, torch.maximum(1 + level, 2 - 2 * level) / 4)
-    both = torch.where(lower.isinf() == upper.isinf(), level, rest)
-
-    def in_order(level: Tensor, rows: Tensor) -> list[Array]:
-        parts = zip(level.T, rows.T, strict=True)
-        return [np.array([0.0, *np.sort(part[own]), 1.0]) for part, own in parts]
-
-    return in_order(level, known & ~(lower < upper)), in_order(both, known)
 
 
 def held_out(rows: int, members: int, share: float, groups: Any, seed: int) -> NDArray[np.bool_]:
@@ -171,14 +148,6 @@ def held_out(rows: int, members: int, share: float, groups: Any, seed: int) -> N
     for member, (_, left_out) in enumerate(parts.split(held, groups=groups)):
         held[left_out, member] = True
     return held
-
-
-def drawn(weight: Array) -> NDArray[np.intp]:
-    """Return rows by number, as many as there are, each as often as its weight says, or nearly."""
-    upto = np.cumsum(weight / weight.max())
-    middles = upto[-1] * (np.arange(len(upto)) + 0.5) / len(upto)
-    rows: NDArray[np.intp] = np.searchsorted(upto, middles)
-    return rows
 
 
 class EarlyStopping:
@@ -219,7 +188,13 @@ class EarlyStopping:
         trainer = self.trainer
         if (folder := trainer.config.checkpoint_dir) is not None and checkpoints(folder):
             trainer.load_checkpoint(folder)
-        if not trainer.stopped and len(self.history["loss"]) < trainer.config.max_epochs:
+        made, wanted = len(self.history["loss"]), trainer.config.max_epochs
+        if made > wanted:
+            raise ValueError(
+                f"checkpoint_dir has a fit of {made} epochs, more than max_epochs={wanted}; give "
+                "another folder"
+            )
+        if not trainer.stopped and made < wanted:
             trainer.fit()
         trainer.model.load_state_dict(self.weights)
 
@@ -252,7 +227,9 @@ def fingerprint(params: dict[str, Any], config: TrainingConfig, arrays: list[Any
         if name not in NEUTRAL:
             with suppress(Exception):  # whatever a lambda, or what holds one, does to pickle
                 hashes.append((name, joblib.hash(option)))
-    own = params | dict.fromkeys(("max_epochs", "trainer_options", "random_state"))
+    # Limits are those of predictions alone.
+    own = params | dict.fromkeys(("max_epochs", "trainer_options", "random_state", "limits"))
+    own["hidden"] = [int(width) for width in own["hidden"]]
     return str(joblib.hash([own, hashes, arrays]))
 
 

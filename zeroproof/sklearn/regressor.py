@@ -14,21 +14,19 @@ from sklearn.utils import check_consistent_length, check_random_state
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 from torch import Tensor
 
-from zeroproof.inference import choose_threshold, unit_denominator
+from zeroproof.inference import unit_denominator
 from zeroproof.inference.certainty import combine_tuples, median_and_scale
 from zeroproof.scm.outputs import own_denominators
+from zeroproof.sklearn.calibration import central_level, drawn, levels, threshold
 from zeroproof.sklearn.ensemble import ProjectiveEnsemble, WeightedLikelihood
 from zeroproof.sklearn.fitting import (
     CHUNK,
     Array,
     by_row,
-    central_level,
     check_params,
-    drawn,
     finite_part,
     fit_network,
     held_out,
-    levels,
     robust_scale,
     target_ends,
     target_scale,
@@ -39,6 +37,7 @@ from zeroproof.training.targets import Targets, check_interval, ends
 from zeroproof.utils.checks import check_number
 
 MOST_VALIDATED = 20_000  # rows
+LARGEST = np.finfo(np.float64).max
 
 
 class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
@@ -70,7 +69,8 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         best_epoch_: the epoch whose weights are kept, from 1.
         history_: ``loss`` and ``val_loss`` of each epoch, the mean negative log likelihood.
-        tau_: threshold on the unit denominator of each output; 0 without points at infinity.
+        tau_: threshold on the unit denominator of each output; 0 without points at infinity, or
+            where it would cost numbers and the rows left out do not tell points at infinity apart.
 
     Example:
         >>> x = np.linspace(-1, 1, 200)[:, None]
@@ -131,7 +131,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 denominator, or what scikit-learn's own checks refuse.
         """
         for name in [name for name in vars(self) if name.endswith("_")]:
-            delattr(self, name)  # lest a fit that fails leave half of this model, half of that
+            delattr(self, name)  # so that a fit that fails leaves no mixture of two models
         check_params(self.get_params())
         X = validate_data(self, X, dtype=np.float64)
         ends = target_ends(X, y, y_upper, shared=self.shared_denominator)
@@ -141,7 +141,8 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         seen = weight > 0
         X, weight, ends = X[seen], weight[seen], [end[seen] for end in ends]
         groups = None if groups is None else np.asarray(groups)[seen]
-        self._scale(X, ends, None if sample_weight is None else weight)
+        self._x_centre, self._x_unit = robust_scale(X, weight)
+        self._centre, self._unit = target_scale(ends, weight)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         held = held_out(len(X), self.n_estimators, self.validation_fraction, groups, seed)
         # One more dimension, that of the members.
@@ -150,14 +151,11 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self._train(X, Interval(*scaled) if bounded else scaled[0], weight, held, seed)
         return self
 
-    def _scale(self, X: Array, ends: list[Array], weight: Array | None) -> None:
-        self._x_centre, self._x_unit = robust_scale(X, weight)
-        self._centre, self._unit = target_scale(ends, weight)
-
     def _inputs(self, X: Array) -> Tensor:
         """Return scaled inputs, of which large ones grow like a logarithm."""
-        z = torch.tensor((X - self._x_centre) / self._x_unit)
-        size = z.abs()
+        with np.errstate(over="ignore"):
+            z = torch.tensor((X - self._x_centre) / self._x_unit)
+        size = z.abs().clamp(max=LARGEST)
         return torch.where(size > 10.0, z.sign() * (10.0 + torch.log1p(size - 10.0)), z)
 
     def _train(
@@ -169,7 +167,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         shared = self.shared_denominator and outputs > 1
         options = {"hidden": self.hidden, "shared_denominator": shared}
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # and not those of devices
             network = ProjectiveEnsemble(self.n_estimators, X.shape[1], outputs, **options)
             seen, params = (self._inputs(X).float(), train, validate, targets), self.get_params()
             self.history_ = fit_network(network, seen, rows, params, seed)
@@ -184,7 +182,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _calibrate(self, X: Array, targets: Targets, held: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Choose certainty and levels by rows, from the networks that left them out.
 
-        Return these rows as often as they count, and the tuples by which thresholds are chosen.
+        Return these rows, repeated by weight, and their tuples.
         """
         self._certainty = 1.0
         (P, Q), loss = self._tuples(X, held), WeightedLikelihood()
@@ -201,19 +199,19 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _choose_thresholds(
         self, X: Array, targets: Targets, rows: Tensor, often: Tensor, P: Tensor, Q: Tensor
     ) -> None:
-        """Choose thresholds by held-out rows, which have tuples, or else by all poles there are."""
+        """Choose thresholds by held-out rows, which have tuples; without a pole there, by all."""
         lower, upper = ends(targets)
-        exact = ~(lower < upper)
+        middle = torch.tensor(finite_part(lower.numpy(), upper.numpy()))
+        exact = ~(lower < upper) | (lower.isfinite() & upper.isfinite())
         tau = np.zeros(len(self._centre))
         for output in torch.nonzero((exact & ~lower.isfinite()).any(0)).flatten().tolist():
-            target, known = lower[:, output], often[exact[rows[often], output]]
+            target, known = middle[:, output], often[exact[rows[often], output]]
             pole = exact[:, output] & ~target.isfinite()
             found = [(P[known], Q[known], target[rows][known])]
-            if not pole[rows].any():  # no network left one out, so all of them say
+            if not pole[rows].any():  # no network left one out, so all are asked
                 found.append((*self._tuples(X[pole.numpy()]), target[pole]))
             p, q, true = (torch.cat(part) for part in zip(*found, strict=True))
-            q = q[:, output if q.shape[1] > 1 else 0]
-            tau[output] = choose_threshold(p[:, output], q, true, unit=1.0)
+            tau[output] = threshold(p[:, output], q[:, output if q.shape[1] > 1 else 0], true)
         self.tau_ = tau
 
     def _tuples(self, X: Array, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -286,7 +284,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """Return R²: the share of the squared error of the mean that predictions save.
 
         With ``y_upper`` the error is that to the interval, and the mean that of finite ends. Points
-        at infinity do not count, and ⊥ counts as the median of the training.
+        at infinity do not count, and ⊥ counts as the median of the training. NaN without a number.
         """
         lower, upper = target_ends(X, y, y_upper, shared=self.shared_denominator)
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64)
@@ -296,5 +294,6 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         missed, known, scores = found - np.clip(found, lower, upper), finite_part(lower, upper), []
         for output, rows in enumerate(np.isfinite(known).T):
             true, error = known[rows, output], missed[rows, output]
-            scores.append(r2_score(true, true + error, sample_weight=weight[rows]))
+            own = weight[rows]
+            scores.append(r2_score(true, true + error, sample_weight=own) if len(own) else np.nan)
         return float(np.mean(scores))
