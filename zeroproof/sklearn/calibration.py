@@ -13,6 +13,8 @@ from torch import Tensor
 from zeroproof.inference import choose_threshold, unit_denominator
 from zeroproof.sklearn.fitting import Array, finite_part
 
+MANY = 0.1  # share of the numbers
+
 
 def central_level(end: Tensor, middle: Tensor, scale: Tensor) -> Tensor:
     """Return the level of Cauchy's central interval that just holds a number."""
@@ -46,10 +48,10 @@ def drawn(weight: Array) -> NDArray[np.intp]:
 
 
 def threshold(P: Tensor, Q: Tensor, targets: Tensor) -> float:
-    """Return the threshold of least cost; 0 if it costs numbers, and nothing tells poles apart."""
+    """Return the threshold of least cost; 0 if it costs many numbers, and poles look like them."""
     size, finite = unit_denominator(P, Q), targets.isfinite()
     tau = choose_threshold(P, Q, targets, unit=1.0)
-    if not (size[finite] < tau).any():
+    if (size[finite] < tau).sum() <= MANY * finite.sum():
         return tau
     return (
         tau if ks_2samp(size[~finite], size[finite], alternative="greater").pvalue < 0.01 else 0.0

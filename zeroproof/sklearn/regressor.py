@@ -70,7 +70,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         best_epoch_: the epoch whose weights are kept, from 1.
         history_: ``loss`` and ``val_loss`` of each epoch, the mean negative log likelihood.
         tau_: threshold on the unit denominator of each output; 0 without points at infinity, or
-            where it would cost numbers and the rows left out do not tell points at infinity apart.
+            where it would cost many numbers that points at infinity look like.
 
     Example:
         >>> x = np.linspace(-1, 1, 200)[:, None]
