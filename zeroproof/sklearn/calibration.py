@@ -13,7 +13,7 @@ from torch import Tensor
 from zeroproof.inference import choose_threshold, unit_denominator
 from zeroproof.sklearn.fitting import Array, finite_part
 
-MANY = 0.1  # share of the numbers
+MANY = 0.2  # share of the numbers
 
 
 def central_level(end: Tensor, middle: Tensor, scale: Tensor) -> Tensor:
