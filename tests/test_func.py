@@ -26,6 +26,7 @@ from zeroproof.losses import (
     sign_consistency_loss,
     squares_loss,
 )
+from zeroproof.scm import SCMTensor
 from zeroproof.training.targets import lift_targets
 
 # Of torch's own, when forward mode is first used.
@@ -221,3 +222,12 @@ def test_a_second_derivative_is_that_of_the_formula() -> None:
     P = torch.tensor([0.3, 1.0], dtype=F64)
     found = jacrev(grad(lambda P: chordal_loss(P, Q, *lift_targets(y))))(P)
     torch.testing.assert_close(found, jacrev(jacrev(formula))(P))
+
+
+@pytest.mark.parametrize("y", [-2.0, 0.0, 1.0, 2.0, 3.0])
+def test_a_second_derivative_of_a_power_is_that_of_torch(y: float) -> None:
+    for value in (-2.0, 0.0, 1.5):
+        z = torch.tensor(value, dtype=torch.float64)
+        expected = 0.0 if y < 0 and value == 0 else grad(grad(lambda z: z**y))(z)  # ⊥
+        for outer, inner in ((jacrev, jacrev), (jacrev, jacfwd), (jacfwd, jacrev)):
+            assert outer(inner(lambda z: (SCMTensor(z) ** y).payload))(z) == expected

@@ -112,8 +112,10 @@ def _times(gradient: Tensor, slope: Tensor) -> Tensor:
 
 
 def _power_gradients(g: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    in_x = torch.where(y == 0, 0.0, y * x.pow(y - 1))  # as 0⁰ = 1
-    in_y = torch.where(x == 0, 0.0, x.pow(y) * x.log())  # as 0ʸ = 0
+    # Selected before the slope, which may be differentiated again: no 0 · NaN on the way back.
+    known, positive = torch.where(y == 0, 1.0, x), torch.where(x > 0, x, 1.0)
+    in_x = torch.where(y == 0, 0.0, y * known.pow(y - 1))  # as 0⁰ = 1
+    in_y = torch.where(x < 0, torch.nan, positive.pow(y) * positive.log())  # 0 at 0, as 0ʸ = 0
     return _times(g, in_x), _times(g, in_y)
 
 
