@@ -231,3 +231,10 @@ def test_a_second_derivative_of_a_power_is_that_of_torch(y: float) -> None:
         expected = 0.0 if y < 0 and value == 0 else grad(grad(lambda z: z**y))(z)  # ⊥
         for outer, inner in ((jacrev, jacrev), (jacrev, jacfwd), (jacfwd, jacrev)):
             assert outer(inner(lambda z: (SCMTensor(z) ** y).payload))(z) == expected
+
+
+@pytest.mark.parametrize("x", [1e30, -1e30])
+def test_a_power_that_overflows_spoils_no_second_derivative(x: float) -> None:
+    head = ProjectiveRationalHead(5, 5).requires_grad_(False)
+    for outer, inner in ((jacrev, jacrev), (jacrev, jacfwd), (jacfwd, jacrev)):
+        assert outer(inner(lambda x: head(x)[0]))(torch.tensor(x)) == 0

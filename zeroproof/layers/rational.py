@@ -46,10 +46,10 @@ class _Polynomial(torch.autograd.Function):
     @staticmethod
     def tangent(ctx: Any, saved: list[Tensor], in_x: Tensor, in_row: Tensor) -> Tensor:
         x, slope = _slope(*saved)
-        return in_x * slope + _horner(x, in_row)
+        return in_x * slope + _polynomial(x, in_row)
 
 
-_polynomial = with_forward_mode(_Polynomial)
+_polynomial: Callable[..., Tensor] = with_forward_mode(_Polynomial)
 
 
 def _slope(x: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,7 +58,8 @@ def _slope(x: Tensor, row: Tensor) -> tuple[Tensor, Tensor]:
     A slope that overflows becomes the largest number, so that a gradient of 0 stays 0.
     """
     x = x.nan_to_num(0.0, 0.0, 0.0)
-    slope = _horner(x, row[1:] * torch.arange(1, len(row), device=row.device))
+    derive = _polynomial if len(row) > 1 else _horner  # which takes no coefficients, too
+    slope = derive(x, row[1:] * torch.arange(1, len(row), device=row.device))
     return x, slope.nan_to_num(0.0)
 
 
