@@ -168,3 +168,16 @@ def test_it_takes_hardly_more_operations_than_the_chordal_fit() -> None:
             loss.backward()  # type: ignore[no-untyped-call]
         counts.append(operations.count)
     assert counts[0] < 1.2 * counts[1], counts
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_a_resolution_is_squared_in_double_precision(dtype: torch.dtype) -> None:
+    P, one = torch.tensor([1e10, 1.0, 1e5]), torch.ones(3)
+    resolution = torch.tensor(1e-4, dtype=dtype)
+    for loss, targets in ((likelihood_loss, (one, one)), (interval_loss, ((one, one), (P, one)))):
+        found = [loss(P, P, *targets, resolution=r) for r in (resolution, resolution.item())]
+        assert found[0] == found[1]
+    joint = [P[None], P[None, :1], one[None], one[None]]
+    assert likelihood_loss(*joint, resolution=resolution) == likelihood_loss(
+        *joint, resolution=resolution.item()
+    )

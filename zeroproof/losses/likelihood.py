@@ -20,7 +20,7 @@ def likelihood_term(
         return _joint_term(P, Q, Y_n, Y_d, resolution)
     (P, Q), (n, d) = shortened(P, Q), unit(Y_n, Y_d)
     cross, sharp = P * d - Q * n, 2.0 * (P * P + Q * Q)
-    wide = (2.0 + sharp) * (2.0 * cross * cross + sharp * resolution**2)
+    wide = (2.0 + sharp) * (2.0 * cross * cross + sharp * resolution * resolution)
     return (torch.log1p(wide) - torch.log1p(sharp)) * torch.logical_or(n, d)  # (0, 0) is no line
 
 
@@ -58,7 +58,7 @@ def _joint_term(
     square, k = P.square().sum(-1, keepdim=True) + Q * Q, P.shape[-1]
     # A sample with an infinite output only says that its pole is near.
     powers = torch.where(pole, 1.0, (k + 1) / 2), torch.where(pole, 1.0, float(k))
-    blurred = missed + square * resolution**2
+    blurred = missed + square * resolution * resolution
     wide, sharp = torch.log1p(4.0 * (1.0 + square) * blurred), torch.log1p(2.0 * square)
     return (powers[0] * wide - powers[1] * sharp).squeeze(-1)
 

@@ -57,7 +57,7 @@ class Arc(NamedTuple):
         height = (1.0 + 2.0 * self.square) / more * sine
         # The square of the half angle's cosine, which 1 + C would lose near the whole line.
         half = torch.where(cosine < 0, sine * sine / (1.0 - cosine), 1.0 + cosine) / 2.0
-        product = self.product + self.square * resolution**2 * half
+        product = self.product + self.square * resolution * resolution * half
         return torch.atan2(height, cosine / more + 4.0 * product)
 
 
