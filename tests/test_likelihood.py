@@ -181,3 +181,10 @@ def test_a_resolution_is_squared_in_double_precision(dtype: torch.dtype) -> None
     assert likelihood_loss(*joint, resolution=resolution) == likelihood_loss(
         *joint, resolution=resolution.item()
     )
+
+
+def test_the_ends_of_a_central_interval_of_a_level_near_1_are_exact() -> None:
+    P, Q = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
+    for left in (2.0**-10, 2.0**-30, 2.0**-50):
+        _, upper = central_interval(P, Q, 1.0 - left)
+        assert upper.item() == pytest.approx(1.0 / math.tan(math.pi * left / 2) / 3.0, rel=1e-14)

@@ -81,7 +81,9 @@ def central_interval(P: Part, Q: Denominator, level: float) -> tuple[Part, Part]
     larger = torch.maximum(wide_P.abs(), wide_Q.abs())
     p, q = wide_P / larger, wide_Q / larger
     sharpness = 1.0 + 2.0 * (wide_P * wide_P + wide_Q * wide_Q)
-    slope = math.tan(math.pi * level / 2) / sharpness  # of half the interval's angle
+    # Of half the interval's angle; near 1 what is left of the level tells it without rounding.
+    left = math.tan(math.pi * (1.0 - level) / 2)
+    slope = (1.0 / left if level > 0.5 else math.tan(math.pi * level / 2)) / sharpness
     ends = list[Tensor]()
     for side in (-1.0, 1.0):
         n, d = p + side * q * slope, q - side * p * slope
