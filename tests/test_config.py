@@ -13,7 +13,7 @@ from zeroproof.autodiff import apply_policy
 from zeroproof.inference import InferenceConfig
 from zeroproof.layers import SCMRationalLayer
 from zeroproof.losses import LossConfig
-from zeroproof.training.curriculum import LinearRamp, LossWeightsCurriculum
+from zeroproof.training.curriculum import GeometricRamp, LinearRamp, LossWeightsCurriculum
 from zeroproof.training.trainer import TrainingConfig
 
 BAD_VALUES = [
@@ -254,3 +254,10 @@ def test_precision_that_the_device_lacks_is_refused(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(torch.amp.autocast_mode, "is_autocast_available", lambda device: False)
     with pytest.raises(RuntimeError, match=r"amp_dtype bf16 is not available on .*cpu"):
         make_trainer(small_model(), [], use_amp=True, amp_dtype="bf16")
+
+
+@pytest.mark.parametrize("ends", [(0.3, 0.003), (7.0, 7.0), (1e-300, 1e300)])
+def test_a_geometric_ramp_begins_and_ends_with_its_values(ends: tuple[float, float]) -> None:
+    ramp = GeometricRamp(*ends, start_epoch=2, end_epoch=6)
+    assert (ramp(0), ramp(2), ramp(6), ramp(9)) == (ends[0], ends[0], ends[1], ends[1])
+    assert ramp(4) == pytest.approx((ends[0] * ends[1]) ** 0.5, rel=1e-15)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -67,8 +66,8 @@ class GeometricRamp(LinearRamp):
 
     def __call__(self, epoch: int) -> float:
         """Return the value in an epoch (counted from 0)."""
-        ends = math.log(self.start_value), math.log(self.end_value)
-        return math.exp(LinearRamp(*ends, self.start_epoch, self.end_epoch)(epoch))
+        progress = LinearRamp(0.0, 1.0, self.start_epoch, self.end_epoch)(epoch)
+        return float(self.start_value ** (1.0 - progress) * self.end_value**progress)
 
 
 @dataclass(frozen=True)
