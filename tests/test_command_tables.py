@@ -128,7 +128,7 @@ def test_features_of_another_file_are_encoded(tmp_path: Path) -> None:
     # x, none, whether each was blank; blank, a and b
     assert known.transform(features(other, columns)).tolist() == [
         [1.5, 1, 0, 1, 0, 0, 0],
-        [2.5, 1, 0, 0, 0, 0, 0],
+        [2.5, 1, 0, 0, 1, 0, 0],
         [4, 1, 1, 1, 0, 1, 0],
     ]
     assert known.transform(features(table.rows([9]), columns)).tolist() == [[4, 1, 1, 1, 1, 0, 0]]

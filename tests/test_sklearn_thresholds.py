@@ -84,5 +84,6 @@ def test_infinities_that_the_inputs_do_not_tell_cost_no_numbers() -> None:
     model = SCMRegressor((16,), n_estimators=4, max_epochs=20, random_state=0).fit(x, y)
     assert model.tau_.tolist() == [0.0]
     assert not model.predict_bottom(x).any()
-    few = threshold(torch.ones(4), torch.tensor([0.0, 0.9, 0.8, 0.7]), torch.tensor([INF, 1.1, 1.2, 1.4]))
+    Q, y = torch.tensor([[0.0, 0.9, 0.8, 0.7], [INF, 1.1, 1.2, 1.4]])
+    few = threshold(torch.ones(4), Q, y)
     assert 0.0 < few < 0.5, "which costs no number"

@@ -46,8 +46,10 @@ def _ends(cell: str) -> tuple[float, float]:
     text = re.sub("^>=? ?([^<>i]+)$", r"\1-inf", text)  # >5 is 5-inf, but >inf is nothing
     text = re.sub("^<=? ?([^<>i]+)$", r"-inf-\1", text)
     match = INTERVAL.fullmatch(text)
-    ends = [float(re.sub("[ ,']", "", end)) for end in match.groups() if end] if match else [np.nan]
-    return (ends[0], ends[-1]) if ends[0] <= ends[-1] else (np.nan, np.nan)
+    found = [re.sub("[ ,']", "", end) for end in match.groups() if end] if match else ["nan"]
+    ends = [float(end) for end in found if "inf" in end or abs(float(end)) < np.inf]  # not 1e400
+    right = len(ends) == len(found) and ends[0] <= ends[-1]
+    return (ends[0], ends[-1]) if right else (np.nan, np.nan)
 
 
 def parse(cells: Any, decimal: str) -> Array:
@@ -58,7 +60,7 @@ def parse(cells: Any, decimal: str) -> Array:
     plain = [text.replace(match[1], "") if (match := grouped(text)) else text for text in cells]
     numbers = pd.to_numeric(np.array(plain, dtype=object), errors="coerce")
     ends = np.stack([numbers, numbers]).astype(np.float64)
-    # What pandas does not read is slower, so it is read once for each text.
+    # Our own parser is slow, so it reads each distinct text once.
     odd = ~np.isfinite(ends[0])
     codes, texts = pd.factorize(cells[odd])
     ends[:, odd] = np.array([_ends(text) for text in texts]).reshape(-1, 2)[codes].T
@@ -66,7 +68,7 @@ def parse(cells: Any, decimal: str) -> Array:
 
 
 def decimal_sign(cells: Any, usual: str) -> tuple[str, bool]:
-    """Return the sign by which more cells are numbers, and whether there is one, not the usual.
+    """Return the sign that makes more cells numbers, and False if it was a tie.
 
     1.234 is a number by either sign, 1.5 is not.
     """
@@ -76,7 +78,7 @@ def decimal_sign(cells: Any, usual: str) -> tuple[str, bool]:
 
 
 def open_cell(cells: Any) -> str:
-    """Return a cell that is another number by either decimal sign, or an empty text."""
+    """Return a cell that the two decimal signs read differently, or an empty text."""
     texts = _signed(cells)
     point, comma = (parse(texts, sign) for sign in ".,")
     either = ((point != comma) & np.isfinite(point) & np.isfinite(comma)).any(axis=0)

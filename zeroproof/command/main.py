@@ -9,19 +9,18 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from zeroproof.command.options import given_options, parser
+from zeroproof.command.options import UserError, given_options, parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0, 2 for a user's error, 130 when interrupted."""
-    # First, lest a file get the number of a closed stream.
+    # Before a file is opened, which would get a closed stream's descriptor.
     sys.stdout, sys.stderr = (s or open(os.devnull, "w") for s in (sys.stdout, sys.stderr))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # ⊥ and ‖ are in few of the older encodings
             stream.reconfigure(errors="replace")
     given = parser().parse_args(arguments)
     try:
-        from zeroproof.command.table import UserError
         from zeroproof.command.train import predict, train
 
         if given.command == "train":

@@ -1,4 +1,4 @@
-"""What the command can be told: by arguments, or by a file of options."""
+"""The command's options, from arguments or a file."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ instrument reports), bottom (1 where that is no number, else 0), lower and upper
 between them with probability 90 %), p_below and p_above (probability to lie beyond what training
 reported). With several targets each name begins with its target; one that is taken ends with
 _predicted. Rows with a target are scored, and drawn beside OUT. Trust DIR: it can hold code."""
+
+
+class UserError(Exception):
+    """Something that the user can mend; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -131,5 +135,11 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     add("--lr", type=float, help=f"learning rate at the start ({Options.lr})")
     add("--seed", type=int, help=f"of split, weights and order ({Options.seed})")
     add("--device", help=f"where to train ({Options.device})")
-    add("--config", type=_config, default={}, metavar="FILE", help="a run's config.json, or as it")
+    add(
+        "--config",
+        type=_config,
+        default={},
+        metavar="FILE",
+        help="config.json of a run, or the like",
+    )
     add("--resume", action="store_true", help="continue the run in DIR, exactly, or by more epochs")

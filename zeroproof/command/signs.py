@@ -17,7 +17,7 @@ DOUBT = (
 
 
 def guessed(table: Table, columns: Sequence[Column]) -> str:
-    """Say how a cell is read of which the table does not tell the decimal sign, if there is one."""
+    """Say how the first ambiguous cell is read; empty if none is."""
     used = [column.name for column in columns if column.role in ("target", "number")]
     cell = "" if table.certain else open_cell(table.cells[used])
     if not cell:

@@ -21,7 +21,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import OneHotEncoder
 
 from zeroproof.command.cells import Array, decimal_sign, delimiter, parse
-from zeroproof.command.options import one_line
+from zeroproof.command.options import UserError, one_line
 
 Names: TypeAlias = Sequence[str]
 Range: TypeAlias = tuple[float, float] | None
@@ -32,10 +32,6 @@ DATE = r"\d{4}-\d\d|\d{1,4}([-/.])\d\d?\1\d{1,4}.*|\d\d?\.?[ -][A-Z][a-z]{2,8}\.
 LARGEST = 1e150  # so that squares are finite
 CATEGORIES, SHARE = 20, 0.01  # of a column, and the share of the rows that makes one
 UNITLESS = "write a number without ~, % or unit, or leave it blank"
-
-
-class UserError(Exception):
-    """Something that the user can mend; the message is one line."""
 
 
 @dataclass(frozen=True)
@@ -122,10 +118,13 @@ def _text(path: Path, data: bytes) -> str:
     raise UserError(f"{path}: no text; unpack it, or save the workbook's sheet as CSV UTF-8")
 
 
-def read_table(path: Path, needed: Names = (), decimal: str | None = None) -> Table:
+def read_table(
+    path: Path, needed: Names = (), decimal: str | None = None, known: Names = ()
+) -> Table:
     """Read a delimited text file; its first line with all that is ``needed`` names the columns.
 
-    ``decimal`` is the decimal sign if the cells do not tell; else that is the delimiter's.
+    ``decimal`` is the decimal sign unless columns that are ``known`` tell. Without it what is
+    needed tells, or any other cell, or else the delimiter.
 
     Raises:
         UserError: the file is no such table.
@@ -154,15 +153,17 @@ def read_table(path: Path, needed: Names = (), decimal: str | None = None) -> Ta
     if repeated := [*pd.Index(names)[pd.Index(names).duplicated()]]:
         raise UserError(f"{path}, line {first}: {repeated[0]!r} names two columns; rename one")
     frame = pd.DataFrame.from_dict(dict(records), orient="index", dtype=object, columns=names)
-    sign, certain = decimal_sign(frame, decimal or ("," if between == ";" else "."))
+    own = frame[[name for name in known or needed if name in frame]]
+    sign, certain = decimal_sign(own, decimal or ("," if between == ";" else "."))
+    if not (certain or decimal):
+        sign, certain = decimal_sign(frame, sign)
     return Table(path, hashlib.sha256(data).hexdigest(), frame, sign, certain, above)
 
 
 def _feature(table: Table, name: str, lower: Array, upper: Array) -> tuple[Array, str]:
     """Return a column of finite numbers and NaN, and what to say about it."""
     low, high = np.where(np.isinf(lower), upper, lower), np.where(np.isinf(upper), lower, upper)
-    values = low / 2 + high / 2
-    remedy = f"train with --ignore {name!r}"
+    values, remedy = low / 2 + high / 2, f"train with --ignore {name!r}"
     table.refuse(name, ~np.isfinite(values), f"{UNITLESS}, or {remedy}")
     table.refuse(name, np.abs(values) > LARGEST, f"take a larger unit, or {remedy}")
     blank, between = np.isnan(values).sum(), (lower < upper).sum()
@@ -180,7 +181,8 @@ def _role(table: Table, name: str, *, forced: bool) -> tuple[str, str]:
         return "ignored", "no two cells differ"
     if 2 * (lower == upper).sum() > len(values):
         numbers, note = _feature(table, name, lower, upper)
-        counts = COUNTER.search(name) and len(np.unique(np.round(numbers))) == len(numbers)
+        whole = np.unique(numbers[numbers == np.round(numbers)])
+        counts = COUNTER.search(name) and len(whole) == len(numbers)
         return ("ignored", "numbers the rows") if counts and not forced else ("number", note)
     if distinct.head(200).str.fullmatch(DATE).mean() > 0.9 and not forced:
         return "ignored", "dates or times; to use them, count the days or hours from a start"
@@ -227,7 +229,9 @@ def features(table: Table, columns: Sequence[Column]) -> Any:
     """
     used = {c.name: c.role for c in columns if c.role in ("number", "category")}
     table.check([*used])
-    found: dict[str, Any] = {name: table.cells[name].to_numpy() for name in used}
+    found: dict[str, Any] = {
+        name: np.where(table.is_blank(name), "", table.cells[name]) for name in used
+    }
     for name in (name for name, role in used.items() if role == "number"):
         found[name], _ = _feature(table, name, *table.parse(name))
     return pd.DataFrame(found)

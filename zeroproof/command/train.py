@@ -61,7 +61,7 @@ def train(given: dict[str, Any], folder: Path, *, resume: bool) -> str:
         run = fit(run, X, *train, folder)
     except Exception as error:
         if before is None and not checkpoints(folder / "checkpoints"):  # it may be used again
-            for name in ("config.json", "model.joblib"):
+            for name in ("config.json", "model.joblib", "metrics.jsonl"):
                 (folder / name).unlink(missing_ok=True)
         if isinstance(error, (NonFiniteError, CheckpointError, torch.OutOfMemoryError)):
             raise UserError(str(error)) from error
@@ -111,6 +111,11 @@ def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table,
     table = read_table(Path(options.data), options.target)
     given: dict[str, Any] = {"use": options.use, "ignore": options.ignore, "group": options.group}
     columns = choose_columns(table, options.target, **given)
+    if options.group is not None and (blank := table.is_blank(options.group).sum()):
+        raise UserError(
+            f"{table.path}: {blank} of {len(table.cells)} cells of the --group column "
+            f"{options.group!r} are blank; name their groups, or leave these rows out"
+        )
     train = labelled(table, options)
     rows, what = train[0].cells.iloc[:, 0], "rows"
     if options.group is not None:
@@ -119,7 +124,7 @@ def prepare(options: Options) -> tuple[Run, tuple[Table, Measured], tuple[Table,
         raise UserError(f"{table.path}: {len(rows)} {what} have a target; {FOLDS} are needed")
     guess = guessed(table, columns)
     if options.test:
-        test = read_table(Path(options.test), options.target, table.decimal)
+        test = read_table(Path(options.test), options.target, table.decimal, named(columns))
         check_sign(test, table.decimal, guess)
         held = labelled(test, options)
     else:
@@ -161,6 +166,11 @@ def check_labels(measured: Measured, options: Options) -> list[Array]:
     return labels
 
 
+def named(columns: Sequence[Column]) -> list[str]:
+    """Return the names of the columns that are not ignored."""
+    return [column.name for column in columns if column.role != "ignored"]
+
+
 def by_role(columns: Sequence[Column]) -> list[str]:
     """Return how every column is used, or why it is not, one line for each use."""
     names: dict[str, list[str]] = {}
@@ -179,8 +189,8 @@ def labelled(table: Table, options: Options) -> tuple[Table, Measured]:
 def check_options(options: Options) -> None:
     """Raise UserError for a number that cannot be, or a device that is not in this machine."""
     try:
-        check_number("learning_rate", options.lr, "(0, 1000]")
-        for name, number in (("max_epochs", options.epochs), ("batch_size", options.batch_size)):
+        check_number("--lr", options.lr, "(0, 1000]")
+        for name, number in (("--epochs", options.epochs), ("--batch-size", options.batch_size)):
             check_integer(name, 1 if number is None else number, 1)
         np.random.RandomState(options.seed)
     except ValueError as error:
@@ -227,7 +237,7 @@ def fit(run: Run, X: Any, table: Table, measured: Measured, folder: Path) -> Run
     groups = None if options.group is None else table.cells[options.group].to_numpy()
     encoded = encoder(run.columns).fit(X)
     model.fit(encoded.transform(X), measured.lower, measured.upper, groups=groups)
-    model.trainer_options = None  # which no file can hold
+    model.trainer_options = None  # so that a refit of the saved model does not resume this run
     best, history = model.best_epoch_, model.history_
     return replace(run, encoder=encoded, model=model, best_epoch=best, history=history)
 
@@ -261,7 +271,7 @@ def predict(folder: Path, data: Path, out: Path, *, force: bool) -> str:
             raise UserError(f"{path} is there already; give another --out, or overwrite by --force")
     run = Run.read(folder)
     used = [column.name for column in run.columns if column.role in ("number", "category")]
-    table = read_table(data, used, run.decimal)
+    table = read_table(data, used, run.decimal, named(run.columns))
     check_sign(table, run.decimal, run.guessed)
     if run.model is None:
         remedy = f"continue it: zeroproof train --resume --out {folder}"
