@@ -47,5 +47,25 @@ def test_a_bound_that_few_rows_cannot_give_says_how_many_do() -> None:
     message = "60 held-out singular rows cannot certify a rate of 0.01 at confidence 0.9, which"
     with pytest.raises(ValueError, match=message + " takes at least 230"):
         certify_threshold(ones, ones, ones * INF, rate=0.01, confidence=0.9)
+    for rate, confidence in (
+        (0.25, 0.578125),
+        (0.1, 0.271),
+        (0.4, 0.784),
+        (0.3, 0.6),
+        (0.05, 0.95),
+    ):
+        for rows in range(1, 70):  # as many as refuse must not be told to be enough
+            try:
+                certify_threshold(
+                    *[ones[:1].expand(rows)] * 2,
+                    ones[:1].expand(rows) * INF,
+                    rate=rate,
+                    confidence=confidence,
+                )
+            except ValueError as error:
+                takes = int(str(error).split("at least ")[1].split(";")[0])
+                continue
+            assert takes == rows
+            break
     with pytest.raises(ValueError, match="there are no rows"):
         choose_threshold(ones[:0], ones[:0], ones[:0])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
+import re
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +48,18 @@ def test_a_bar_is_shown_where_there_is_someone_to_see(capsys: pytest.CaptureFixt
     assert "epoch 1/1" in shown
     assert "3/3" in shown
     assert "loss=" in shown
+
+
+def test_a_bar_is_no_wider_than_its_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+    with open(theirs, "w") as stream, open(ours, "rb", 0) as screen:
+        monkeypatch.setattr(sys, "stderr", stream)
+        make_trainer(small_model(), pole_batches([4] * 3), progress=True).fit()
+        stream.flush()
+        shown = screen.read(4096).decode()
+    assert "epoch 1/1" in shown
+    assert all(len(line) <= 60 for line in re.split("[\\r\\n]+", shown))
 
 
 @pytest.mark.parametrize("name", ["stdout", "stderr"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -25,6 +27,20 @@ def test_what_is_no_output_is_named(unchecked: None) -> None:
     for outputs in ((torch.ones(2), None), (None, torch.ones(2)), "P"):
         with pytest.raises(TypeError, match="expected a tensor, an SCMTensor"):
             scm.bottom_mask(outputs)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("tau", [NAN, -1.0, None])
+def test_a_mask_has_a_threshold_that_is_one(tau: Any, unchecked: None) -> None:
+    for outputs in ((torch.ones(2), torch.ones(2)), torch.ones(2)):
+        with pytest.raises((TypeError, ValueError), match=r"^tau must be"):
+            scm.bottom_mask(outputs, tau)
+
+
+def test_integer_outputs_are_named(unchecked: None) -> None:
+    one = torch.ones(2).long()
+    for outputs, name in ((one, "outputs"), ((one, one > 1), "value")):
+        with pytest.raises(TypeError, match=f"^{name} must be a floating-point tensor"):
+            scm.bottom_mask(outputs)
 
 
 def test_pairs_of_different_shapes_are_named() -> None:

@@ -203,8 +203,9 @@ def test_a_checkpointed_forward_keeps_the_default_of_its_module() -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["FreeHead", "OwnHead", "SCMRationalLayer", ProjectiveMLP, SCMInferenceWrapper, nn.Linear],
-)
+    ["FreeHead", "OwnHead", "SCMRationalLayer", ProjectiveMLP, SCMInferenceWrapper, nn.Linear,
+     nn.Linear(2, 2), SCMInferenceWrapper(nn.Sequential(nn.Linear(2, 2)))],
+)  # fmt: skip
 def test_a_default_that_nothing_asks_for_is_refused(key: Any) -> None:
     message = "asks for no policy; give one of the classes .*'FreeHead', .*'SCMRationalLayer'"
     with pytest.raises(ValueError, match=message):

@@ -243,6 +243,18 @@ def test_a_head_in_half_precision_keeps_its_domain(dtype: torch.dtype, domain: A
     assert kept.tolist() == [low, high]
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_head_keeps_a_domain_that_a_narrower_dtype_would_merge(dtype: torch.dtype) -> None:
+    low = 1.7e9
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    layer = SCMRationalLayer(1, 1, domain=(low, low + 60.0))
+    torch.set_default_dtype(default)
+    value, bottom = layer.to(dtype)(torch.tensor([low, low + 60.0], dtype=torch.float64))
+    assert value.tolist() == [-1.0, 1.0]
+    assert not bottom.any()
+
+
 @pytest.mark.parametrize(
     "domain", [(1.0,), (0.0, 1.0, 2.0), (2.0, 1.0), (1.0, 1.0), (1.0, 1.0 + 1e-12), (0.0, 1e-45),
                (0.0, INF), (NAN, 1.0), ()],

@@ -138,3 +138,19 @@ def test_an_array_leaves_an_operation_to_a_carrier(unchecked: None) -> None:
         1 / SCMTensor(torch.ones(3)),
     ):
         assert isinstance(found, SCMTensor)
+
+
+def test_an_array_beside_a_carrier_keeps_its_dtype(unchecked: None) -> None:
+    x, array = SCMTensor(torch.ones(2)), np.array([0.1, 1e-60])
+    for found in (x * array, array * x):
+        assert found.payload.tolist() == array.tolist()
+    assert (x * np.float64(0.1)).payload.dtype == torch.float32  # a number
+    assert (x + np.array([1, 2])).payload.tolist() == [2.0, 3.0]
+
+
+def test_a_carrier_is_no_container_and_without_a_dimension_not_iterable() -> None:
+    assert [y.payload.item() for y in SCMTensor(torch.tensor([3.0, 4.0]))] == [3.0, 4.0]
+    with pytest.raises(TypeError):
+        list(SCMTensor(torch.tensor(3.0)))
+    with pytest.raises(TypeError):
+        assert 1.0 not in SCMTensor(torch.ones(2))  # type: ignore[operator]

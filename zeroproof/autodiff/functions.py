@@ -18,7 +18,7 @@ _unpack_dual: Any = forward_ad.unpack_dual  # which has no types
 
 
 def with_forward_mode(function: type[Any]) -> Callable[..., Any]:
-    """Return what applies an autograd function, also in forward mode.
+    """Return ``apply`` of an autograd function, with forward mode.
 
     Its ``tangent(ctx, saved, *tangents)`` returns the tangents of the outputs.
     """

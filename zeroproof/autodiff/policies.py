@@ -43,15 +43,16 @@ class GradientPolicy(Enum):
 
 
 class Setting(NamedTuple):
-    """What a layer's forward puts its gradient under."""
+    """The policy and scale of a layer's gradient."""
 
     policy: GradientPolicy
     grad_scale: Tensor | float
 
 
+KNOWN = "torch", __name__.split(".")[0]  # whose layers are known to ask for a policy, or not
 _scope: ContextVar[GradientPolicy | None] = ContextVar("gradient_policy", default=None)
 _grad_scale: ContextVar[Tensor | float] = ContextVar("grad_scale", default=1.0)
-_defaults: dict[Hashable, GradientPolicy] = {}  # but a module's lies in the module
+_defaults: dict[Hashable, GradientPolicy] = {}  # a module stores its own
 _built_in: dict[Hashable, GradientPolicy] = {}
 # Scope and scale in code that torch.compile traces, which reads no ContextVar.
 _traced: tuple[GradientPolicy | None, Tensor | float] | None = None
@@ -112,22 +113,22 @@ def register_policy(layer: Hashable, policy: GradientPolicy | str | None) -> Non
     """Set the default policy of a layer: any hashable key, such as its class or a name.
 
     That of a class holds for its instances and subclasses, too, and that of a module for all
-    modules inside, and for copies and pickles of them. None removes it; a layer of this package
-    then has its own again.
+    modules inside it at that time, in place of theirs, and for copies and pickles of them. None
+    removes it; a layer of this package then has its own again.
 
     Raises:
         TypeError: a key that is not hashable.
-        ValueError: an unknown policy, a class that asks for none, such as ``nn.Linear``, or the
-            name of one that asks.
+        ValueError: an unknown policy, a class or module that asks for none, such as ``nn.Linear``,
+            or the name of a class that asks.
 
     Meets: POL-8.
     """
     check_type("layer", layer, Hashable, "hashable, as a class, a module or a name")
     asking = tuple(key for key in (*_built_in, *_defaults) if isinstance(key, type))
     names = [kind.__name__ for key in asking for kind in _with_subclasses(key)]
-    home = layer.__module__.split(".")[0] if isinstance(layer, type) else ""
-    known = home in ("torch", __name__.split(".")[0])
-    if layer in names or (known and not issubclass(cast(type, layer), asking)):
+    kinds = {type(x) for x in layer.modules()} if isinstance(layer, nn.Module) else {layer}
+    known = (isinstance(x, type) and x.__module__.split(".")[0] in KNOWN for x in kinds)
+    if layer in names or (all(known) and not any(issubclass(cast(type, x), asking) for x in kinds)):
         raise ValueError(f"layer {layer!r} asks for no policy; give one of the classes {names}")
     chosen = None if policy is None else GradientPolicy.parse(policy)
     if isinstance(layer, nn.Module):
@@ -175,7 +176,7 @@ def _setting(layer: Hashable | None) -> Setting:
 
 
 def _setting_at_forward(functions: Iterator[tuple[Any, bool]], now: Setting) -> Setting:
-    """Return what counted at this place when reentrant checkpointing ran it first.
+    """Return the setting that the first forward used here.
 
     Reentrant checkpointing (``torch.utils.checkpoint``) runs a forward without gradients inside an
     autograd function, and again in its backward, with the same ``ctx``. There the settings are
@@ -246,7 +247,7 @@ def apply_policy(
     *,
     layer: Hashable | None = None,
 ) -> Float[Tensor, "*shape"]:
-    """Return ``x`` itself, with its gradient put under a policy.
+    """Return a copy of ``x`` whose gradient follows a policy.
 
     Args:
         x: values; any shape.

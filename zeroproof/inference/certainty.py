@@ -46,9 +46,9 @@ def probability(P: Part, Q: Denominator, lower: Ends | float, upper: Ends | floa
     p, q = marginals(P, Q)
     found = arc(p, q, _lifted("lower", lower, p), _lifted("upper", upper, p))
     share = found.weighed() / math.pi
-    # Of ends that are equal, one line; of −∞ and ∞, the whole line.
+    # Of ends that are equal, one line; of −∞ and ∞, the whole line; NaN stays.
     flat = (found.cosine < 0).to(share.dtype)
-    return torch.where(found.sine > 0, share, flat).to(widen(P)[0].dtype)
+    return torch.where(found.sine > 0, share, flat + 0.0 * share).to(widen(P)[0].dtype)
 
 
 def _lifted(name: str, end: Ends | float, like: Tensor) -> Ends:

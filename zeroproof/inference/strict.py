@@ -112,13 +112,12 @@ def strict_inference(P: Part, Q: Denominator, config: InferenceConfig | None = N
     Q = own_denominators(P, Q)
     size = unit_denominator(P, Q) if config.gauge == "unit" else Q.double().abs()
     bottom = tuple_bottom(P, Q) | (size < config.tau_infer)
-    value = (P / Q).detach().double().masked_fill(bottom, torch.nan)
-    above, below = value > config.upper, value < config.lower
-    bottom = bottom | above | below
     quotient = SCMTensor(P, bottom) / SCMTensor(Q, bottom)
-    value = quotient.to_ieee().masked_fill(above, math.inf).masked_fill(below, -math.inf)
-    gap = ~quotient.bottom & (size < config.tau_train)
-    return Decoded(value, quotient.bottom, gap)
+    value = quotient.to_ieee()
+    above, below = value.double() > config.upper, value.double() < config.lower
+    value = value.masked_fill(above, math.inf).masked_fill(below, -math.inf)
+    bottom = quotient.bottom | above | below
+    return Decoded(value, bottom, ~bottom & (size < config.tau_train))
 
 
 class SCMInferenceWrapper(nn.Module):

@@ -81,9 +81,9 @@ def certify_threshold(
     """Return the least threshold that bounds how often a singular row decodes to a number.
 
     The bound holds for rows drawn as the held-out ones were, which neither the fit nor another
-    choice has seen. It is that of Clopper and Pearson (Biometrika 26, 1934): as many of the n
-    held-out singular rows may decode to a number as a binomial count of n trials at ``rate``
-    stays below with probability ``1 − confidence`` at most.
+    choice has seen. It is that of Clopper and Pearson (Biometrika 26, 1934): at most k of the n
+    singular rows may decode to a number, k being the largest with
+    P(Binomial(n, rate) ≤ k) ≤ 1 − confidence.
 
     Args:
         P, Q, targets: held-out rows.
@@ -137,25 +137,27 @@ def _deviation(finite: Tensor) -> float:
 
 
 def _allowed(rows: int, rate: float, confidence: float) -> int:
-    """Return the largest k such that k of so many trials, or fewer, have at most the chance left.
+    """Return the largest k with P(Binomial(rows, rate) ≤ k) ≤ 1 − confidence.
 
     Raises ValueError if even 0 of them have more.
     """
     allowed = -1
     # Digits to spare, and rounding upwards makes k no larger.
     with localcontext(Context(prec=60, rounding=ROUND_CEILING, Emin=MIN_EMIN)):
-        odds = Decimal(rate) / (1 - Decimal(rate))
-        chance = term = (1 - Decimal(rate)) ** rows
+        odds, left = Decimal(rate) / (1 - Decimal(rate)), 1 - Decimal(rate)
+        chance = term = left**rows
         while chance + Decimal(confidence) <= 1 and allowed < rows - 1:
             allowed += 1
             term *= odds * (rows - allowed) / (allowed + 1)
             chance += term
+        # A quotient of decimals does not overflow; it may be one off.
+        takes = math.ceil(Decimal(math.log1p(-confidence)) / Decimal(math.log1p(-rate)))
+        near = (n for n in (takes - 1, takes) if left**n + Decimal(confidence) <= 1)
+        takes = next(near, takes + 1)
     if allowed < 0:
-        # A quotient of decimals does not overflow.
-        logs = Decimal(math.log1p(-confidence)), Decimal(math.log1p(-rate))
         raise ValueError(
             f"{rows} held-out singular rows cannot certify a rate of {rate} at confidence "
-            f"{confidence}, which takes at least {math.ceil(logs[0] / logs[1])}; hold out more, or "
+            f"{confidence}, which takes at least {takes}; hold out more, or "
             "ask for less"
         )
     return allowed

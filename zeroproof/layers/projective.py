@@ -97,8 +97,8 @@ class FreeHead(ProjectiveHead):
 class GatedHead(ProjectiveHead):
     """``P = v·q + s·(1 − q)``, ``Q = q``: a value, and a pole that opens as the gate closes.
 
-    ``q = sigmoid`` stays positive, so the value goes to ±∞ (``s = tanh`` is the orientation) but
-    never crosses a pole. Suited to censored labels.
+    ``q = sigmoid`` is never negative, though it may round to 0, so the value goes to ±∞ (``s =
+    tanh`` is the orientation) but never crosses a pole. Suited to censored labels.
 
     Example:
         >>> P, Q = GatedHead(4, 1)(torch.zeros(3, 4))

@@ -133,11 +133,14 @@ class ProjectiveRationalHead(nn.Module):
         return P, Q
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
-        """Convert the head, but keep its domain in float32: half precision may merge the ends."""
-        before = self.domain
+        """Convert the head, but keep a domain in float32, or wider where this merges its ends."""
+        old = self.domain
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if before is not None and self.domain is not None and self.domain.element_size() < 4:
-            self.domain = before.to(self.domain.device, torch.float32)
+        new = self.domain
+        if old is not None and new is not None and new.element_size() < old.element_size():
+            narrow = old.to(new.device, torch.float32)
+            merged = not narrow.is_meta and bool(narrow[0] == narrow[1])
+            self.domain = old.to(new.device) if merged else narrow
         return self
 
 

@@ -96,7 +96,8 @@ def prepare_tuples(mask: Tensor | None, *parts: Tensor) -> list[Tensor]:
     P, Q, Y_n, Y_d = mask_tuples(mask, *widen_alike(*parts))
     larger = torch.maximum(Y_n.abs(), Y_d.abs())
     # By powers of two, which change no bit of the angle.
-    factor = torch.where(larger < 2.0**-60, 2.0**64, torch.where(larger > 2.0**60, 2.0**-64, 1.0))
+    factor = torch.ones_like(larger).masked_fill(larger < 2.0**-60, 2.0**64)
+    factor = factor.masked_fill(larger > 2.0**60, 2.0**-64)
     nothing = larger == 0
     P, Q = P.masked_fill(nothing, 0.0), Q.masked_fill(nothing, 0.0)
     return [P, Q, (Y_n * factor).masked_fill(nothing, 1.0), Y_d * factor]
@@ -136,10 +137,10 @@ def check_constant(*values: object) -> None:
         )
 
 
-def check_tau(tau: object) -> None:
-    """Raise TypeError or ValueError unless a threshold is a number ≥ 0 without a gradient."""
-    check_scalar("tau", tau, "[0, ∞]")
+def check_tau(tau: object) -> float | Tensor:
+    """Return a threshold; TypeError or ValueError unless a number ≥ 0 without a gradient."""
     check_constant(tau)
+    return check_scalar("tau", tau, "[0, ∞]")
 
 
 def mean(terms: Tensor, mask: Tensor | None = None) -> Tensor:

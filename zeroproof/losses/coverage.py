@@ -1,4 +1,4 @@
-"""Coverage, and the loss that rejects too little of it."""
+"""Coverage, and the loss that penalises too little of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from zeroproof.losses.arithmetic import at_least_one, check_tau, widen_alike, with_gradient
 from zeroproof.scm.outputs import Outputs, bottom_mask, tuple_bottom
-from zeroproof.utils.checks import check_mask, check_number, check_scalar, explains
+from zeroproof.utils.checks import check_mask, check_number, explains
 
 
 def per_sample(mask: Bool[Tensor, "batch *outputs"]) -> Bool[Tensor, " batch"]:
@@ -32,7 +32,6 @@ def coverage(
         >>> coverage(torch.tensor([1.0, torch.nan, torch.inf, 2.0]))
         tensor(0.5000)
     """
-    check_scalar("tau", tau, "[0, ∞]")
     bottom = bottom_mask(outputs, tau)
     if is_bottom is not None:
         check_mask(is_bottom, bottom, "is_bottom")
@@ -82,7 +81,7 @@ def rejection_loss(
         (0.25, -0.5)
     """
     target_coverage = check_number("target_coverage", target_coverage, "[0, 1]")
-    check_tau(tau)
+    tau = check_tau(tau)
     wide_P, wide_Q = widen_alike(P, Q)
     if mask is None:
         mask = torch.ones_like(Q, dtype=torch.bool)

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from zeroproof.losses.arithmetic import Scalar, mask_tuples, mean, widen_alike
-from zeroproof.scm.arcs import Ends, arc, shortened, unit
+from zeroproof.scm.arcs import Ends, arc, shortened, squared, unit
 from zeroproof.scm.outputs import Mask, Part, own_denominators, shares_denominator
 from zeroproof.utils.checks import check_floats, check_mask, check_pair, check_scalar
 
@@ -20,7 +20,7 @@ def likelihood_term(
         return _joint_term(P, Q, Y_n, Y_d, resolution)
     (P, Q), (n, d) = shortened(P, Q), unit(Y_n, Y_d)
     cross, sharp = P * d - Q * n, 2.0 * (P * P + Q * Q)
-    wide = (2.0 + sharp) * (2.0 * cross * cross + sharp * resolution * resolution)
+    wide = (2.0 + sharp) * (2.0 * cross * cross + sharp * squared(resolution))
     return (torch.log1p(wide) - torch.log1p(sharp)) * torch.logical_or(n, d)  # (0, 0) is no line
 
 
@@ -36,7 +36,7 @@ def interval_term(
     wide = torch.log(turn) - torch.log(safe.weighed(resolution))
     point = likelihood_term(P, Q, *lower, resolution)
     whole = found.cosine < 0
-    return torch.where(turned, wide, torch.where(whole, 0.0, point))
+    return torch.where(turned, wide, torch.where(whole, 0.0 * point, point))
 
 
 def _joint_term(
@@ -58,7 +58,7 @@ def _joint_term(
     square, k = P.square().sum(-1, keepdim=True) + Q * Q, P.shape[-1]
     # A sample with an infinite output only says that its pole is near.
     powers = torch.where(pole, 1.0, (k + 1) / 2), torch.where(pole, 1.0, float(k))
-    blurred = missed + square * resolution * resolution
+    blurred = missed + square * squared(resolution)
     wide, sharp = torch.log1p(4.0 * (1.0 + square) * blurred), torch.log1p(2.0 * square)
     return (powers[0] * wide - powers[1] * sharp).squeeze(-1)
 
@@ -79,7 +79,7 @@ def likelihood_loss(
     Args:
         P, Q: predicted tuples; ``(0, 0)`` is ignorance, at which the loss is 0.
         Y_n, Y_d: target tuples.
-        resolution: the angle, in radians, that no measurement is sharper than; ≥ 0. With 0 the
+        resolution: the smallest angle, in radians, that a measurement resolves; ≥ 0. With 0 the
             loss of noiseless targets has no lower bound.
         mask: elements to count, samples of a joint loss; None counts all.
 
@@ -91,7 +91,7 @@ def likelihood_loss(
         >>> likelihood_loss(one, one, one, one)
         tensor(-1.6094)
     """
-    check_resolution(resolution)
+    resolution = check_scalar("resolution", resolution, "[0, ∞)")
     check_floats(P=P, Q=Q)
     shared = shares_denominator(P, Q)
     kept, tuples = mask, widen_alike(P, own_denominators(P, Q), Y_n, Y_d)
@@ -128,13 +128,8 @@ def interval_loss(
         >>> interval_loss(one, one, (one, one), (one, 0 * one))  # between 1 and ∞
         tensor(-0.5589)
     """
-    check_resolution(resolution)
+    resolution = check_scalar("resolution", resolution, "[0, ∞)")
     check_pair("lower", lower)
     check_pair("upper", upper)
     P, Q, l_n, l_d, u_n, u_d = mask_tuples(mask, *widen_alike(P, Q, *lower, *upper))
     return mean(interval_term(P, Q, (l_n, l_d), (u_n, u_d), resolution), mask).to(P.dtype)
-
-
-def check_resolution(resolution: float | Tensor) -> None:
-    """Raise ValueError for a number that is negative or not finite."""
-    check_scalar("resolution", resolution, "[0, ∞)")

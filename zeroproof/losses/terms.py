@@ -46,13 +46,10 @@ def implicit_term(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, gamma: float) 
 
 def margin_term(Q: Tensor, tau: float | Tensor) -> Tensor:
     """Return ``max(0, τ − |Q|)²``, elementwise."""
-    limits = torch.finfo(Q.dtype)
-    if not isinstance(tau, Tensor) and tau < 2.0**40:  # its square is far below the cap
-        return (tau - Q.abs()).relu().square()
+    largest = torch.finfo(Q.dtype).max
+    tau = tau.to(Q.dtype).clamp(max=largest) if isinstance(tau, Tensor) else min(tau, largest)
     size = torch.where(Q == 0, 0.0, Q.abs())  # a slope that overflows, times sgn 0, would be NaN
-    if isinstance(tau, Tensor):
-        return capped_square((tau.to(Q.dtype).clamp(max=limits.max) - size).relu())
-    return capped_square((min(tau, limits.max) - size).relu())
+    return capped_square((tau - size).relu())
 
 
 def implicit_loss(
@@ -106,7 +103,7 @@ def squares_loss(
         >>> squares_loss(2 * one, one, 5 * one, one)
         tensor(9.)
     """
-    check_tau(tau)
+    tau = check_tau(tau)
     wide = widen_alike(P, Q, Y_n, Y_d)
     counts = (Y_d != 0) & ~tuple_bottom(P, Q, tau)
     if mask is not None:
@@ -135,7 +132,7 @@ def margin_loss(Q: Part, tau: float | Tensor, *, mask: Mask | None = None) -> Sc
         tensor(0.1250)
     """
     check_floats(Q=Q)
-    check_tau(tau)
+    tau = check_tau(tau)
     (Q,) = widen(Q)
     if mask is not None:
         check_mask(mask, Q)

@@ -57,8 +57,15 @@ class Arc(NamedTuple):
         height = (1.0 + 2.0 * self.square) / more * sine
         # The square of the half angle's cosine, which 1 + C would lose near the whole line.
         half = torch.where(cosine < 0, sine * sine / (1.0 - cosine), 1.0 + cosine) / 2.0
-        product = self.product + self.square * resolution * resolution * half
+        product = self.product + self.square * squared(resolution) * half
         return torch.atan2(height, cosine / more + 4.0 * product)
+
+
+def squared(resolution: Tensor | float) -> Tensor | float:
+    """Return the square of a resolution, in float64; a number is capped, to overflow nowhere."""
+    if isinstance(resolution, Tensor):
+        return resolution.double().square()
+    return min(resolution, 2.0**200) ** 2
 
 
 def unit(n: Tensor, d: Tensor) -> Ends:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import reduce
+from numbers import Real
 from typing import Any, TypeAlias
 
 import torch
@@ -94,9 +95,12 @@ def _to_carriers(operands: tuple[Operand, ...]) -> list[SCMTensor]:
     def to_carrier(x: Operand) -> SCMTensor:
         if isinstance(x, SCMTensor):
             return x
-        dtype = x.dtype if isinstance(x, Tensor) else like.dtype
+        is_array = getattr(getattr(x, "dtype", None), "kind", "") == "f" and not isinstance(x, Real)
+        dtype = None if isinstance(x, Tensor) or is_array else like.dtype
         try:
             return SCMTensor(torch.as_tensor(x, dtype=dtype, device=like.device))
+        except OverflowError:  # an integer beyond all floats
+            return SCMTensor(torch.full((), torch.inf, dtype=dtype, device=like.device))
         except (TypeError, ValueError, RuntimeError) as error:
             raise TypeError(f"an operand cannot be {describe(x)}: {error}") from None
 
@@ -104,7 +108,7 @@ def _to_carriers(operands: tuple[Operand, ...]) -> list[SCMTensor]:
 
 
 def _times(gradient: Tensor, slope: Tensor) -> Tensor:
-    """Return the product, in which 0 times what is infinite is 0, and so is 0 times no slope."""
+    """Return the product, where 0 · ∞ is 0, and a gradient of 0 times NaN is 0."""
     product = gradient * slope
     known = (slope == slope) | (gradient == 0)
     lost = (product != product) & (gradient == gradient) & known
@@ -214,6 +218,11 @@ class SCMTensor:
 
     def __getitem__(self, index: object) -> SCMTensor:
         return SCMTensor(self.payload[index], self.bottom[index])  # type: ignore[index]
+
+    __contains__ = None  # equal elements are not one
+
+    def __iter__(self) -> Iterator[SCMTensor]:
+        return (self[i] for i in range(len(self.payload)))
 
     def __repr__(self) -> str:
         return f"SCMTensor({self.to_ieee()!r})"

@@ -17,7 +17,7 @@ from typing_extensions import TypeIs
 
 from zeroproof.autodiff.policies import GradientPolicy, apply_policy
 from zeroproof.scm.carrier import SCMTensor, attach_gradient
-from zeroproof.utils.checks import check_floats, check_same_shape, describe
+from zeroproof.utils.checks import check_floats, check_same_shape, check_scalar, describe
 
 Outputs: TypeAlias = Tensor | SCMTensor | tuple[Tensor, Tensor]
 Part: TypeAlias = Float[Tensor, "*shape"]
@@ -48,8 +48,7 @@ def _pair(outputs: object) -> tuple[Tensor, Tensor]:
             "bottom mask) or (P, Q). Keep what else it computes in an attribute; of an "
             "SCMInferenceWrapper train the model inside"
         )
-    if second.dtype != torch.bool:
-        check_floats(P=first, Q=second)
+    check_floats(**({"value": first} if second.dtype == torch.bool else {"P": first, "Q": second}))
     shared = second.is_floating_point() and shares_denominator(first, second)
     if first.shape != second.shape and not shared:
         raise ValueError(
@@ -81,6 +80,7 @@ def _carrier(outputs: Outputs) -> SCMTensor:
     if isinstance(outputs, SCMTensor):
         return outputs
     if isinstance(outputs, Tensor):
+        check_floats(outputs=outputs)
         return SCMTensor(outputs)
     return SCMTensor(*_pair(outputs))
 
@@ -128,6 +128,7 @@ def bottom_mask(outputs: Outputs, tau: float | Tensor = 0.0) -> Bool[Tensor, "..
         >>> bottom_mask((torch.tensor([1.0, 1.0]), torch.tensor([1e-3, 0.5])), tau=1e-2)
         tensor([ True, False])
     """
+    tau = check_scalar("tau", tau, "[0, ∞]")
     if is_projective(outputs):
         return tuple_bottom(*outputs, tau)
     return _carrier(outputs).bottom

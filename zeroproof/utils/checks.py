@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from numbers import Integral, Real
@@ -69,7 +70,10 @@ def check_number(name: str, value: object, allowed: str = "(-∞, ∞)") -> floa
     if isinstance(value, bool) or not isinstance(value, Real):
         remedy = "float(...) or .item() makes one"
         raise TypeError(f"{name} must be a number in {allowed}, got {describe(value)}; {remedy}")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer beyond all floats
+        number = -math.inf if value < 0 else math.inf
     low, high = (float(end.replace("∞", "inf")) for end in allowed[1:-1].split(", "))
     above = number > low or (number == low and allowed[0] == "[")
     if not (above and (number < high or (number == high and allowed[-1] == "]"))):
@@ -88,20 +92,20 @@ def check_thresholds(lower: object, upper: object, names: tuple[str, str]) -> tu
     return low, high
 
 
-def check_scalar(name: str, value: object, allowed: str | None = None) -> None:
-    """Raise TypeError unless the value is a real number or tensor; ValueError if it has a dim.
+def check_scalar(name: str, value: object, allowed: str) -> float | Tensor:
+    """Return a number as a float, a tensor as it is; ValueError for a tensor that has a dimension.
 
     A number must lie in the interval ``allowed``; to look at a tensor's would wait for its device.
     """
     if not isinstance(value, Tensor):
         if isinstance(value, bool) or not isinstance(value, Real):
             raise TypeError(f"{name} must be a number or a 0-d tensor, got {describe(value)}")
-        if allowed:
-            check_number(name, value, allowed)
-    elif value.dtype == torch.bool or value.is_complex():
+        return check_number(name, value, allowed)
+    if value.dtype == torch.bool or value.is_complex():
         raise TypeError(f"{name} must hold real numbers, got a tensor of {value.dtype}")
-    elif value.dim():
+    if value.dim():
         raise ValueError(f"{name} must have no dimension, got the shape {tuple(value.shape)}")
+    return value
 
 
 def check_floats(**tensors: object) -> None:

@@ -95,8 +95,8 @@ def _plain(name: str, value: Any) -> float | str | None:
 def read_jsonl(path: str | os.PathLike[str], *, partial: bool = False) -> list[dict[str, Any]]:
     """Return the records that :class:`JsonlLogger` wrote.
 
-    With ``partial`` lines that are cut off, as killed processes leave them, are passed over. Raises
-    ValueError, which names the line, for one that is not a record.
+    ``partial=True`` skips lines that a killed process cut off. Raises ValueError, which names the
+    line, for one that is not a record.
     """
     records = []
     for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
@@ -167,7 +167,8 @@ class ProgressBar(tqdm):  # type: ignore[type-arg]  # it is generic in stubs onl
 
     def __init__(self, total: int | None, done: int, *, shown: bool) -> None:
         """Begin after ``done`` of ``total`` micro-batches; None is an unknown number."""
-        super().__init__(total=total, initial=done, disable=not shown, file=Terminal())
+        given: dict[str, Any] = {"disable": not shown, "file": Terminal(), "dynamic_ncols": True}
+        super().__init__(total=total, initial=done, **given)
 
     def show(
         self, steps: int, epoch: int, epochs: int, records: Sequence[dict[str, float]]
