@@ -35,10 +35,10 @@ class LoaderState:
 
     def __init__(self, loader: Any, ranks: Ranks) -> None:
         self.loader, self._ranks = loader, ranks
-        self._made, self._changed = _numbers(parts(loader)), set[str]()
         self._saved: dict[str, Any] | None = None
         self._draws: bool | None = None  # at a fetch, from a global random state
         self.start(0)
+        self._made, self._changed = self._at_start["numbers"], set[str]()
 
     def start(self, epoch: int) -> None:
         """Begin an epoch."""
@@ -74,7 +74,7 @@ class LoaderState:
         """
         batches = iter(self.loader) if self._saved is None else self._resume(self._saved)
         versions: list[int] = []
-        self._before = self._to_save = None
+        self._before, self._to_save = random_state(None) if self.done else None, None
         for batch in batches:
             if versions and self.ahead and _versions(self._newest[0]) != versions:
                 raise ValueError(
@@ -254,7 +254,7 @@ class LoaderState:
     def _restore(self, state: dict[str, Any]) -> None:
         restore_random_state(state, self.loader)
         found = parts(self.loader)
-        for path, number in state["numbers"].items():
+        for path, number in {**self._made, **state["numbers"]}.items():
             owner, _, name = path.rpartition(".")
             if path in found and hasattr(found.get(owner), "__dict__"):
                 vars(found[owner])[name] = number

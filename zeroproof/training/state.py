@@ -31,7 +31,7 @@ def _parts(trainer: SCMTrainer) -> dict[str, Any]:
     return {
         "run": trainer.run,
         "model": unwrap(trainer.model).state_dict(),
-        "loss": [module.state_dict() for module in trainer.modules[1:]],
+        "loss": [unwrap(module).state_dict() for module in trainer.modules[1:]],
         "optimizer": update.optimizer.state_dict(),
         "optimizer_type": type(update.optimizer).__name__,
         "free": [p.detach() for p in update.free_parameters()],
@@ -42,8 +42,8 @@ def _parts(trainer: SCMTrainer) -> dict[str, Any]:
             "micro_batches": trainer.loader.done,
             **{name: getattr(owner, name) for name, owner in _counters(trainer).items()},
         },
-        "val_history": trainer.val_history,
-        "last_thresholds": trainer.last_thresholds,
+        "val_history": list(trainer.val_history),
+        "last_thresholds": list(trainer.last_thresholds),
         "totals": trainer.records.totals.state_dict(),
     }
 
@@ -73,7 +73,7 @@ def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     update, counters, trainer.run = trainer.update, state["counters"], int(state["run"])
     unwrap(trainer.model).load_state_dict(state["model"])
     for module, module_state in zip(trainer.modules[1:], state["loss"], strict=True):
-        module.load_state_dict(module_state)
+        unwrap(module).load_state_dict(module_state)
     kind = type(update.optimizer).__name__
     if state["optimizer_type"] != kind:
         raise ValueError(f"the optimizer is {kind}, the checkpoint's {state['optimizer_type']}")
