@@ -138,6 +138,27 @@ def test_a_folder_of_an_earlier_release_is_refused_by_its_version(tmp_path: Path
         trainer.load_checkpoint(tmp_path)
 
 
+def test_a_file_is_written_where_a_link_points_with_the_usual_mode(tmp_path: Path) -> None:
+    trainer = make_trainer(small_model(), pole_batches((4,)))
+    path, link = tmp_path / "run.pt", tmp_path / "latest.pt"
+    link.symlink_to(path)
+    umask = os.umask(0o022)
+    try:
+        trainer.save_checkpoint(link)
+        assert (link.is_symlink(), path.stat().st_mode & 0o777) == (True, 0o644)
+    finally:
+        os.umask(umask)
+
+
+def test_a_folder_that_is_none_is_refused_before_the_first_update(tmp_path: Path) -> None:
+    (path := tmp_path / "folder").write_bytes(b"")
+    trainer = make_trainer(small_model(), pole_batches((4,)), checkpoint_dir=path)
+    for train in (trainer.fit, lambda: trainer.train_step(*pole_batches((4,)))):
+        with pytest.raises(OSError, match=r"^checkpoint_dir .*folder cannot be written"):
+            train()
+        assert trainer.global_step == 0
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"none\.pt"):
         make_trainer(small_model(), []).load_checkpoint(tmp_path / "none.pt")

@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from tests.helpers import finite_batches, make_trainer, pole_batches, same, small_model, weights
+from zeroproof.training.schedulers import SchedulerStepper
 from zeroproof.training.trainer import TrainingConfig
 
 
@@ -282,3 +283,13 @@ def test_a_plateau_refuses_a_metric_that_is_nan() -> None:
         with pytest.raises(ValueError, match=f"'{metric}' is nan, which would cut the rate"):
             trainer.fit()
         assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_a_validation_that_is_due_counts_in_a_schedulers_length() -> None:
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
+    config = TrainingConfig(max_epochs=3, scheduler_step="val", val_loader=[])
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=2)
+    stepper = SchedulerStepper(scheduler, config, optimizer)
+    stepper.check_length([], 1, 0, due=False)
+    with pytest.raises(ValueError, match="ends after 2 steps, but training makes 3"):
+        stepper.check_length([], 1, 0, due=True)

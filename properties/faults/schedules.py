@@ -32,10 +32,10 @@ zeroproof_fault("STEP-10.4", "The steps before a resume are not counted.",
           [(needed - scheduler.last_epoch, most) for needed, most in real(scheduler, steps)])
 zeroproof_fault("STEP-10.5", "A resumed training is as long as a whole one.",
       "zeroproof.training.schedulers.SchedulerStepper.check_length",
-      lambda real, stepper, loader, epoch, done: real(stepper, loader, 0, done))
+      lambda real, stepper, loader, epoch, *place: real(stepper, loader, 0, *place))
 zeroproof_fault("STEP-10.5", "Resumed in an epoch, its updates are counted again.",
       "zeroproof.training.schedulers.SchedulerStepper.check_length",
-      lambda real, stepper, loader, epoch, done: real(stepper, loader, epoch, 0))
+      lambda real, stepper, loader, epoch, done, due: real(stepper, loader, epoch, 0, due))
 fault("STEP-10.5", "A scheduler has to be longer than training.",
       scheduled=lambda real, plan, total, begun: real(plan, total - 1, begun))
 

@@ -18,7 +18,8 @@ from zeroproof.utils.checks import check_integer, check_type, describe
 
 def map_tensors(data: Any, function: Callable[[Any], Any]) -> Any:
     """Apply a function to tensors, arrays, and what can be moved, such as a PackedSequence."""
-    if hasattr(data, "to") or (hasattr(data, "__array_interface__") and data.shape):
+    array = hasattr(data, "__array_interface__") and getattr(data, "shape", None)  # PIL has none
+    if hasattr(data, "to") or array:
         return function(data)
     if isinstance(data, Mapping):
         found = {key: map_tensors(value, function) for key, value in data.items()}

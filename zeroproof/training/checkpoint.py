@@ -7,6 +7,7 @@ import os
 import pickle
 import re
 import reprlib
+import secrets
 import sys
 import tempfile
 from collections import Counter, OrderedDict
@@ -36,17 +37,17 @@ def write_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> Non
     Raises OSError when the folder cannot be written, and CheckpointError when a part of the state
     could not be loaded; the old file then stays. Meets: RES-2, RES-5.
     """
-    state, path = plain_state(state), Path(path)
+    state, path = plain_state(state), Path(path).resolve()  # the file that a link stands for
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    name = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(name, "xb") as file:
             torch.save({"format": FORMAT, "version": VERSION, **state}, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(name, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        name.unlink(missing_ok=True)
         raise
 
 
@@ -105,7 +106,8 @@ def checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
 def check_folder(folder: str | os.PathLike[str], run: int, step: int) -> str:
     """Return the name, less its suffix, of a run's checkpoint after ``step`` micro-batches.
 
-    Raises ValueError if the folder has checkpoints of another run, or later ones. Meets: RES-7.
+    Raises ValueError if the folder has checkpoints of another run, or later ones, and OSError if it
+    cannot be written to. Meets: RES-7.
     """
     name = f"step-{step:010d}-{run:012x}"
     for path in checkpoints(folder):
@@ -114,7 +116,13 @@ def check_folder(folder: str | os.PathLike[str], run: int, step: int) -> str:
                 f"checkpoint_dir {folder} holds {path.name}, which another run wrote, or this one "
                 "later; use another folder, or continue from it: load_checkpoint(checkpoint_dir)"
             )
-    return name
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return name
+    except OSError as error:
+        wrong = f"checkpoint_dir {folder} cannot be written to: {error}; give another folder"
+        raise OSError(wrong) from error
 
 
 def write_latest(folder: str | os.PathLike[str], state: dict[str, Any], count: int) -> None:

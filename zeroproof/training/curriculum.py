@@ -89,4 +89,5 @@ class LossWeightsCurriculum:
 
     def __call__(self, epoch: int) -> dict[str, float]:
         """Return the weights of an epoch (counted from 0)."""
-        return {name: float(x(epoch) if callable(x) else x) for name, x in self.ramps.items()}
+        given = {name: x(epoch) if callable(x) else x for name, x in self.ramps.items()}
+        return check_weights("ramps", given)

@@ -41,8 +41,12 @@ def training_device(model: nn.Module, config: TrainingConfig, ranks: Ranks) -> t
     """
     model_device = next((p.device for p in model.parameters()), None)
     device = torch.device(config.device or ranks.own_device() or model_device or "cpu")
+    if device == torch.device("cuda"):
+        device = ranks.own_device() or device
     if device.type == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("device is 'cuda', but torch finds no CUDA device; use 'cpu'")
+    if device.type == "cuda" and ranks.size > 1:
+        torch.cuda.set_device(device)  # where NCCL sends objects from
     if config.mixed_precision:
         bf16_on_gpu = config.autocast_dtype == torch.bfloat16 and device.type == "cuda"
         if not torch.amp.autocast_mode.is_autocast_available(device.type) or (

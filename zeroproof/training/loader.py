@@ -15,26 +15,29 @@ from zeroproof.training.distributed import Ranks
 from zeroproof.training.parts import (
     fingerprint,
     global_state_moved,
+    numbers,
     parts,
     random_state,
+    restore_numbers,
     restore_random_state,
 )
 
 
 class LoaderState:
-    """Iterates over a loader's epoch, and knows its place there.
+    """Iterates over a loader's epoch, and tracks the position in it.
 
     A loader with a ``state_dict`` restores its own place. Any other is replayed: it begins the
     epoch from the state of its parts at the epoch's start, and batches already trained on are
-    skipped. The first of them and the latest must be those that were trained on. Between epochs
-    the finished one is begun twice: a first micro-batch that differs shows state that a checkpoint
-    cannot restore.
+    skipped. The first of them and the latest must be those that were trained on. Between epochs it
+    starts the finished epoch twice; a first micro-batch that differs shows state that no checkpoint
+    restores.
 
     Meets: RES-1, RES-8.
     """
 
     def __init__(self, loader: Any, ranks: Ranks) -> None:
         self.loader, self._ranks = loader, ranks
+        self._stateful = hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
         self._saved: dict[str, Any] | None = None
         self._draws: bool | None = None  # at a fetch, from a global random state
         self.start(0)
@@ -126,7 +129,7 @@ class LoaderState:
             self.loader.load_state_dict({**self.loader.state_dict(), "next": self.done})
             return True
         # A state_dict is that of the place that the loader has reached itself.
-        moved = hasattr(self.loader, "state_dict") and not getattr(self.loader, "num_workers", 0)
+        moved = self._stateful and not getattr(self.loader, "num_workers", 0)
         drew = bool(self.done and self._draws) and self.ahead
         return not moved and not drew
 
@@ -204,15 +207,15 @@ class LoaderState:
         if (own := self._saved) is None:
             states = self._at_start, self._to_save or self._state()
             for state in states:
-                numbers = state["numbers"].items()
-                self._changed |= {path for path, x in numbers if x != self._made.get(path, x)}
+                known = state["numbers"].items()
+                self._changed |= {path for path, x in known if x != self._made.get(path, x)}
             at_start, now = (
                 s | {"numbers": {p: x for p, x in s["numbers"].items() if p in self._changed}}
                 for s in states
             )
             loader, (first, versions), (latest, before) = self.loader, self._first, self._latest
             hidden = first is None or versions != _versions(first)  # written to in place since
-            place = loader.state_dict() if hasattr(loader, "state_dict") else None
+            place = loader.state_dict() if self._stateful else None
             if isinstance(loader, TensorBatches) and self.done:
                 place = loader.state_dict() | {"next": self.done}  # a hook may iterate over it
             own = {
@@ -246,18 +249,12 @@ class LoaderState:
             self._at_start, self._exhausted = own["at_start"], own["exhausted"]
 
     def _state(self) -> dict[str, Any]:
-        found = parts(self.loader)
-        opened = any(part._iterator is not None for part in _persistent(found))
-        state = random_state(self.loader, found)
-        return state | {"numbers": _numbers(found), "open": opened}
+        opened = any(part._iterator is not None for part in _persistent(parts(self.loader)))
+        return random_state(self.loader) | {"numbers": numbers(self.loader), "open": opened}
 
     def _restore(self, state: dict[str, Any]) -> None:
         restore_random_state(state, self.loader)
-        found = parts(self.loader)
-        for path, number in {**self._made, **state["numbers"]}.items():
-            owner, _, name = path.rpartition(".")
-            if path in found and hasattr(found.get(owner), "__dict__"):
-                vars(found[owner])[name] = number
+        restore_numbers(self.loader, {**self._made, **state["numbers"]})
 
 
 def set_epoch(loader: Any, epoch: int) -> None:
@@ -280,11 +277,6 @@ def set_epoch(loader: Any, epoch: int) -> None:
     for part in found.values():
         if hasattr(part, "set_epoch"):
             part.set_epoch(epoch)
-
-
-def _numbers(found: dict[str, Any]) -> dict[str, float]:
-    """Return the numbers that a loader and its parts hold, such as a counter of epochs."""
-    return {path: x for path, x in found.items() if type(x) in (int, float)}
 
 
 def _persistent(found: dict[str, Any]) -> list[Any]:

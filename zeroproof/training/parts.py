@@ -8,6 +8,7 @@ import random
 import sys
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from functools import partial
 from typing import Any, Final
 
@@ -92,16 +93,12 @@ def _numpy_state(*, quick: bool = False) -> Any:
     return _numpy_latest[1]
 
 
-def random_state(
-    loader: object, found: dict[str, Any] | None = None, *, quick: bool = False
-) -> dict[str, Any]:
+def random_state(loader: object, *, quick: bool = False) -> dict[str, Any]:
     """Return the global random states, and those of the generators that a loader draws on.
 
-    Its parts may be given, which saves a walk. A ``quick`` state is for use in this process.
+    A ``quick`` state is for use in this process.
     """
-    if found is None:
-        found = {} if loader is None else parts(loader)
-    readers = ((path, _accessors(part)) for path, part in found.items())
+    readers = ((path, _accessors(part)) for path, part in parts(loader).items())
     used: bool = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     return {
         "torch": torch.get_rng_state(),
@@ -131,6 +128,20 @@ def restore_random_state(state: dict[str, Any], loader: object) -> None:
             both[1](generator_state)
 
 
+def numbers(loader: object) -> dict[str, float]:
+    """Return the numbers that a loader and its parts hold, such as a counter of epochs."""
+    return {path: x for path, x in parts(loader).items() if type(x) in (int, float)}
+
+
+def restore_numbers(loader: object, known: dict[str, float]) -> None:
+    """Restore what :func:`numbers` returned."""
+    found = parts(loader)
+    for path, number in known.items():
+        owner, _, name = path.rpartition(".")
+        if path in found and hasattr(found.get(owner), "__dict__"):
+            vars(found[owner])[name] = number
+
+
 def global_state_moved(before: dict[str, Any], after: dict[str, Any]) -> bool:
     """Tell whether a global random state, of Python, NumPy or torch's CPU, was drawn on."""
     places = [repr((state["python"], state["numpy"])) for state in (before, after)]
@@ -152,8 +163,11 @@ def fingerprint(batch: Any) -> str:
             waiting += [len(x), *x]
         elif isinstance(x, Mapping):
             waiting += [len(x), *x.keys(), *x.values()]
-        elif hasattr(x, "tobytes") and x.dtype.kind != "O":
-            digest.update(f"{x.dtype}{x.shape}".encode() + x.tobytes())
+        elif is_dataclass(x):
+            waiting += [getattr(x, field.name, None) for field in fields(x)]
+        elif hasattr(x, "tobytes") and getattr(getattr(x, "dtype", None), "kind", "") != "O":
+            form = getattr(x, "dtype", ""), getattr(x, "shape", "")
+            digest.update(f"{form}".encode() + x.tobytes())
         elif isinstance(x, (str, bytes, float, int)) or x is None:
             digest.update(repr(x).encode())
     return digest.hexdigest()

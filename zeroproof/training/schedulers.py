@@ -1,4 +1,4 @@
-"""Learning rates: when the scheduler steps, and whether it lasts."""
+"""Learning rates: when the scheduler steps, and whether it is long enough."""
 
 from __future__ import annotations
 
@@ -54,10 +54,14 @@ class SchedulerStepper:
                     f"when it is {'larger' if mode == 'max' else 'smaller'}; make it {mode!r}"
                 )
 
-    def check_length(self, loader: Iterable[Any], epoch: int, done: int) -> None:
-        """Raise ValueError if the scheduler ends before training, after ``done`` micro-batches."""
+    def check_length(self, loader: Iterable[Any], epoch: int, done: int, due: bool) -> None:
+        """Raise ValueError if the scheduler ends before training.
+
+        That has made ``done`` micro-batches of the epoch; ``due`` if a validation is left.
+        """
         config = self._config
         steps, size = config.max_epochs - epoch, config.gradient_accumulation_steps
+        steps += due and self._step == "val"
         if self._step == "update":
             # A loader of unknown length shows its own only in training.
             planned = config.planned_updates(loader) or 0

@@ -115,6 +115,14 @@ def check_saves(trainer: SCMTrainer) -> None:
         trainer.ranks.on_rank_0(partial(plain_state, _parts(trainer)))
 
 
+def before_step(trainer: SCMTrainer) -> None:
+    """Undo what an error left of the last step; before the first one, check saves."""
+    if trainer.update.unmade:
+        undo_untrained(trainer)
+    if not trainer.update.windows:
+        check_saves(trainer)
+
+
 def save_if_due(trainer: SCMTrainer, windows: int = 0) -> None:
     """Save, if it is time, and raise a signal that every rank knows of. Meets: RES-4."""
 

@@ -30,6 +30,7 @@ from zeroproof.training.records import EpochTotals, RecordQueue
 from zeroproof.training.schedulers import SchedulerStepper
 from zeroproof.training.signals import DeferredSignals
 from zeroproof.training.state import (
+    before_step,
     capture,
     check_saves,
     continue_epoch,
@@ -37,7 +38,6 @@ from zeroproof.training.state import (
     save_if_due,
     save_last_update,
     save_latest,
-    undo_untrained,
 )
 from zeroproof.training.stopping import CoverageStop, nothing_left
 from zeroproof.training.thresholds import lerp
@@ -138,7 +138,8 @@ class SCMTrainer:
         if self.loader.broken_off:
             continue_epoch(self)
         check_saves(self)
-        self.scheduler.check_length(self.train_loader, self.epoch, self.loader.done)
+        place = self.epoch, self.loader.done, self.validation_due
+        self.scheduler.check_length(self.train_loader, *place)
         self.records.records.clear()
         self.update.signal = 0  # of an earlier call
         batches = length(self.train_loader) or 0
@@ -217,8 +218,7 @@ class SCMTrainer:
         if not batches:
             raise ValueError("train_step() takes the micro-batches of one update, got none")
         self._hook.refuse("train_step()")
-        if self.update.unmade:  # after an error in the last call
-            undo_untrained(self)
+        before_step(self)
         self._train_window(list(batches))
         self.trained_epoch = self.epoch
         self.update.flush()
@@ -260,7 +260,7 @@ class SCMTrainer:
         restore(self, state)
 
     def save_checkpoint(self, path: str | PathLike[str]) -> None:
-        """Write the training state atomically, on rank 0. Meets: RES-1."""
+        """Write the training state atomically; call it on every rank. Meets: RES-1."""
         self.ranks.on_rank_0(partial(write_checkpoint, path, self.state_dict()))
 
     def load_checkpoint(self, path: str | PathLike[str]) -> None:

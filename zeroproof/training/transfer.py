@@ -23,7 +23,7 @@ class AsyncHostCopy:
             self._host = torch.empty(x.shape, dtype=x.dtype, device="cpu", pin_memory=True)
             self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._host.copy_(x, non_blocking=True)
-            self._arrived.record()
+            self._arrived.record(torch.cuda.current_stream(x.device))
 
     def read(self) -> Any:
         """Return the elements as nested lists of Python's numbers."""

@@ -12,6 +12,7 @@ from torch import nn
 from zeroproof.training.batches import TensorBatches
 from zeroproof.training.evaluation import undone
 from zeroproof.training.optimizers import averaged_weights
+from zeroproof.training.parts import numbers, restore_numbers
 from zeroproof.training.records import EpochTotals, merge, named_rows
 from zeroproof.training.state import unwrap
 from zeroproof.training.thresholds import midpoint
@@ -71,8 +72,14 @@ def evaluation_mode(trainer: SCMTrainer, *loaders: object) -> Iterator[None]:
     # FSDP makes tensors of its own from parameters, which would stay frozen.
     freezes = not any(hasattr(p, "full_tensor") for p in trained)
     with ExitStack() as stack:
-        for module in (m for parent in modules for m in parent.modules()):
-            stack.callback(setattr, module, "training", module.training)
+        parts = [m for parent in modules for m in parent.modules()]
+        for part in parts:
+            stack.callback(setattr, part, "training", part.training)
+        for part in reversed(parts):  # one of its own may merge weights
+            if type(part).train is not nn.Module.train:
+                stack.callback(part.train, part.training)
+        # The loaders may share a sampler, which counts its epochs.
+        stack.callback(restore_numbers, trainer.train_loader, numbers(trainer.train_loader))
         for module in modules:
             module.eval()
         if isinstance(val := trainer.config.val_loader, TensorBatches):  # may be train_loader, too
