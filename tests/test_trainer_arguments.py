@@ -36,11 +36,11 @@ def parts(**changed: Any) -> dict[str, Any]:
 
 
 WRONG_PARTS: list[tuple[dict[str, Any], str]] = [
-    ({"model": lambda x: (x, x)}, "^model must be a torch.nn.Module that is made, not a function"),
+    ({"model": lambda x: (x, x)}, "^model must be an instance of torch.nn.Module, not a function"),
     ({"model": nn.Linear}, "^model must be .*, got the class Linear"),
     (
         {"optimizer": torch.optim.Adam},
-        "^optimizer must be an optimizer that is made, .* class Adam",
+        "^optimizer must be an instance of an optimizer, .* class Adam",
     ),
     ({"optimizer": None}, "^optimizer must be .*, got None"),
     ({"optimizer": [nn.Parameter(X)]}, "^optimizer must be .*, got list of Parameter"),
@@ -55,7 +55,7 @@ WRONG_PARTS: list[tuple[dict[str, Any], str]] = [
     ({"train_loader": TensorDataset(X, Y)}, "^train_loader must be .* type TensorDataset"),
     ({"train_loader": DataLoader}, "^train_loader must be .* the class DataLoader"),
     ({"train_loader": X.numpy()}, "^train_loader must be .*, got ndarray"),
-    ({"scheduler": StepLR}, r"^scheduler must be a scheduler that is made, .* the class StepLR"),
+    ({"scheduler": StepLR}, r"^scheduler must be an instance of a scheduler, .* the class StepLR"),
     ({"scheduler": "cosine"}, "^scheduler must be .*, got 'cosine', which has no step"),
     ({"scheduler": torch.optim.SGD([nn.Parameter(X)], 0.1)}, "^scheduler must be .* type SGD"),
     ({"config": {"max_epochs": 1}}, r"^config must be an instance TrainingConfig\(...\)"),

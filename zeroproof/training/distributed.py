@@ -101,8 +101,8 @@ class Ranks:
     ) -> tuple[list[Tensor], Tensor | None]:
         """Reduce a window's faults, its signal, and the gradients that no wrapper reduces.
 
-        Returns losses that are finite iff they are on every rank, and of the signals that ranks
-        have received the largest, or 0. A gradient that no rank has stays None.
+        Returns losses that are finite iff they are on every rank, and the largest signal that any
+        rank received, or 0. A gradient that no rank has stays None.
         """
         if self.size == 1:
             return losses, None

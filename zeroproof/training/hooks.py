@@ -75,7 +75,7 @@ class GuardedHook:
         """Raise RuntimeError if the hook makes a call; with ``ranks``, if there are several."""
         if self._random is None or ranks == 1:
             return
-        why = "all ranks must make, and one has a hook" if ranks else "would change the run"
+        why = "every rank must make; only rank 0 has a hook" if ranks else "would change the run"
         raise RuntimeError(
             f"log_hook called {call}, which {why}; let the hook raise an error, which ends fit(), "
             "and call it then"

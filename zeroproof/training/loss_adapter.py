@@ -75,8 +75,8 @@ class LossAdapter:
     def weights(self, epoch: int, *, narrows: bool) -> Mapping[str, float] | None:
         """Return an epoch's weights by name; the curriculum's override the fixed ones.
 
-        The curriculum is asked once an epoch. The loss's own one holds where it ``narrows``: in
-        epochs of training, but not in validations, which compare epochs by one measure.
+        The curriculum is asked once an epoch. The loss's default curriculum applies only if
+        ``narrows``: in epochs of training, not in validations, which compare epochs by one measure.
         """
         if self._of_epoch[0] != epoch:
             given = self._curriculum(epoch) if self._curriculum else {}

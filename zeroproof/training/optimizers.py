@@ -20,17 +20,17 @@ def check_parts(
     model: Any, optimizer: Any, loader: Any, scheduler: Any, *, validates: bool
 ) -> None:
     """Raise TypeError for a part of the wrong type."""
-    check_type("model", model, nn.Module, "a torch.nn.Module that is made, not a function")
+    check_type("model", model, nn.Module, "an instance of torch.nn.Module, not a function")
     if validates and getattr(model, "decodes_in_eval_mode", False):
         raise TypeError(
             f"model must not be an {type(model).__name__} with a val_loader, since it decodes in "
             "eval mode; train the model inside, and wrap it afterwards"
         )
-    wanted = "an optimizer that is made, as torch.optim.Adam(model.parameters()) is"
+    wanted = "an instance of an optimizer, as torch.optim.Adam(model.parameters()) is"
     check_offers("optimizer", optimizer, ("param_groups", "step", "zero_grad"), wanted)
     check_loader("train_loader", loader)
     if scheduler is not None:
-        wanted = "a scheduler that is made, as StepLR(optimizer, 10) is, or None"
+        wanted = "an instance of a scheduler, as StepLR(optimizer, 10) is, or None"
         check_offers("scheduler", scheduler, ("step", "state_dict", "get_last_lr"), wanted)
 
 

@@ -1,4 +1,4 @@
-"""What is measured of a micro-batch, and how records and epochs are made of it."""
+"""Measures of a micro-batch, and the records and totals made from them."""
 
 from __future__ import annotations
 
@@ -198,8 +198,8 @@ class RecordQueue:
         """Take a micro-batch: what the host knows of it, and its rows on all ranks."""
         values = merge(rows)
         self.totals.add(values)
-        record = {n: float(v) for n, v in (dict(header) | as_record(values)).items()}
-        self._ready.append(record)
+        record = dict(header) | as_record(values)
+        self._ready.append({name: float(value) for name, value in record.items()})
 
     def deliver(self) -> None:
         """Deliver what is ready; an exception of the hook ends it, and is raised."""

@@ -260,7 +260,7 @@ class SCMTrainer:
         restore(self, state)
 
     def save_checkpoint(self, path: str | PathLike[str]) -> None:
-        """Write the training state atomically; call it on every rank. Meets: RES-1."""
+        """Write the training state atomically, on rank 0; call it on every rank. Meets: RES-1."""
         self.ranks.on_rank_0(partial(write_checkpoint, path, self.state_dict()))
 
     def load_checkpoint(self, path: str | PathLike[str]) -> None:
