@@ -111,8 +111,8 @@ def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
 def check_saves(trainer: SCMTrainer) -> None:
     """Raise before training what a save into the ``checkpoint_dir`` would raise after it."""
     if (folder := trainer.config.checkpoint_dir) is not None:
-        trainer.ranks.on_rank_0(partial(check_folder, folder, trainer.run, trainer.micro_step))
         trainer.ranks.on_rank_0(partial(plain_state, _parts(trainer)))
+        trainer.ranks.on_rank_0(partial(check_folder, folder, trainer.run, trainer.micro_step))
 
 
 def before_step(trainer: SCMTrainer) -> None:
