@@ -13,8 +13,8 @@ pytest.importorskip("sklearn", reason="the command needs scikit-learn")
 from tests.command_helpers import GOOD
 from zeroproof.command import train as training
 from zeroproof.command.main import main
-from zeroproof.command.options import Options
-from zeroproof.command.table import UserError, choose_columns, features, read_table, targets
+from zeroproof.command.options import Options, UserError
+from zeroproof.command.table import choose_columns, features, read_table, targets
 from zeroproof.command.train import prepare
 from zeroproof.training.trainer import NonFiniteError
 

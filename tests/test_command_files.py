@@ -11,8 +11,8 @@ import pytest
 
 from tests.table_helpers import ends, read
 from zeroproof.command import cells
-from zeroproof.command.options import Options
-from zeroproof.command.table import Column, UserError, choose_columns, features, targets
+from zeroproof.command.options import Options, UserError
+from zeroproof.command.table import Column, choose_columns, features, targets
 from zeroproof.command.train import prepare
 
 FILES = {

@@ -12,8 +12,7 @@ pytest.importorskip("sklearn", reason="the command needs scikit-learn")
 
 from tests.command_helpers import read
 from zeroproof.command.main import main
-from zeroproof.command.options import Options
-from zeroproof.command.table import UserError
+from zeroproof.command.options import Options, UserError
 from zeroproof.command.train import prepare
 
 ROWS = [(1 + i * i % 7 + 0.111, 1 + i % 9 + 0.509) for i in range(40)]

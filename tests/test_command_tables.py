@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.table_helpers import read, table_of
-from zeroproof.command.table import Column, UserError, choose_columns, encoder, features
+from zeroproof.command.options import UserError
+from zeroproof.command.table import Column, choose_columns, encoder, features
 
 ROLES = {  # cells of a column of this name, its role, and a part of the note
     "x": (["1", "2.5", "3", "4"], "number", "^$"),

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from tests.table_helpers import column, ends, read
-from zeroproof.command.table import UserError, targets
+from zeroproof.command.options import UserError
+from zeroproof.command.table import targets
 
 INF = np.inf
 

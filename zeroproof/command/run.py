@@ -14,8 +14,8 @@ import joblib
 import numpy as np
 import pandas as pd
 
-from zeroproof.command.options import Options
-from zeroproof.command.table import Column, Table, UserError
+from zeroproof.command.options import Options, UserError
+from zeroproof.command.table import Column, Table
 from zeroproof.sklearn.fitting import Array
 
 

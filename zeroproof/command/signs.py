@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from zeroproof.command.cells import open_cell, parse
-from zeroproof.command.table import Column, Table, UserError
+from zeroproof.command.options import UserError
+from zeroproof.command.table import Column, Table
 
 DOUBT = (
     "since no cell tells the decimal sign; if that is wrong, write one with another number of "

@@ -17,7 +17,7 @@ from pandas.util import hash_pandas_object as hash_rows
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 import zeroproof
-from zeroproof.command.options import Options
+from zeroproof.command.options import Options, UserError
 from zeroproof.command.report import check, write_report
 from zeroproof.command.run import Run, write_predictions
 from zeroproof.command.scores import boosting, known_numbers
@@ -26,7 +26,6 @@ from zeroproof.command.table import (
     Column,
     Measured,
     Table,
-    UserError,
     choose_columns,
     encoder,
     features,

@@ -265,9 +265,8 @@ def set_epoch(loader: Any, epoch: int) -> None:
     found = parts(loader)
     for owner in _persistent(found):
         held = parts(owner.dataset).values()
-        shared = any(
-            hasattr(x, "get_lock") or (isinstance(x, Tensor) and x.is_shared()) for x in held
-        )
+        storages = (x.untyped_storage() for x in held if isinstance(x, Tensor))
+        shared = any(hasattr(x, "get_lock") for x in held) or any(x.is_shared() for x in storages)
         if not shared and any(hasattr(x, "set_epoch") for x in held):
             raise ValueError(
                 f"train_loader: set_epoch of {type(owner.dataset).__name__} does not reach the "
