@@ -34,12 +34,12 @@ REFUSED: dict[str, tuple[str, list[str], str]] = {
         ["--target", "z", "--shared-denominator"],
         "with --shared-denominator no target may be an interval",
     ),
-    "no epochs": (GOOD, ["--epochs", "0"], "max_epochs must be ≥ 1"),
-    "no rows of an update": (GOOD, ["--batch-size", "0"], "batch_size"),
+    "no epochs": (GOOD, ["--epochs", "0"], "--epochs must be ≥ 1"),
+    "no rows of an update": (GOOD, ["--batch-size", "0"], "--batch-size must be ≥ 1"),
     "a seed below 0": (GOOD, ["--seed", "-1"], "Seed must be between 0 and"),
     "a large seed": (GOOD, ["--seed", "4294967296"], "Seed must be between 0 and"),
-    "no rate": (GOOD, ["--lr", "0"], "learning_rate must be in (0, 1000], got 0.0"),
-    "no number": (GOOD, ["--lr", "nan"], "learning_rate must be in (0, 1000], got nan"),
+    "no rate": (GOOD, ["--lr", "0"], "--lr must be in (0, 1000], got 0.0"),
+    "no number": (GOOD, ["--lr", "nan"], "--lr must be in (0, 1000], got nan"),
     "huge features": (
         "a,y\n" + "\n".join(f"{i}e307,{i}" for i in range(-9, 9)),
         [],
@@ -52,7 +52,7 @@ REFUSED: dict[str, tuple[str, list[str], str]] = {
     ),
     "one value": ("a,y\n" + "".join(f"{i},>50\n" for i in range(20)), [], "'y' is the same in all"),
     "beyond the range": (GOOD, ["--range", "1e4:1e5"], "'y' is the same in all"),
-    "a huge rate": (GOOD, ["--lr", "1001"], "learning_rate must be in (0, 1000]"),
+    "a huge rate": (GOOD, ["--lr", "1001"], "--lr must be in (0, 1000]"),
 }
 
 

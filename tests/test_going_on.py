@@ -63,7 +63,7 @@ def test_a_hook_of_rank_0_cannot_call_for_all_ranks(call: str) -> None:
             return str(error)
         return ""
 
-    assert f"log_hook called {call}(), which all ranks must make" in on_ranks(task, 2)[0]
+    assert f"log_hook called {call}(), which every rank must make" in on_ranks(task, 2)[0]
 
 
 class Failing(nn.Module):

@@ -153,7 +153,7 @@ def read_table(
     if repeated := [*pd.Index(names)[pd.Index(names).duplicated()]]:
         raise UserError(f"{path}, line {first}: {repeated[0]!r} names two columns; rename one")
     frame = pd.DataFrame.from_dict(dict(records), orient="index", dtype=object, columns=names)
-    own = frame[[name for name in known or needed if name in frame]]
+    own = frame[[name for name in known or needed or frame if name in frame]]
     sign, certain = decimal_sign(own, decimal or ("," if between == ";" else "."))
     if not (certain or decimal):
         sign, certain = decimal_sign(frame, sign)
