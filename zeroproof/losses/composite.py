@@ -141,8 +141,8 @@ class SCMTrainingLoss:
             tau: threshold on ``|Q|``; None takes ``config.tau_train``.
             targets: the raw targets, which alone tell NaN (unoriented) from +∞.
             loss_weights: weights by name (fit, margin, sign, rejection) in the place of the
-                configured ones; also the likelihood's ``resolution``. A float 0
-                drops the term from the total, even a NaN; a tensor only multiplies.
+                configured ones; also the likelihood's ``resolution``. A float 0 drops the term
+                from the total, even a NaN; a tensor only multiplies.
 
         The total can be differentiated twice, in the outputs only. Raises ValueError for an unknown
         name in ``loss_weights``, shapes that differ, and what requires a gradient beside outputs.

@@ -58,8 +58,8 @@ class SCMTrainer:
         optimizer: of the model's parameters, and of the loss's own if it has some.
         loss_fn: called as ``loss_fn(outputs, (Y_n, Y_d))``; by keyword it is also given those
             of ``tau, targets, inputs, epoch, global_step, loss_weights`` that it accepts.
-            Returns a scalar, or a scalar and a dict of terms to log. For CUR-3 a
-            wrapper of a likelihood must have its ``default_curriculum``, and pass ``loss_weights``.
+            Returns a scalar, or a scalar and a dict of terms to log. For CUR-3 a wrapper of a
+            likelihood must have its ``default_curriculum``, and pass on ``loss_weights``.
         train_loader: yields ``(inputs, targets)``; targets may hold ±∞ and NaN.
         scheduler: stepped once per applied update, or as ``config.scheduler_step`` says.
         config: options; None takes the defaults of
