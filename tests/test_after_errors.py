@@ -97,8 +97,8 @@ def test_a_save_after_an_update_that_failed_by_hand_is_of_now(tmp_path: Path) ->
 
 
 def test_an_update_by_hand_that_is_made_again_counts_once() -> None:
-    trainer = make_trainer(small_model(), BATCHES, Breaking(2))
-    straight = make_trainer(small_model(), BATCHES, fit_loss)
+    trainer = make_trainer(small_model(), BATCHES, Breaking(2), tau_train_max=0.5)
+    straight = make_trainer(small_model(), BATCHES, fit_loss, tau_train_max=0.5)
     for batch in BATCHES:
         try:
             trainer.train_step(batch)
@@ -125,3 +125,19 @@ def test_running_statistics_are_finite_after_an_error_over_a_nan() -> None:
     with pytest.raises(ValueError, match="mine"):
         trainer.train_step((x, y))
     assert all(b.isfinite().all() for b in model.buffers())
+
+
+def test_gradients_may_be_complex_beside_real_ones() -> None:
+    class Turned(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.turn = small_model(), nn.Parameter(torch.ones(1, dtype=torch.cfloat))
+
+        def forward(self, x: torch.Tensor) -> Any:
+            P, Q = self.inner(x)
+            return P * self.turn.real, Q
+
+    for limit in (None, 0.1):
+        model = Turned()
+        make_trainer(model, BATCHES, fit_loss, max_grad_norm=limit).fit()
+        assert model.turn.item() != 1.0

@@ -14,10 +14,8 @@ from torch import Tensor
 
 from zeroproof.inference import InferenceConfig, probability
 from zeroproof.losses import (
-    LossConfig,
     SCMTrainingLoss,
     chordal_loss,
-    implicit_loss,
     interval_loss,
     likelihood_loss,
     margin_loss,
@@ -95,15 +93,3 @@ def test_no_loss_depends_on_the_default_dtype(loss: Callable[..., Tensor]) -> No
     found = loss(P, Q, 1e30 * ONE, ZERO)
     assert found.dtype == torch.float32
     assert 0 < found.item() < 1
-
-
-@pytest.mark.parametrize("lifted", [(3e38, 3e38), (1e-40, 1e-42), (0.0, 0.0), (1.0, 3.0)])
-@pytest.mark.parametrize("fit", ["chordal", "implicit"])
-@pytest.mark.parametrize("weight", [0.0, 1.0])
-def test_a_term_is_the_loss_by_itself(lifted: Any, fit: str, weight: float) -> None:
-    Y = tuple(torch.tensor([y]) for y in lifted)
-    loss = SCMTrainingLoss(LossConfig(fit=fit))
-    _, terms = loss((P, Q), Y, loss_weights={"fit": weight})  # type: ignore[arg-type]
-    own = chordal_loss if fit == "chordal" else implicit_loss
-    assert terms["fit"].item() == own(P, Q, *Y).item()  # type: ignore[operator]
-    assert terms["sign"].item() == sign_consistency_loss(P, Q, *Y).item()

@@ -85,8 +85,8 @@ fault("LIK-13.1", "The fit is the chordal loss.", own_fit=lambda real, fit:
 zeroproof_fault("LIK-13.2", "A shared denominator is repeated.",
     COMPOSITE + "shares_denominator", lambda *_: False)
 zeroproof_fault("LIK-13.2", "An interval is its lower end.",
-    COMPOSITE + "interval_loss", lambda real, P, Q, lower, upper, **a:
-        real(P, Q, lower, lower, **a))
+    COMPOSITE + "interval_term", lambda real, P, Q, lower, upper, resolution:
+        real(P, Q, lower, lower, resolution))
 fault("LIK-13.3", "Unless configured there is no resolution.", own_fit=lambda real, fit:
     real(replace(fit, resolution=fit.resolution or 0.0)))
 fault("LIK-13.4", "The resolution of a curriculum is taken and ignored.",

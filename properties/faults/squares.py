@@ -33,7 +33,7 @@ zeroproof_fault("LOSS-18.5", "A mean over no elements is 0/0.", "zeroproof.losse
     lambda real, terms, mask: torch.where(mask, terms, 0.0).sum() / mask.sum())
 fault("LOSS-18.6", "Shapes that differ are broadcast.", check_shapes=lambda real, *parts: None)
 zeroproof_fault("LOSS-18.7", "A tuple that decodes to ⊥ has a NaN for the gradient of its angle.",
-    "zeroproof.losses.terms.prepare_tuples", lambda real, mask, *parts: real(None, *parts))
+    "zeroproof.losses.composite.prepare_tuples", lambda real, mask, *parts: real(None, *parts))
 fault("LOSS-18.7", "The training loss has no threshold for its fit.",
     loss=lambda real, name, *case, **options:
         real(name, *case, **options | ({"tau": 0.0} if name == "squares" else {})))

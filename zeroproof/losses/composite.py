@@ -10,16 +10,17 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from zeroproof.losses.arithmetic import check_constant, check_tau, widen_alike
-from zeroproof.losses.coverage import rejection_term
-from zeroproof.losses.likelihood import interval_loss, likelihood_loss
-from zeroproof.losses.terms import (
-    chordal_loss,
-    implicit_loss,
-    margin_loss,
-    sign_consistency_loss,
-    squares_term,
+from zeroproof.losses.arithmetic import (
+    angle,
+    check_constant,
+    check_tau,
+    mean,
+    prepare_tuples,
+    widen_alike,
 )
+from zeroproof.losses.coverage import rejection_term
+from zeroproof.losses.likelihood import interval_term, likelihood_term
+from zeroproof.losses.terms import implicit_term, margin_term, squares_term
 from zeroproof.scm.arcs import Lifted, is_interval, kinds
 from zeroproof.scm.outputs import (
     Outputs,
@@ -56,8 +57,8 @@ class LossConfig:
         gamma: γ of the implicit fit; > 0.
         resolution: of the likelihood, an angle in radians; ≥ 0 (LIK-8).
         first_resolution: where a training begins, ≥ 0; the trainer narrows it to ``resolution``
-            over the first 70 % of its epochs; one or two end before. While it is wide the whole
-            curve counts, and fewer fits miss a narrow pole. A validation has the last one.
+            over the first 70 % of its epochs, of which one or two are too few. While it is wide the
+            whole curve counts, and fewer fits miss a narrow pole. A validation has the last one.
         lambda_margin, lambda_sign, lambda_rej: weights ≥ 0; a term of weight 0 is still
             logged. None is 1, and 0 with the likelihood: a tuple that runs through a simple pole
             keeps the sign of P, which +∞ on one side and −∞ on the other contradict.
@@ -152,7 +153,7 @@ class SCMTrainingLoss:
         check_constant(resolution, *weights.values())
         self._check_forms(outputs, lifted, targets)
         zero = {name for name, weight in weights.items() if _is_zero(weight)}
-        terms = self._terms(outputs, lifted, targets, tau, resolution)
+        terms = self._terms(outputs, lifted, targets, tau, resolution, zero)
         weighed = [w * terms[name] for name, w in weights.items() if name not in zero]
         if zero >= {"fit", "sign"}:  # then, too, P has a gradient: 0
             weighed += [x.flatten()[:0].sum() for x in widen(*as_tuple(outputs))]
@@ -213,8 +214,9 @@ class SCMTrainingLoss:
         targets: object,
         tau: float | Tensor,
         resolution: float | Tensor,
+        zero: set[str],
     ) -> dict[str, Tensor]:
-        fit, raw = self.config.fit, as_tuple(outputs)
+        config, raw = self.config, as_tuple(outputs)
         parts = [*lifted[0], *lifted[1]] if is_interval(lifted) else [*lifted]
         P, Q, *parts = widen_alike(*raw, *parts)
         lower, upper = (parts[0], parts[1]), (parts[-2], parts[-1])
@@ -223,23 +225,25 @@ class SCMTrainingLoss:
             check_same_shape(outputs=P, targets=targets)
             oriented = targets.isinf()
         bottom = tuple_bottom(*raw, tau)  # in their own dtype, as they are decoded
-        if fit == "chordal":
-            loss = chordal_loss(P, Q, *lower)
-        elif fit == "implicit":
-            loss = implicit_loss(P, Q, *lower, gamma=self.config.gamma)
-        elif fit == "squares":
-            loss = squares_term(finite & ~bottom, P, Q, *lower)
+        sine, cosine = angle(P, Q, *lower)
+        if "fit" in zero or config.fit == "squares":  # a NaN then counts only if oriented
+            _, cosine = angle(*prepare_tuples(oriented, P, Q, *lower))
+        if config.fit == "chordal":
+            fit = mean(sine * sine)
+        elif config.fit == "implicit":
+            fit = mean(implicit_term(P, Q, *lower, config.gamma))
+        elif config.fit == "squares":
+            fit = squares_term(finite & ~bottom, P, Q, *lower)
         elif is_interval(lifted):
-            loss = interval_loss(P, Q, lower, upper, resolution=resolution)
+            fit = mean(interval_term(P, Q, lower, upper, resolution))
         else:
             shared = is_projective(outputs) and shares_denominator(*outputs)
-            denominator = Q[..., :1] if shared else Q
-            loss = likelihood_loss(P, denominator, *lower, resolution=resolution)
+            fit = mean(likelihood_term(P, Q[..., :1] if shared else Q, *lower, resolution))
         return {
-            "fit": loss,
-            "margin": margin_loss(Q, tau, mask=finite),
-            "sign": sign_consistency_loss(P, Q, *lower, oriented=oriented),
-            "rejection": rejection_term(P, Q, bottom, self.config.target_coverage, finite),
+            "fit": fit.to(P.dtype),
+            "margin": mean(margin_term(torch.where(finite, Q, 0.0), tau), finite),
+            "sign": mean(1.0 - cosine, oriented),
+            "rejection": rejection_term(P, Q, bottom, config.target_coverage, finite),
         }
 
 

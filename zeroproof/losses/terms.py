@@ -46,6 +46,8 @@ def implicit_term(P: Tensor, Q: Tensor, Y_n: Tensor, Y_d: Tensor, gamma: float) 
 
 def margin_term(Q: Tensor, tau: float | Tensor) -> Tensor:
     """Return ``max(0, τ − |Q|)²``, elementwise."""
+    if not isinstance(tau, Tensor) and tau < 2.0**40:  # its square is far below the cap
+        return (tau - Q.abs()).relu().square()
     largest = torch.finfo(Q.dtype).max
     tau = tau.to(Q.dtype).clamp(max=largest) if isinstance(tau, Tensor) else min(tau, largest)
     size = torch.where(Q == 0, 0.0, Q.abs())  # a slope that overflows, times sgn 0, would be NaN

@@ -99,9 +99,9 @@ def _to_carriers(operands: tuple[Operand, ...]) -> list[SCMTensor]:
         dtype = None if isinstance(x, Tensor) or is_array else like.dtype
         try:
             return SCMTensor(torch.as_tensor(x, dtype=dtype, device=like.device))
-        except OverflowError:  # an integer beyond all floats
-            return SCMTensor(torch.full((), torch.inf, dtype=dtype, device=like.device))
-        except (TypeError, ValueError, RuntimeError) as error:
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+            if isinstance(x, int):  # beyond all floats
+                return SCMTensor(torch.full((), torch.inf, dtype=dtype, device=like.device))
             raise TypeError(f"an operand cannot be {describe(x)}: {error}") from None
 
     return [to_carrier(x) for x in operands]

@@ -199,7 +199,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _choose_thresholds(
         self, X: Array, targets: Targets, rows: Tensor, often: Tensor, P: Tensor, Q: Tensor
     ) -> None:
-        """Choose thresholds by held-out rows, which have tuples; without a pole there, by all."""
+        """Choose thresholds by held-out rows, which have tuples; without a pole, by all poles."""
         lower, upper = ends(targets)
         middle = torch.tensor(finite_part(lower.numpy(), upper.numpy()))
         exact = ~(lower < upper) | (lower.isfinite() & upper.isfinite())
@@ -208,7 +208,7 @@ class SCMRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             target, known = middle[:, output], often[exact[rows[often], output]]
             pole = exact[:, output] & ~target.isfinite()
             found = [(P[known], Q[known], target[rows][known])]
-            if not pole[rows].any():  # no network left one out, so all are asked
+            if not pole[rows[often]].any():  # no network left one out, so all are asked
                 found.append((*self._tuples(X[pole.numpy()]), target[pole]))
             p, q, true = (torch.cat(part) for part in zip(*found, strict=True))
             tau[output] = threshold(p[:, output], q[:, output if q.shape[1] > 1 else 0], true)

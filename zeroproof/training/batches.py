@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from operator import itemgetter
 from typing import Any
 
@@ -25,9 +26,11 @@ def map_tensors(data: Any, function: Callable[[Any], Any]) -> Any:
         found = {key: map_tensors(value, function) for key, value in data.items()}
         if type(data) is dict or not isinstance(data, dict):
             return found
-        copied = copy.copy(data)  # of its own kind, with the attributes that it may have
-        copied.update(found)
-        return copied
+        with suppress(Exception):  # a dict of its own kind may refuse changes
+            copied = copy.copy(data)
+            copied.update(found)
+            return copied
+        return found
     if isinstance(data, (list, tuple)):
         mapped = [map_tensors(value, function) for value in data]
         return type(data)(*mapped) if hasattr(data, "_fields") else type(data)(mapped)

@@ -43,8 +43,12 @@ class Captured:
     def __call__(self, batch: MicroBatch, numbers: Tensor, first: bool, last: bool) -> Row:
         """Make the update; what is returned is overwritten by the next call."""
         given = list[Tensor]()
-        map_tensors(batch[:2], given.append)
-        form = repr(map_tensors(batch[:2], lambda x: (x.shape, x.dtype)))  # and what is no tensor
+
+        def described(x: Tensor) -> tuple[torch.Size, torch.dtype]:
+            given.append(x)
+            return x.shape, x.dtype
+
+        form = repr(map_tensors(batch[:2], described))  # with what is no tensor
         key = form, tuple(batch.loss_kwargs.items()), first, last, self._fixed()
         if key not in self._captures:
             self._captures[key] = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from zeroproof.utils.checks import check_number, check_type, check_weights
 
 
@@ -90,4 +92,5 @@ class LossWeightsCurriculum:
     def __call__(self, epoch: int) -> dict[str, float]:
         """Return the weights of an epoch (counted from 0)."""
         given = {name: x(epoch) if callable(x) else x for name, x in self.ramps.items()}
-        return check_weights("ramps", given)
+        plain = {n: x.item() if isinstance(x, Tensor) else x for n, x in given.items()}
+        return check_weights("ramps", plain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -41,7 +42,7 @@ def training_device(model: nn.Module, config: TrainingConfig, ranks: Ranks) -> t
     """
     model_device = next((p.device for p in model.parameters()), None)
     device = torch.device(config.device or ranks.own_device() or model_device or "cpu")
-    if device == torch.device("cuda"):
+    if device == torch.device("cuda") and "LOCAL_RANK" in os.environ:  # as torchrun sets it
         device = ranks.own_device() or device
     if device.type == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("device is 'cuda', but torch finds no CUDA device; use 'cpu'")
@@ -148,7 +149,7 @@ def undone(modules: Sequence[nn.Module], *loaders: object) -> Iterator[None]:
     finally:
         with torch.no_grad():
             for m, name, buffer, value in buffers:
-                if is_own(buffer):
+                if is_own(buffer) or buffer.layout is not torch.strided:
                     buffer.copy_(value)
                 setattr(m, name, buffer)  # a forward may have put another tensor there
         for state, loader in zip(random, loaders, strict=True):

@@ -77,7 +77,9 @@ class SteppedParameters:
 def is_own(buffer: Tensor) -> bool:
     """Tell whether a buffer is dense and not expanded, so that a forward can write in place."""
     made = not isinstance(buffer, UninitializedBuffer)
-    return not made or (buffer.layout is torch.strided and 0 not in buffer.stride())
+    if not made or buffer.layout is not torch.strided:
+        return not made
+    return all(n < 2 or step for n, step in zip(buffer.shape, buffer.stride(), strict=True))
 
 
 class KeptBuffers:

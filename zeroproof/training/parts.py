@@ -150,7 +150,7 @@ def global_state_moved(before: dict[str, Any], after: dict[str, Any]) -> bool:
 
 def fingerprint(batch: Any) -> str:
     """Return a hash of a nest: of tensors their dtypes, shapes and bytes, and of plain values."""
-    digest, waiting = hashlib.sha256(), [batch]
+    digest, waiting, seen = hashlib.sha256(), [batch], set[int]()
     while waiting:
         x = waiting.pop()
         if isinstance(x, Tensor) and x.layout is torch.strided:
@@ -163,11 +163,12 @@ def fingerprint(batch: Any) -> str:
             waiting += [len(x), *x]
         elif isinstance(x, Mapping):
             waiting += [len(x), *x.keys(), *x.values()]
-        elif is_dataclass(x):
+        elif is_dataclass(x) and id(x) not in seen:
+            seen.add(id(x))
             waiting += [getattr(x, field.name, None) for field in fields(x)]
         elif hasattr(x, "tobytes") and getattr(getattr(x, "dtype", None), "kind", "") != "O":
-            form = getattr(x, "dtype", ""), getattr(x, "shape", "")
-            digest.update(f"{form}".encode() + x.tobytes())
+            form = f"{getattr(x, 'dtype', '')}{getattr(x, 'shape', '')}"
+            digest.update(form.encode() + x.tobytes())
         elif isinstance(x, (str, bytes, float, int)) or x is None:
             digest.update(repr(x).encode())
     return digest.hexdigest()

@@ -30,12 +30,14 @@ class DeferredSignals:
     Args:
         save: called before a signal is raised instead of an error, with whether a batch was then
             being fetched.
+        alone: whether there is one rank; of several, one must not end after the last update.
 
     Meets: RES-4, RES-9.
     """
 
-    def __init__(self, save: Callable[[bool], None]) -> None:
-        self._save, self._taken, self._depth = save, dict[int, Any](), 0
+    def __init__(self, save: Callable[[bool], None], *, alone: bool = True) -> None:
+        self._save, self._alone = save, alone
+        self._taken, self._depth = dict[int, Any](), 0
         self._reset()
 
     def _reset(self) -> None:
@@ -62,7 +64,7 @@ class DeferredSignals:
             if self.received and (isinstance(error, Exception) or (error and fetching)):
                 self._save(fetching)
                 raise_signal(self.received, error)
-            if self.received and error is None:  # it came after the last update
+            if self.received and error is None and self._alone:  # after the last update
                 raise_signal(self.received)
         finally:
             self._depth -= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -104,8 +105,15 @@ def apply(trainer: SCMTrainer, state: dict[str, Any]) -> None:
     trainer.last_thresholds = list(state["last_thresholds"])
     trainer.loader.load_state_dict(state["position"], done=counters["micro_batches"])
     trainer.records.totals.load_state_dict(state["totals"])
+    trainer.tau_generator = threshold_generator(trainer)
+
+
+def threshold_generator(trainer: SCMTrainer) -> random.Random:
+    """Return the generator of thresholds, after those that were drawn in this epoch."""
+    generator = random.Random(trainer.config.seed << 64 | trainer.epoch)
     for _ in trainer.last_thresholds:
-        trainer.tau_generator.random()
+        generator.random()
+    return generator
 
 
 def check_saves(trainer: SCMTrainer) -> None:
@@ -155,6 +163,7 @@ def undo_untrained(trainer: SCMTrainer, *, fetching: bool = False) -> bool:
     if unmade := trainer.update.unmade:
         trainer.micro_step -= unmade
         del trainer.last_thresholds[-unmade:]
+        trainer.tau_generator = threshold_generator(trainer)
         trainer.update.unmade = 0
     fetching |= trainer.loader.ahead
     undone = unmade or (fetching and not trainer.validation_due)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import secrets
 import weakref
 from collections.abc import Callable, Iterable
@@ -38,6 +37,7 @@ from zeroproof.training.state import (
     save_if_due,
     save_last_update,
     save_latest,
+    threshold_generator,
 )
 from zeroproof.training.stopping import CoverageStop, nothing_left
 from zeroproof.training.thresholds import lerp
@@ -119,7 +119,8 @@ class SCMTrainer:
         self.run = self.ranks.all_gather_object(secrets.randbits(48))[0]
         self.val_history: list[dict[str, float]] = []
         # Weakly: a cycle would keep a loader alive after its workers' queues, and it would hang.
-        self.signals = DeferredSignals(partial(save_last_update, weakref.proxy(self)))
+        save = partial(save_last_update, weakref.proxy(self))
+        self.signals = DeferredSignals(save, alone=self.ranks.size == 1)
         self.start_epoch()
 
     def fit(self) -> list[dict[str, float]]:
@@ -203,7 +204,7 @@ class SCMTrainer:
         """Reset what belongs to one epoch; its thresholds follow from (seed, epoch) alone."""
         self.records.totals = EpochTotals()
         self.last_thresholds: list[float] = []
-        self.tau_generator = random.Random(self.config.seed << 64 | self.epoch)
+        self.tau_generator = threshold_generator(self)
         self.loader.start(self.epoch)
         self.update.clear_gradients()
 

@@ -72,8 +72,7 @@ class Update:
         self._owned = [p for module in modules for p in module.parameters()]
         self._stepped = finite.SteppedParameters(optimizer, modules)
         self._buffers = finite.KeptBuffers(modules)
-        # What GradScaler asks of an optimizer that takes ``found_inf``.
-        fused = getattr(optimizer, "_step_supports_amp_scaling", False)
+        fused = getattr(optimizer, "_step_supports_amp_scaling", False)  # and takes ``found_inf``
         self.skips_on_device = evaluate.device.type == "cuda" and fused
         fp16 = config.mixed_precision and config.autocast_dtype == torch.float16
         self.scale = LossScale(evaluate.device) if fp16 else None
@@ -99,7 +98,7 @@ class Update:
         try:
             self._outcome, self.begun = self._run(window, headers, signal), False
         except BaseException:
-            self._buffers.restore()  # forwards may have moved them
+            self._buffers.restore()  # where they are infinite or NaN
             raise
         finally:
             self.clear_gradients()
@@ -184,7 +183,7 @@ class Update:
         return [n * self._ranks.size / total for n in samples]
 
     def _normalise(self) -> list[Tensor]:
-        """Unscale and clip; return the norm from before that, without clipping each parameter's."""
+        """Unscale and clip; return the norm before clipping, without it each parameter's."""
         parameters = self.parameters()
         gradients = [finite.gradient_values(p) for p in parameters if p.grad is not None]
         if not gradients:
@@ -198,7 +197,8 @@ class Update:
         if torch.compiler.is_compiling():  # into which foreach norms do not fuse
             norms = [x.to(dtype).square().sum().sqrt() for x in gradients]
         else:
-            norms = [full_tensor(x) for x in torch._foreach_norm(gradients, 2, dtype)]
+            wide = None if dtype.is_complex else dtype  # for norms beyond half precision
+            norms = [full_tensor(x) for x in torch._foreach_norm(gradients, 2, wide)]
         if (limit := self._config.max_grad_norm) is None:
             return norms
         norm = torch.stack(norms).square().sum().sqrt()

@@ -12,7 +12,7 @@ from torch import nn
 from zeroproof.training.batches import TensorBatches
 from zeroproof.training.evaluation import undone
 from zeroproof.training.optimizers import averaged_weights
-from zeroproof.training.parts import numbers, restore_numbers
+from zeroproof.training.parts import numbers, parts, restore_numbers
 from zeroproof.training.records import EpochTotals, merge, named_rows
 from zeroproof.training.state import unwrap
 from zeroproof.training.thresholds import midpoint
@@ -60,6 +60,14 @@ def train_mode(module: nn.Module) -> None:
             part.train()
 
 
+def _shared_numbers(trainer: SCMTrainer) -> dict[str, float]:
+    """Return the numbers of samplers and data sets that both loaders have, such as counters."""
+    own, others = (parts(x) for x in (trainer.train_loader, trainer.config.val_loader))
+    shared = {id(part) for part in others.values()}
+    known = numbers(trainer.train_loader).items()
+    return {path: x for path, x in known if id(own.get(path.rpartition(".")[0])) in shared}
+
+
 @contextmanager
 def evaluation_mode(trainer: SCMTrainer, *loaders: object) -> Iterator[None]:
     """Put model and loss in eval mode, where only inputs can require gradients (VAL-3).
@@ -72,14 +80,13 @@ def evaluation_mode(trainer: SCMTrainer, *loaders: object) -> Iterator[None]:
     # FSDP makes tensors of its own from parameters, which would stay frozen.
     freezes = not any(hasattr(p, "full_tensor") for p in trained)
     with ExitStack() as stack:
-        parts = [m for parent in modules for m in parent.modules()]
-        for part in parts:
+        submodules = [m for parent in modules for m in parent.modules()]
+        for part in submodules:
             stack.callback(setattr, part, "training", part.training)
-        for part in reversed(parts):  # one of its own may merge weights
+        for part in reversed(submodules):  # one of its own may merge weights
             if type(part).train is not nn.Module.train:
                 stack.callback(part.train, part.training)
-        # The loaders may share a sampler, which counts its epochs.
-        stack.callback(restore_numbers, trainer.train_loader, numbers(trainer.train_loader))
+        stack.callback(restore_numbers, trainer.train_loader, _shared_numbers(trainer))
         for module in modules:
             module.eval()
         if isinstance(val := trainer.config.val_loader, TensorBatches):  # may be train_loader, too
