@@ -25,7 +25,7 @@ fault("STEP-8.2", "The parameter is not named.",
       spoiled=lambda real, cause: replace(real(cause), error=real(cause).error.replace("'w'", "")))
 zeroproof_fault("STEP-8.3", "A mask of infinity ends the run.",
       "zeroproof.training.finite.SteppedParameters._lost",
-      lambda real, stepped: (stepped.__dict__.update(_from_start={}), real(stepped))[1])
+      lambda real, stepped, known: real(stepped, {}))
 
 
 def _thawed(start: Any, trainer: Any) -> None:
@@ -55,7 +55,7 @@ fault("STEP-9.4", "Buffers are mended after applied updates, too.",
       buffer=lambda real, before, written, fault: real(before, written, True))
 zeroproof_fault("STEP-8.1", "Parameters of the loss are not looked at.",
       "zeroproof.training.finite.SteppedParameters._lost",
-      lambda real, stepped: [found for found in real(stepped) if "loss" not in found[2]])
+      lambda real, *a: [found for found in real(*a) if "loss" not in found[2]])
 zeroproof_fault("STEP-9.3", "Buffers of the loss are not kept.",
       "zeroproof.training.finite.KeptBuffers.__init__",
       lambda real, kept, modules: real(kept, modules[:1]))

@@ -188,7 +188,7 @@ zeroproof_fault("RES-8.1", "Of the global generators, draws of torch's alone are
       "zeroproof.training.loader.global_state_moved",
       lambda real, before, after: not torch.equal(before["torch"], after["torch"]))
 zeroproof_fault("RES-8.1", "Numbers that a sampler counts are not saved.",
-      "zeroproof.training.loader._numbers", lambda numbers, loader: {})
+      "zeroproof.training.loader.numbers", lambda numbers, loader: {})
 fault("RES-8.2", "What is replayed is not checked.", repeats=lambda repeats, *orders: True)
 zeroproof_fault("RES-8.2", "What is replayed is not checked.",
       "zeroproof.training.loader.fingerprint", lambda fingerprint, batch: "")
