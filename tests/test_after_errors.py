@@ -14,6 +14,7 @@ from tests.helpers import fit_loss, make_trainer, pole_batches, same, small_mode
 from zeroproof.training import SCMTrainer
 from zeroproof.training.checkpoint import write_latest
 
+pytestmark = pytest.mark.usefixtures("foreground")
 BATCHES = pole_batches((8, 8, 8, 8))
 
 
