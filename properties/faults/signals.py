@@ -12,8 +12,8 @@ HELD = "zeroproof.training.signals.DeferredSignals"
 fault("RES-9.1", "The failure is raised, as if no signal had come.",
       broken_off=lambda real, what, signal: replace(real(what, signal), raised="OSError"))
 zeroproof_fault("RES-9.1", "The failure is raised, as if no signal had come.",
-      f"{HELD}.__exit__", lambda leave, self, *error: (setattr(self, "received", 0), leave(self,
-          *error))[1])
+      f"{HELD}.__exit__", lambda leave, self, *error: (
+          self.__dict__.update(received=0), leave(self, *error))[1])
 fault("RES-9.2", "Nothing is saved if a failure comes before the save.",
       broken_off=lambda broken_off, what, signal: replace(broken_off(what, signal), saved=0))
 zeroproof_fault("RES-9.2", "Nothing is saved if a failure comes before the save.",
