@@ -135,11 +135,5 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     add("--lr", type=float, help=f"learning rate at the start ({Options.lr})")
     add("--seed", type=int, help=f"of split, weights and order ({Options.seed})")
     add("--device", help=f"where to train ({Options.device})")
-    add(
-        "--config",
-        type=_config,
-        default={},
-        metavar="FILE",
-        help="config.json of a run, or the like",
-    )
+    add("--config", type=_config, default={}, metavar="FILE", help="options as in config.json")
     add("--resume", action="store_true", help="continue the run in DIR, exactly, or by more epochs")

@@ -76,9 +76,10 @@ class SteppedParameters:
 
 def is_own(buffer: Tensor) -> bool:
     """Tell whether a buffer is dense and not expanded, so that a forward can write in place."""
-    made = not isinstance(buffer, UninitializedBuffer)
-    if not made or buffer.layout is not torch.strided:
-        return not made
+    if isinstance(buffer, UninitializedBuffer):
+        return True
+    if buffer.layout is not torch.strided:
+        return False
     return all(n < 2 or step for n, step in zip(buffer.shape, buffer.stride(), strict=True))
 
 

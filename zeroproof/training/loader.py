@@ -215,9 +215,9 @@ class LoaderState:
             )
             loader, (first, versions), (latest, before) = self.loader, self._first, self._latest
             hidden = first is None or versions != _versions(first)  # written to in place since
-            place = loader.state_dict() if self._stateful else None
+            place: Any = loader.state_dict() if self._stateful else None
             if isinstance(loader, TensorBatches) and self.done:
-                place = loader.state_dict() | {"next": self.done}  # a hook may iterate over it
+                place = place | {"next": self.done}  # a hook may iterate over it
             own = {
                 "exhausted": self._exhausted and self._taken == self.done,
                 "at_start": at_start,

@@ -93,7 +93,7 @@ def check_thresholds(lower: object, upper: object, names: tuple[str, str]) -> tu
 
 
 def check_scalar(name: str, value: object, allowed: str) -> float | Tensor:
-    """Return a number as a float, a tensor as it is; ValueError for a tensor that has a dimension.
+    """Return a number as a float, a 0-d tensor unchanged; TypeError or ValueError for the rest.
 
     A number must lie in the interval ``allowed``; to look at a tensor's would wait for its device.
     """
