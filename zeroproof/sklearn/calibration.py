@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import ks_2samp
+from scipy import stats
 from torch import Tensor
 
 from zeroproof.inference import choose_threshold, unit_denominator
@@ -53,6 +53,5 @@ def threshold(P: Tensor, Q: Tensor, targets: Tensor) -> float:
     tau = choose_threshold(P, Q, targets, unit=1.0)
     if (size[finite] < tau).sum() <= MANY * finite.sum():
         return tau
-    return (
-        tau if ks_2samp(size[~finite], size[finite], alternative="greater").pvalue < 0.01 else 0.0
-    )
+    apart = stats.ks_2samp(size[~finite], size[finite], alternative="greater")
+    return tau if apart.pvalue < 0.01 else 0.0
