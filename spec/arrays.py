@@ -7,8 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
+class Answer:
+    """A dataclass whose fields that are declared as tuples may be given as any sequence."""
+
+    def __post_init__(self) -> None:
+        for name, declared in type(self).__annotations__.items():
+            if declared.startswith("tuple["):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
+
+
 @dataclass(frozen=True)
-class Array:
+class Array(Answer):
     """Elements in row-major order, a shape, the name of a dtype, and how memory is laid out.
 
     Every floating-point format here is exact in a Python float. The layout is a wish that a

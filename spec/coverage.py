@@ -172,7 +172,7 @@ def what_is_bottom(subject: Covers, batch: Predicted, tau: float) -> None:
     1. A decoded value is ⊥ iff it is NaN, ±∞ or masked.
     2. A tuple is ⊥ iff its strict decode, at the τ of its micro-batch and in the raw gauge, is ⊥.
     """
-    found, expected = subject.bottom_mask(batch, tau), tuple(batch.bottoms(tau))
+    found, expected = tuple(subject.bottom_mask(batch, tau)), tuple(batch.bottoms(tau))
     claim = 2 if batch.form == "tuple" else 1
     require(found == expected, "{} at {}: {}, not {}", batch, tau, found, expected, claim=claim)
 
@@ -293,5 +293,5 @@ def monitored(subject: Monitors, epoch: Sequence[Timed]) -> None:
         same = value != value if expected is None else value == float(expected)
         require(same, "{} of {}: {}, not {}", name, epoch, value, expected, claim=claim)
     low = (0.0, None, None, 0.0)
-    counters, right = subject.watch(low, 0.5, 2), [(1, False)] * 3 + [(2, True)]
+    counters, right = [*map(tuple, subject.watch(low, 0.5, 2))], [(1, False)] * 3 + [(2, True)]
     require(counters == right, "{}: {}, not {}", low, counters, right, claim=2)

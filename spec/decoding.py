@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Protocol, cast, get_args
 
 from .algebra import Bottom
-from .arrays import Array, identical, same
+from .arrays import Answer, Array, identical, same
 from .clause import clause, refused, require
 from .formats import FORMATS
 from .quotients import (
@@ -47,7 +47,7 @@ class Tuples:
 
 
 @dataclass(frozen=True)
-class Strict:
+class Strict(Answer):
     """A strict decode: values with NaN for ⊥, and the flags of ⊥ and of the gap."""
 
     value: Array

@@ -15,6 +15,7 @@ from .accumulation import (
     updates_per_epoch,
     windows,
 )
+from .arrays import Answer
 from .clause import clause, refused, require
 from .coverage import epoch_coverage
 from .lifting import lift
@@ -34,7 +35,7 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Derived:
+class Derived(Answer):
     """What a validation shows.
 
     These are its loss, NaN if it raised; whether a graph was made where nothing is differentiated;

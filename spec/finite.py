@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from .arrays import identical
 from .clause import clause, names, require
 
 CAUSES: Final[Mapping[str, Sequence[str]]] = {
@@ -114,6 +115,6 @@ def left_alone(
         for value, old, new in zip(found, [*before] * 2, [*written] * 2, strict=True):
             lost = fault and not math.isfinite(new)
             parts = value, old, new, fault
-            right = repr(value) == repr(old if lost else new)
+            right = identical(value, old if lost else new)
             complaint = "{} of {} before and {} after, with a fault: {}"
             require(right, complaint, *parts, claim=3 if lost else 4)

@@ -71,7 +71,8 @@ def wide(subject: Losses, name: str, case: Case) -> None:
 
     1. A half-precision loss equals that of the same numbers in float32, bit for bit, if the same
        tuples are ⊥: for the rejection loss that depends on the format (COV-1, DEC-1).
-    2. The gradient of a half-precision loss is the float32 gradient, rounded to the tuples' format.
+    2. A gradient has its tuples' shape and format; in half precision it is the float32 gradient,
+       rounded.
     3. Autocast changes neither a loss nor its gradient.
     """
     dtype = working(case[0].dtype)
@@ -87,7 +88,8 @@ def wide(subject: Losses, name: str, case: Case) -> None:
         require(right, complaint, *parts, found.value, precise.value, claim=claims[0])
         for gradient, wanted in ((found.in_P, precise.in_P), (found.in_Q, precise.in_Q)):
             expected = [cast(value, case[0].dtype) for value in wanted.values]
-            right = gradient.dtype == case[0].dtype and list(gradient.values) == expected
+            kind = (gradient.shape, gradient.dtype) == (case[0].shape, case[0].dtype)
+            right = kind and list(gradient.values) == expected
             require(right, "gradient of " + complaint, *parts, gradient, expected, claim=claims[1])
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Literal, Protocol, TypeAlias, get_args
 
+from .arrays import Answer
 from .clause import require
 from .coverage import Counts, count
 
@@ -136,7 +137,7 @@ Record: TypeAlias = Mapping[str, float | Fraction]
 
 
 @dataclass(frozen=True)
-class Trace:
+class Trace(Answer):
     """A run's events, and what it leaves.
 
     These are the parameters, ``last_thresholds``, the records that are kept, ``val_history``, the

@@ -54,7 +54,7 @@ def counter(
        Any other epoch resets it to 0 (an epoch without finite targets: STOP-6).
     2. Training stops after the epoch in which the counter reaches the patience.
     """
-    found = subject.watch(coverages, threshold, patience)
+    found = [*map(tuple, subject.watch(coverages, threshold, patience))]
     expected = watch(coverages, threshold, patience)
     counts, parts = [count for count, _ in expected], (coverages, threshold, found, expected)
     counted = [count for count, _ in found] == counts[: len(found)]

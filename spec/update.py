@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Final, Protocol
 
 from .accumulation import carried_out, require_updates
+from .arrays import Answer
 from .clause import clause, refused, require
 from .runs import Plan, Trains
 
@@ -110,7 +111,7 @@ def watched_rates(losses: Sequence[float]) -> list[Fraction]:
 
 
 @dataclass(frozen=True)
-class Phases:
+class Phases(Answer):
     """What happened in a window, in order, and the modes in which the model ran."""
 
     order: tuple[str, ...]

@@ -44,3 +44,8 @@ fault("TAU-6.3", "Every draw is repeated.",
 fault("TAU-6.3", "τ has 1001 levels.",
     draw=lambda draw, a, b, *c: [a + (b - a) * (round((tau - a) / (b - a) * 1000) / 1000)
         for tau in draw(a, b, *c)])
+fault("TAU-6.4", "Draws are made in advance, and sorted.",
+    draw=lambda draw, *a: sorted(draw(*a)))
+fault("TAU-6.4", "Every second draw mirrors the one before it.",
+    draw=lambda draw, a, b, *c: [min(max(b - (tau - a), a), b) if i % 2 else tau
+        for i, tau in enumerate([tau for tau in draw(a, b, *c) for _ in "ab"][:c[1]])])
