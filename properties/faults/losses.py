@@ -81,6 +81,10 @@ def _of_elements(real: Any, case: Any, *rest: Any) -> Measured:
     return replace(found, value=real(flat, *rest).value)
 
 
+def _with_flat(found: Measured) -> Measured:
+    return replace(found, in_P=replace(found.in_P, shape=(len(found.in_P.values),)))
+
+
 def _by_kept_outputs(real: Any, name: str, P: Any, Q: Any, *targets: Any, mask: Any = None,
                      **options: Any) -> Measured:  # fmt: skip
     if name == "rejection" and mask:
@@ -229,6 +233,8 @@ fault("LOSS-8.1", "Half-precision tuples are measured in half precision.",
 fault("LOSS-8.2", "The gradient at half-precision tuples comes in float32.",
     measured=lambda real, case, *a: real([replace(x, dtype="float64" if x.dtype == "float64"
         else "float32") for x in case], *a))
+fault("LOSS-8.2", "The gradient in P is flat.", loss=lambda real, *case, **options:
+    _with_flat(real(*case, **options)))
 fault("LOSS-8.3", "Under autocast the loss is computed in bfloat16.", reduced_precision=_marked,
     measured=lambda real, case, value, slopes: real(case, Fraction(min(cast(value, "bfloat16"),
         2.0**127)) if REDUCED else value, slopes))
