@@ -56,7 +56,8 @@ class Feeds(Trains, Protocol):
         Looked at are ``parameters``, ``gradients``, ``buffers`` and each submodule's ``modes``,
         those of the loss, too; the random states of ``torch``, ``cuda``, ``python`` and ``numpy``,
         and of a ``generator`` on which the loaders of training and validation draw. The optimizer
-        has modes, and is in either of them before.
+        has modes, and is in either of them before. With ``training`` a submodule of either was in
+        train mode in a forward.
         """
 
     def derived(self, place: str, inputs: Sequence[float], fails: bool) -> Derived:
@@ -221,8 +222,10 @@ def no_trace(subject: Feeds, plan: Plan, fails: bool) -> None:
     2. The random states of torch, CUDA, Python and NumPy are as before, and so are those of the
        generators that the loaders hold.
     3. Training with validation is bitwise identical to training without.
+    4. While it runs, the model and the loss, with their submodules, are in eval mode.
     """
     changed = set(subject.validation_traces(fails))
+    require("training" not in changed, "validation ran in train mode", claim=4)
     random = changed & {"torch", "cuda", "python", "numpy", "generator"}
     require(changed == random, "validation changed {}", sorted(changed - random))
     require(not random, "validation moved the random state of {}", sorted(random), claim=2)
@@ -284,7 +287,7 @@ def arguments(subject: Feeds, accepts: Sequence[str], plan: Plan) -> None:
         }
         for name, (value, claim) in known.items():
             parts = epoch, call.validation, name, given.get(name, value), value
-            right = repr(parts[3]) == repr(value)
+            right = repr(parts[3]) == repr(value) or parts[3] == value  # or there are NaNs
             require(right, "epoch {}, validation {}: {} is {}, not {}", *parts, claim=claim)
         tau = given.get("tau")
         drawn = isinstance(tau, float) and plan.tau_min <= tau <= plan.tau_max

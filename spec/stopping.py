@@ -12,11 +12,13 @@ from .ranks import Distributes
 from .runs import Plan, Trace, Trains
 
 
-def count_bad(bad_epochs: int, coverage: Fraction | None, threshold: Fraction) -> int:
+def count_bad(
+    bad_epochs: int, coverage: float | Fraction | None, threshold: float | Fraction
+) -> int:
     """Return the counter after an epoch, of which None has no finite targets; STOP-1, STOP-6."""
     if coverage is None:
         return bad_epochs
-    return bad_epochs + 1 if coverage < threshold else 0
+    return bad_epochs + 1 if float(coverage) < float(threshold) else 0
 
 
 def watch(
@@ -25,9 +27,8 @@ def watch(
     """Return the counter after each epoch and whether it stops training, up to the stop; STOP-1."""
     seen: list[tuple[int, bool]] = []
     for coverage in coverages:
-        covered = None if coverage is None else Fraction(coverage)
-        bad_epochs = count_bad(seen[-1][0] if seen else 0, covered, Fraction(threshold))
-        seen.append((bad_epochs, covered is not None and bad_epochs >= patience))
+        bad_epochs = count_bad(seen[-1][0] if seen else 0, coverage, threshold)
+        seen.append((bad_epochs, coverage is not None and bad_epochs >= patience))
         if seen[-1][1]:
             break
     return seen
@@ -50,8 +51,9 @@ def counter(
 ) -> None:
     """Bad epochs are counted.
 
-    1. An epoch whose coverage is below the threshold adds 1 to the counter; equality is not below.
-       Any other epoch resets it to 0 (an epoch without finite targets: STOP-6).
+    1. An epoch whose coverage is below the threshold, both in double precision, adds 1 to the
+       counter; equality is not below. Any other epoch resets it to 0 (an epoch without finite
+       targets: STOP-6).
     2. Training stops after the epoch in which the counter reaches the patience.
     """
     found = [*map(tuple, subject.watch(coverages, threshold, patience))]

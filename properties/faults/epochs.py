@@ -118,6 +118,10 @@ zeroproof_fault("VAL-2.2", "The generator of the validation's loader is left whe
 zeroproof_fault("VAL-2.2", "A validation restores torch's generator only.",
       "zeroproof.training.evaluation.restore_random_state",
       lambda restore, state, loader: torch.set_rng_state(state["torch"]))
+fault("VAL-2.4", "Dropout stays on in a validation.",
+      validation_traces=lambda real, fails: ("training",))
+zeroproof_fault("VAL-2.4", "A validation leaves the loss in train mode.",
+      "properties.subjects.tasks.Calling.eval", lambda real, loss: loss)
 automaton_fault("VAL-2.3", "A validation draws from the generator of training.",
       validation=lambda validation, epoch: also(validation, epoch, random=lambda count: count + 1))
 

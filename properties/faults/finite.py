@@ -46,13 +46,16 @@ fault("STEP-9.2", "Parameters that train at first are trained to the end.",
       freezes=lambda real, trained: real([trained[0]] * len(trained)))
 zeroproof_fault("STEP-9.3", "Buffers keep what a skipped update wrote.",
       "zeroproof.training.finite.KeptBuffers.restore", lambda *_: None)
+fault("STEP-9.3", "Buffers are mended where the loss is NaN, and not for a gradient alone.",
+      buffer=lambda real, before, written, fault: real(before, written,
+          fault if fault == "loss" else ""))
 fault("STEP-9.3", "What was infinite before becomes 0.",
       buffer=lambda real, before, written, fault: [0.0 if math.isinf(x) and fault else x for x in
           real(before, written, fault)])
 fault("STEP-9.4", "A skipped update takes back the whole buffer.",
       buffer=lambda real, before, written, fault: [*(before if fault else written)])
 fault("STEP-9.4", "Buffers are mended after applied updates, too.",
-      buffer=lambda real, before, written, fault: real(before, written, True))
+      buffer=lambda real, before, written, fault: real(before, written, "loss"))
 zeroproof_fault("STEP-8.1", "Parameters of the loss are not looked at.",
       "zeroproof.training.finite.SteppedParameters._lost",
       lambda real, *a: [found for found in real(*a) if "loss" not in found[2]])

@@ -44,6 +44,9 @@ for claim, wrong, lost in (
     ("RES-1.5", "A resumed run counts skips in a row from 0.", {"skipped_in_row": 0}),
 ):
     automaton_fault(claim, wrong, load=lambda load, state, lost=lost: load({**state, **lost}))
+automaton_fault("RES-1.1", "A resumed scheduler that counts no updates starts again.",
+      load=lambda load, state: load({**state, **({} if load.__self__.plan.cadence == "update"
+          else {"scheduled": 0})}))
 
 
 def _share(plan: Any, rank: int) -> Any:
@@ -213,6 +216,12 @@ fault("DDP-1.1", "Gradients are summed over ranks, not averaged by samples.",
 fault("DDP-1.2", "Only rank 0 clips.",
       rank_trace=lambda rank_trace, trace, rank: changed(rank_trace(trace, rank), "update", w=lambda
           w: w + rank))
+zeroproof_fault("DDP-1.1", "Ranks count alike, however many samples they have.",
+      "zeroproof.training.update.Update._weights",
+      lambda real, *a: [weight / sum(real(*a)) for weight in real(*a)])
+zeroproof_fault("DDP-1.1", "A record's loss is the mean over ranks, whatever their samples.",
+      "zeroproof.training.records.merge", lambda real, rows: real(rows) | {
+          "loss": sum(row["loss"] for row in rows) / len(rows)})
 zeroproof_fault("DDP-1.1", "A parameter of neither model nor loss is each rank's own.",
       "zeroproof.training.update.Update.free_parameters", lambda *_: [])
 zeroproof_fault("DDP-1.1", "Ranks begin with losses of their own.",

@@ -189,10 +189,15 @@ class Disturbed:
         self.optimizer = Averaging(self.layer.parameters(), lr=0.1)
         self.optimizer.train(trains)
         self.optimizer.factor = 1.0 if fails else 3.0  # and then changes its mode alone
-        self._fails, self.loss = fails, Calling(self._loss)
+        self._fails, self.loss, self._modes = fails, Calling(self._loss), set[bool]()
+        self.layer.register_forward_hook(lambda m, *_: self._note(m))
+
+    def _note(self, module: nn.Module) -> None:
+        self._modes.update(part.training for part in module.modules())
 
     def _loss(self, outputs: Tensor, lifted: Batch) -> Tensor:
         """Draw, and fail if that is asked for."""
+        self._note(self.loss)
         torch.rand(3)
         random.random()
         if "numpy" in sys.modules:
@@ -213,12 +218,13 @@ class Disturbed:
         """Return what a validation changes."""
         for parameter in self.layer.parameters():
             parameter.grad = torch.ones_like(parameter)
-        before, raised = self._state(), False
+        before, raised = self._state() | {"training": repr({False})}, False
         try:
             validate()
         except KeyError:
             raised = True
-        after = self._state() | ({} if raised == self._fails else {"error": "swallowed"})
+        after = self._state() | {"training": repr(self._modes)}
+        after |= {} if raised == self._fails else {"error": "swallowed"}
         return tuple(name for name, value in after.items() if before.get(name) != value)
 
 

@@ -8,22 +8,15 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 
-from spec.accumulation import windows
+from spec.accumulation import carried_out, windows
 from spec.automaton import Automaton, run
 from spec.checkpoints import LOADABLE, Interrupted, Killed, Loaded, Saved, Second
 from spec.epochs import Call
 from spec.finite import CAUSES, Broken
 from spec.lifting import lift
 from spec.logs import Hooked
-from spec.options import (
-    OPTIONS,
-    Parameters,
-    Tensors,
-    is_number,
-    loss_scales,
-    ramp,
-    window_losses,
-)
+from spec.options import OPTIONS, is_number
+from spec.parts import Parameters, Tensors, loss_scales, ramp, window_losses
 from spec.runs import DONE, Epoch, Event, MicroBatch, Plan, Record, Trace
 from spec.signals import BrokenOff
 from spec.stopping import watch
@@ -105,7 +98,7 @@ class ExactTraining:
         silent = tuple(e for e in trace.events if e.kind in (*DONE, "stop", "error"))
         return replace(trace, events=silent)
 
-    def host_reads(self, updates: int, skips_on_device: bool) -> int:
+    def host_reads(self, updates: int, skips_on_device: bool, micro_batches: int) -> int:
         """Return the reads of an optimizer that cannot skip: one an update."""
         return 0 if skips_on_device else updates
 
@@ -147,7 +140,8 @@ class ExactTraining:
             raise ValueError("a scaled loss cannot be searched")
         trace = self.train(plan)
         found = [[float(loss)] * 3 for loss in window_losses(plan, trace)]
-        return found, trace.parameters if finite else (1, 0), 0 if finite else len(found)
+        lost = sum(not window.applied for window in carried_out(plan))
+        return (found, trace.parameters, lost) if finite else (found, (1, 0), len(found))
 
     def batches(self, loader: Tensors, epoch: int | None, done: int) -> list[list[int]]:
         size, order = loader.size, list(range(loader.inputs))
@@ -225,7 +219,7 @@ class ExactTraining:
     def freezes(self, trained: Sequence[bool]) -> list[bool]:
         return list(trained)
 
-    def buffer(self, before: Sequence[float], written: Sequence[float], fault: bool) -> list[float]:
+    def buffer(self, before: Sequence[float], written: Sequence[float], fault: str) -> list[float]:
         pairs = zip(before, written, strict=True)
         return [new if math.isfinite(new) or not fault else old for old, new in pairs] * 2
 

@@ -44,12 +44,12 @@ class Stubborn(nn.BatchNorm1d):
 class Writing(nn.Module):
     """A model that writes its buffer, or a loss that puts another tensor there.
 
-    It spoils its result if there is a fault.
+    It spoils its result, or the gradient alone, if there is such a fault.
     """
 
     held: Tensor
 
-    def __init__(self, before: Sequence[float], written: Sequence[float], fault: bool) -> None:
+    def __init__(self, before: Sequence[float], written: Sequence[float], fault: str) -> None:
         super().__init__()
         self.layer, self.fault = nn.Linear(2, 1), fault
         self.register_buffer("held", torch.tensor(before, dtype=torch.float64))
@@ -61,6 +61,8 @@ class Writing(nn.Module):
         else:
             self.held = self.written.clone()
         found: Tensor = self.layer(x) if lifted is None else x.mean()
+        if self.fault == "gradient":
+            return found + (found - found.detach()).square().sqrt()  # 0, whose slope is ∞ · 0
         return found * (math.nan if self.fault else 1.0)
 
 
@@ -141,7 +143,7 @@ class ZeroProofKeeping:
         pairs = zip(loader.values, loader.values[1:], strict=False)
         return [old != new for old, new in pairs]
 
-    def buffer(self, before: Sequence[float], written: Sequence[float], fault: bool) -> list[float]:
+    def buffer(self, before: Sequence[float], written: Sequence[float], fault: str) -> list[float]:
         model, loss = (Writing(before, written, fault) for _ in range(2))
         optimizer = torch.optim.SGD(model.layer.parameters(), lr=0.1)
         trainer_of(model, optimizer, loss, ones(2), gradient_accumulation_steps=2).fit()
