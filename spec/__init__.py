@@ -27,7 +27,7 @@ from .clause import Clause, Violation, check
 __all__ = ["BOTTOM", "CHAPTERS", "CLAUSES", "SPEC_VERSION", "Array", "Clause", "Violation", "check",
            "identical", "same"]  # fmt: skip
 
-SPEC_VERSION: Final = "0.10.0"
+SPEC_VERSION: Final = "0.11.0"
 
 # The chapters of ids, in reading order.
 CHAPTERS: Final = (

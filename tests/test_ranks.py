@@ -117,7 +117,8 @@ def test_each_rank_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     ranks, alone = Ranks(None), Ranks(None)
     ranks.size = 2
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert ranks.own_device() == torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)  # as the user has set it
+    assert ranks.own_device() == torch.device("cuda", 3)
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert ranks.own_device() == torch.device("cuda", 1)
     assert alone.own_device() is None

@@ -37,7 +37,8 @@ class Ranks:
         """Return this rank's GPU, if there are several ranks and GPUs."""
         if self.size == 1 or not torch.cuda.is_available():
             return None
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        number = os.environ.get("LOCAL_RANK")  # as torchrun sets it
+        return torch.device("cuda", int(number) if number else torch.cuda.current_device())
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
         """Return the model in DistributedDataParallel, unless a wrapper reduces its gradients."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -42,7 +41,7 @@ def training_device(model: nn.Module, config: TrainingConfig, ranks: Ranks) -> t
     """
     model_device = next((p.device for p in model.parameters()), None)
     device = torch.device(config.device or ranks.own_device() or model_device or "cpu")
-    if device == torch.device("cuda") and "LOCAL_RANK" in os.environ:  # as torchrun sets it
+    if device == torch.device("cuda"):
         device = ranks.own_device() or device
     if device.type == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("device is 'cuda', but torch finds no CUDA device; use 'cpu'")
