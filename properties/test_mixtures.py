@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from properties.assertions import assert_clause
-from properties.strategies import lists, magnitudes, numbers, rounded, wide_dtypes
+from properties.strategies import dtypes, lists, magnitudes, numbers, rounded, wide_dtypes
 from spec import Array
 from spec.likelihood_fit import Fit, LikelihoodFits
 from spec.mixtures import Mixtures
@@ -29,9 +29,12 @@ def tuples_of(
 
 
 @st.composite
-def tuples(draw: st.DrawFn, *batch: int, singular: bool = False) -> Tuples:
+def tuples(
+    draw: st.DrawFn, *batch: int, singular: bool = False,
+    kinds: st.SearchStrategy[str] = wide_dtypes,
+) -> Tuples:  # fmt: skip
     """Draw tuples of any length, with denominators of their own or shared ones."""
-    dtype, k = draw(wide_dtypes, label="dtype"), draw(st.integers(1, 3), label="outputs")
+    dtype, k = draw(kinds, label="dtype"), draw(st.integers(1, 3), label="outputs")
     ordinary = st.floats(-8.0, 8.0, width=16)
     number = ordinary | magnitudes(dtype) | numbers(dtype, singular=singular)
     shape, own = (*batch, k), draw(st.booleans(), label="own")
@@ -51,7 +54,7 @@ LENGTHENED = tuples_of([2.0**120] * 2, [2.0**-121], 1, 2)  # beyond what counts
 LOST_SHARED = tuples_of([NAN, 1, INF, 1, 1, 2], [1, 1, NAN], 3, 2)
 
 
-@given(tuples(2, singular=True))
+@given(tuples(2, singular=True, kinds=dtypes))
 @example(EASY)
 @example(FAR)
 @example(tuples_of([1e100], [1e100], 1))
@@ -85,7 +88,7 @@ def weights_of(case: Tuples, *rows: Sequence[float]) -> Array:
 @st.composite
 def weighted(draw: st.DrawFn) -> tuple[Array, Array, Array | None]:
     rows, members = draw(st.integers(1, 2)), draw(st.integers(1, 4))
-    P, Q = draw(tuples(rows, members, singular=draw(st.booleans())))
+    P, Q = draw(tuples(rows, members, singular=draw(st.booleans()), kinds=dtypes))
     number = st.sampled_from([0.0, 1.0, 2.0, 1e-310, 1e308]) | st.floats(0.0, 8.0)
     drawn = lists(number.map(lambda w: rounded(w, P.dtype)), (rows, members))
     weights = draw(st.none() | drawn.map(lambda w: Array(tuple(w), (rows, members), P.dtype)))

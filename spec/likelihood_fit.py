@@ -15,7 +15,7 @@ from .joint_likelihood import JointLikelihoods
 from .lifting import lift
 from .losses import Measured, near, working
 from .squares import agree
-from .training_loss import WEIGHTS, number
+from .training_loss import TERMS, WEIGHTS, number
 
 RESOLUTIONS: Final = (0.7, 0.003)
 """The first resolution and the last, unless they are configured."""
@@ -88,7 +88,8 @@ def fitted(subject: LikelihoodFits, fit: Fit) -> None:
     5. Unless configured, λ_sign is 0; the other weights are those of LOSS-6. A weight of the sign
        adds the gradient of LOSS-4.
     6. Intervals with another fit or a shared Q, raw targets of another shape than the outputs', and
-       a resolution that requires a gradient raise ValueError.
+       a resolution that requires a gradient raise ValueError; so does a number given as resolution
+       that is negative or not finite.
     """
     (alone, terms), own = subject.likelihood_fit(fit, ["fit"]), own_fit(subject, fit)
     shared, y = fit.P.shape != fit.Q.shape, fit.lower
@@ -97,6 +98,8 @@ def fitted(subject: LikelihoodFits, fit: Fit) -> None:
     right = agree(alone, own) and identical(terms["fit"], own.value)
     require(right, "fit of {} is {}, {}, not {}", fit, alone, terms, own, claim=claim)
     total, terms = subject.likelihood_fit(fit, None)
+    right = terms.keys() == {*TERMS} and all(map(math.isfinite, terms.values()))
+    require(right, "the terms of {} are {}", fit, terms, claim=5)
     weights = WEIGHTS | {"sign": 0.0}
     parts = [Fraction(weights[name]) * Fraction(term) for name, term in terms.items()]
     form = FORMATS[working(fit.P.dtype)]
@@ -104,6 +107,9 @@ def fitted(subject: LikelihoodFits, fit: Fit) -> None:
     right = near(total.value, sum(parts, Fraction(0)), slack)
     require(right, "loss of {} is {}, not of {}", fit, total.value, terms, claim=5)
     if not (fit.upper or shared):
+        _, usual = subject.likelihood_fit(replace(fit, fit="chordal", given=None), None)
+        right = all(terms[name] == usual[name] for name in TERMS[1:])
+        require(right, "the terms of {} are {}, with another fit {}", fit, terms, usual, claim=5)
         both, _ = subject.likelihood_fit(fit, ["fit", "sign"])
         sign, _ = subject.likelihood_fit(replace(fit, fit="chordal", given=None), ["sign"])
         for part in ("in_P", "in_Q"):
@@ -115,6 +121,7 @@ def fitted(subject: LikelihoodFits, fit: Fit) -> None:
                     require(right, "with the sign {} of {} is {}", part, fit, values, claim=5)
     wrong = [(replace(fit, raw=replace(y, shape=(1, *y.shape)), upper=None), False)]
     wrong += [(replace(fit, given=Array((0.25,), (), fit.P.dtype)), True)]
+    wrong += [(replace(fit, given=x), False) for x in (-0.5, math.nan)]
     wrong += [(replace(fit, fit="chordal"), False)] if fit.upper else []
     wrong += [(replace(fit, upper=y), False)] if shared else []
     for bad, learned in wrong:
@@ -158,5 +165,8 @@ def narrows(
         if found is not None and expected is not None:
             right = abs(found - expected) <= 1e-12
         require(right, complaint, given, epoch, found, expected, claim=claim)
-        right = validated in (replaced, (ends or RESOLUTIONS)[1] if replaced is None else replaced)
-        require(right, complaint, given, epoch, validated, replaced, claim=3)
+        last = replaced
+        if validated is not None and fit == "likelihood" and replaced is None:
+            last = (ends or RESOLUTIONS)[1]  # None leaves the loss with the last one, as configured
+        right = validated == last
+        require(right, complaint, given, epoch, validated, last, claim=5 if claim == 5 else 3)

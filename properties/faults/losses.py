@@ -102,7 +102,7 @@ def _overflowing(real: Any, *arguments: Any) -> Any:
 
 
 @contextmanager
-def _marked(real: Any) -> Iterator[None]:
+def marked(real: Any) -> Iterator[None]:
     REDUCED.append(True)
     yield
     REDUCED.pop()
@@ -235,7 +235,7 @@ fault("LOSS-8.2", "The gradient at half-precision tuples comes in float32.",
         else "float32") for x in case], *a))
 fault("LOSS-8.2", "The gradient in P is flat.", loss=lambda real, *case, **options:
     _with_flat(real(*case, **options)))
-fault("LOSS-8.3", "Under autocast the loss is computed in bfloat16.", reduced_precision=_marked,
+fault("LOSS-8.3", "Under autocast the loss is computed in bfloat16.", reduced_precision=marked,
     measured=lambda real, case, value, slopes: real(case, Fraction(min(cast(value, "bfloat16"),
         2.0**127)) if REDUCED else value, slopes))
 zeroproof_fault("LOSS-9.1", "Sizes are squared as they come.", CHORDAL, naive(_selected))
