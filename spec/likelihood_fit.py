@@ -85,8 +85,8 @@ def fitted(subject: LikelihoodFits, fit: Fit) -> None:
     2. Of intervals it is that of arcs (LIK-2), and of outputs that share Q the joint one (LIK-9).
     3. Unless configured, the resolution is 0.003.
     4. A ``resolution`` among the weights of a call, a number or a scalar, replaces it.
-    5. Unless configured, λ_sign is 0; the other weights are those of LOSS-6. A weight of the sign
-       adds the gradient of LOSS-4.
+    5. Unless configured, λ_sign is 0; the other terms and weights are those of LOSS-6. A weight of
+       the sign adds the gradient of LOSS-4.
     6. Intervals with another fit or a shared Q, raw targets of another shape than the outputs', and
        a resolution that requires a gradient raise ValueError; so does a number given as resolution
        that is negative or not finite.

@@ -144,10 +144,12 @@ def own_tuples(P: Array, Q: Array) -> list[Vector | None]:
 def certain(subject: Mixtures, P: Array, Q: Array) -> None:
     """Let ρ be the length of a tuple. Cut at infinity, the distribution of LIK-1 is Cauchy's.
 
-    1. The certainty of a tuple, its concentration, is ``ρ²/(1 + ρ²)``, up to rounding.
-    2. The median of its numbers is ``4(1 + ρ²)PQ / (1 + 4(1 + ρ²)Q²)``, up to rounding.
+    1. The certainty of a tuple, its concentration, is ``ρ²/(1 + ρ²)``, up to rounding in
+       float32 or wider.
+    2. The median of its numbers is ``4(1 + ρ²)PQ / (1 + 4(1 + ρ²)Q²)``, up to rounding in
+       float64.
     3. Their scale, half the interquartile range, is ``(1 + 2ρ²) / (1 + 4(1 + ρ²)Q²)``, up to
-       rounding.
+       rounding in float64.
     4. An output that shares Q with others has those of its own tuple, as LIK-10 lengthens it.
     5. If a part of a tuple is NaN or ±∞, all three are NaN.
     6. P and Q of shapes that do not fit raise ValueError.
@@ -238,7 +240,7 @@ def mixture(subject: Mixtures, P: Array, Q: Array, weights: Array | None, poison
     tuples, the members, by their weights.
 
     1. The tuple that stands for the members is an eigenvector of M to its largest eigenvalue, up to
-       rounding; its sign is free.
+       rounding in float64; its sign is free.
     2. Its concentration (LIK-11) is what this eigenvalue exceeds the mean of the others by, but at
        most ``1 − 10⁻¹²``, up to rounding.
     3. Only the ratios of weights count; without weights all members count the same.
@@ -250,7 +252,7 @@ def mixture(subject: Mixtures, P: Array, Q: Array, weights: Array | None, poison
     8. P of the result has the shape (rows, outputs), and Q has as many columns as the members' Q.
 
     Long members count as shortened (LIK-7). “Up to rounding” is 8000ε of the members' mean
-    concentration, plus the smallest normal number, in float64.
+    concentration, plus the smallest normal number.
     """
     claims = (5, 5) if columns(P, Q) > 1 else (3, 3) if weights else (1, 2)
     found = _require_standing(subject, P, Q, weights, claims)
