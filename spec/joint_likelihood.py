@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
@@ -171,16 +172,19 @@ def _require_close(
             require(near(value, right, slack), complaint, name, i, *parts, claim=claim)
 
 
-def _require_wide(subject: JointLikelihoods, samples: Samples, resolution: float) -> None:
-    """LIK-9.8: require that half precision counts as float32."""
-    P, wide = samples.P, [replace(x, dtype=working(x.dtype)) for x in samples.parts]
-    found, exact = (subject.joint_likelihood(*x, resolution=resolution)
-                    for x in (samples.parts, wide))  # fmt: skip
-    in_P, in_Q = (x.with_values([cast(g, P.dtype) for g in slope.values])
-                  for x, slope in ((P, exact.in_P), (samples.Q, exact.in_Q)))  # fmt: skip
+def _require_same(
+    subject: JointLikelihoods, samples: Samples, resolution: float, autocast: bool
+) -> None:
+    """LIK-9.8, LIK-9.9: require that half precision or autocast changes no loss."""
+    wide = samples.of([replace(x, dtype=working(x.dtype)) for x in samples.parts])
+    exact = subject.joint_likelihood(*(samples if autocast else wide).parts, resolution=resolution)
+    with subject.reduced_precision() if autocast else nullcontext():
+        found = subject.joint_likelihood(*samples.parts, resolution=resolution)
+    in_P, in_Q = (x.with_values([cast(g, x.dtype) for g in slope.values])
+                  for x, slope in ((samples.P, exact.in_P), (samples.Q, exact.in_Q)))  # fmt: skip
     expected, complaint = Measured(exact.value, in_P, in_Q), "{} at resolution {} gives {}, not {}"
-    right = same_loss(found, expected)
-    require(right, complaint, samples, resolution, found, expected, claim=8)
+    right, claim = same_loss(found, expected), 9 if autocast else 8
+    require(right, complaint, samples, resolution, found, expected, claim=claim)
 
 
 @clause(
@@ -226,14 +230,8 @@ def joint(
         value = loss(*parts).value
         require(math.isnan(value), complaint, samples, None, value, math.nan, claim=6)
         return
-    if autocast:
-        plain = loss(*parts)
-        with subject.reduced_precision():
-            reduced = loss(*parts)
-        require(same_loss(plain, reduced), complaint, samples, None, reduced, plain, claim=9)
-        return
-    if working(parts[0].dtype) != parts[0].dtype:
-        _require_wide(subject, samples, resolution)
+    if autocast or working(parts[0].dtype) != parts[0].dtype:
+        _require_same(subject, samples, resolution, autocast)
         return
     own = 1 if all(row.y is not None for row in samples.rows) else 2
     _require_close(subject, samples, resolution, None, (own, 3))
