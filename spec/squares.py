@@ -107,6 +107,21 @@ def _selected(case: Case, mask: Array | None, kept: list[int], poison: float) ->
     return p, q, y_n, y_d
 
 
+def _misfits(x: Array) -> list[Array]:
+    """Return arrays of other shapes, which would broadcast."""
+    one = replace(x, values=x.values[:1], shape=(1,) * len(x.shape))
+    return [replace(x, shape=(1, *x.shape)), *([one] if len(x.values) > 1 else [])]
+
+
+def _require_refused(subject: Squares, case: Case, tau: float, mask: Array | None) -> None:
+    pieces = [*case, mask or Array.full(True, replace(case[0], dtype="bool"))]
+    for i, piece in enumerate(pieces):
+        for misfit in _misfits(piece):
+            changed = [*pieces[:i], misfit, *pieces[i + 1 :]]
+            call = lambda of=changed: subject.squares(*of[:4], tau=tau, mask=of[4])  # noqa: E731
+            require(refused(ValueError, call, claim=6), "{} were taken", changed, claim=6)
+
+
 @clause(
     "LOSS-18",
     source="Ours: certified fits are least squares, and so are models that return values",
@@ -129,6 +144,7 @@ def squares_fit(
     6. Tuples, targets and a mask of different shapes raise ValueError.
     7. A training loss whose fit is ``squares`` is the squares loss at its τ, bit for bit, if the
        other terms or their weights are 0, and so is its gradient if it is finite.
+    8. Autocast changes neither the squares loss nor its gradient.
 
     So ±∞ has no fit but the sign loss, and ⊥ none but the rejection loss and the margin. For an
     interval, which has no value to compare, there is the likelihood (LIK-2).
@@ -141,11 +157,10 @@ def squares_fit(
     right, parts = agree(found, other) and not any(gradients), (case, tau, mask, found)
     claim, complaint = 4 if kept else 5, "squares of {} at τ = {} under {} are {}, and {}"
     require(right, complaint, *parts, other, claim=claim)
-    pieces = [*case, mask or Array.full(True, replace(case[0], dtype="bool"))]
-    for i, piece in enumerate(pieces):
-        changed = [*pieces[:i], replace(piece, shape=(1, *piece.shape)), *pieces[i + 1 :]]
-        call = lambda of=changed: subject.squares(*of[:4], tau=tau, mask=of[4])  # noqa: E731
-        require(refused(ValueError, call, claim=6), "{} were taken", changed, claim=6)
+    with subject.reduced_precision():
+        reduced = subject.squares(*case, tau=tau, mask=mask)
+    require(agree(found, reduced), complaint, *parts, reduced, claim=8)
+    _require_refused(subject, case, tau, mask)
     if mask is None and {*case[3].values} <= {0.0, 1.0}:
         pairs = zip(case[2].values, case[3].values, strict=True)
         y = case[2].with_values([n if d else math.copysign(math.inf, n) for n, d in pairs])

@@ -154,7 +154,7 @@ def weighted_sum(subject: TrainingLosses, batch: Batch, options: Options) -> Non
         require(right, complaint, *parts, terms[name], measured.value, claim=claim)
     summed = {name: own[name] for name in own.keys() - dropped(options)}
     lost = not all(math.isfinite(m.value) for m in own.values())
-    if options.get("bare") or not all(math.isfinite(m.value) for m in summed.values()):
+    if not all(math.isfinite(m.value) for m in summed.values()):
         return
     claim = 7 if lost else 5 if options["given"] else 1 if options["weights"] else 4
     exact = {name: Fraction(m.value) for name, m in summed.items()}

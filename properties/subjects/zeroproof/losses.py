@@ -57,8 +57,9 @@ class ZeroProofLosses(OnTensors):
             return chordal_loss(*case, mask=mask)
 
     def squares(self, *case: Array, tau: float, mask: Array | None = None) -> Measured:
-        P, Q, Y_n, Y_d = map(to_tensor, case)
-        kept = None if mask is None else to_tensor(mask)
+        with torch.autocast("cpu", enabled=False):  # as in ``loss``
+            P, Q, Y_n, Y_d = map(to_tensor, case)
+            kept = None if mask is None else to_tensor(mask)
         with unchecked():  # of shapes that differ
             value = squares_loss(
                 P.requires_grad_(), Q.requires_grad_(), Y_n, Y_d, tau=tau, mask=kept
