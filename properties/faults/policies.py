@@ -147,6 +147,8 @@ fault("POL-8.10", "A scope holds in all threads.", **shared(SimpleNamespace()))
 fault("POL-8.11", "A scope holds in all tasks of its thread.", **shared(threading.local()))
 fault("POL-8.12", "An unknown policy is taken for CLAMP.",
       policy_gradient=lambda real, name, *a: real(name if name in POLICIES else "clamp", *a))
+fault("POL-8.12", "An unknown policy of a layer is left out.",
+      forward=lambda real, name, *a: real(name if name in POLICIES else None, *a))
 fault("POL-8.12", "An unknown default is taken for CLAMP.",
       set_default=lambda real, layer, name: real(layer, name if name in POLICIES else None))
 
@@ -186,6 +188,9 @@ fault("POL-9.4", "A layer's default counts before the trainer's policy.",
       window_gradients=lambda real, w: real(replace(w, policy=w.default or w.policy)))
 zeroproof_fault("POL-9.4", "The trainer's policy acts on outputs only.",
       "zeroproof.training.evaluation.gradient_policy", lambda real, policy: nullcontext())
+fault("POL-9.4", "A layer that runs again follows its own default.",
+      window_gradients=lambda real, w: real(replace(w, policy=None) if w.recomputed and w.default
+          else w))
 fault("POL-9.6", "Without a policy the layers are under PASSTHROUGH.",
       window_gradients=lambda real, w: real(replace(w, policy=w.policy or "passthrough")))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
 from functools import wraps
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from properties.subjects import exact
+from spec import Array
 
 
 def foreign(value: Any) -> Any:
@@ -39,3 +41,17 @@ class Foreign(exact.Exact):
             return foreign(member(*arguments, **options))
 
         return answering
+
+    def policy_gradient(self, policy: str, g: Array, bottom: Sequence[bool]) -> Array:
+        """Put −0 at ⊥, as a product with 0 may."""
+        found = super().policy_gradient(policy, g, bottom)
+        put = [b and policy != "passthrough" for b in bottom]
+        return found.with_values([-0.0 if p else v for p, v in zip(put, found.values, strict=True)])
+
+    def output_gradient(
+        self, policy: str | None, form: str, first: Array, second: Array, g: Array
+    ) -> list[Array]:
+        """Put −0 where nothing may pass."""
+        found = super().output_gradient(policy, form, first, second, g)
+        sign = -1.0 if policy == "reject" else 1.0
+        return [x.with_values([sign * v for v in x.values]) for x in found]
