@@ -148,10 +148,11 @@ def boundary(subject: Bottoms, x: Array, marked: tuple[bool, ...]) -> None:
         require(right, "{} enters as {}", value, payload, claim=2)
         wanted, claim = (math.nan, 3) if bottom else (value, 4)
         require(identical(out, wanted), "{} leaves as {}", wanted, out, claim=claim)
-    # These flags would broadcast.
-    flags = (False,) * (2 if len(x.values) == 1 else 1)
-    enters = not refused(ValueError, lambda: subject.enter(x, flags), claim=6)
-    require(not enters, "{} enters with {} flags", x, len(flags), claim=6)
+    # One flag would broadcast.
+    for count in {1, len(x.values) + 1} - {len(x.values)}:
+        flags = (False,) * count
+        enters = not refused(ValueError, lambda: subject.enter(x, flags), claim=6)  # noqa: B023
+        require(not enters, "{} enters with {} flags", x, count, claim=6)
 
 
 def _equal(x: Carrier, y: Carrier) -> bool:
