@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
-from properties.faults.losses import HALF, REDUCED, _marked
+from properties.faults.losses import HALF, REDUCED, marked
 from properties.faults.register import fault
 from spec.losses import GAMMA, TAU, Measured, cast
 
@@ -51,5 +51,5 @@ fault("LOSS-18.5", "The mean over an empty batch is 0/0.",
 fault("LOSS-18.6", "A single element is broadcast.", check_shapes=lambda real, *parts:
     real(*(x for x in parts if {*x.shape} != {1} or len({len(x.shape) for x in parts}) > 1)))
 fault("LOSS-18.8", "Under autocast the squares are computed in bfloat16.",
-    reduced_precision=_marked, squares=lambda real, *c, **o: replace(f := real(*c, **o),
+    reduced_precision=marked, squares=lambda real, *c, **o: replace(f := real(*c, **o),
         value=cast(f.value, "bfloat16") if REDUCED else f.value))
