@@ -44,6 +44,12 @@ class Array(Answer):
         return Array(tuple(values), self.shape, self.dtype)
 
 
+def misfits(shape: tuple[int, ...]) -> set[tuple[int, ...]]:
+    """Return other shapes that libraries broadcast to a shape, but that of one column."""
+    others = {(1, *shape), (), shape[-1:], (1, *shape[1:]), (1,) * len(shape)}
+    return others - {shape, (*shape[:-1], 1) if shape else shape}
+
+
 def identical(x: float, y: float) -> bool:
     """Tell whether two floats have the same bits; every NaN is the same."""
     if math.isnan(x) or math.isnan(y):
