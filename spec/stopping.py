@@ -8,6 +8,14 @@ from fractions import Fraction
 from typing import Protocol
 
 from .clause import clause, require
+from .coverage import (
+    Covers,
+    Timed,
+    bottom_recall,
+    counts_of,
+    monitored_coverage,
+    near_share,
+)
 from .ranks import Distributes
 from .runs import Plan, Trace, Trains
 
@@ -106,3 +114,37 @@ def survives(subject: Trains, plan: Plan) -> None:
     counts = [len(run.of("draw")) for run in (trace, whole)]
     right = not expected or counts[0] <= counts[1]
     require(right, "{}: trains on {} micro-batches, not {}", plan, *counts, claim=2)
+
+
+class Monitors(Covers, Stops, Protocol):
+    """A subject that counts covered samples, and watches coverage."""
+
+
+@clause(
+    "STOP-6",
+    source="Ours: a sample labelled ±∞ or NaN is meant to be ⊥, and must not stop a correct model",
+    since="0.2.0",
+)
+def monitored(subject: Monitors, epoch: Sequence[Timed]) -> None:
+    """Singular targets do not stop training. Shares that are reported may be off by 10⁻⁶.
+
+    1. The stop watches the coverage over the samples whose targets are all finite, NaN where an
+       epoch has none.
+    2. An epoch without such samples leaves the counter of the stop unchanged, and does not stop.
+    3. The coverage over all samples is reported, too.
+    4. So is the recall of ⊥: the fraction of ⊥ among the samples with a singular target, NaN
+       where an epoch has none.
+    """
+    counts, found = counts_of(epoch), subject.epoch_coverage(epoch)
+    ordinary = [(replace(b, targets=b.targets.full(1.0, b.targets)), tau) for b, tau in epoch]
+    for claim, name, expected in (
+        (3, "coverage", subject.epoch_coverage(ordinary).coverage),  # COV-3 says how large it is
+        (1, "finite", monitored_coverage(counts)),
+        (4, "recall", bottom_recall(counts)),
+    ):
+        value = getattr(found, name)
+        right, parts = near_share(value, expected), (name, epoch, value, expected)
+        require(right, "{} of {}: {}, not {}", *parts, claim=claim)
+    low = (0.0, None, None, 0.0)
+    counters, wanted = [*map(tuple, subject.watch(low, 0.5, 2))], [(1, False)] * 3 + [(2, True)]
+    require(counters == wanted, "{}: {}, not {}", low, counters, wanted, claim=2)

@@ -117,7 +117,7 @@ def repeatable(subject: Draws, tau_min: float, tau_max: float, seed: int) -> Non
     if tau_max - tau_min < 2**20 * math.ulp(tau_max):
         return
     small = seed % 2**32
-    for other in small ^ 1, small ^ 2**31:
+    for other in (*(small ^ 2**k for k in range(32)), (small + 2**31 - 1) % 2**32):
         one, two = ([*subject.draw(tau_min, tau_max, source, 5)] for source in (small, other))
         require(one != two, "seeds {} and {} both gave {}", small, other, one, claim=2)
     one, two = ([*subject.draw(tau_min, tau_max, None, 5)] for _ in range(2))

@@ -7,10 +7,10 @@ from fractions import Fraction
 from typing import Any
 
 from properties.faults.register import fault, spread, zeroproof_fault
-from spec import Array
+from spec import BOTTOM, Array
 from spec.decoding import Strict, Tuples
 from spec.formats import nearest
-from spec.quotients import BOTTOM, Decoded
+from spec.quotients import Decoded
 from spec.ranges import Graded
 from zeroproof.inference import Decoded as Decode
 from zeroproof.inference import InferenceConfig, strict_inference
@@ -43,9 +43,8 @@ def _rounded_twice(real: Any, case: Tuples, row: Any, decoded: Decoded) -> float
 
 
 def _at_float32(case: Tuples) -> Tuples:
-    ends = (nearest("float32", tau) for tau in (case.tau_infer, case.tau_train))
-    names = ("tau_infer", "tau_train")
-    return replace(case, **dict(zip(names, ends, strict=True))) if _is_float32(case) else case
+    low, high = (nearest("float32", tau) for tau in (case.tau_infer, case.tau_train))
+    return replace(case, tau_infer=low, tau_train=high) if _is_float32(case) else case
 
 
 def _is_float32(case: Tuples) -> bool:

@@ -46,6 +46,8 @@ zeroproof_fault("TAU-9.1", "u² is drawn.", "zeroproof.training.trainer.lerp",
       lambda between, low, high, u: between(low, high, u * u))
 automaton_fault("TAU-9.2", "Thresholds repeat every epoch.",
       uniform=lambda uniform, _, index: uniform(0, index))
+automaton_fault("TAU-9.2", "An epoch has the thresholds of the one before, shifted by one.",
+      uniform=lambda uniform, epoch, index: uniform(0, epoch + index))
 
 
 def _restarted(start: Any, trainer: Any) -> None:

@@ -30,7 +30,7 @@ def name_of(x: Tensor) -> str:
     return str(x.dtype).removeprefix("torch.")
 
 
-def _plain(state: Any) -> list[object]:
+def plain(state: Any) -> list[object]:
     return [part.tolist() if hasattr(part, "tolist") else part for part in state]
 
 
@@ -42,7 +42,7 @@ def surroundings(layer: nn.Module) -> dict[str, str]:
         "torch": repr(torch.get_rng_state().tolist()),
         "cuda": repr(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else ""),
         "python": repr(random.getstate()),
-        "numpy": repr(_plain(numpy.random.get_state())) if numpy else "",
+        "numpy": repr(plain(numpy.random.get_state())) if numpy else "",
         "modes": repr([m.training for m in layer.modules()]),
         "mode": repr(torch.is_grad_enabled()),
         "dtype": repr(torch.get_default_dtype()),

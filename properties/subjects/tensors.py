@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, TypeAlias
@@ -10,6 +11,7 @@ from typing import Any, Final, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from properties.subjects.tasks import plain
 from properties.tensors import Incoming, arriving, flags, measured, to_array, to_tensor
 from spec import Array
 from spec.decoding import Strict, Tuples
@@ -63,7 +65,9 @@ class OnTensors:
         return Effects(to_array(tensor), any(part.requires_grad for part in lifted))
 
     def global_random_state(self) -> Hashable:
-        return bytes(torch.get_rng_state().tolist()), random.getstate()
+        numpy: Any = sys.modules.get("numpy")
+        arrays = repr(plain(numpy.random.get_state())) if numpy else ""
+        return bytes(torch.get_rng_state().tolist()), random.getstate(), arrays
 
     def ieee(self, operation: str, *operands: Array) -> Array:
         function = IEEE.get(operation) or getattr(torch, operation)
