@@ -145,12 +145,12 @@ def close(found: float | Fraction, expected: Fraction) -> bool:
 
 @clause("TAU-9", source="Ours: a schedule that repeats is one a model can lean on", since="0.4.0")
 def run_of_thresholds(subject: Trains, plan: Plan) -> None:
-    """The trainer's thresholds are draws.
+    """The trainer's thresholds are draws. Let ``τ_max`` be, for claims 2 and 3, at least 2²⁰ of its
+    units in the last place above ``τ_min``.
 
     1. They are uniform between ``τ_min`` and ``τ_max``: their Kolmogorov–Smirnov distance stays
        within the bound that uniform draws exceed with probability 10⁻¹².
-    2. Those of different epochs differ, and hardly any recurs: of 1000 over 990 differ. Let, for
-       claims 2 and 3, ``τ_max`` be at least 2²⁰ of its units in the last place above ``τ_min``.
+    2. Those of different epochs differ, and more than 99 % of all thresholds differ.
     3. The same seed gives the same thresholds, another one others, also than in other epochs.
     4. Drawing them leaves the global random state untouched.
     """

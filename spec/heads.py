@@ -37,6 +37,12 @@ def polynomial(row: Row, t: Fraction) -> Fraction:
     return sum((Fraction(a) * t**k for k, a in enumerate(row)), Fraction(0))
 
 
+def _size(row: Row, t: Fraction) -> Fraction:
+    """Return how far rounding carries in a polynomial, in units of epsilon."""
+    steep = max(1, abs(t))
+    return sum((abs(Fraction(a)) * (k + 1) * steep**k for k, a in enumerate(row)), Fraction(0))
+
+
 @clause("DEC-10", source="Ours: high powers of inputs of any unit are useless", since="0.8.0")
 def domains(subject: Mapped, P: Row, Q: Row, domain: tuple[float, float], x: Array) -> None:
     """A rational head may have a domain, from a low end to a high one.
@@ -51,15 +57,19 @@ def domains(subject: Mapped, P: Row, Q: Row, domain: tuple[float, float], x: Arr
     slack = 64 * epsilon * (1 + sum(ends) / abs(Fraction(domain[1]) - Fraction(domain[0])))
     found, plain = subject.rational(P, Q, domain, x), subject.rational(P, Q, None, x)
     for row, part, bare in zip((P, Q), found, plain, strict=True):
+        for claim, y in ((1, part), (3, bare)):
+            right = (y.shape, y.dtype) == (x.shape, x.dtype)
+            require(right, "{} at {} became {}", row, x, y, claim=claim)
         for at, value, without in zip(x.values, part.values, bare.values, strict=True):
-            t, size = mapped(domain, at), sum(abs(Fraction(a)) * k for k, a in enumerate(row, 1))
+            t = mapped(domain, at)
             parts = row, domain, at, value
             require(math.isfinite(value), "{} over {} at {} is {}", *parts, claim=2)
-            wanted, bound = polynomial(row, t), slack * size
+            wanted, bound = polynomial(row, t), slack * _size(row, t)
             right = abs(Fraction(value) - wanted) <= bound
             require(right, "{} over {} at {} is {}, not {}", *parts, float(wanted))
-            if abs(at) <= 1:
-                wanted = polynomial(row, Fraction(at))
+            if abs(at) <= 16:
+                t = Fraction(at)
+                wanted, bound = polynomial(row, t), 64 * epsilon * _size(row, t)
                 right = math.isfinite(without) and abs(Fraction(without) - wanted) <= bound
                 require(right, "{} at {} is {}, not {}", row, at, without, float(wanted), claim=3)
 

@@ -58,10 +58,11 @@ def as_tuples(outputs: Predicted) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class Effects:
-    """What a lift leaves behind: its input after the results were written over, and a graph."""
+    """What a lift leaves of its input, and of upper ends, when its results are overwritten."""
 
     input: Array
     tracked: bool
+    upper: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,10 @@ class Lifts(Protocol):
     def orientation(self, y: Array) -> Array:
         """Return −1, 0 or +1 for each target, in an integer dtype."""
 
-    def lift_effects(self, y: Array) -> Effects:
-        """Lift targets that require a gradient, overwrite the results, and return the effects."""
+    def lift_effects(self, y: Array, upper: Array | None = None) -> Effects:
+        """Lift targets that require a gradient, or intervals from them up to other ends, overwrite
+        the results, and return the effects.
+        """
 
     def unlift(self, y: Array) -> Array:
         """Lift targets and decode the tuples; NaN for ⊥."""
@@ -131,11 +134,12 @@ def unoriented(subject: Lifts, y: Array) -> None:
     """NaN is an unoriented target.
 
     1. A target NaN lifts to ``(1, 0)``.
-    2. The orientation of a target is +1 for ``+∞``, −1 for ``−∞``, and 0 for NaN and numbers.
+    2. The orientation of a target is +1 for ``+∞``, −1 for ``−∞``, and 0 for NaN and numbers, in
+       an integer dtype.
     """
     _require_lift(subject, y, math.isnan)
     found, expected = subject.orientation(y), tuple(orientation(value) for value in y.values)
-    right = (found.shape, found.values) == (y.shape, expected)
+    right = (found.shape, found.values) == (y.shape, expected) and "int" in found.dtype
     require(right, "orientation of {} is {}, not {}", y, found, expected, claim=2)
 
 
@@ -239,16 +243,23 @@ def intervals(subject: Lifts, lower: Array, upper: Array) -> None:
        number.
     2. A lower end above the upper one, or an end that is NaN, raises ValueError.
     3. Ends of different shapes raise ValueError.
+    4. Both lifts are data, as in LIFT-6.
+    5. A bool or complex end raises TypeError.
     """
+    wrong = {lower.dtype, upper.dtype} & {*UNLIFTABLE}
     alike = lower.shape == upper.shape
-    if not (alike and all(map(is_interval, lower.values, upper.values))):
-        claim = 2 if alike else 3
-        raises = refused(ValueError, lambda: subject.lift_interval(lower, upper), claim=claim)
+    if wrong or not (alike and all(map(is_interval, lower.values, upper.values))):
+        error, claim = (TypeError, 5) if wrong else (ValueError, 2 if alike else 3)
+        raises = refused(error, lambda: subject.lift_interval(lower, upper), claim=claim)
         require(raises, "{} to {} was accepted", lower, upper, claim=claim)
         return
     for end, found in zip((lower, upper), subject.lift_interval(lower, upper), strict=True):
         right = all(map(same, found, subject.lift(end)))  # of which LIFT-1 to LIFT-8 speak
         require(right, "{} to {}: {} lifted to {}", lower, upper, end, found)
+    if "float" in lower.dtype and "float" in upper.dtype:
+        left = subject.lift_effects(lower, upper)
+        kept = left.upper is not None and same(left.input, lower) and same(left.upper, upper)
+        require(kept and not left.tracked, "the lift of {} to {}: {}", lower, upper, left, claim=4)
 
 
 def _close(x: float, y: float) -> bool:

@@ -33,6 +33,8 @@ class OnTensors:
     """Targets and numbers as tensors."""
 
     _lifted: Callable[[Tensor], tuple[Tensor, Tensor]]
+    _lifted_interval: Callable[[Tensor, Tensor], Sequence[Tensor]]
+    """Returns all parts of both lifts of intervals."""
     _decoded: Callable[..., tuple[Tensor, Tensor, Tensor]]
     """Returns values, ⊥ and gap of a case, of its tuples as tensors."""
     _loss: Callable[..., Tensor]
@@ -56,13 +58,14 @@ class OnTensors:
     def unlift(self, y: Array) -> Array:
         return self.decode(Tuples(*self.lift(y), 1.0, 1.0)).value
 
-    def lift_effects(self, y: Array) -> Effects:
-        """Lift a leaf, and write over the results."""
-        tensor = to_tensor(y).requires_grad_()
-        lifted = self._lifted(tensor)
+    def lift_effects(self, y: Array, upper: Array | None = None) -> Effects:
+        """Lift leaves, and write over the results."""
+        ends = [to_tensor(end).requires_grad_() for end in (y, upper) if end is not None]
+        lifted = self._lifted(*ends) if upper is None else self._lifted_interval(*ends)
         for part in lifted:
             part.detach().fill_(7.0)
-        return Effects(to_array(tensor), any(part.requires_grad for part in lifted))
+        tracked = any(part.requires_grad for part in lifted)
+        return Effects(to_array(ends[0]), tracked, None if upper is None else to_array(ends[1]))
 
     def global_random_state(self) -> Hashable:
         numpy: Any = sys.modules.get("numpy")
