@@ -39,7 +39,7 @@ def polynomial(row: Row, t: Fraction) -> Fraction:
 
 def _size(row: Row, t: Fraction) -> Fraction:
     """Return how far rounding carries in a polynomial, in units of epsilon."""
-    steep = max(1, abs(t))
+    steep = max(Fraction(1), abs(t))
     return sum((abs(Fraction(a)) * (k + 1) * steep**k for k, a in enumerate(row)), Fraction(0))
 
 
