@@ -55,9 +55,9 @@ class Feeds(Trains, Protocol):
 
         Looked at are ``parameters``, ``gradients``, ``buffers`` and each submodule's ``modes``,
         those of the loss, too; the random states of ``torch``, ``cuda``, ``python`` and ``numpy``,
-        and of a ``generator`` on which the loaders of training and validation draw. The optimizer
-        has modes, and is in either of them before. With ``training`` a submodule of either was in
-        train mode in a forward.
+        and of a ``generator`` of the training loader, or of the sampler of the other one. Some
+        buffers are in no checkpoint. The optimizer has modes, and is in either of them before.
+        With ``training`` a submodule of either was in train mode in a forward.
         """
 
     def derived(self, place: str, inputs: Sequence[float], fails: bool) -> Derived:
@@ -70,10 +70,10 @@ class Feeds(Trains, Protocol):
     def loss_arguments(self, accepts: Sequence[str], plan: Plan) -> list[Call]:
         """Carry out a plan with a loss that accepts the named arguments beside outputs and targets.
 
-        It is NaN for a micro-batch with a fault. Of what arrives, tensors are given as lists. The
-        plan's weights are a curriculum that calls its one weight ``fit``; without weights no
-        curriculum is configured. The first weight is also configured as fixed, and if it is the
-        only one, by itself.
+        It is NaN for a micro-batch with a fault, and empties the weights that it was given, if it
+        can. Of what arrives, tensors are given as lists. The plan's weights are a curriculum that
+        calls its one weight ``fit``; without weights no curriculum is configured. The first weight
+        is also configured as fixed, and if it is the only one, by itself.
         """
 
 

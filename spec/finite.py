@@ -38,7 +38,9 @@ class Keeps(Protocol):
         model, with a rate of 3e38 of the loss, and not in the optimizer's first group.
 
         The gradient is finite throughout. A parameter that is infinite from the start has an
-        infinite element, which no update moves; so has one that a rate of infinity spoils.
+        infinite element and a NaN, which no update moves; so has one that a rate of infinity
+        spoils. All is done again with neither validation nor checkpoints; the error is empty if
+        one of the two runs raised none.
         """
 
     def modes(self, frozen: Sequence[bool], validates: bool) -> list[list[bool]]:
@@ -48,16 +50,17 @@ class Keeps(Protocol):
         """
 
     def freezes(self, trained: Sequence[bool]) -> list[bool]:
-        """Train a parameter, which may be trained or is frozen from each of these updates on.
-
-        Return whether the update moved it.
+        """Train a parameter, which may be trained or is frozen from each of these updates on, by an
+        optimizer with momentum and weight decay. Return whether the update moved it.
         """
 
     def buffer(self, before: Sequence[float], written: Sequence[float], fault: str) -> list[float]:
-        """Make an update of two micro-batches, each of which writes a buffer of the model and one
-        of the loss, in place or by another tensor; return the buffers, one after the other.
+        """Make two updates of two micro-batches each, which write a buffer of the model and one of
+        the loss, in place or by another tensor; return the buffers, one after the other.
 
-        By a fault the ``loss`` is NaN, or the ``gradient`` alone; it may be empty.
+        The first update is applied, and writes what is there ``before``. By a fault the second
+        one's ``loss`` is NaN, or the ``gradient`` alone; it may be empty. No checkpoint holds these
+        buffers.
         """
 
 

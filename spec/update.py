@@ -35,7 +35,8 @@ class Casts(Trains, Protocol):
     """A subject that trains in mixed precision."""
 
     def precision(self, dtype: str, option: str = "mixed_precision") -> Precision:
-        """Train and validate a float32 model under autocast, which an option of this name turns on.
+        """Train and validate a float32 model under autocast, which an option of this name turns on,
+        and then another one, whose outputs are projective tuples.
 
         A dtype that cannot be had raises an error. Dtypes that differ are all named.
         """

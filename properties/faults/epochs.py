@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -264,3 +267,29 @@ fault("LOG-6.1", "An update returns the record of the first one.",
 zeroproof_fault("LOG-6.1", "An update returns the first record that is kept.",
       "zeroproof.training.trainer.SCMTrainer.train_step",
       lambda step, trainer, *window: step(trainer, *window) and trainer.records.records[0])
+
+
+@contextmanager
+def _reloaded(real: Any, modules: Any, *loaders: object) -> Iterator[None]:
+    states = [copy.deepcopy(module.state_dict()) for module in modules]
+    try:
+        with real([], *loaders):
+            yield
+    finally:
+        for module, state in zip(modules, states, strict=True):
+            module.load_state_dict(state)
+
+
+zeroproof_fault("VAL-2.1", "Only buffers that checkpoints hold are as before.",
+      "zeroproof.training.validation.undone", _reloaded)
+zeroproof_fault("VAL-2.2", "The generator of a loader's sampler is left where it is.",
+      "zeroproof.training.evaluation.restore_random_state", lambda restore, state, loader: restore(
+          state | {"loader": {p: x for p, x in state["loader"].items() if p.count(".") < 2}},
+          loader))
+fault("TAU-7.3", "``last_thresholds`` has those of applied updates alone.",
+      train=lambda train, plan: replace(train(plan), thresholds=tuple(tau for tau, batch in zip(
+          train(plan).thresholds, plan.epochs[-1], strict=True) if not batch.fault)))
+zeroproof_fault("CUR-1.7", "A loss is given the weights that are kept.",
+      "zeroproof.training.loss_adapter.LossAdapter.kwargs", lambda real, adapter, tau, epoch, *a,
+          narrows: {n: adapter.weights(epoch, narrows=narrows) if n == "loss_weights" else x
+              for n, x in real(adapter, tau, epoch, *a, narrows=narrows).items()})

@@ -65,3 +65,26 @@ zeroproof_fault("STEP-9.3", "Buffers of the loss are not kept.",
 zeroproof_fault("STEP-9.3", "Buffers are kept as the first micro-batch has left them.",
       "zeroproof.training.update.Update._gradients", lambda real, update, window: (
           real(update, window[:1]), update._buffers.keep(), real(update, window))[2])
+
+
+def _saved_alone(real: Any, kept: Any, modules: Any) -> None:
+    real(kept, modules)
+    parts = [part for module in modules for part in module.modules()]
+    lost = [(id(m._buffers), n) for m in parts for n in m._non_persistent_buffers_set]
+    kept._places = [(buffers, n) for buffers, n in kept._places if (id(buffers), n) not in lost]
+
+
+zeroproof_fault("STEP-8.1", "Parameters are looked at before a validation or a save alone.",
+      "zeroproof.training.update.Update.check_finite", lambda real, update:
+          real(update) if update._config.val_loader else update.settle())
+zeroproof_fault("STEP-8.3", "An element that is NaN is never equal to what it was.",
+      "zeroproof.training.finite.SteppedParameters._lost", lambda real, stepped, known:
+          [x for x in real(stepped, {}) if not known or x[0].isnan().any()])
+zeroproof_fault("STEP-9.2", "A frozen parameter has a gradient of 0, and momentum moves it.",
+      "zeroproof.training.update.Update.clear_gradients",
+      lambda real, update: update.optimizer.zero_grad(set_to_none=False))
+zeroproof_fault("STEP-9.3", "Buffers return to where they were at the run's start.",
+      "zeroproof.training.finite.KeptBuffers.keep",
+      lambda real, kept: None if kept._kept.numel() else real(kept))
+zeroproof_fault("STEP-9.3", "Only buffers that checkpoints hold are mended.",
+      "zeroproof.training.finite.KeptBuffers.__init__", _saved_alone)

@@ -252,3 +252,30 @@ zeroproof_fault("DDP-2.1", "Ranks hear of a signal at the end of the epoch.",
       lambda reduce, ranks, losses, signal, unwrapped: reduce(ranks, losses, 0, unwrapped))
 fault("DDP-2.2", "Validations of unequal length are averaged.",
       train_unequal=lambda real, ranks, loader="train": loader == "train" and real(ranks))
+
+
+def _into_wrapper(restore: Any, trainer: Any, state: Any) -> None:
+    try:
+        trainer.model.load_state_dict(state["model"])
+    except RuntimeError as error:
+        raise CheckpointError(str(error)) from error
+    restore(trainer, state)
+
+
+def _random_first(restore: Any, trainer: Any, state: Any) -> None:
+    torch.set_rng_state(state["position"]["ranks"][0]["random"]["torch"])
+    restore(trainer, state)
+
+
+zeroproof_fault("RES-3.3", "Random states are restored before the rest is looked at.",
+      "zeroproof.training.trainer.restore", _random_first)
+zeroproof_fault("RES-3.4", "A wrapped model cannot load the keys that it saved.",
+      "zeroproof.training.trainer.restore", _into_wrapper)
+fault("RES-4.1", "A signal ends a run that saves nothing by a TypeError.",
+      interrupted=lambda real, signal, place="update": replace(real(signal, place),
+          raised="TypeError" if place == "unsaved" else real(signal, place).raised))
+fault("RES-4.5", "Signals are deferred after the run, too.",
+      interrupted=lambda real, *given: replace(real(*given), restored=False))
+zeroproof_fault("RES-4.5", "Signals are deferred after the run, too.",
+      "zeroproof.training.signals.DeferredSignals.__exit__", lambda leave, signals, *given: (
+          vars(signals).update(_depth=signals._depth + 1), leave(signals, *given))[1])

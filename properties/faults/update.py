@@ -81,6 +81,9 @@ fault("AMP-1.2", "The loss is given what the forward gave.",
       precision=lambda precision, dtype, *a: replace(precision(dtype), loss=(dtype, "float32")))
 zeroproof_fault("AMP-1.2", "Outputs are not widened.",
       "zeroproof.training.evaluation.widen_outputs", lambda widen, outputs: outputs)
+zeroproof_fault("AMP-1.2", "Of a tuple the numerators alone are widened.",
+      "zeroproof.training.evaluation.widen_outputs", lambda widen, outputs: (widen(outputs[0]),
+          *outputs[1:]) if isinstance(outputs, tuple) else widen(outputs))
 
 
 def _under_autocast(call: Method, *given: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from spec.update import Phases, Precision
 
@@ -133,9 +133,8 @@ class Averaging(torch.optim.SGD):
     def train(self, mode: bool = True) -> None:
         for group in self.param_groups:
             for parameter in group["params"] if group.get("trains", False) != mode else ():
-                parameter.data *= (
-                    self.factor if mode else 1 / self.factor
-                )  # there and back changes its last bits
+                # there and back changes its last bits
+                parameter.data *= self.factor if mode else 1 / self.factor
             group["trains"] = mode
 
     def eval(self) -> None:
@@ -143,7 +142,7 @@ class Averaging(torch.optim.SGD):
 
 
 class Counting(nn.Module):
-    """Puts another tensor in the place of a buffer, and counts in another one."""
+    """Puts another tensor in the place of a buffer, and counts in one that no checkpoint holds."""
 
     calls: Tensor
     uses: Tensor
@@ -151,7 +150,7 @@ class Counting(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("calls", torch.zeros(()))
-        self.register_buffer("uses", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("uses", torch.zeros((), dtype=torch.int64), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls = self.calls + 1
@@ -183,9 +182,9 @@ class Disturbed:
         still.eval()
         data = TensorDataset(torch.randn(6, 2), torch.randn(6, 1))
         self.generators = [torch.Generator() for _ in range(2)]
-        self.loader, self.validation = (
-            DataLoader(data, 3, shuffle=True, generator=generator) for generator in self.generators
-        )
+        own, others = self.generators
+        self.loader = DataLoader(data, 3, shuffle=True, generator=own)
+        self.validation = DataLoader(data, 3, sampler=RandomSampler(data, generator=others))
         self.optimizer = Averaging(self.layer.parameters(), lr=0.1)
         self.optimizer.train(trains)
         self.optimizer.factor = 1.0 if fails else 3.0  # and then changes its mode alone
@@ -238,20 +237,24 @@ class Tasks:
         raise NotImplementedError
 
     def precision(self, dtype: str, option: str = "mixed_precision") -> Precision:
-        """Train under autocast, looking at dtypes."""
-        layer, forward, seen, inside = nn.Linear(2, 1), list[str](), list[str](), list[str]()
-        layer.register_forward_hook(lambda m, i, o: forward.append(name_of(o)))
+        """Train models of values and of tuples under autocast, looking at dtypes."""
+        forward, seen, inside = list[str](), list[str](), list[str]()
 
-        def loss(outputs: Tensor, lifted: Batch) -> Tensor:
-            seen.extend(name_of(x) for x in (outputs, *lifted))
+        def loss(outputs: Any, lifted: Batch) -> Tensor:
+            parts = outputs if isinstance(outputs, tuple) else (outputs,)
+            seen.extend(name_of(x) for x in (*parts, *lifted))
             inside.append(name_of(torch.ones(2, 2) @ torch.ones(2, 2)))
-            return mean_square(outputs, lifted)
+            return mean_square(parts[0], lifted)
 
-        optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
-        options: dict[str, Any] = {option: True}
-        options |= {"amp_dtype": dtype, "val_loader": ones(1)}
-        trainer = self._trainer_of(layer, optimizer, loss, ones(1), **options)
-        trainer.fit()
+        options: dict[str, Any] = {option: True, "amp_dtype": dtype, "val_loader": ones(1)}
+        for projective in (False, True):
+            layer = nn.Linear(2, 1)
+            layer.register_forward_hook(lambda m, i, o: forward.append(name_of(o)))
+            if projective:
+                layer.register_forward_hook(lambda m, i, o: (o, o))
+            given = layer, torch.optim.SGD(layer.parameters(), lr=0.1), loss, ones(1)
+            trainer = self._trainer_of(*given, **options)
+            trainer.fit()
         once, within = (" and ".join(sorted({*names})) for names in (forward, inside))
         return Precision(once, tuple(seen), within, self._scales(trainer))
 

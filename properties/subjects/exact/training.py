@@ -274,7 +274,7 @@ class ExactTraining:
 
     def interrupted(self, signal: str, place: str = "update") -> Interrupted:
         """Finish the update, save, and raise."""
-        return Interrupted(RAISED[signal], updates_after=0, saved=True)
+        return Interrupted(RAISED[signal], updates_after=0, saved=True, restored=True)
 
     def broken_off(self, what: str, signal: str) -> BrokenOff:
         """Save what was made until then, of four updates an epoch; raise the signal's error."""
