@@ -57,11 +57,14 @@ def samples(P: list[float], Q: list[float]) -> tuple[Array, Array, Array]:
 
 LOST = samples([0.0, -0.0, math.inf, 1.0, 1.0, 1.0], [0.0, 1.0, math.nan])
 TUPLES = samples([2.0, -0.25, 0.0, 3.0, 0.0, 0.0], [1.0, -0.0, 1.0])
+# Whose squares underflow, and whose sum overflows.
+ENDS = samples([1e-300, 0.0, 1.5e308, 1e308], [0.0, 1e308])
 
 
 @given(st.none() | st.sampled_from(sorted(POLICIES)), shared())
 @example("clamp", LOST)
 @example("project", TUPLES)
+@example("project", ENDS)
 @example(None, LOST)
 @settings(max_examples=40)
 def test_POL_13_one_tuple(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -138,6 +139,8 @@ BESIDE = Array.of([0.0, 0.0]), Array.of([0.0, math.nan]), Array.of([1.0, math.na
 NO_MARGIN = Array.of([1.0]), Array.of([math.nan]), Array.of([1.0])
 WEIGHTS = {"margin": 1.0, "sign": 1.0, "rejection": 0.01}
 ONLY_MARGIN: Options = {**PLAIN, "given": {"fit": 0.0, "sign": 0.0, "rejection": 0.0}}
+EMPTY, ONE = Array.of([]), Array((1.0,), (1, 1))
+COLUMN = ONE, ONE, ONE.with_values([2.0])
 
 
 # Of which the first quotient is a number in float32 only.
@@ -165,6 +168,8 @@ def test_LOSS_6_dropped_terms(subject: TrainingLosses, drawn: tuple[Batch, Optio
 @example(BATCH, {**PLAIN, "bare": True, "weights": WEIGHTS})
 @example(BATCH, {**PLAIN, "tau": 0.01, "bare": True})
 @example(STEEP, WEIGHTY)
+@example((EMPTY,) * 3, {**PLAIN, "weights": WEIGHTS})
+@example(COLUMN, PLAIN)
 def test_LOSS_6_training_loss(subject: TrainingLosses, batch: Batch, made: Options) -> None:
     assert_clause("LOSS-6", subject, batch, made)
 
@@ -244,8 +249,8 @@ def test_LOSS_16_known_names(
 def test_LOSS_16_shapes(subject: TrainingLosses, shape: tuple[int, ...]) -> None:
     P, Q, _, _ = DENOMINATORS
     y = Array((1.0,) * math.prod(shape), shape, P.dtype)
-    for fit in ("chordal", "implicit"):
-        assert_clause("LOSS-16", subject, (P, Q, y), {**PLAIN, "fit": fit})
+    for fit, bare in itertools.product(("chordal", "implicit"), (False, True)):
+        assert_clause("LOSS-16", subject, (P, Q, y), {**PLAIN, "fit": fit, "bare": bare})
 
 
 @pytest.mark.parametrize("changed", OPTIONS, ids=str)

@@ -151,7 +151,7 @@ def test_LIK_13_drawn(subject: LikelihoodFits, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("configured", [None, 0.0, 0.25])
-@pytest.mark.parametrize("given", [None, 0.125, HALF])
+@pytest.mark.parametrize("given", [None, 0.0, 0.125, HALF])
 @pytest.mark.parametrize("case", [EXACT, ARCS, JOINT], ids=["exact", "arcs", "joint"])
 def test_LIK_13_fits(
     subject: LikelihoodFits, case: Fit, configured: float | None, given: float | Array | None
@@ -167,6 +167,8 @@ named = st.dictionaries(st.sampled_from(["resolution", "margin"]), st.floats(0.0
 @given(st.sampled_from(["likelihood", "chordal"]), st.integers(1, 9), ends, named, named)
 @example("likelihood", 10, None, {}, {})
 @example("likelihood", 9, (1.5, 0.25), {}, {})
+@example("likelihood", 3, (0.5, 0.0), {}, {})
+@example("likelihood", 2, None, {"resolution": 0.5}, {"resolution": 0.0})
 @example("likelihood", 3, None, {"margin": 0.5}, {})
 @example("likelihood", 2, None, {"resolution": 0.5}, {})
 @example("likelihood", 2, None, {"resolution": 0.5}, {"resolution": 0.125, "margin": 0.5})

@@ -252,8 +252,10 @@ def operands(subject: Bottoms, operation: str, x: Array, y: Array, number: float
         require(right, "{} of {}: {}, not {}", operation, pair, found, expected)
     ways = {nearest(x.dtype, by) for by in (number, nearest("float32", number))}
     scalars = [_entered(subject, Array((way,), (), x.dtype)) for way in ways]
+    right_of, left_of = [(a, s) for s in scalars], [(s, a) for s in scalars]
     mixed: list[Any] = [
-        ((a, number), [(a, s) for s in scalars]), ((number, x), [(s, a) for s in scalars])
+        ((a, number), right_of), ((x, number), right_of), ((number, a), left_of),
+        ((number, x), left_of),
     ]  # fmt: skip
     for pair, others in mixed if ARITY[operation] == 2 else ():
         found = subject.apply(operation, *pair)

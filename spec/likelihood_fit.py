@@ -121,7 +121,7 @@ def fitted(subject: LikelihoodFits, fit: Fit) -> None:
                     require(right, "with the sign {} of {} is {}", part, fit, values, claim=5)
     wrong = [(replace(fit, raw=replace(y, shape=(1, *y.shape)), upper=None), False)]
     wrong += [(replace(fit, given=Array((0.25,), (), fit.P.dtype)), True)]
-    wrong += [(replace(fit, given=x), False) for x in (-0.5, math.nan)]
+    wrong += [(replace(fit, given=x), False) for x in (-0.5, math.nan, math.inf)]
     wrong += [(replace(fit, fit="chordal"), False)] if fit.upper else []
     wrong += [(replace(fit, upper=y), False)] if shared else []
     for bad, learned in wrong:

@@ -81,6 +81,8 @@ def _require_close(
     claim = 2 if any(above) else 1 if kept else 5
     right = near(found.value, expected, slack)
     require(right, "squares {}" + complaint, found.value, *parts, expected, claim=claim)
+    right = found.in_P.shape == found.in_Q.shape == case[0].shape
+    require(right, "gradients {}" + complaint, found, *parts, case[0].shape, claim=3)
     for i, capped in zip(kept, above, strict=True):
         for g, exact, slack in zip(
             (found.in_P, found.in_Q), *slopes_within(case, kept, i) or ((), ()), strict=False
@@ -137,8 +139,8 @@ def squares_fit(
        whose tuple does not decode to ⊥ at τ. Its error is at most ``(8 + n/2)·ε`` times the mean of
        ``(|v| + |y|)²``, plus the smallest normal number.
     2. Each term is capped at ``largest/(4N)``, and keeps its gradient.
-    3. The gradient is the derivative, up to rounding, unless a factor of it overflows; where
-       ``v = y`` it is 0 even then.
+    3. The gradient has the tuples' shape, and is the derivative, up to rounding, unless a factor of
+       it overflows; where ``v = y`` it is 0 even then.
     4. Elements that do not count change nothing and have gradient 0.
     5. If no element counts, loss and gradient are 0.
     6. Tuples, targets and a mask of different shapes raise ValueError.

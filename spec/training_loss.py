@@ -111,6 +111,8 @@ def _require_slopes(
     batch: Batch, options: Options, total: Measured, own: dict[str, Measured], claim: int
 ) -> None:
     weights, form = used_weights(options), FORMATS[batch[0].dtype]
+    kept = total.in_P.shape == total.in_Q.shape == batch[0].shape
+    require(kept, "gradients of {} with {} are {}", batch, options, total, claim=claim)
     for i in range(len(batch[0].values)):
         finite = all(math.isfinite(x.values[i]) for x in batch[:2])
         slacks = _slack(batch, options, weights, i) if finite else [Fraction(0)] * 2
@@ -133,7 +135,7 @@ def weighted_sum(subject: TrainingLosses, batch: Batch, options: Options) -> Non
     """The training loss is a weighted sum.
 
     1. It is fit + λ_margin·margin + λ_sign·sign + λ_rej·rejection, up to rounding.
-    2. Its gradient is the same sum of the terms' gradients, up to rounding.
+    2. Its gradient is the same sum of the terms' gradients, up to rounding, in the tuples' shape.
     3. The fit is the chordal or the implicit loss, as configured.
     4. Unless configured, λ_margin is 0.1, λ_sign is 1 and λ_rej is 0.01 with these fits.
     5. A weight given with a call, by the name of its term, replaces the configured one, or 1 for

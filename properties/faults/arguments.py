@@ -86,3 +86,9 @@ def _one_by_one(lost: bool) -> Any:
 
 fault("POL-13.1", "Each output of a sample is ⊥ alone.", output_gradient=_one_by_one(True))
 fault("POL-13.2", "A denominator of 0 makes a sample ⊥.", output_gradient=_one_by_one(False))
+fault("POL-13.2", "A sample whose sum overflows is ⊥.", output_gradient=lambda real, policy, form,
+    P, Q, g: real(policy, form, P.with_values([v if math.isfinite(sum(P.values[i - i % P.shape[-1]:]
+        [: P.shape[-1]])) else math.nan for i, v in enumerate(P.values)]), Q, g))
+fault("POL-13.2", "A sample whose squares underflow is ⊥.", output_gradient=lambda real, policy,
+    form, P, Q, g: real(policy, form, *(x.with_values([v if v != v or v * v else 0.0 for v in
+        x.values]) for x in (P, Q)), g))

@@ -173,6 +173,8 @@ fault("BOT-8.2", "A number stays wider than the array that it meets.",
       apply=lambda apply, of, *x: apply(of, *(Array((y,), (), dtype_of(x)) if
           isinstance(y, (int, float)) else y for y in x)))
 fault("BOT-8.2", "A number on the left goes to the right.", apply=swapped(0, int, float))
+fault("BOT-8.2", "A number on a carrier's left goes to its right.", apply=lambda apply, of, x, *y:
+    apply(of, *((*y, x) if isinstance(x, (int, float)) and isinstance(y[0], Carrier) else (x, *y))))
 fault("BOT-9.1", "The operator ** multiplies.",
       operate=lambda operate, of, *x: operate("mul" if of == "power" else of, *x))
 fault("BOT-9.2", "x - 1 computes 1 - x.", operate=swapped(-1, int, float, Array))

@@ -8,6 +8,7 @@ from typing import Any
 
 from properties.faults.losses import HALF, REDUCED, marked
 from properties.faults.register import fault
+from spec import Array
 from spec.losses import GAMMA, TAU, Measured, cast
 
 
@@ -32,6 +33,10 @@ fault("LOSS-6.1", "Without raw targets the sum is the fit.", training_loss=lambd
 fault("LOSS-6.2", "Without raw targets the sum has no gradient in P.",
     training_loss=lambda real, P, Q, y, o: (replace((f := real(P, Q, y, o))[0],
         in_P=P.full(0.0, P) if o.get("bare") else f[0].in_P), f[1]))
+fault("LOSS-6.1", "The sum of an empty batch is 0/0.", training_loss=lambda real, P, *a:
+    (replace((f := real(P, *a))[0], value=f[0].value if P.values else math.nan), f[1]))
+fault("LOSS-6.2", "The gradient in Q is flat.", training_loss=lambda real, *a: (replace(
+    (f := real(*a))[0], in_Q=Array.of(f[0].in_Q.values, f[0].in_Q.dtype)), f[1]))
 fault("LOSS-6.7", "A configured weight of 0 multiplies, and NaN times 0 is NaN.",
     dropped=lambda real, options: {n for n, w in options["given"].items() if w == 0})
 fault("LOSS-7.1", "Under a mask a cap is that of the kept elements.", loss=_kept_only)
@@ -46,6 +51,11 @@ fault("LOSS-10.2", "A γ below float32's numbers is 0, and 0/0 is NaN.",
 fault("LOSS-10.3", "Beside a tuple (0, 0) is pulled.", shared=lambda real, slopes:
     {i: s if any(s) or not any(map(any, slopes.values())) else (HALF, HALF)
         for i, s in real(slopes).items()})
+fault("LOSS-16.2", "Without raw targets no shapes are compared.",
+    check_options=lambda real, P, y, o: real(P, P if o.get("bare") else y, o),
+    check_shapes=lambda real, *parts: None)
+fault("LOSS-18.3", "The gradient in P is flat.", squares=lambda real, *c, **o: replace(
+    f := real(*c, **o), in_P=Array.of(f.in_P.values, f.in_P.dtype)))
 fault("LOSS-18.5", "The mean over an empty batch is 0/0.",
     squares=lambda real, *c, **o: real(*c, **o) if c[0].values else Measured(math.nan, c[0], c[1]))
 fault("LOSS-18.6", "A single element is broadcast.", check_shapes=lambda real, *parts:

@@ -127,6 +127,8 @@ fault("LIK-13.3", "Unless configured there is no resolution.", own_fit=lambda re
     real(replace(fit, resolution=fit.resolution or 0.0)))
 fault("LIK-13.4", "The resolution of a curriculum is taken and ignored.",
     own_fit=lambda real, fit: real(replace(fit, given=None)))
+fault("LIK-13.4", "A resolution of 0 is taken for none.",
+    own_fit=lambda real, fit: real(replace(fit, given=fit.given or None)))
 fault("LIK-13.5", "λ_sign is 1, as with the other fits.",
     fit_weights=lambda real: real() | {"sign": 1.0})
 zeroproof_fault("LIK-13.5", "λ_sign is 1, as with the other fits.",
@@ -138,6 +140,9 @@ fault("LIK-13.5", "With the likelihood the other terms are 0.", likelihood_fit=f
 fault("LIK-13.6", "A negative resolution is taken for its size.",
     likelihood_fit=lambda real, fit, *a: real(replace(fit, given=abs(fit.given))
         if isinstance(fit.given, float) else fit, *a))
+fault("LIK-13.6", "An infinite resolution is taken for a large one.",
+    likelihood_fit=lambda real, fit, *a: real(replace(fit, given=1.0)
+        if fit.given == math.inf else fit, *a))
 fault("LIK-13.6", "All is taken.", check_fit=lambda *_: None)
 zeroproof_fault("LIK-13.6", "A resolution has a gradient, which is dropped.",
     COMPOSITE + "check_constant", lambda *_: None)
@@ -147,6 +152,8 @@ zeroproof_fault("CUR-3.1", "The resolution narrows linearly.",
     COMPOSITE + "SCMTrainingLoss.default_curriculum", lambda real, loss, epochs: real(loss, epochs)
         and (lambda e: {"resolution": loss.config.resolution + (loss.config.first_resolution -
             loss.config.resolution) * max(0.0, 1 - e / (0.7 * epochs))}))
+fault("CUR-3.1", "A last resolution of 0 is taken for none.",
+    narrowed=lambda real, ends, *epoch: real(ends and (ends[0], ends[1] or 0.003), *epoch))
 fault("CUR-3.2", "The first resolution is 1.",
     narrowed=lambda real, ends, *epoch: real(ends or (1.0, 0.003), *epoch))
 fault("CUR-3.3", "A validation has the resolution of its epoch.",
