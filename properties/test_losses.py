@@ -168,6 +168,8 @@ def test_LOSS_6_dropped_terms(subject: TrainingLosses, drawn: tuple[Batch, Optio
 @example(BATCH, {**PLAIN, "bare": True, "weights": WEIGHTS})
 @example(BATCH, {**PLAIN, "tau": 0.01, "bare": True})
 @example(STEEP, WEIGHTY)
+@example(BATCH, {**PLAIN, "before": {"margin": 3.0, "fit": 0.25}})
+@example(BATCH, {**PLAIN, "bare": True, "before": {"sign": 0.0}})
 @example((EMPTY,) * 3, {**PLAIN, "weights": WEIGHTS})
 @example(COLUMN, PLAIN)
 def test_LOSS_6_training_loss(subject: TrainingLosses, batch: Batch, made: Options) -> None:

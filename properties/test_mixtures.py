@@ -160,6 +160,12 @@ def test_LIK_13_fits(
     assert_clause("LIK-13", subject, Fit(*parts, configured, given))
 
 
+@pytest.mark.parametrize("configured", [None, 0.25])
+def test_LIK_13_second_call(subject: LikelihoodFits, configured: float | None) -> None:
+    fit = Fit(EXACT.P, EXACT.Q, EXACT.lower, resolution=configured, before=0.125)
+    assert_clause("LIK-13", subject, fit)
+
+
 ends = st.none() | st.tuples(st.floats(0.0, 3.0), st.floats(0.0, 3.0))
 named = st.dictionaries(st.sampled_from(["resolution", "margin"]), st.floats(0.0, 1.0))
 

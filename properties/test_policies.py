@@ -144,6 +144,8 @@ UNEQUAL = tuple(Array.of(g, "float32") for g in ([0.5], [4.0, -0.25, 0.75, -3.0,
 
 @given(clamped_windows())
 @example(GatedWindow(UNEQUAL, (False,) * 5, "clamp"))
+@example(GatedWindow(UNEQUAL, (False,) * 5, "clamp", short=True))
+@example(GatedWindow(UNEQUAL[:1], (False,), "clamp", short=True))
 @example(GatedWindow(UNEQUAL[:2], (False,) * 5, "clamp", None, True))
 @example(GatedWindow((Array.of([math.inf, 0.5], "float32"),), (False,) * 2, "clamp", None, True))
 @example(GatedWindow(UNEQUAL, (False, True, False, False, False), None, "clamp"))

@@ -26,7 +26,8 @@ class Fit:
     """Tuples, whose ``Q`` may be one column, and targets; with ``upper`` these are intervals.
 
     A resolution may be configured, and another given with the call, as a number or a scalar.
-    Beside the lifted targets ``raw`` ones of their own may come.
+    Beside the lifted targets ``raw`` ones of their own may come. A resolution may have been given
+    ``before``, with another call of the same loss.
     """
 
     P: Array
@@ -37,6 +38,7 @@ class Fit:
     given: float | Array | None = None
     fit: str = "likelihood"
     raw: Array | None = None
+    before: float | None = None
 
 
 class LikelihoodFits(JointLikelihoods, Protocol):
@@ -84,7 +86,7 @@ def fitted(subject: LikelihoodFits, fit: Fit) -> None:
        terms have no weight, so are the loss and its gradient.
     2. Of intervals it is that of arcs (LIK-2), and of outputs that share Q the joint one (LIK-9).
     3. Unless configured, the resolution is 0.003.
-    4. A ``resolution`` among the weights of a call, a number or a scalar, replaces it.
+    4. A ``resolution`` among the weights of a call, a number or a scalar, replaces it in that call.
     5. Unless configured, λ_sign is 0; the other terms and weights are those of LOSS-6. A weight of
        the sign adds the gradient of LOSS-4.
     6. Intervals with another fit or a shared Q, raw targets of another shape than the outputs', and
@@ -94,7 +96,7 @@ def fitted(subject: LikelihoodFits, fit: Fit) -> None:
     (alone, terms), own = subject.likelihood_fit(fit, ["fit"]), own_fit(subject, fit)
     shared, y = fit.P.shape != fit.Q.shape, fit.lower
     claim = 2 if fit.upper or shared else 1
-    claim = 4 if fit.given is not None else 3 if fit.resolution is None else claim
+    claim = 4 if fit.given is not None or fit.before is not None else 3 if fit.resolution is None else claim
     right = agree(alone, own) and identical(terms["fit"], own.value)
     require(right, "fit of {} is {}, {}, not {}", fit, alone, terms, own, claim=claim)
     total, terms = subject.likelihood_fit(fit, None)
@@ -107,11 +109,12 @@ def fitted(subject: LikelihoodFits, fit: Fit) -> None:
     right = near(total.value, sum(parts, Fraction(0)), slack)
     require(right, "loss of {} is {}, not of {}", fit, total.value, terms, claim=5)
     if not (fit.upper or shared):
-        _, usual = subject.likelihood_fit(replace(fit, fit="chordal", given=None), None)
+        chordal = replace(fit, fit="chordal", given=None, before=None)
+        _, usual = subject.likelihood_fit(chordal, None)
         right = all(terms[name] == usual[name] for name in TERMS[1:])
         require(right, "the terms of {} are {}, with another fit {}", fit, terms, usual, claim=5)
         both, _ = subject.likelihood_fit(fit, ["fit", "sign"])
-        sign, _ = subject.likelihood_fit(replace(fit, fit="chordal", given=None), ["sign"])
+        sign, _ = subject.likelihood_fit(chordal, ["sign"])
         for part in ("in_P", "in_Q"):
             for values in zip(*(getattr(m, part).values for m in (both, own, sign)), strict=True):
                 if all(map(math.isfinite, values)):

@@ -171,7 +171,8 @@ class GatedWindow(Answer):
     Output ``i`` is parameter ``i``, and ``gradients`` are those of each micro-batch's loss at its
     outputs, one for each sample. With a ``default`` the outputs come out of a layer of that default
     policy, which flags ``bottom``, and whose forward a backward may run a second time. With
-    ``float16`` the trainer uses mixed precision, and a loss scale of 65536.
+    ``float16`` the trainer uses mixed precision, and a loss scale of 65536. If ``short``, the epoch
+    ends one micro-batch before the window does.
     """
 
     gradients: tuple[Array, ...]
@@ -180,6 +181,7 @@ class GatedWindow(Answer):
     default: str | None = None
     float16: bool = False
     recomputed: bool = False
+    short: bool = False
 
 
 def window_gradients(window: GatedWindow) -> list[Fraction]:

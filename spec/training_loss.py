@@ -38,10 +38,11 @@ class Options(_Options, total=False):
     ``weights`` configures margin, sign and rejection, None leaves the library's own; ``given`` are
     those of the call, by the names of the terms. τ and what is given are numbers or scalars,
     which are arrays without a dimension. If ``bare``, the call is given neither raw targets nor τ,
-    which is configured.
+    which is configured. The same loss has been called ``before``, with those weights and another τ.
     """
 
     bare: bool
+    before: Mapping[str, float]
 
 
 def number(x: float | Array) -> float:
@@ -145,6 +146,7 @@ def weighted_sum(subject: TrainingLosses, batch: Batch, options: Options) -> Non
        gradient, even if it is NaN.
     8. Without raw targets every target with ``Y_d = 0`` counts as oriented.
     9. Without a τ the configured threshold counts.
+    10. What is given with a call counts for that call only.
     """
     total, terms = subject.training_loss(*batch, options)
     own = own_terms(subject, batch, options)
@@ -159,6 +161,7 @@ def weighted_sum(subject: TrainingLosses, batch: Batch, options: Options) -> Non
     if not all(math.isfinite(m.value) for m in summed.values()):
         return
     claim = 7 if lost else 5 if options["given"] else 1 if options["weights"] else 4
+    claim = 10 if "before" in options else claim
     exact = {name: Fraction(m.value) for name, m in summed.items()}
     form, expected = FORMATS[working(batch[0].dtype)], composite(exact, used_weights(options))
     slack = 4 * form.epsilon * expected + form.smallest_normal

@@ -10,6 +10,7 @@ from properties.faults.losses import HALF, REDUCED, marked
 from properties.faults.register import fault
 from spec import Array
 from spec.losses import GAMMA, TAU, Measured, cast
+from spec.training_loss import number
 
 
 def _defaults(real: Any, *case: Any, mask: Any = None, **options: Any) -> Any:
@@ -39,6 +40,10 @@ fault("LOSS-6.2", "The gradient in Q is flat.", training_loss=lambda real, *a: (
     (f := real(*a))[0], in_Q=Array.of(f[0].in_Q.values, f[0].in_Q.dtype)), f[1]))
 fault("LOSS-6.7", "A configured weight of 0 multiplies, and NaN times 0 is NaN.",
     dropped=lambda real, options: {n for n, w in options["given"].items() if w == 0})
+fault("LOSS-6.10", "Weights of a call stay.", training_loss=lambda real, P, Q, y, o:
+    real(P, Q, y, {**o, "given": {**o.get("before", {}), **o["given"]}}))
+fault("LOSS-6.9", "A τ of a call stays.", training_loss=lambda real, P, Q, y, o: real(P, Q, y,
+    {**o, "tau": number(o["tau"]) + (o.get("bare", False) and "before" in o)}))
 fault("LOSS-7.1", "Under a mask a cap is that of the kept elements.", loss=_kept_only)
 fault("LOSS-8.1", "τ is rounded to half precision.", loss=lambda real, name, *c, tau=TAU, **o:
     real(name, *c, tau=cast(tau, c[1].dtype) if name == "margin" else tau, **o))

@@ -127,6 +127,9 @@ fault("LIK-13.3", "Unless configured there is no resolution.", own_fit=lambda re
     real(replace(fit, resolution=fit.resolution or 0.0)))
 fault("LIK-13.4", "The resolution of a curriculum is taken and ignored.",
     own_fit=lambda real, fit: real(replace(fit, given=None)))
+fault("LIK-13.4", "A resolution of a call stays.",
+    own_fit=lambda real, fit: real(replace(fit, given=fit.before if fit.given is None
+        else fit.given)))
 fault("LIK-13.4", "A resolution of 0 is taken for none.",
     own_fit=lambda real, fit: real(replace(fit, given=fit.given or None)))
 fault("LIK-13.5", "λ_sign is 1, as with the other fits.",

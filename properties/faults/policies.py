@@ -212,6 +212,8 @@ def clamped_after(scale: Callable[[GatedWindow, Array], float]) -> Any:
 for claim, wrong, scale in (
     ("POL-12.1", "CLAMP bounds the weighted gradient of a micro-batch.",
      lambda w, g: 1 if w.default else len(g.values) / len(w.gradients[0].values)),
+    ("POL-12.1", "CLAMP bounds the gradient that a whole window would have.",
+     lambda w, g: 1 + w.short / len(w.gradients)),
     ("POL-12.2", "CLAMP bounds the scaled gradient.",
      lambda w, g: 65536 if w.float16 and not w.default else 1),
     ("POL-12.3", "A layer bounds the weighted gradient.",

@@ -74,9 +74,12 @@ class ZeroProofLosses(OnTensors):
         tau = {"tau_train": number(options["tau"])} if bare else {}
         config = LossConfig(fit=options["fit"], target_coverage=options["goal"], **lambdas, **tau)
         p, q = (to_tensor(x).requires_grad_() for x in (P, Q))
-        targets = to_tensor(y)
+        targets, loss = to_tensor(y), SCMTrainingLoss(config)
+        if "before" in options:
+            before, tau_then = options["before"], number(options["tau"]) + 1.0
+            loss((p, q), lift_targets(targets), tau=tau_then, loss_weights=before)
         with nullcontext() if P.shape == y.shape else unchecked():
-            total, terms = SCMTrainingLoss(config)(
+            total, terms = loss(
                 (p, q),
                 lift_targets(targets),
                 tau=None if bare else _scalar(options["tau"]),

@@ -55,8 +55,11 @@ class ZeroProofMixtures:
         y: Any = to_tensor(fit.lower)
         y = y if fit.upper is None else Interval(y, to_tensor(fit.upper))
         raw = y if fit.raw is None else to_tensor(fit.raw)
+        loss = SCMTrainingLoss(config)
+        if fit.before is not None:
+            loss((p, q), lift_targets(y), loss_weights={"resolution": fit.before})
         with unchecked():
-            total, terms = SCMTrainingLoss(config)(
+            total, terms = loss(
                 (p, q), lift_targets(y), tau=TAU, targets=raw, loss_weights=given
             )
         return measured(total, p, q), {name: term.item() for name, term in terms.items()}

@@ -165,7 +165,7 @@ class ZeroProofPolicies:
             loss,
             batches,
             gradient_policy=window.policy,
-            gradient_accumulation_steps=len(batches),
+            gradient_accumulation_steps=len(batches) + window.short,
             mixed_precision=window.float16,
             amp_dtype="fp16",
         ).fit()
