@@ -157,7 +157,7 @@ def test_LIK_6_hard_intervals(subject: Likelihoods, case: Arcs, level: float) ->
     assert_clause("LIK-6", subject, case.P, case.Q, level)
 
 
-RESOLUTIONS = [0.0, 3e-3, 0.7071, 1.0]
+RESOLUTIONS = [0.0, 3e-3, 0.7071, 1.0, 1e20]
 resolutions = st.sampled_from(RESOLUTIONS) | st.floats(0.0, 2.0)
 
 

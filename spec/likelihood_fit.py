@@ -60,7 +60,8 @@ class LikelihoodFits(JointLikelihoods, Protocol):
         """Train with a fit, first and last resolution, ``loss_weights``, and a ``loss_curriculum``.
 
         Return the resolution that training and validation gave to the loss in each epoch, None for
-        none. ValueError for resolutions that cannot be configured.
+        none; NaN for two in one epoch, which has two batches to train on.
+        ValueError for resolutions that cannot be configured.
         """
 
 
@@ -96,7 +97,8 @@ def fitted(subject: LikelihoodFits, fit: Fit) -> None:
     (alone, terms), own = subject.likelihood_fit(fit, ["fit"]), own_fit(subject, fit)
     shared, y = fit.P.shape != fit.Q.shape, fit.lower
     claim = 2 if fit.upper or shared else 1
-    claim = 4 if fit.given is not None or fit.before is not None else 3 if fit.resolution is None else claim
+    claim = 3 if fit.resolution is None else claim
+    claim = 4 if fit.given is not None or fit.before is not None else claim
     right = agree(alone, own) and identical(terms["fit"], own.value)
     require(right, "fit of {} is {}, {}, not {}", fit, alone, terms, own, claim=claim)
     total, terms = subject.likelihood_fit(fit, None)

@@ -150,6 +150,9 @@ fault("LIK-8.1", "Under a mask there is no resolution.",
 fault("LIK-8.1", "The resolution counts in full, also for nearly the whole line.", outcome=in_full)
 fault("LIK-8.1", "Arcs have no resolution.",
     outcome=lambda real, e, resolution=0.0: real(e, 0.0 if is_arc(e) else resolution))
+fault("LIK-8.1", "The square of a resolution overflows in float32.",
+    mean_loss=lambda real, arcs, resolution=0.0, mask=None: replace(found := real(arcs, resolution,
+        mask), value=found.value if resolution < 2.0**64 else math.inf))
 fault("LIK-8.2", "The gradient is that without a resolution.",
     outcome=lambda real, e, resolution=0.0: real(e)._replace(loss=real(e, resolution).loss))
 fault("LIK-8.3", "The loss is rounded down to a grid.",

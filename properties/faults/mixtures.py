@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from fractions import Fraction
+from itertools import count
 from typing import Any
 
 import torch
@@ -157,6 +158,9 @@ zeroproof_fault("CUR-3.1", "The resolution narrows linearly.",
             loss.config.resolution) * max(0.0, 1 - e / (0.7 * epochs))}))
 fault("CUR-3.1", "A last resolution of 0 is taken for none.",
     narrowed=lambda real, ends, *epoch: real(ends and (ends[0], ends[1] or 0.003), *epoch))
+zeroproof_fault("CUR-3.1", "The resolution narrows with each batch.",
+    COMPOSITE + "SCMTrainingLoss.default_curriculum", lambda real, loss, epochs: (found :=
+        real(loss, epochs)) and (at := count()) and (lambda epoch: found(next(at))))
 fault("CUR-3.2", "The first resolution is 1.",
     narrowed=lambda real, ends, *epoch: real(ends or (1.0, 0.003), *epoch))
 fault("CUR-3.3", "A validation has the resolution of its epoch.",
