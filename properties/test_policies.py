@@ -136,7 +136,8 @@ def clamped_windows(draw: st.DrawFn) -> GatedWindow:
     bottom, layer = draw(masks((max(sizes),))), draw(st.booleans())
     chosen: tuple[str | None, str | None] = (None, "clamp") if layer else ("clamp", None)
     again = layer and draw(st.booleans())
-    return GatedWindow(gradients, bottom, *chosen, draw(st.booleans()), again)
+    half, short = draw(st.booleans()), draw(st.booleans())
+    return GatedWindow(gradients, bottom, *chosen, half, again, short)
 
 
 UNEQUAL = tuple(Array.of(g, "float32") for g in ([0.5], [4.0, -0.25, 0.75, -3.0, 1.0], [2.0]))
