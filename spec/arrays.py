@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 class Answer:
-    """A dataclass whose fields that are declared as tuples may be given as any sequence."""
+    """A dataclass that takes any sequence for a tuple field."""
 
     def __post_init__(self) -> None:
         for name, declared in type(self).__annotations__.items():
@@ -44,8 +44,8 @@ class Array(Answer):
         return Array(tuple(values), self.shape, self.dtype)
 
 
-def misfits(shape: tuple[int, ...]) -> set[tuple[int, ...]]:
-    """Return other shapes that libraries broadcast to a shape, but that of one column."""
+def other_shapes(shape: tuple[int, ...]) -> set[tuple[int, ...]]:
+    """Return shapes that broadcast to this one or from it, except one column."""
     others = {(1, *shape), (), shape[-1:], (1, *shape[1:]), (1,) * len(shape)}
     return others - {shape, (*shape[:-1], 1) if shape else shape}
 

@@ -114,9 +114,8 @@ class Resumes(Trains, Protocol):
         """
 
     def interrupted(self, signal: str, place: str = "update") -> Interrupted:
-        """Train, and send SIGINT or SIGTERM during an update, having asked for a save, or during
-        a ``save`` of those that were asked for after each update; or during an update of a run that
-        is ``unsaved``, since nobody asked for it.
+        """Train, and send SIGINT or SIGTERM: in an ``update`` after asking for a save, in a
+        ``save`` of a run that saves each update, or in an update of an ``unsaved`` run.
         """
 
     def survives(self, what: str) -> bool:
@@ -233,7 +232,7 @@ def signals(subject: Resumes, signal: str) -> None:
         later = found.updates_after
         require(later == 0, "{} updates after {} in a {}", later, signal, place, claim=3)
         require(found.saved or place == "unsaved", "{} left no checkpoint", signal, claim=4)
-        require(found.restored, "{} in a {} left handlers", signal, place, claim=5)
+        require(found.restored, "{} ({}): handlers differ", signal, place, claim=5)
 
 
 @clause("RES-5", source="Ours: that a file cannot be read shows when it is needed", since="0.7.0")

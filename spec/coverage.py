@@ -11,7 +11,7 @@ from operator import mul
 from typing import Final, Protocol, TypeAlias
 
 from .algebra import Bottom
-from .arrays import Array, misfits
+from .arrays import Array, other_shapes
 from .clause import clause, refused, require
 from .quotients import decode
 
@@ -178,7 +178,7 @@ def what_is_bottom(subject: Covers, batch: Predicted, tau: float) -> None:
 
 
 def near_share(found: float, expected: Fraction | float | None) -> bool:
-    """Tell whether a share is another, in single precision; NaN for None."""
+    """Tell whether shares agree within 10⁻⁶; None is NaN."""
     if expected is None or not math.isfinite(found):
         return expected is None and found != found
     return abs(Fraction(found) - Fraction(expected)) <= Fraction(1, 10**6)
@@ -200,8 +200,9 @@ def by_sample(subject: Covers, batch: Predicted, tau: float) -> None:
     right = near_share(found, expected)
     require(right, "{} at {}: {}, not {}", batch, tau, found, expected, claim=claim)
     shape = batch.first.shape
-    masks = {(*shape, 1), (1, *shape[1:]), (samples, *(1,) * (len(shape) - 1)), *misfits(shape)}
-    for form, claim, shapes in (("pair", 3, masks - {shape}), ("tuple", 4, misfits(shape))):
+    others = other_shapes(shape)
+    masks = {(*shape, 1), (1, *shape[1:]), (samples, *(1,) * (len(shape) - 1)), *others} - {shape}
+    for form, claim, shapes in (("pair", 3, masks), ("tuple", 4, others)):
         for other in shapes:
             second = Array((float(claim == 4),) * math.prod(other), other, batch.first.dtype)
             wrong = Predicted(form, batch.first, second, batch.targets)

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Protocol, cast, get_args
 
 from .algebra import Bottom
-from .arrays import Answer, Array, identical, misfits, same
+from .arrays import Answer, Array, identical, other_shapes, same
 from .clause import clause, refused, require
 from .formats import FORMATS
 from .quotients import (
@@ -220,7 +220,7 @@ def refuses(subject: Decodes, case: Tuples, tau_infer: float, tau_train: float, 
     2. Thresholds raise ValueError unless ``0 ≤ τ_infer ≤ τ_train < ∞``.
     3. A gauge other than raw and unit raises ValueError.
     """
-    ones = [Array((1.0,) * math.prod(s), s, case.Q.dtype) for s in misfits(case.P.shape)]
+    ones = [Array((1.0,) * math.prod(s), s, case.Q.dtype) for s in other_shapes(case.P.shape)]
     wrong = [(1, replace(case, Q=Q)) for Q in ones]
     if refused(ValueError, lambda: check(tau_infer, tau_train)):
         wrong += [(2, replace(case, tau_infer=tau_infer, tau_train=tau_train))]

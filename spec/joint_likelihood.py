@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Protocol
 from .arrays import Array
 from .clause import clause, refused, require
 from .formats import FORMATS
-from .likelihood import Likelihoods, misfits, near, same_loss
+from .likelihood import Likelihoods, near, same_loss
 from .likelihood_terms import (
     LONGEST,
     MP,
@@ -29,6 +29,7 @@ from .likelihood_terms import (
     real,
 )
 from .losses import COARSE, Measured, cast, working
+from .squares import misfits
 
 # How many ε of the tuple's length rounding costs in r, for each part of the tuple; LIK-9.
 TURNED: Final = 4
@@ -95,12 +96,14 @@ class JointLikelihoods(Likelihoods, Protocol):
         """
 
     def joint_probability(self, P: Array, Q: Array, lower: Lines, upper: Lines) -> Array:
-        """Return the probability of an arc for each output, in float32 or wider."""
+        """Return the probability of an arc for each output, in float32 or wider; ValueError for
+        shapes that do not fit.
+        """
 
     def joint_interval(self, P: Array, Q: Array, level: float) -> tuple[Array, Array]:
         """Return the ends of each output's central interval, in float32 or wider.
 
-        ValueError for a level outside [0, 1), and, as above, for shapes that do not fit.
+        ValueError for a level outside [0, 1), and for shapes that do not fit.
         """
 
 

@@ -58,7 +58,7 @@ def as_tuples(outputs: Predicted) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class Effects:
-    """What a lift leaves of its input, and of upper ends, when its results are overwritten."""
+    """A lift's input, and upper ends, after its results, part of a graph or not, are written over."""
 
     input: Array
     tracked: bool
@@ -80,15 +80,15 @@ class Lifts(Protocol):
         """Return ``(Y_n, Y_d)``; TypeError for a dtype that has no lift."""
 
     def lift_interval(self, lower: Array, upper: Array) -> tuple[Lifted, Lifted]:
-        """Return the lifts of the ends of intervals; ValueError for what is no interval."""
+        """Return the lifts of intervals' ends; TypeError for a dtype without a lift, ValueError
+        for what is no interval.
+        """
 
     def orientation(self, y: Array) -> Array:
         """Return −1, 0 or +1 for each target, in an integer dtype."""
 
     def lift_effects(self, y: Array, upper: Array | None = None) -> Effects:
-        """Lift targets that require a gradient, or intervals from them up to other ends, overwrite
-        the results, and return the effects.
-        """
+        """Lift targets, or intervals, that require a gradient; write over the results."""
 
     def unlift(self, y: Array) -> Array:
         """Lift targets and decode the tuples; NaN for ⊥."""

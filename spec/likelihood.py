@@ -19,7 +19,7 @@ from .clause import clause, refused, require
 from .lifting import lift
 from .likelihood_terms import MP, Arcs, Lines, Real, judge, real, shortened
 from .losses import COARSE, Measured, cast
-from .squares import agree
+from .squares import agree, misfits
 
 
 class Likelihoods(Protocol):
@@ -75,14 +75,6 @@ def same_loss(one: Measured, other: Measured) -> bool:
     """Tell whether losses and gradients agree, and the gradients' shapes and dtypes, too."""
     kinds = [[(x.shape, x.dtype) for x in (m.in_P, m.in_Q)] for m in (one, other)]
     return kinds[0] == kinds[1] and agree(one, other)
-
-
-def misfits(x: Array, *fitting: tuple[int, ...]) -> list[Array]:
-    """Return an array with one more dimension, and one of a single element that broadcasts."""
-    one, found = (1,) * len(x.shape), [replace(x, shape=(1, *x.shape))]
-    if x.values and one not in (x.shape, *fitting):
-        found.append(replace(x, values=x.values[:1], shape=one))
-    return found
 
 
 def near(found: float, right: Real, slack: Real) -> bool:

@@ -26,8 +26,8 @@ class Fit:
     """Tuples, whose ``Q`` may be one column, and targets; with ``upper`` these are intervals.
 
     A resolution may be configured, and another given with the call, as a number or a scalar.
-    Beside the lifted targets ``raw`` ones of their own may come. A resolution may have been given
-    ``before``, with another call of the same loss.
+    Beside the lifted targets ``raw`` ones of their own may come. ``before`` is the resolution of an
+    earlier call of the same loss.
     """
 
     P: Array
@@ -47,7 +47,7 @@ class LikelihoodFits(JointLikelihoods, Protocol):
     def likelihood_fit(
         self, fit: Fit, weighed: Sequence[str] | None, learned: bool = False
     ) -> tuple[Measured, dict[str, float]]:
-        """Return a training loss at τ = 0.5, and its terms.
+        """Return a training loss at τ = 0.5, and all of its terms by name, as LOSS-6 has them.
 
         Terms that are ``weighed`` are given the weight 1 and others 0; None is for the usual
         weights. If ``learned``, the given resolution requires a gradient.

@@ -121,7 +121,7 @@ def numerics(subject: Likelihoods, arcs: Arcs, resolution: float, autocast: bool
     5. At ``(0, 0)`` losses and gradients are 0, and the probability of an arc is ``δ/π``.
     6. A target ``(0, 0)`` is no line: its loss and its gradient are 0.
     7. Numbers in half precision count as the same in float32; gradients are rounded.
-    8. If a part of a predicted tuple is NaN or ±∞, the loss is NaN, and so are its probabilities.
+    8. If a part of a predicted tuple is NaN or ±∞, the loss and the tuple's probabilities are NaN.
     9. A tuple whose larger part exceeds 2¹²⁰ counts as shortened to that by a constant factor, so
        that its gradient, which may grow like ρ, is finite.
     10. Autocast changes no loss, gradient or probability.

@@ -1,4 +1,4 @@
-"""LIK: what a tuple knows of its number, alone or with others, and which stands for several.
+"""LIK: what a tuple says of its number, and the tuple that stands for several.
 
 What is rational is computed exactly; eigenvalues have 256 bits.
 """
@@ -17,11 +17,11 @@ from .clause import clause, refused, require
 from .formats import FORMATS
 from .joint_likelihood import JointLikelihoods, Sample, Samples, alone
 from .lifting import lift
-from .likelihood import misfits
 from .likelihood import near as near_real
 from .likelihood_numerics import is_near
 from .likelihood_terms import LONGEST, MP, Element, Lines, central, real, shortened, tolerances
 from .losses import COARSE, near, working
+from .squares import misfits
 
 # How many ε of a number its rounding costs; LIK-11, LIK-12.
 ROUNDED: Final = 8000
@@ -41,7 +41,8 @@ class Mixtures(Protocol):
         """Return median and scale of numbers, in float64; ValueError as for the certainty."""
 
     def combine(self, P: Array, Q: Array, weights: Array | None) -> tuple[Array, Array]:
-        """Return the tuples that stand for several members, in float64.
+        """Return the tuples that stand for several members, in float64: P of the shape (rows,
+        outputs), and Q with as many columns as the members' Q.
 
         P has the shape (rows, members, outputs), and weights (rows, members); None stands for equal
         weights. ValueError for other shapes, and for weights that are negative or not finite.
@@ -96,7 +97,7 @@ def each(
     answers = zip(tuples, found.values, *(x.values for x in pair), strict=True)
     for (row, lost), m, *interval in answers:
         here = samples, *ends, level, m, interval
-        complaint = "{} from {} to {}, at level {}: the probability {}, and from {}"
+        complaint = "{} from {} to {}, level {}: probability {}, interval {}"
         if lost:
             require(all(map(math.isnan, (m, *interval))), complaint, *here, claim=3)
             continue
@@ -156,8 +157,8 @@ def certain(subject: Mixtures, P: Array, Q: Array) -> None:
     7. All three have the shape of P.
 
     A long tuple counts as shortened (LIK-7). “Up to rounding” is 8000ε of the right number, plus
-    the smallest normal number, or for a median its root: in float64 for median, scale and tuples in
-    float64, in float32 for other tuples.
+    the smallest normal number, or for a median its root: in float64, or for the certainty of
+    shorter formats in float32.
     """
     found = subject.certainty(P, Q), *subject.median_and_scale(P, Q)
     right = all(x.shape == P.shape for x in found)
@@ -267,7 +268,8 @@ def mixture(subject: Mixtures, P: Array, Q: Array, weights: Array | None, poison
     require(right, complaint, *dirty, weights, other, found, claim=4)
     wrong = [usual.with_values([w, *usual.values[1:]]) for w in (-1.0, math.nan, math.inf)]
     wrong += [replace(usual, shape=(1, *usual.shape))]
-    wrong += [Array((1.0,) * usual.shape[0], (usual.shape[0], 1))] if usual.shape[1] > 1 else []
+    column = Array((1.0,) * usual.shape[0], (usual.shape[0], 1), usual.dtype)
+    wrong += [column] if usual.shape[1] > 1 else []
     longer = replace(Q, shape=(1, *Q.shape))
     for given in [*((P, Q, w) for w in wrong), (P, longer, weights)]:
         right = refused(ValueError, lambda of=given: subject.combine(*of), claim=7)  # type: ignore[misc]

@@ -35,7 +35,8 @@ class Equips(Trains, Protocol):
 
     def search(self, plan: Plan, finite: bool) -> tuple[list[list[float]], Parameters, int]:
         """Carry out a plan by an optimizer that calls the closure three times in each step, then
-        makes SGD's step, or one to NaN; return each step's losses, the parameters, and the skips.
+        makes SGD's step, or one to NaN; return each step's losses, those of skipped windows, too,
+        the parameters, and the skips.
         """
 
     def batches(self, loader: Tensors, epoch: int | None, done: int) -> list[list[int]]:

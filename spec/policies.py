@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Protocol
 
-from .arrays import Answer, Array, identical, same
+from .arrays import Array, identical, same
 from .clause import clause, require
 
 
@@ -165,7 +165,7 @@ def output_gradients(
 
 
 @dataclass(frozen=True)
-class GatedWindow(Answer):
+class GatedWindow:
     """A window of training by gradient descent, with a model whose outputs are its parameters.
 
     Output ``i`` is parameter ``i``, and ``gradients`` are those of each micro-batch's loss at its

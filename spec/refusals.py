@@ -45,7 +45,7 @@ REFUSED: Final[Mapping[str, Mapping[str, Wrong]]] = {
     "squares_loss": {**TARGETS, "mask": MASK, "tau": SCALAR},
     "sign_consistency_loss": {**TARGETS, "oriented": MASK},
     "margin_loss": {"Q": FLOATS, "mask": MASK, "tau": TAU},
-    "rejection_loss": {**TUPLES, "mask": MASK, "tau": SCALAR, "target_coverage": SHARE},
+    "rejection_loss": {**TUPLES, "mask": MASK, "tau": TAU, "target_coverage": SHARE},
     "likelihood_loss": {**TARGETS, "mask": MASK, "resolution": SIZED},
     "interval_loss": {**TUPLES, "lower": ENDS, "upper": ENDS, "resolution": SIZED},
     "coverage": {"is_bottom": MASK, "tau": TAU},
@@ -173,11 +173,12 @@ def refusals(subject: Refuses, operation: str) -> None:
 @clause("ARG-2", source="Ours: that is where users come from", since="0.8.0")
 def renamed(subject: Refuses, operation: str, keyword: str) -> None:
     """A keyword of zeroproofml that an operation does not take raises TypeError, which names the
-    keyword and what has its place. None is ignored.
+    keyword and what has its place. No keyword is ignored.
     """
     error, place = subject.refuse(operation, keyword, "keyword").error, RENAMED[operation, keyword]
     named = isinstance(error, TypeError) and all(names(str(error), x) for x in (keyword, place))
     require(error is None or named, "{}({}=…): {}", operation, keyword, error)
-    if error is None:  # It is taken, so it is looked at.
+    if error is None:  # Who takes it has to look at it.
         again = subject.refuse(operation, keyword, "text").error
-        require(isinstance(again, TypeError), "{}({}=…) is ignored", operation, keyword)
+        looked = isinstance(again, (TypeError, ValueError)) and names(str(again), keyword)
+        require(looked, "{}({}=…) is ignored", operation, keyword)

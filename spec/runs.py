@@ -32,7 +32,7 @@ class MicroBatch:
     ``|Q| = ∞``. A fault makes the loss NaN, of a positive slope infinite, with a finite gradient,
     or it makes the gradient NaN alone, that of ``v`` if the trainer has it; ``overflow`` makes the
     gradient infinite where the loss is scaled by more than 2¹², ``flood`` at any scale. The
-    slope is the mean of its samples'; those of all but the first are less by the ``spread``.
+    slope is the mean of its samples'; all but the first lie below it by ``spread``.
     """
 
     samples: str

@@ -109,16 +109,18 @@ def _selected(case: Case, mask: Array | None, kept: list[int], poison: float) ->
     return p, q, y_n, y_d
 
 
-def _misfits(x: Array) -> list[Array]:
-    """Return arrays of other shapes, which would broadcast."""
-    one = replace(x, values=x.values[:1], shape=(1,) * len(x.shape))
-    return [replace(x, shape=(1, *x.shape)), *([one] if len(x.values) > 1 else [])]
+def misfits(x: Array, *fitting: tuple[int, ...]) -> list[Array]:
+    """Return an array with one more dimension, and one of a single element that broadcasts."""
+    one, found = (1,) * len(x.shape), [replace(x, shape=(1, *x.shape))]
+    if x.values and one not in (x.shape, *fitting):
+        found.append(replace(x, values=x.values[:1], shape=one))
+    return found
 
 
 def _require_refused(subject: Squares, case: Case, tau: float, mask: Array | None) -> None:
     pieces = [*case, mask or Array.full(True, replace(case[0], dtype="bool"))]
     for i, piece in enumerate(pieces):
-        for misfit in _misfits(piece):
+        for misfit in misfits(piece):
             changed = [*pieces[:i], misfit, *pieces[i + 1 :]]
             call = lambda of=changed: subject.squares(*of[:4], tau=tau, mask=of[4])  # noqa: E731
             require(refused(ValueError, call, claim=6), "{} were taken", changed, claim=6)

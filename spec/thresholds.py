@@ -126,8 +126,8 @@ def repeatable(subject: Draws, tau_min: float, tau_max: float, seed: int) -> Non
 
 @clause("TAU-6", source="Guide: perturbed_threshold", since="0.2.0")
 def uniform(subject: Draws, tau_min: float, tau_max: float, seed: int) -> None:
-    """4000 draws of one generator are uniform and independent, as far as chance allows: that such
-    draws fail has for each claim a probability of at most 10⁻¹².
+    """4000 draws of one generator are uniform and independent, as far as chance allows: for each
+    claim such draws fail with a probability of at most 10⁻¹².
 
     1. Their Kolmogorov–Smirnov distance stays within the bound that uniform draws exceed with
        probability 10⁻¹²: 0.0595.

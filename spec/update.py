@@ -253,7 +253,7 @@ def no_wait(subject: Updates, updates: int) -> None:
     for micro_batches in (1, 3):
         for skips, most, claim in ((True, 0, 1), (False, updates, 2)):
             found = subject.host_reads(updates, skips, micro_batches)
-            complaint = "{} windows of {}, by an optimizer that can skip: {}, wait {} times"
+            complaint = "{} windows of {} (skips on the device: {}) wait {} times"
             parts = updates, micro_batches, skips, found
             require(found <= most, complaint, *parts, claim=claim)
 

@@ -199,7 +199,7 @@ fault("BOT-11.2", "What arrives at ⊥ spoils a sum.",
       gradients=gradient_of(lambda g, arriving, flags: [math.nan] * len(g) if len(g) < len(arriving)
           and not all(map(math.isfinite, (a for a, b in zip(arriving, flags, strict=True) if b)))
           else g))
-fault("BOT-11.2", "0 times an infinite slope spoils a sum.",
+fault("BOT-11.2", "In a sum of powers an arriving 0 becomes NaN.",
       gradients=lambda real, of, incoming, *x: (real(of, incoming, *x)[0], tuple(g.with_values(
           [math.nan if of == "power" and 0.0 in incoming.values and g.shape != incoming.shape
               else v for v in g.values]) for g in real(of, incoming, *x)[1])))

@@ -16,7 +16,7 @@ from spec import Array
 
 def foreign(value: Any) -> Any:
     """Return lists for tuples and NumPy's scalars for Python's, at any depth."""
-    if isinstance(value, (tuple, list)) and type(value) in (tuple, list):
+    if type(value) in (tuple, list):
         return [foreign(part) for part in value]
     if type(value) is float:
         return np.float64(value)
