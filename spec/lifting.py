@@ -58,7 +58,7 @@ def as_tuples(outputs: Predicted) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class Effects:
-    """A lift's input, and upper ends, after its results, part of a graph or not, are written over."""
+    """A lift's input and upper ends, once its results are written over; whether it has a graph."""
 
     input: Array
     tracked: bool
