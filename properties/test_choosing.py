@@ -56,6 +56,8 @@ ALL_OVERFLOW = rows([2.0**127] * 2 + [1], [2.0**-10] * 2 + [1], [INF] * 3, "floa
 COLUMN = shaped(MIXED, (5, 1))
 ALL_SINGULAR = replace(COLUMN, targets=COLUMN.targets.full(INF, COLUMN.targets))
 THOUSANDS = rows([i / 8 for i in range(1200)], [1.0] * 1200, [INF] * 1200)
+UNSIDED = rows([1, 2], [1, 0.5], [NAN, 4.5])
+ALIKE = rows([1.0] * 60, [1.0] * 60, [INF] * 60)  # all decode alike
 MANY = rows([n / 8 for n in range(60)], [1.0] * 60, [INF] * 60)
 PARTLY = rows([n / 8 for n in range(60)], [1.0] * 60, [INF, 1.0] * 30)
 
@@ -73,6 +75,7 @@ def missing(targets: Sequence[float], value: float) -> HeldOut:
 @example(POLES, 1.0)
 @example(SINGULAR, None)
 @example(EQUAL_COSTS, 1.0)
+@example(UNSIDED, 1.0)
 @example(ONE_OF_THREE, 1.0)
 @example(STEEP, 1.0)
 @example(OVERFLOWS, None)
@@ -94,6 +97,7 @@ shares = st.sampled_from([0.5, 0.25, 0.1, 0.9, 0.05, 0.01, 1e-6]) | st.floats(0.
 @example(MANY, 0.05, None)
 @example(MANY, 0.2, None)
 @example(PARTLY, 0.25, 0.9)
+@example(ALIKE, 0.2, None)
 @example(MIXED, 0.5, 0.5)
 @example(ALL_SINGULAR, 0.5, 0.5)
 @example(THOUSANDS, 2.0**-5, 0.75)

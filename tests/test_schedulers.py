@@ -247,6 +247,15 @@ def test_skipped_updates_take_no_steps_of_a_scheduler() -> None:
     assert (trainer.skipped_steps, trainer.scheduler.scheduler.last_epoch) == (3, 6)
 
 
+def test_an_epoch_of_skipped_updates_is_no_wrong_order_of_calls() -> None:
+    batches = finite_batches(2)
+    for inputs, _ in batches:
+        inputs.fill_(torch.nan)
+    trainer = scheduled(cycle, 1, batches, max_epochs=1, scheduler_step="epoch")
+    trainer.fit()
+    assert (trainer.skipped_steps, trainer.scheduler.scheduler.last_epoch) == (1, 1)
+
+
 def test_a_loader_without_a_length_is_not_judged() -> None:
     class Stream:
         def __iter__(self) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -81,8 +82,12 @@ class SchedulerStepper:
         """
         if self.scheduler is None or self._step != event:
             return
-        if record is None or not isinstance(self.scheduler, ReduceLROnPlateau):
+        if event == "update":
             self.scheduler.step()
+        elif record is None or not isinstance(self.scheduler, ReduceLROnPlateau):
+            with warnings.catch_warnings():  # if the epochs so far have skipped all updates
+                warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")
+                self.scheduler.step()
         elif self._metric not in record:
             raise KeyError(
                 f"scheduler_metric {self._metric!r} is not in the validation's record, "
