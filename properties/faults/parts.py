@@ -25,8 +25,6 @@ zeroproof_fault("STEP-14.2", "The closure leaves a gradient that is not clipped.
       lambda real, update: real(update) if not getattr(update.optimizer, "losses", None) else [])
 fault("STEP-14.3", "A step to NaN is undone, but not counted.",
       search=lambda real, *a: (*real(*a)[:2], 0))
-zeroproof_fault("STEP-14.3", "A window whose loss is NaN steps all the same.",
-      "zeroproof.training.update.Update._judge", lambda real, *a: torch.ones_like(real(*a)))
 fault("STEP-14.4", "float16 is ignored.",
       search=lambda real, plan, finite: real(replace(plan, precision=""), finite))
 fault("STEP-15.1", "A smaller last micro-batch is always left out.",
