@@ -22,14 +22,14 @@ from properties.subjects.zeroproof.ranks import on_ranks
 from properties.subjects.zeroproof.scripted import trainer_of
 from spec.checkpoints import Interrupted, Killed, Second
 from zeroproof.training import checkpoint
-from zeroproof.training.signals import STOPPING
+from zeroproof.training.signals import CHILD, STOPPING
 from zeroproof.training.trainer import SCMTrainer
 
 
 @contextmanager
 def in_the_foreground() -> Iterator[None]:
     """Let Ctrl-C through, which a shell's background jobs ignore; set handlers back afterwards."""
-    before = {number: signals.getsignal(number) for number in STOPPING}
+    before = {number: signals.getsignal(number) for number in (*STOPPING, CHILD) if number}
     signals.signal(signals.SIGINT, signals.default_int_handler)
     try:
         yield
