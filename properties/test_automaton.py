@@ -50,7 +50,6 @@ class SideBySide(RuleBasedStateMachine):
         threshold=thresholds,
         patience=patiences,
         max_nonfinite=st.integers(1, 3),
-        cadence=st.sampled_from(["update", "epoch", "validation"]),
     )
     def begin(self, batches: Epoch, **options: Any) -> None:
         self.plan, self.batches = Plan((), **options, own_parameter=True), batches

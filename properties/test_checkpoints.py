@@ -14,8 +14,7 @@ from spec.replay import BATCHES, PLACES, SOURCES, Replays
 from spec.runs import MicroBatch, Plan, Trains
 from spec.signals import FAILING, Breaks
 
-VALIDATED = replace(VARIED, validation=(MicroBatch("vb"),))
-RESUMED = replace(VALIDATED, random=True, interrupts=(3,))
+RESUMED = replace(VARIED, random=True, validation=(MicroBatch("vb"),), interrupts=(3,))
 
 
 @given(
@@ -31,8 +30,6 @@ RESUMED = replace(VALIDATED, random=True, interrupts=(3,))
 @example(replace(RESUMED, interrupts=(4, 6)))
 @example(replace(RESUMED, interrupts=(1, 4, 5), stateful=True, random=False))
 @example(replace(FALLING, interrupts=(5, 8)))
-@example(replace(VALIDATED, interrupts=(3,), cadence="epoch"))
-@example(replace(VALIDATED, interrupts=(2, 3), cadence="validation"))
 @example(shared_by(replace(RESUMED, ranks=2), 2))
 @example(Plan(((MicroBatch("v", fault="loss"),),) * 2, max_nonfinite=2, interrupts=(1,)))
 @settings(max_examples=80)

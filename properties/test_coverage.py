@@ -24,24 +24,20 @@ from properties.strategies import (
     with_drawn,
 )
 from spec import Array
-from spec.coverage import FORMS, Covers, Predicted, Timed
+from spec.coverage import FORMS, Covers, Monitors, Predicted, Timed
 from spec.formats import FORMATS, nearest
-from spec.stopping import Monitors
 
 
 @st.composite
-def batches(draw: st.DrawFn, *, own_shape: bool = False, shared: bool = False) -> Predicted:
+def batches(draw: st.DrawFn, *, own_shape: bool = False) -> Predicted:
     """Draw a micro-batch with outputs of any form, NaN and ±∞ everywhere.
 
-    Its targets may have a shape of their own, and its outputs a shared denominator.
+    Its targets may have a shape of their own.
     """
     first, second = draw(several(2, shapes=batch_shapes))
     form = draw(st.sampled_from(FORMS), label="form")
     if form != "tuple":
         second = first.with_values([float(flag) for flag in draw(masks(first.shape))])
-    elif shared and len(first.shape) > 1 and draw(st.booleans(), label="shared"):
-        column = (*first.shape[:-1], 1)
-        second = Array(second.values[: math.prod(column)], column, second.dtype)
     shapes = [first.shape, *[(first.shape[0], *rest) for rest in ((), (1,), (3,)) if own_shape]]
     y = draw(labels(st.just(first.dtype), st.sampled_from(shapes)), label="targets")
     return Predicted(form, first, second, y)
@@ -71,16 +67,11 @@ MORE_TARGETS = [(replace(tuples([1.0, 0.0]), targets=TARGETS), 1e-4)]
 WIDE_TARGETS = [(replace(STEEP, targets=Array.of([1.0, 1.0], "float64")), 1e-4)] * 2
 FLAGGED = TELLING.with_values([float(flag) for flag in FLAGS])
 MASKED = Predicted("pair", TELLING, FLAGGED, TELLING)
-SHARED = Predicted("tuple", ROWS.full(1.0, ROWS), Array((0.5, 1.0), (2, 1), "float32"), ROWS)
-# The float32 nearest to 0.7 lies below it.
-BELOW_07 = tuples([nearest("float32", 0.7)])
-epochs = st.lists(st.tuples(batches(own_shape=True, shared=True), taus()), min_size=1, max_size=4)
+epochs = st.lists(st.tuples(batches(own_shape=True), taus()), min_size=1, max_size=4)
 
 
-@given(batches(shared=True), taus())
+@given(batches(), taus())
 @example(STEP, 1.3e-7)
-@example(BELOW_07, 0.7)
-@example(SHARED, 0.75)
 @example(STEEP, 1e-4)
 @example(MASKED, 1e-4)
 @example(Predicted("value", TELLING, TELLING, TELLING), 1e-4)
@@ -102,9 +93,8 @@ def test_COV_1_about_overflow(
     assert_clause("COV-1", subject, Predicted("tuple", tops, bottoms, tops), 1e-4)
 
 
-@given(batches(shared=True), taus())
+@given(batches(), taus())
 @example(NO_OUTPUTS, 1e-4)
-@example(SHARED, 0.75)
 @example(Predicted("value", ROWS, ROWS, ROWS), 1e-4)
 @example(Predicted("value", CUBE, CUBE, CUBE), 1e-4)
 def test_COV_2_by_sample(subject: Covers, batch: Predicted, tau: float) -> None:

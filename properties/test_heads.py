@@ -20,9 +20,8 @@ HUGE = 3.0 * 2.0**126
 
 
 @given(rows, rows, st.tuples(*[magnitudes("float32", -30)] * 2).map(sorted), wide_dtypes,
-       st.lists(st.fractions(-1, 2), min_size=1, max_size=4))  # fmt: skip
+       st.lists(st.fractions(0, 1), min_size=1, max_size=4))  # fmt: skip
 @example([0.0, 1.0], [1.0, 0.0, -2.0], [-1.0, 3.0], "float32", [Fraction(0), Fraction(1)])
-@example([0.0, 1.0], [1.0, 0.0, -2.0], [-1.0, 3.0], "float32", [Fraction(2), Fraction(-3)])
 @example([0.5, 1.0, 1.0], [1.0], [-HUGE, HUGE], "float32", [Fraction(0), Fraction(1)])
 @example([0.5, 1.0, 1.0], [1.0], [HUGE / 4, HUGE], "float32", [Fraction(1, 3), Fraction(1)])
 @example([0.5, 1.0, 1.0], [1.0], [HUGE * 2 / 3, HUGE], "float32", [Fraction(1, 3), Fraction(1)])
@@ -33,8 +32,7 @@ def test_DEC_10_domains(
     low, high = ends
     assume(low < high)
     inside = [cast(Fraction(low) + u * (Fraction(high) - Fraction(low)), dtype) for u in at]
-    x = [v for v in (*inside, low, high) if math.isfinite(v)]
-    assert_clause("DEC-10", subject, P, Q, (low, high), Array.of(x, dtype))
+    assert_clause("DEC-10", subject, P, Q, (low, high), Array.of([*inside, low, high], dtype))
 
 
 @st.composite
@@ -57,14 +55,11 @@ def samples(P: list[float], Q: list[float]) -> tuple[Array, Array, Array]:
 
 LOST = samples([0.0, -0.0, math.inf, 1.0, 1.0, 1.0], [0.0, 1.0, math.nan])
 TUPLES = samples([2.0, -0.25, 0.0, 3.0, 0.0, 0.0], [1.0, -0.0, 1.0])
-# Whose squares underflow, and whose sum overflows.
-ENDS = samples([1e-300, 0.0, 1.5e308, 1e308], [0.0, 1e308])
 
 
 @given(st.none() | st.sampled_from(sorted(POLICIES)), shared())
 @example("clamp", LOST)
 @example("project", TUPLES)
-@example("project", ENDS)
 @example(None, LOST)
 @settings(max_examples=40)
 def test_POL_13_one_tuple(

@@ -157,7 +157,7 @@ def test_LIK_6_hard_intervals(subject: Likelihoods, case: Arcs, level: float) ->
     assert_clause("LIK-6", subject, case.P, case.Q, level)
 
 
-RESOLUTIONS = [0.0, 3e-3, 0.7071, 1.0, 1e20]
+RESOLUTIONS = [0.0, 3e-3, 0.7071, 1.0]
 resolutions = st.sampled_from(RESOLUTIONS) | st.floats(0.0, 2.0)
 
 
@@ -184,29 +184,18 @@ def test_LIK_7_any_numbers(subject: Likelihoods, parts: list[Array]) -> None:
 
 
 @settings(max_examples=25)
-@given(arcs(dtypes), st.sampled_from([math.nan, INF, 1.0]), st.just(0.0) | resolutions)
-@example(arcs_of([(1.0, 2.0, 0.5, 3.0)], "float16"), 1.0, 0.0)
-@example(arcs_of([(1.0, 2.0, 0.5, 3.0)], "float16"), 1.0, 3e-3)
-@example(arcs_of([(1.0, 2.0, 0.5, 3.0)], "bfloat16"), math.nan, 0.0)
-def test_LIK_7_half_or_lost(
-    subject: Likelihoods, case: Arcs, factor: float, resolution: float
-) -> None:
+@given(arcs(dtypes), st.sampled_from([math.nan, INF, 1.0]))
+@example(arcs_of([(1.0, 2.0, 0.5, 3.0)], "float16"), 1.0)
+@example(arcs_of([(1.0, 2.0, 0.5, 3.0)], "bfloat16"), math.nan)
+def test_LIK_7_half_or_lost(subject: Likelihoods, case: Arcs, factor: float) -> None:
     P = case.P.with_values([v * factor for v in case.P.values])
-    assert_clause("LIK-7", subject, replace(case, P=P), resolution)
+    assert_clause("LIK-7", subject, replace(case, P=P), 0.0)
 
 
-@pytest.mark.parametrize("case", [EASY, lines_of(EASY)])
-def test_LIK_7_under_autocast(subject: Likelihoods, case: Arcs) -> None:
-    assert_clause("LIK-7", subject, case, 3e-3, True)
-
-
-@given(with_drawn(either, lambda case: st.none() | flags(case)), resolutions)
-@example((lines_of(arcs_of([(22.36, 0.0, INF, INF)])), None), 1e-3)
-@example((EASY, Array.of([True, False, True], "bool")), 0.7071)
-def test_LIK_8_resolution(
-    subject: Likelihoods, drawn: tuple[Arcs, Array | None], resolution: float
-) -> None:
-    assert_clause("LIK-8", subject, drawn[0], resolution, drawn[1])
+@given(either, resolutions)
+@example(lines_of(arcs_of([(22.36, 0.0, INF, INF)])), 1e-3)
+def test_LIK_8_resolution(subject: Likelihoods, case: Arcs, resolution: float) -> None:
+    assert_clause("LIK-8", subject, case, resolution)
 
 
 @pytest.mark.parametrize("resolution", [*RESOLUTIONS, -1e-3, math.nan, INF, -INF])

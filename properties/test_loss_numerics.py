@@ -14,7 +14,6 @@ from properties.formats import values_of
 from properties.problems import (
     extreme_problems,
     flags,
-    masked,
     middling_problems,
     other_shapes,
     problem,
@@ -26,12 +25,11 @@ from properties.problems import (
 from properties.strategies import dtypes, several, shapes, taus, wide_dtypes
 from properties.subjects.exact import Exact
 from properties.subjects.zeroproof import ZeroProof
-from properties.test_losses import BEYOND, CAPPED, DENOMINATORS, HARD, gammas, thresholds
+from properties.test_losses import BEYOND, DENOMINATORS, HARD, thresholds
 from spec import Array
 from spec.loss_numerics import Differentiates
 from spec.losses import GAMMA, GOAL, LOSSES, Case, Losses
 
-NO_TUPLE = problem([(0.0, -0.0, 1.0, 0.0)])
 names = st.sampled_from(LOSSES)
 fits_and_sign = st.sampled_from(("implicit", "chordal", "sign"))
 POISONS = (math.nan, math.inf, -math.inf, 1e38, 0.0)
@@ -51,10 +49,6 @@ def test_LOSS_7_masks_select(
     assert_clause("LOSS-7", subject, name, case, data.draw(flags(case), label="mask"), poison)
 
 
-def test_LOSS_7_capped(subject: Losses) -> None:
-    assert_clause("LOSS-7", subject, "implicit", *CAPPED, math.nan)
-
-
 def test_LOSS_7_partly_masked_sample(subject: Losses) -> None:
     P, mask = Array((1.0,) * 4, (2, 2)), Array((True, False, True, True), (2, 2), "bool")
     Q = P.with_values([0.0, 1.0, 1.0, 1.0])
@@ -67,14 +61,10 @@ def test_LOSS_7_samples(subject: Losses, case: Case, data: st.DataObject, poison
     assert_clause("LOSS-7", subject, "rejection", case, mask, poison)
 
 
-@given(names, masked(problems(dtypes)), taus())
-@example("implicit", (problem([(1e-4, 1.0, 0.0, 1.0)], "float16"), None), 0.5)
-@example("margin", (problem([(1.0, 0.05, 1.0, 1.0)], "float16"), None), 0.1)
-def test_LOSS_8_wide(
-    subject: Losses, name: str, drawn: tuple[Case, Array | None], tau: float
-) -> None:
-    case, mask = drawn
-    assert_clause("LOSS-8", subject, name, case, tau, mask)
+@given(names, problems(dtypes))
+@example("implicit", problem([(1e-4, 1.0, 0.0, 1.0)], "float16"))
+def test_LOSS_8_wide(subject: Losses, name: str, case: Case) -> None:
+    assert_clause("LOSS-8", subject, name, case)
 
 
 @given(names, st.one_of(problems(dtypes), extreme_problems()), thresholds)
@@ -98,14 +88,11 @@ def test_LOSS_9_of_large_targets(subject: Losses, target: float) -> None:
     assert_clause("LOSS-9", subject, "implicit", problem([(1.0, 1.0, target, 1.0)]), 0.5)
 
 
-@given(fits_and_sign, problems_without_tuples(), gammas)
-@example("chordal", NO_TUPLE, GAMMA)
-@example("sign", NO_TUPLE, GAMMA)
-@example("implicit", NO_TUPLE, 1e-30)
-@example("implicit", NO_TUPLE, 1e-50)
-@example("chordal", problem([(0.0, 0.0, 1.0, 1.0), (1.0, 1.0, 2.0, 1.0)]), GAMMA)
-def test_LOSS_10_no_tuple(subject: Losses, name: str, case: Case, gamma: float) -> None:
-    assert_clause("LOSS-10", subject, name, case, gamma)
+@given(fits_and_sign, problems_without_tuples())
+@example("chordal", problem([(0.0, -0.0, 1.0, 0.0)]))
+@example("sign", problem([(0.0, -0.0, 1.0, 0.0)]))
+def test_LOSS_10_no_tuple(subject: Losses, name: str, case: Case) -> None:
+    assert_clause("LOSS-10", subject, name, case)
 
 
 @given(names, st.one_of(problems(), problems(lifted=True)), st.data(), taus())

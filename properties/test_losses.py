@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import Any
 
@@ -17,7 +16,6 @@ from properties.problems import (
     flags,
     goals,
     lost,
-    masked,
     middling_problems,
     options,
     problem,
@@ -42,21 +40,14 @@ gammas = st.one_of(st.sampled_from([GAMMA, 1e-3, 1.0]), st.floats(1e-30, 1e30))
 thresholds = st.one_of(taus(), st.floats(0.0, 1e18), st.sampled_from([1e18, 1e20, 1e38, 1e300]))
 
 
-# Of a mask that keeps a capped term, and drops another.
-CAPPED = problem([(0.0, 1e15, 1.0, 0.0), (1.0, 1.0, 2.0, 1.0)]), Array.of([True, False], "bool")
-
-
-@given(masked(problems()), gammas)
-@example((FAR, None), GAMMA)
-@example((SAME_LINE, None), GAMMA)
-@example((AT_CEILING, None), GAMMA)
-@example((BEYOND, None), GAMMA)
-@example((LOPSIDED, None), GAMMA)
-@example((SAME_LINE, Array.of([True] * 4, "bool")), 1.0)
-@example(CAPPED, GAMMA)
-def test_LOSS_1_implicit(subject: Losses, drawn: tuple[Case, Array | None], gamma: float) -> None:
-    case, mask = drawn
-    assert_clause("LOSS-1", subject, case, gamma, mask)
+@given(problems(), gammas)
+@example(FAR, GAMMA)
+@example(SAME_LINE, GAMMA)
+@example(AT_CEILING, GAMMA)
+@example(BEYOND, GAMMA)
+@example(LOPSIDED, GAMMA)
+def test_LOSS_1_implicit(subject: Losses, case: Case, gamma: float) -> None:
+    assert_clause("LOSS-1", subject, case, gamma)
 
 
 @given(problems())
@@ -96,22 +87,6 @@ OVERFLOWING = _tuples([1e38, -1e38, 1.0], [1e-3, -1e-3, 1.0], (3,))
 HALF_OVERFLOWING = _tuples([65504.0, 1.0], [2.0**-4, 1.0], (2,), "float16")
 
 
-MIXED_OUTPUTS = _tuples([1.0] * 4, [0.0, 1.0, 1.0, 1.0], (2, 2))
-WHOLE = Array((True,) * 4, (2, 2), "bool")
-
-
-@pytest.mark.parametrize("goal", [0.25, 0.75])
-def test_LOSS_5_masked(subject: Losses, goal: float) -> None:
-    assert_clause("LOSS-5", subject, MIXED_OUTPUTS, 0.1, goal, WHOLE)
-
-
-@given(samples(dtypes), taus(), goals, st.data())
-def test_LOSS_5_under_masks(
-    subject: Losses, case: Case, tau: float, goal: float, data: st.DataObject
-) -> None:
-    assert_clause("LOSS-5", subject, case, tau, goal, data.draw(flags(case), label="mask"))
-
-
 @given(samples(dtypes), taus(), goals)
 @example(HALF_OVERFLOWING, 0.05, 1.0)
 @example(_tuples([1.0] * 3, [0.0, 1.0, 1.0], (3,)), 1e-50, 1.0)
@@ -136,11 +111,7 @@ HALF = Array((0.5,), (), "float32")
 STEEP = (*_tuples([0.0] * 3, [0.0, 1e15, 0.0], (3,))[:2], Array.of([math.inf] * 3, "float32"))
 WEIGHTY: Options = {**PLAIN, "fit": "implicit", "given": {"fit": 8.0}}  # overflows on the way back
 BESIDE = Array.of([0.0, 0.0]), Array.of([0.0, math.nan]), Array.of([1.0, math.nan])  # no margin's
-NO_MARGIN = Array.of([1.0]), Array.of([math.nan]), Array.of([1.0])
-WEIGHTS = {"margin": 1.0, "sign": 1.0, "rejection": 0.01}
 ONLY_MARGIN: Options = {**PLAIN, "given": {"fit": 0.0, "sign": 0.0, "rejection": 0.0}}
-EMPTY, ONE = Array.of([]), Array((1.0,), (1, 1))
-COLUMN = ONE, ONE, ONE.with_values([2.0])
 
 
 # Of which the first quotient is a number in float32 only.
@@ -152,7 +123,6 @@ P16, Q16, Y16 = (Array.of(x, "float16") for x in ([6e4, 1.0], [0.5, 1.0], [1.0, 
 @given(lost())
 @example((LOST, {**PLAIN, "given": {"fit": 0.0}}))
 @example((BESIDE, ONLY_MARGIN))
-@example((NO_MARGIN, {**PLAIN, "weights": {**WEIGHTS, "margin": 0.0}, "given": {"fit": 0.0}}))
 def test_LOSS_6_dropped_terms(subject: TrainingLosses, drawn: tuple[Batch, Options]) -> None:
     assert_clause("LOSS-6", subject, *drawn)
 
@@ -165,13 +135,8 @@ def test_LOSS_6_dropped_terms(subject: TrainingLosses, drawn: tuple[Batch, Optio
 @example((P32, Q32, Y32), {**PLAIN, "tau": Array((2.0**100,), (), "float32")})
 @example((P16, Q16, Y16), {**PLAIN, "goal": 1.0})
 @example(BATCH, {**PLAIN, "bare": True})
-@example(BATCH, {**PLAIN, "bare": True, "weights": WEIGHTS})
 @example(BATCH, {**PLAIN, "tau": 0.01, "bare": True})
 @example(STEEP, WEIGHTY)
-@example(BATCH, {**PLAIN, "before": {"margin": 3.0, "fit": 0.25}})
-@example(BATCH, {**PLAIN, "bare": True, "before": {"sign": 0.0}})
-@example((EMPTY,) * 3, {**PLAIN, "weights": WEIGHTS})
-@example(COLUMN, PLAIN)
 def test_LOSS_6_training_loss(subject: TrainingLosses, batch: Batch, made: Options) -> None:
     assert_clause("LOSS-6", subject, batch, made)
 
@@ -205,7 +170,7 @@ def test_LOSS_18_squares(
 
 @pytest.mark.parametrize("mask", [None, MASK, Array.of([False] * 4, "bool")], ids=str)
 @pytest.mark.parametrize("tau", [0.0, 0.1, 2.0])
-@pytest.mark.parametrize("case", [DECODED, MIXED, FAR, BEYOND, problem([]), *HUGE])
+@pytest.mark.parametrize("case", [DECODED, MIXED, FAR, BEYOND, *HUGE])
 def test_LOSS_18_mixed(subject: Squares, case: Case, tau: float, mask: Array | None) -> None:
     mask = mask if mask and mask.shape == case[0].shape else None
     assert_clause("LOSS-18", subject, case, tau, mask, math.nan)
@@ -251,8 +216,8 @@ def test_LOSS_16_known_names(
 def test_LOSS_16_shapes(subject: TrainingLosses, shape: tuple[int, ...]) -> None:
     P, Q, _, _ = DENOMINATORS
     y = Array((1.0,) * math.prod(shape), shape, P.dtype)
-    for fit, bare in itertools.product(("chordal", "implicit"), (False, True)):
-        assert_clause("LOSS-16", subject, (P, Q, y), {**PLAIN, "fit": fit, "bare": bare})
+    for fit in ("chordal", "implicit"):
+        assert_clause("LOSS-16", subject, (P, Q, y), {**PLAIN, "fit": fit})
 
 
 @pytest.mark.parametrize("changed", OPTIONS, ids=str)

@@ -136,8 +136,7 @@ def clamped_windows(draw: st.DrawFn) -> GatedWindow:
     bottom, layer = draw(masks((max(sizes),))), draw(st.booleans())
     chosen: tuple[str | None, str | None] = (None, "clamp") if layer else ("clamp", None)
     again = layer and draw(st.booleans())
-    half, short = draw(st.booleans()), draw(st.booleans())
-    return GatedWindow(gradients, bottom, *chosen, half, again, short)
+    return GatedWindow(gradients, bottom, *chosen, draw(st.booleans()), again)
 
 
 UNEQUAL = tuple(Array.of(g, "float32") for g in ([0.5], [4.0, -0.25, 0.75, -3.0, 1.0], [2.0]))
@@ -145,8 +144,6 @@ UNEQUAL = tuple(Array.of(g, "float32") for g in ([0.5], [4.0, -0.25, 0.75, -3.0,
 
 @given(clamped_windows())
 @example(GatedWindow(UNEQUAL, (False,) * 5, "clamp"))
-@example(GatedWindow(UNEQUAL, (False,) * 5, "clamp", short=True))
-@example(GatedWindow(UNEQUAL[:1], (False,), "clamp", short=True))
 @example(GatedWindow(UNEQUAL[:2], (False,) * 5, "clamp", None, True))
 @example(GatedWindow((Array.of([math.inf, 0.5], "float32"),), (False,) * 2, "clamp", None, True))
 @example(GatedWindow(UNEQUAL, (False, True, False, False, False), None, "clamp"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from fractions import Fraction
 
 import pytest
 from hypothesis import example, given, settings
@@ -14,8 +13,6 @@ from properties.plans import VARIED, plans, shared_by
 from spec.ranks import Distributes
 from spec.runs import MicroBatch, Plan
 
-SPREAD = MicroBatch("vvv", Fraction(1, 2), spread=Fraction(1, 4))
-UNEQUAL = Plan(((SPREAD, SPREAD),) * 2, own_parameter=True, validation=(SPREAD,), tells=True)
 CLIPPED = replace(VARIED, accumulation=2, max_norm=0.25, validation=(MicroBatch("vb"),))
 
 
@@ -24,7 +21,6 @@ CLIPPED = replace(VARIED, accumulation=2, max_norm=0.25, validation=(MicroBatch(
 @given(plans(faulty=True, stops=True, clipped=True), st.integers(2, 3))
 @example(CLIPPED, 2)
 @example(CLIPPED, 3)
-@example(UNEQUAL, 2)
 @example(Plan(((MicroBatch("iv"), MicroBatch("i"), MicroBatch("tib")),)), 2)
 def test_DDP_1_as_one(subject: Distributes, plan: Plan, ranks: int) -> None:
     assert_clause("DDP-1", subject, shared_by(plan, ranks), ranks)

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from properties.assertions import assert_clause
 from properties.plans import FALLING, VARIED, plans
 from spec.compiling import Compiles
-from spec.options import OPTIONS, Configures
-from spec.parts import Equips, Outcome, Tensors
+from spec.options import OPTIONS, Configures, Equips, Outcome, Tensors
 from spec.runs import MicroBatch, Plan, Trains
 from spec.schedules import Schedules
 from spec.update import UNTRAINABLE, Updates
@@ -61,8 +60,7 @@ def test_ACC_2_whole_epochs(subject: Trains, plan: Plan) -> None:
 
 @given(st.integers(1, 5))
 def test_ACC_2_of_short_windows(subject: Trains, count: int) -> None:
-    plan = Plan((sized(*[1] * count),) * 2, accumulation=2, own_parameter=True)
-    assert_clause("ACC-2", subject, plan)
+    assert_clause("ACC-2", subject, Plan((sized(*[1] * count),) * 2, accumulation=2))
 
 
 @given(plans())
@@ -80,7 +78,6 @@ def test_STEP_1_order(subject: Updates, plan: Plan, micro_batches: int) -> None:
 
 @given(plans(faulty=True))
 @example(Plan((faulted("", "loss", "", "gradient"),) * 2))
-@example(FALLING)
 def test_STEP_2_applied(subject: Trains, plan: Plan) -> None:
     assert_clause("STEP-2", subject, plan)
 
@@ -97,7 +94,6 @@ def test_STEP_2_applied(subject: Trains, plan: Plan) -> None:
 @example(replace(FALLING, epochs=(faulted("", *["flood"] * 130),), max_nonfinite=2))
 @example(Plan((faulted("loss"),), max_nonfinite=2))
 @example(Plan((faulted("gradient"),), max_nonfinite=2))
-@example(Plan((faulted("", "gradient", "loss", ""),), max_norm=16.0))
 def test_STEP_3_faults(subject: Trains, plan: Plan) -> None:
     assert_clause("STEP-3", subject, plan)
 

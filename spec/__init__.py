@@ -7,9 +7,9 @@ them), ``formats`` (IEEE formats), ``carriers``, ``bottom`` and ``derivatives`` 
 ``policies`` and ``scopes`` (gradients at ⊥), ``loss_terms``, ``losses``, ``single_losses``,
 ``loss_numerics``, ``training_loss``, ``squares``, ``likelihood_terms``, ``likelihood``,
 ``likelihood_numerics``, ``joint_likelihood``, ``mixtures``, ``likelihood_fit``, ``coverage``,
-``stopping``, ``accumulation``, ``update``, ``compiling``, ``finite``, ``options``, ``parts``,
-``schedules``, ``automaton``, ``epochs``, ``logs``, ``checkpoints``, ``replay``, ``signals``,
-``ranks``, ``heads``, ``refusals``.
+``stopping``, ``accumulation``, ``update``, ``compiling``, ``finite``, ``options``, ``schedules``,
+``automaton``, ``epochs``, ``logs``, ``checkpoints``, ``replay``, ``signals``, ``ranks``, ``heads``,
+``refusals``.
 Each states its rule as exact functions (``Fraction``), names what a *subject* must offer, and
 lists its clauses: a sentence, a source, and a predicate over a subject. Nothing here knows an
 implementation. ``python -m spec`` prints the clauses with their evidence, ``python -m spec show
@@ -27,7 +27,7 @@ from .clause import Clause, Violation, check
 __all__ = ["BOTTOM", "CHAPTERS", "CLAUSES", "SPEC_VERSION", "Array", "Clause", "Violation", "check",
            "identical", "same"]  # fmt: skip
 
-SPEC_VERSION: Final = "0.11.0"
+SPEC_VERSION: Final = "0.10.0"
 
 # The chapters of ids, in reading order.
 CHAPTERS: Final = (
@@ -40,8 +40,8 @@ for _module in (
     "certifying", "policies", "scopes", "losses", "single_losses", "loss_numerics", "training_loss",
     "squares", "likelihood", "likelihood_numerics", "joint_likelihood", "mixtures",
     "likelihood_fit", "coverage", "stopping", "accumulation", "update", "compiling", "finite",
-    "options", "parts", "schedules", "automaton", "epochs", "logs", "checkpoints", "replay",
-    "signals", "ranks", "heads", "refusals",
+    "options", "schedules", "automaton", "epochs", "logs", "checkpoints", "replay", "signals",
+    "ranks", "heads", "refusals",
 ):  # fmt: skip
     import_module(f"{__name__}.{_module}")
 CLAUSES: Final[dict[str, Clause]] = {

@@ -7,17 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
-class Answer:
-    """A dataclass that takes any sequence for a tuple field."""
-
-    def __post_init__(self) -> None:
-        for name, declared in type(self).__annotations__.items():
-            if declared.startswith("tuple["):
-                object.__setattr__(self, name, tuple(getattr(self, name)))
-
-
 @dataclass(frozen=True)
-class Array(Answer):
+class Array:
     """Elements in row-major order, a shape, the name of a dtype, and how memory is laid out.
 
     Every floating-point format here is exact in a Python float. The layout is a wish that a
@@ -42,12 +33,6 @@ class Array(Answer):
     def with_values(self, values: Sequence[float]) -> Array:
         """Return the same array with other elements."""
         return Array(tuple(values), self.shape, self.dtype)
-
-
-def other_shapes(shape: tuple[int, ...]) -> set[tuple[int, ...]]:
-    """Return shapes that broadcast to this one or from it, except one column."""
-    others = {(1, *shape), (), shape[-1:], (1, *shape[1:]), (1,) * len(shape)}
-    return others - {shape, (*shape[:-1], 1) if shape else shape}
 
 
 def identical(x: float, y: float) -> bool:

@@ -93,14 +93,13 @@ class Automaton:
         """Decide whether to stop, and validate: STOP-1, VAL-1."""
         counts = [b.counts(tau) for b, tau in zip(batches, self.state.thresholds, strict=True)]
         covered = self.monitored(counts)
-        bad = count_bad(self.state.bad_epochs, covered, self.plan.threshold)
+        bad = count_bad(self.state.bad_epochs, covered, Fraction(self.plan.threshold))
         stopped = covered is not None and bad >= self.plan.patience
         epoch = self.state.epoch
         self._set(bad_epochs=bad, stopped=stopped, epoch=epoch + 1)
         self.schedule("epoch")
         if self.plan.validation:
             yield self.validate()
-            self.schedule("validation")
         if stopped:
             yield Event("stop", {"epoch": Fraction(epoch)})
 
@@ -116,6 +115,7 @@ class Automaton:
         """Validate, with the weights of the latest epoch; VAL-1, CUR-1."""
         record = self.validation(max(self.state.epoch - 1, 0))
         self._set(val_history=(*self.state.val_history, record))
+        self.schedule("validation")
         return Event("validate", record)
 
     def schedule(self, place: str) -> None:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Final, Protocol, TypeAlias, TypeVar
 
 from .algebra import BOTTOM, Bottom, Meadow, Number, Rationals
-from .arrays import Answer, Array
+from .arrays import Array
 from .formats import from_ieee, root_to, round_to
 
 Value = TypeVar("Value")
@@ -34,7 +34,7 @@ PYTHON: Final[dict[str, Callable[..., float]]] = {
 
 
 @dataclass(frozen=True)
-class Carrier(Answer):
+class Carrier:
     """An array and, for each of its elements, whether it is ⊥; NaN and ±∞ are ⊥ in any case."""
 
     payload: Array

@@ -47,8 +47,8 @@ class Killed:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A load: the error's type or "", whether any of the trainer's state changed, or by an error
-    the global random state, and whether code was run.
+    """A load: the error's type or "", whether any of the trainer's state changed, and whether code
+    was run.
     """
 
     error: str
@@ -58,14 +58,11 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """A run that got a signal: what was raised, updates begun later, whether it was saved, and
-    whether signals were handled afterwards as before.
-    """
+    """A run that got a signal: what was raised, updates begun later, and whether it was saved."""
 
     raised: str
     updates_after: int
     saved: bool
-    restored: bool
 
 
 @dataclass(frozen=True)
@@ -109,13 +106,11 @@ class Resumes(Trains, Protocol):
         """Load one of :data:`UNREADABLE` files, or a ``good`` one."""
 
     def checkpoint_keys(self, wrapper: str) -> list[str]:
-        """Return the model's keys in a checkpoint of a model inside one of :data:`WRAPPERS`; none
-        if that model cannot load them.
-        """
+        """Return the model's keys in a checkpoint of a model inside one of :data:`WRAPPERS`."""
 
     def interrupted(self, signal: str, place: str = "update") -> Interrupted:
-        """Train, and send SIGINT or SIGTERM: in an ``update`` after asking for a save, in a
-        ``save`` of a run that saves each update, or in an update of an ``unsaved`` run.
+        """Train, and send SIGINT or SIGTERM during an update, having asked for a save, or during
+        a ``save`` of those that were asked for after each update.
         """
 
     def survives(self, what: str) -> bool:
@@ -223,16 +218,14 @@ def signals(subject: Resumes, signal: str) -> None:
     2. SIGTERM raises SystemExit.
     3. No further update is made.
     4. The state is saved first, if asked for.
-    5. Afterwards signals are handled as before.
     """
-    for place in ("update", "save", "unsaved"):
+    for place in ("update", "save"):
         found = subject.interrupted(signal, place)
         raised, claim = ("KeyboardInterrupt", 1) if signal == "SIGINT" else ("SystemExit", 2)
         require(found.raised == raised, "{} raised {}", signal, found.raised, claim=claim)
         later = found.updates_after
         require(later == 0, "{} updates after {} in a {}", later, signal, place, claim=3)
-        require(found.saved or place == "unsaved", "{} left no checkpoint", signal, claim=4)
-        require(found.restored, "{} ({}): handlers differ", signal, place, claim=5)
+        require(found.saved, "{} left no checkpoint", signal, claim=4)
 
 
 @clause("RES-5", source="Ours: that a file cannot be read shows when it is needed", since="0.7.0")

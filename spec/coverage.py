@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import partial
 from operator import mul
 from typing import Final, Protocol, TypeAlias
 
 from .algebra import Bottom
-from .arrays import Array, other_shapes
+from .arrays import Array
 from .clause import clause, refused, require
 from .quotients import decode
 
@@ -76,8 +75,7 @@ class Predicted:
     """A micro-batch: a model's outputs in one of :data:`FORMS`, samples first, and its targets.
 
     The second part is the flags of a ``pair`` or ``carrier``, the denominators of a ``tuple``, and
-    means nothing for a plain ``value``. A sample may have other targets than outputs, and the
-    outputs of a tuple may share a denominator (DEC-9).
+    means nothing for a plain ``value``. A sample may have other targets than outputs.
     """
 
     form: str
@@ -85,20 +83,11 @@ class Predicted:
     second: Array
     targets: Array
 
-    @property
-    def shared(self) -> bool:
-        """Tell whether outputs of a sample share a denominator."""
-        shape, column = self.first.shape, (*self.first.shape[:-1], 1)
-        return self.form == "tuple" and len(shape) > 1 and self.second.shape == column != shape
-
     def bottoms(self, tau: float) -> list[bool]:
         """Return which elements are ⊥; COV-1."""
-        first, second = self.first, self.second.values
-        if self.shared:
-            second = tuple(q for q in second for _ in range(first.shape[-1]))
-        pairs = zip(first.values, second, strict=True)
+        pairs = zip(self.first.values, self.second.values, strict=True)
         if self.form == "tuple":
-            return [tuple_is_bottom(P, Q, tau, first.dtype) for P, Q in pairs]
+            return [tuple_is_bottom(P, Q, tau, self.first.dtype) for P, Q in pairs]
         masked = self.form != "value"
         return [not math.isfinite(x) or (masked and flag != 0) for x, flag in pairs]
 
@@ -160,6 +149,17 @@ class Covers(Protocol):
         """Return that of one micro-batch whose targets are intervals, from its own up to others."""
 
 
+class Monitors(Covers, Protocol):
+    """A subject that watches coverage, too."""
+
+    def watch(
+        self, coverages: Sequence[float | None], threshold: float, patience: int
+    ) -> list[tuple[int, bool]]:
+        """Return the counter after each epoch and whether it stops training, up to the stop; None
+        is the coverage of an epoch without finite targets.
+        """
+
+
 @clause(
     "COV-1",
     source="Guide: NaN is ⊥; Ours: ±∞ is no number either, a mask says what a payload cannot, and "
@@ -172,16 +172,9 @@ def what_is_bottom(subject: Covers, batch: Predicted, tau: float) -> None:
     1. A decoded value is ⊥ iff it is NaN, ±∞ or masked.
     2. A tuple is ⊥ iff its strict decode, at the τ of its micro-batch and in the raw gauge, is ⊥.
     """
-    found, expected = tuple(subject.bottom_mask(batch, tau)), tuple(batch.bottoms(tau))
+    found, expected = subject.bottom_mask(batch, tau), tuple(batch.bottoms(tau))
     claim = 2 if batch.form == "tuple" else 1
     require(found == expected, "{} at {}: {}, not {}", batch, tau, found, expected, claim=claim)
-
-
-def near_share(found: float, expected: Fraction | float | None) -> bool:
-    """Tell whether shares agree within 10⁻⁶; None is NaN."""
-    if expected is None or not math.isfinite(found):
-        return expected is None and found != found
-    return abs(Fraction(found) - Fraction(expected)) <= Fraction(1, 10**6)
 
 
 @clause("COV-2", source="Ours: half a prediction is none", since="0.2.0")
@@ -191,23 +184,21 @@ def by_sample(subject: Covers, batch: Predicted, tau: float) -> None:
     1. A sample is covered iff none of its outputs is ⊥.
     2. The coverage of a micro-batch is covered samples over samples, within 10⁻⁶.
     3. A mask of another shape than its values raises ValueError.
-    4. A tuple whose parts differ in shape, a shared denominator (DEC-9) apart, raises ValueError.
     """
     found, samples = subject.batch_coverage(batch, tau), batch.first.shape[0]
+    # Of what the subject takes for ⊥: COV-1 speaks of that.
     bottoms = by_samples(subject.bottom_mask(batch, tau), samples)
     outputs = math.prod(batch.first.shape[1:])
     claim, expected = 1 if outputs > 1 else 2, epoch_coverage([count(bottoms, bottoms)])
-    right = near_share(found, expected)
+    # In single precision.
+    right = math.isfinite(found) and abs(Fraction(found) - expected) <= Fraction(1, 10**6)
     require(right, "{} at {}: {}, not {}", batch, tau, found, expected, claim=claim)
     shape = batch.first.shape
-    others = other_shapes(shape)
-    masks = {(*shape, 1), (1, *shape[1:]), (samples, *(1,) * (len(shape) - 1)), *others} - {shape}
-    for form, claim, shapes in (("pair", 3, masks), ("tuple", 4, others)):
-        for other in shapes:
-            second = Array((float(claim == 4),) * math.prod(other), other, batch.first.dtype)
-            wrong = Predicted(form, batch.first, second, batch.targets)
-            call = partial(subject.batch_coverage, wrong, tau)
-            require(refused(ValueError, call, claim=claim), "{} counted", wrong, claim=claim)
+    for other in {(*shape, 1), (1, *shape), (samples, *(1,) * (len(shape) - 1))} - {shape}:
+        flags = Array((0.0,) * math.prod(other), other)
+        wrong = Predicted("pair", batch.first, flags, batch.targets)
+        raises = refused(ValueError, lambda of=wrong: subject.batch_coverage(of, tau), claim=3)  # type: ignore[misc]
+        require(raises, "{} counted", wrong, claim=3)
 
 
 @clause(
@@ -218,8 +209,7 @@ def by_sample(subject: Covers, batch: Predicted, tau: float) -> None:
 def pooled(subject: Covers, epoch: Sequence[Timed]) -> None:
     """The coverage of an epoch pools its samples.
 
-    1. The coverage of an epoch is its covered samples over its samples, in all micro-batches,
-       within 10⁻⁶.
+    1. The coverage of an epoch is its covered samples over its samples, in all micro-batches.
     2. Each micro-batch is measured at its own τ.
     """
     _, tau = epoch[0]
@@ -228,8 +218,7 @@ def pooled(subject: Covers, epoch: Sequence[Timed]) -> None:
         shares = [_share(subject, *one) for one in timed]
         expected = sum(map(mul, sizes, shares), Fraction(0)) / sum(sizes)
         found = subject.epoch_coverage(timed).coverage
-        right = near_share(found, expected)
-        require(right, "{}: {}, not {}", timed, found, expected, claim=claim)
+        require(found == float(expected), "{}: {}, not {}", timed, found, expected, claim=claim)
 
 
 def _share(subject: Covers, batch: Predicted, tau: float) -> Fraction:
@@ -259,7 +248,7 @@ def in_range(subject: Covers, epoch: Sequence[Timed]) -> None:
 @clause("COV-5", source="Ours: of “more than c” nobody knows whether it is ⊥", since="0.5.0")
 def of_intervals(subject: Covers, batch: Predicted, upper: Array, tau: float) -> None:
     """Intervals (LIFT-9) with finite ends are finite targets, those with one infinity for both ends
-    are singular ones, and all others are neither. The shares may be off by 10⁻⁶.
+    are singular ones, and all others are neither.
 
     1. The coverage of finite targets is that of the samples whose intervals all have finite ends.
     2. The recall of ⊥ is that of the samples with an interval that is singular.
@@ -273,5 +262,36 @@ def of_intervals(subject: Covers, batch: Predicted, upper: Array, tau: float) ->
         (3, "coverage", epoch_coverage([finite])),
     ):
         value, parts = getattr(found, name), (name, batch, upper, tau)
-        right, complaint = near_share(value, expected), "{} of {} to {} at {} is {}, not {}"
+        right = value != value if expected is None else value == float(expected)
+        complaint = "{} of {} to {} at {} is {}, not {}"
         require(right, complaint, *parts, value, expected, claim=claim)
+
+
+@clause(
+    "STOP-6",
+    source="Ours: a sample labelled ±∞ or NaN is meant to be ⊥, and must not stop a correct model",
+    since="0.2.0",
+)
+def monitored(subject: Monitors, epoch: Sequence[Timed]) -> None:
+    """Singular targets do not stop training.
+
+    1. The stop watches the coverage over the samples whose targets are all finite, NaN where an
+       epoch has none.
+    2. An epoch without such samples leaves the counter of the stop unchanged, and does not stop.
+    3. The coverage over all samples is reported, too.
+    4. So is the recall of ⊥: the fraction of ⊥ among the samples with a singular target, NaN
+       where an epoch has none.
+    """
+    counts, found = counts_of(epoch), subject.epoch_coverage(epoch)
+    ordinary = [(replace(b, targets=b.targets.full(1.0, b.targets)), tau) for b, tau in epoch]
+    for claim, name, expected in (
+        (3, "coverage", subject.epoch_coverage(ordinary).coverage),  # COV-3 says how large it is
+        (1, "finite", monitored_coverage(counts)),
+        (4, "recall", bottom_recall(counts)),
+    ):
+        value = getattr(found, name)
+        same = value != value if expected is None else value == float(expected)
+        require(same, "{} of {}: {}, not {}", name, epoch, value, expected, claim=claim)
+    low = (0.0, None, None, 0.0)
+    counters, right = subject.watch(low, 0.5, 2), [(1, False)] * 3 + [(2, True)]
+    require(counters == right, "{}: {}, not {}", low, counters, right, claim=2)

@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Protocol, cast, get_args
 
 from .algebra import Bottom
-from .arrays import Answer, Array, identical, other_shapes, same
+from .arrays import Array, identical, same
 from .clause import clause, refused, require
 from .formats import FORMATS
 from .quotients import (
@@ -47,7 +47,7 @@ class Tuples:
 
 
 @dataclass(frozen=True)
-class Strict(Answer):
+class Strict:
     """A strict decode: values with NaN for ⊥, and the flags of ⊥ and of the gap."""
 
     value: Array
@@ -60,13 +60,11 @@ class Wrapped:
     """What an inference wrapper returns of its model's tuples in train mode, and in eval mode.
 
     The tuples of the train mode come with whether a gradient reaches the model through them.
-    Handed is whether in each mode the model got what the wrapper was called with.
     """
 
     tuples: tuple[Array, Array]
     tracked: bool
     decoded: Strict
-    handed: bool
 
 
 class Decodes(Protocol):
@@ -79,8 +77,7 @@ class Decodes(Protocol):
 
     def wrapped(self, case: Tuples, modes: Sequence[bool]) -> Wrapped:
         """Wrap a model that returns these tuples, at these thresholds, and call the wrapper once
-        in each mode, True being train mode; return its last results in either mode. Call it with
-        arguments by position and by keyword.
+        in each mode, True being train mode; return its last results in either mode.
         """
 
     def decode_gradients(self, case: Tuples) -> tuple[Array, Array]:
@@ -220,13 +217,13 @@ def refuses(subject: Decodes, case: Tuples, tau_infer: float, tau_train: float, 
     2. Thresholds raise ValueError unless ``0 ≤ τ_infer ≤ τ_train < ∞``.
     3. A gauge other than raw and unit raises ValueError.
     """
-    ones = [Array((1.0,) * math.prod(s), s, case.Q.dtype) for s in other_shapes(case.P.shape)]
-    wrong = [(1, replace(case, Q=Q)) for Q in ones]
+    broad = Array(case.Q.values, (1, *case.Q.shape), case.Q.dtype)
+    wrong = {1: replace(case, Q=broad)}
     if refused(ValueError, lambda: check(tau_infer, tau_train)):
-        wrong += [(2, replace(case, tau_infer=tau_infer, tau_train=tau_train))]
+        wrong[2] = replace(case, tau_infer=tau_infer, tau_train=tau_train)
     if gauge not in get_args(Gauge):
-        wrong += [(3, replace(case, gauge=cast(Gauge, gauge)))]
-    for claim, bad in wrong:
+        wrong[3] = replace(case, gauge=cast(Gauge, gauge))
+    for claim, bad in wrong.items():
         raises = refused(ValueError, lambda of=bad: subject.decode(of), claim=claim)  # type: ignore[misc]
         require(raises, "{} was decoded", bad, claim=claim)
 
@@ -241,7 +238,6 @@ def wrapper(subject: Decodes, case: Tuples, modes: Sequence[bool]) -> None:
 
     1. In train mode an inference wrapper returns its model's tuples unchanged, and gradients pass.
     2. In eval mode it returns their strict decode at its thresholds, in its gauge.
-    3. It hands what it is called with, by position and by keyword, to its model.
     """
     found, expected = subject.wrapped(case, modes), subject.decode(case)
     pairs = zip(found.tuples, (case.P, case.Q), strict=True)
@@ -249,7 +245,6 @@ def wrapper(subject: Decodes, case: Tuples, modes: Sequence[bool]) -> None:
     require(right, "train mode made {} of {}", found.tuples, case)
     require(found.tracked, "no gradient reaches the model in train mode")
     _require_same(found.decoded, expected, case, 2)
-    require(found.handed, "the model did not get what its wrapper was called with", claim=3)
 
 
 @clause(

@@ -20,7 +20,7 @@ DERIVATIVES: Final[dict[str, tuple[Callable[..., float], ...]]] = {
     "div": (lambda v, x, y: 1 / y, lambda v, x, y: -x / y / y),
     "neg": (lambda v, x: -1.0,),
     "inv": (lambda v, x: -1 / x**2,),
-    "absolute": (lambda v, x: float((x > 0) - (x < 0)),),
+    "absolute": (lambda v, x: math.copysign(1.0, x),),
     "sign": (lambda v, x: 0.0,),
     "sqrt": (lambda v, x: 1 / (2 * v),),
     "exp": (lambda v, x: v,),
@@ -42,8 +42,6 @@ def _term(
     """Return what an element adds to a gradient; None where no claim says what."""
     if isinstance(value, Bottom) or not math.isfinite(arriving):
         return None
-    if arriving == 0:
-        return Fraction(0)
     incoming, *known = [Fraction(x) for x in (arriving, value, *row) if not isinstance(x, Bottom)]
     unreal = operation == "power" and at == 1 and known[1] < 0
     if unreal or not all(LEAST <= abs(x) <= MOST for x in (incoming, *known)):
@@ -80,9 +78,7 @@ def _require_zeros(
     """Check the gradients, of an operand as large as the result, that are 0 by a claim."""
     for arriving, value, (number, *row) in zip(incoming.values, gradient.values, rows, strict=True):
         flat = not isinstance(number, Bottom) and _is_flat(operation, at, number, row)
-        flat = flat and math.isinf(arriving)
-        corner = operation == "absolute" and row[0] == 0 and math.isfinite(arriving)
-        claim = 5 if arriving == 0 else 6 if flat else 7 if corner else 0
+        claim = 5 if arriving == 0 else 6 if math.isinf(arriving) and flat else 0
         right = value == 0 or not claim or isinstance(number, Bottom)  # of which BOT-5 speaks
         complaint = "{} of {}: where {} arrives, the gradient is {}"
         require(right, complaint, operation, row, arriving, value, claim=claim or 1)
@@ -100,7 +96,6 @@ def derivatives(subject: Bottoms, operation: str, incoming: Array, *operands: Op
     4. A gradient has its operand's shape and dtype.
     5. An arriving gradient of 0 stays 0, also where the derivative is infinite or undefined.
     6. An infinite arriving gradient becomes 0 where the derivative is 0.
-    7. At 0 the gradient of ``|x|`` is 0 for every finite gradient that arrives.
 
     So √(x·x) has at 0 the gradient 0, as |x| has. What else arrives at an infinite derivative
     becomes infinite, and the update is skipped (STEP-3).

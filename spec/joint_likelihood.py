@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import product
@@ -16,20 +15,24 @@ from typing import Final, NamedTuple, Protocol
 from .arrays import Array
 from .clause import clause, refused, require
 from .formats import FORMATS
-from .likelihood import Likelihoods, near, same_loss
+from .lifting import lift
+from .likelihood import Likelihoods, near
+from .likelihood_numerics import is_near
 from .likelihood_terms import (
     LONGEST,
     MP,
     NOTHING,
     ROUNDINGS,
+    Element,
     Lines,
     Outcome,
     Real,
+    central,
     rational,
     real,
+    tolerances,
 )
-from .losses import COARSE, Measured, cast, working
-from .squares import misfits
+from .losses import COARSE, Measured, working
 
 # How many ε of the tuple's length rounding costs in r, for each part of the tuple; LIK-9.
 TURNED: Final = 4
@@ -68,14 +71,6 @@ class Samples:
             found.append(Sample(X, Y if all(finite) else None))
         return found
 
-    @property
-    def lost(self) -> list[bool]:
-        """Whether a part of a sample's tuple is not finite."""
-        k, found = self.P.shape[-1], list[bool]()
-        for i, q in enumerate(self.Q.values):
-            found.append(not all(map(math.isfinite, (*self.P.values[i * k : (i + 1) * k], q))))
-        return found
-
     def of(self, parts: Sequence[Array]) -> Samples:
         """Return samples of other arrays."""
         P, Q, Y_n, Y_d = parts
@@ -96,15 +91,10 @@ class JointLikelihoods(Likelihoods, Protocol):
         """
 
     def joint_probability(self, P: Array, Q: Array, lower: Lines, upper: Lines) -> Array:
-        """Return the probability of an arc for each output, in float32 or wider; ValueError for
-        shapes that do not fit.
-        """
+        """Return the probability of an arc for each output, in float32 or wider."""
 
     def joint_interval(self, P: Array, Q: Array, level: float) -> tuple[Array, Array]:
-        """Return the ends of each output's central interval, in float32 or wider.
-
-        ValueError for a level outside [0, 1), and for shapes that do not fit.
-        """
+        """Return the ends of each output's central interval, in float32 or wider."""
 
 
 def outcome(sample: Sample, resolution: float = 0.0, longer: Real = 0, turned: Real = 0) -> Outcome:
@@ -175,21 +165,6 @@ def _require_close(
             require(near(value, right, slack), complaint, name, i, *parts, claim=claim)
 
 
-def _require_same(
-    subject: JointLikelihoods, samples: Samples, resolution: float, autocast: bool
-) -> None:
-    """LIK-9.8, LIK-9.9: require that half precision or autocast changes no loss."""
-    wide = samples.of([replace(x, dtype=working(x.dtype)) for x in samples.parts])
-    exact = subject.joint_likelihood(*(samples if autocast else wide).parts, resolution=resolution)
-    with subject.reduced_precision() if autocast else nullcontext():
-        found = subject.joint_likelihood(*samples.parts, resolution=resolution)
-    in_P, in_Q = (x.with_values([cast(g, x.dtype) for g in slope.values])
-                  for x, slope in ((samples.P, exact.in_P), (samples.Q, exact.in_Q)))  # fmt: skip
-    expected, complaint = Measured(exact.value, in_P, in_Q), "{} at resolution {} gives {}, not {}"
-    right, claim = same_loss(found, expected), 9 if autocast else 8
-    require(right, complaint, samples, resolution, found, expected, claim=claim)
-
-
 @clause(
     "LIK-9",
     source="Ours: outputs with their poles together tell of one denominator; the line of "
@@ -197,9 +172,8 @@ def _require_same(
     since="0.6.0",
 )
 def joint(
-    subject: JointLikelihoods, samples: Samples, resolution: float, mask: Array, poison: float,
-    autocast: bool = False,
-) -> None:  # fmt: skip
+    subject: JointLikelihoods, samples: Samples, resolution: float, mask: Array, poison: float
+) -> None:
     """Let ``X = (P_1, …, P_k, Q)`` be the tuple of a sample whose k > 1 outputs share a denominator
     (DEC-9), ρ its length, Y the unit vector of ``(y_1, …, y_k, 1)``, and ``r = X − (X·Y)Y``.
 
@@ -213,8 +187,6 @@ def joint(
     6. If a part of a tuple is NaN or ±∞, the loss is NaN.
     7. Shapes that do not fit raise ValueError, and so does a resolution that is negative or not
        finite.
-    8. Numbers in half precision count as the same in float32; gradients are rounded.
-    9. Autocast changes neither the loss nor its gradient.
 
     For k = 1 the formula is LIK-1's. Rounding may change r by ``4(k + 1)ε‖X‖``, and costs otherwise
     what LIK-7 says of lines; “up to rounding” is a thousand times that.
@@ -233,9 +205,6 @@ def joint(
         value = loss(*parts).value
         require(math.isnan(value), complaint, samples, None, value, math.nan, claim=6)
         return
-    if autocast or working(parts[0].dtype) != parts[0].dtype:
-        _require_same(subject, samples, resolution, autocast)
-        return
     own = 1 if all(row.y is not None for row in samples.rows) else 2
     _require_close(subject, samples, resolution, None, (own, 3))
     _require_close(subject, samples, resolution, mask, (4, 4))
@@ -244,13 +213,13 @@ def joint(
              for x, kept in zip(parts, flags, strict=True)]  # fmt: skip
     before, after = (loss(*x, kept=mask) for x in (parts, dirty))
     slopes = zip(before.in_P.values + before.in_Q.values, flags[0] + flags[1], strict=True)
-    right = same_loss(before, after) and not any(g for g, keep in slopes if not keep)
+    right = before == after and not any(g for g, keep in slopes if not keep)
     require(right, complaint, dirty, mask, after, before, claim=5)
-    for i, part in enumerate((*parts, mask)):
-        for bad in misfits(part):
-            wrong = [*(*parts, mask)[:i], bad, *(*parts, mask)[i + 1 :]]
-            call = lambda of=wrong: loss(*of, kept=of[4])  # noqa: E731
-            require(refused(ValueError, call, claim=7), "{} were taken", wrong, claim=7)
+    for i in range(5):
+        bad = [*parts, mask]
+        bad[i] = replace(bad[i], shape=(1, *bad[i].shape))
+        call = lambda of=bad: loss(*of, kept=of[4])  # noqa: E731
+        require(refused(ValueError, call, claim=7), "{} were taken", bad, claim=7)
 
 
 def alone(sample: Sample) -> list[tuple[Fraction, Fraction]]:
@@ -262,3 +231,33 @@ def alone(sample: Sample) -> list[tuple[Fraction, Fraction]]:
         factor = rational(MP.sqrt(2 * more / (1 + root)))
         found.append((p * factor, Q * factor))
     return found
+
+
+@clause("LIK-10", source="Ours: its marginal; other outputs tell of Q, too", since="0.6.0")
+def each(
+    subject: JointLikelihoods, samples: Samples, ends: tuple[float, float], level: float
+) -> None:
+    """Let X be the tuple of a sample whose outputs share a denominator, and ρ its length. What the
+    output i says is what ``(P_i, Q)`` says, lengthened to the length ρ_i for which
+    ``ρ_i²(1 + ρ_i²) = (P_i² + Q²)(1 + ρ²)``.
+
+    1. The probability of an arc is LIK-2's of that tuple, up to rounding.
+    2. The central interval is LIK-6's of that tuple, up to rounding in single precision.
+    """
+    P, Q, form = samples.P, samples.Q, FORMATS[working(samples.P.dtype)]
+    lower, upper = ((Array.full(n, P), Array.full(d, P)) for n, d in map(lift, ends))
+    found = subject.joint_probability(P, Q, lower, upper)
+    tuples = [row for sample in samples.rows for row in alone(sample)]
+    edges = [Fraction(x) for y in ends for x in lift(y)]
+    for m, row in zip(found.values, tuples, strict=True):
+        right, off = tolerances(Element(*row, *edges), 0.0, form, COARSE)
+        complaint, slack = "probability of {} from {} to {} is {}, not {}", off.m
+        slack += real(form.smallest_normal)
+        require(near(m, right.m, slack), complaint, samples, *ends, m, float(right.m))
+    single, (first, second) = FORMATS["float32"], subject.joint_interval(P, Q, level)
+    for row, *interval in zip(tuples, first.values, second.values, strict=True):
+        exact = central(*row, level, single)
+        near_both = all(is_near(y, *e, single) for y, e in zip(interval, exact, strict=True))
+        whole = interval == [-math.inf, math.inf]
+        complaint = "{} at level {}: an interval is {} to {}"
+        require(near_both if any(row) else whole, complaint, samples, level, *interval, claim=2)

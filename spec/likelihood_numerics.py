@@ -9,7 +9,7 @@ from fractions import Fraction
 from .arrays import Array, identical
 from .clause import clause, refused, require
 from .formats import FORMATS, Format
-from .likelihood import Likelihoods, loss, near, probabilities, require_close, same_loss
+from .likelihood import Likelihoods, loss, near, probabilities, require_close
 from .likelihood_terms import LONGEST, MP, Arcs, Real, central, judge, real
 from .losses import COARSE, Measured, cast, working
 
@@ -32,15 +32,13 @@ def interval(subject: Likelihoods, P: Array, Q: Array, level: float) -> None:
     4. At level 0 both ends are ``P / Q``, ±∞ for ``Q = 0``.
     5. For ``(0, 0)`` it is the whole line, from −∞ to ∞; for a tuple that is not finite, NaN.
     6. A level outside [0, 1), or NaN, raises ValueError.
-    7. Its ends have the shape of P.
     """
     if not 0 <= level < 1:
         right = refused(ValueError, lambda: subject.central_interval(P, Q, level), claim=6)
         require(right, "level {} was taken", level, claim=6)
         return
     dtype, ends, kept = working(P.dtype), subject.central_interval(P, Q, level), []
-    form, right = FORMATS[dtype], all(end.shape == P.shape for end in ends)
-    require(right, "intervals of {} and {} are {}", P, Q, ends, claim=7)
+    form = FORMATS[dtype]
     rows = zip(P.values, Q.values, *(end.values for end in ends), strict=True)
     for p, q, first, second in rows:
         found, complaint = (p, q, level, first, second), "{}, {} at level {} gives {} to {}"
@@ -66,15 +64,6 @@ def interval(subject: Likelihoods, P: Array, Q: Array, level: float) -> None:
         require(close, "the level of {} is {}, not {}", arcs, m, level, claim=2)
 
 
-def _require_lost(subject: Likelihoods, arcs: Arcs, found: Measured) -> None:
-    """LIK-7.8: require that what is not finite has a loss and probabilities that are NaN."""
-    require(math.isnan(found.value), "loss of {} is {}", arcs, found, claim=8)
-    pairs = zip(arcs.P.values, arcs.Q.values, strict=True)
-    for X, (m, *_) in zip(pairs, probabilities(subject, arcs), strict=True):
-        right = math.isnan(m) or all(map(math.isfinite, X))
-        require(right, "probability of {}, {} in {} is {}", *X, arcs, m, claim=8)
-
-
 def _require_wide(subject: Likelihoods, arcs: Arcs, resolution: float) -> None:
     """LIK-7.7: require that half precision counts as float32."""
     P, wide = arcs.P, arcs.of([replace(x, dtype=working(x.dtype)) for x in arcs.parts])
@@ -83,7 +72,7 @@ def _require_wide(subject: Likelihoods, arcs: Arcs, resolution: float) -> None:
     expected = Measured(exact.value, P.with_values(in_P), P.with_values(in_Q))
     half, full = ([m for m, *_ in probabilities(subject, x)] for x in (arcs, wide))
     complaint = "{} at resolution {} gives {}, not {}"
-    right = same_loss(found, expected) and half == full
+    right = found == expected and half == full
     require(right, complaint, arcs, resolution, found, expected, claim=7)
     half_ends, ends = (
         repr([end.values for end in subject.central_interval(x.P, x.Q, 0.9)]) for x in (arcs, wide)
@@ -92,22 +81,8 @@ def _require_wide(subject: Likelihoods, arcs: Arcs, resolution: float) -> None:
     require(right, "central intervals of {} are {}, not {}", arcs, half_ends, ends, claim=7)
 
 
-def _require_same_reduced(subject: Likelihoods, arcs: Arcs, resolution: float) -> None:
-    """LIK-7.10: require that autocast changes nothing."""
-
-    def measure() -> tuple[Measured, list[float]]:
-        return loss(subject, arcs, resolution), [m for m, *_ in probabilities(subject, arcs)]
-
-    plain = measure()
-    with subject.reduced_precision():
-        reduced = measure()
-    right = same_loss(plain[0], reduced[0]) and plain[1] == reduced[1]
-    complaint = "{} at resolution {} gives {} under autocast, not {}"
-    require(right, complaint, arcs, resolution, reduced, plain, claim=10)
-
-
 @clause("LIK-7", source="Ours: what careful IEEE arithmetic costs, by operations", since="0.5.0")
-def numerics(subject: Likelihoods, arcs: Arcs, resolution: float, autocast: bool = False) -> None:
+def numerics(subject: Likelihoods, arcs: Arcs, resolution: float) -> None:
     """Let rounding change ``P·d − Q·n``, of a unit tuple ``(n, d)``, by ``4ε(|P·d| + |Q·n|)``, the
     sine of an arc likewise, and let parts of unit tuples underflow. Every bound below also allows
     one smallest normal number.
@@ -121,10 +96,9 @@ def numerics(subject: Likelihoods, arcs: Arcs, resolution: float, autocast: bool
     5. At ``(0, 0)`` losses and gradients are 0, and the probability of an arc is ``δ/π``.
     6. A target ``(0, 0)`` is no line: its loss and its gradient are 0.
     7. Numbers in half precision count as the same in float32; gradients are rounded.
-    8. If a part of a predicted tuple is NaN or ±∞, the loss and the tuple's probabilities are NaN.
+    8. If a part of a predicted tuple is NaN or ±∞, the loss is NaN.
     9. A tuple whose larger part exceeds 2¹²⁰ counts as shortened to that by a constant factor, so
        that its gradient, which may grow like ρ, is finite.
-    10. Autocast changes no loss, gradient or probability.
 
     A loss has the scale ``log(1 + 4(1 + ρ²)c²) + log(1 + 2ρ²)`` for a line, and
     ``1 + |log δ| + |log πm|`` for an arc; a gradient that of the larger of its two parts, with all
@@ -133,10 +107,7 @@ def numerics(subject: Likelihoods, arcs: Arcs, resolution: float, autocast: bool
     found = loss(subject, arcs, resolution)
     parts, complaint = (arcs, resolution), "{} at resolution {} gives {}, not {}"
     if not all(math.isfinite(v) for x in (arcs.P, arcs.Q) for v in x.values):
-        _require_lost(subject, arcs, found)
-        return
-    if autocast:
-        _require_same_reduced(subject, arcs, resolution)
+        require(math.isnan(found.value), complaint, *parts, found, math.nan, claim=8)
         return
     if working(arcs.P.dtype) != arcs.P.dtype:
         _require_wide(subject, arcs, resolution)
@@ -160,9 +131,7 @@ def numerics(subject: Likelihoods, arcs: Arcs, resolution: float, autocast: bool
     "probabilities and intervals are those of ε = 0",
     since="0.5.0",
 )
-def resolved(
-    subject: Likelihoods, arcs: Arcs, resolution: float, mask: Array | None = None
-) -> None:
+def resolved(subject: Likelihoods, arcs: Arcs, resolution: float) -> None:
     """A resolution ε ≥ 0 of a loss is the angle that no measurement is sharper than.
 
     1. It replaces ``c²`` by ``c² + ρ²ε²``, and ``c_L·c_U`` by ``c_L·c_U + ρ²ε²cos²(δ/2)``, up to
@@ -178,8 +147,8 @@ def resolved(
         right = refused(ValueError, lambda: loss(subject, arcs, resolution), claim=4)
         require(right, "resolution {} was taken", resolution, claim=4)
         return
-    found = require_close(subject, arcs, resolution, mask, coarse=COARSE).value
-    if arcs.upper is None and resolution and mask is None:
+    found = require_close(subject, arcs, resolution, coarse=COARSE).value
+    if arcs.upper is None and resolution:
         sharp = real(min(resolution, 0.5**0.5))
         bound = MP.log(2 * sharp * MP.sqrt(1 - sharp * sharp))
         slack = judge(arcs, resolution)["loss"][0][1]

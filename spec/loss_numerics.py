@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from .arrays import Array, identical
 from .clause import clause, refused, require
 from .formats import FORMATS
-from .loss_terms import ROUNDINGS, slope, squared_sizes
+from .loss_terms import ROUNDINGS, slope
 from .losses import (
     COARSE,
     GAMMA,
@@ -66,33 +66,28 @@ def masks_select(subject: Losses, name: str, case: Case, mask: Array, poison: fl
 
 
 @clause("LOSS-8", source="Ours: 300² is no float16, and autocast is for the model", since="0.2.0")
-def wide(
-    subject: Losses, name: str, case: Case, tau: float = TAU, mask: Array | None = None
-) -> None:
+def wide(subject: Losses, name: str, case: Case) -> None:
     """A loss is computed in float32 or wider.
 
     1. A half-precision loss equals that of the same numbers in float32, bit for bit, if the same
        tuples are ⊥: for the rejection loss that depends on the format (COV-1, DEC-1).
-    2. A gradient has its tuples' shape and format; in half precision it is the float32 gradient,
-       rounded.
+    2. The gradient of a half-precision loss is the float32 gradient, rounded to the tuples' format.
     3. Autocast changes neither a loss nor its gradient.
     """
     dtype = working(case[0].dtype)
     P, Q, Y_n, Y_d = (Array(x.values, x.shape, dtype, x.layout) for x in case)
-    plain = precise = subject.loss(name, *case, tau=tau, mask=mask)
-    both = [lacking(x, tau, mask) for x in (case, (P, Q, Y_n, Y_d))]
-    if name != "rejection" or both[0] == both[1]:
-        precise = subject.loss(name, P, Q, Y_n, Y_d, tau=tau, mask=mask)
+    plain = precise = subject.loss(name, *case)
+    if name != "rejection" or lacking((P, Q, Y_n, Y_d), TAU) == lacking(case, TAU):
+        precise = subject.loss(name, P, Q, Y_n, Y_d)
     with subject.reduced_precision():
-        reduced = subject.loss(name, *case, tau=tau, mask=mask)
-    complaint = "{} {} {} at τ = {} under {} is {}, not {}"
+        reduced = subject.loss(name, *case)
+    complaint = "{} {} {} is {}, not {}"
     for how, found, claims in (("of", plain, (1, 2)), ("under autocast of", reduced, (3, 3))):
-        right, parts = identical(found.value, precise.value), (name, how, case, tau, mask)
+        right, parts = identical(found.value, precise.value), (name, how, case)
         require(right, complaint, *parts, found.value, precise.value, claim=claims[0])
         for gradient, wanted in ((found.in_P, precise.in_P), (found.in_Q, precise.in_Q)):
             expected = [cast(value, case[0].dtype) for value in wanted.values]
-            kind = (gradient.shape, gradient.dtype) == (case[0].shape, case[0].dtype)
-            right = kind and list(gradient.values) == expected
+            right = gradient.dtype == case[0].dtype and list(gradient.values) == expected
             require(right, "gradient of " + complaint, *parts, gradient, expected, claim=claims[1])
 
 
@@ -130,24 +125,21 @@ def finite(subject: Losses, name: str, case: Case, tau: float) -> None:
 
 
 @clause("LOSS-10", source="Ours: networks return (0, 0), and no direction leads out", since="0.2.0")
-def no_tuple(subject: Losses, name: str, case: Case, gamma: float = GAMMA) -> None:
+def no_tuple(subject: Losses, name: str, case: Case) -> None:
     """Let prediction or target be ``(0, 0)``, which is no tuple.
 
     1. At ``(0, 0)`` the chordal and sign losses take their value at a right angle, 1.
     2. At ``(0, 0)`` the implicit loss is 0.
     3. At ``(0, 0)`` the gradients of the chordal, sign and implicit losses are 0.
     """
-    found = subject.loss(name, *case, gamma=gamma)
+    found = subject.loss(name, *case)
     kept, claim = len(counted(name, case[3], None)), 1 + (name == "implicit")
-    none = [i for i in range(len(case[0].values)) if not squared_sizes(*row(case, i))]
     expected = 1.0 if name != "implicit" and kept else 0.0
     # Of a mean over some elements LOSS-4 speaks, of one over none LOSS-13.
-    right = found.value == expected or min(kept, len(none)) < len(case[0].values)
-    parts = name, case, gamma
-    require(right, "{} of {}, γ = {}, is {}, not {}", *parts, found.value, expected, claim=claim)
-    still = not any(g.values[i] for g in (found.in_P, found.in_Q) for i in none)
-    complaint = "{} of {}, γ = {}, has gradients {} and {}"
-    require(still, complaint, *parts, found.in_P, found.in_Q, claim=3)
+    right = found.value == expected or kept < len(case[0].values)
+    require(right, "{} of {} is {}, not {}", name, case, found.value, expected, claim=claim)
+    still = not any(found.in_P.values + found.in_Q.values)
+    require(still, "{} of {} has gradients {} and {}", name, case, found.in_P, found.in_Q, claim=3)
 
 
 @clause("LOSS-11", source="Ours: what careful IEEE arithmetic costs, by operations", since="0.2.0")

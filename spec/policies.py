@@ -37,12 +37,6 @@ class Policies(Protocol):
         """Return values that have been put under a policy."""
 
 
-def agrees(policy: str, got: float, want: float, g: float, b: bool) -> bool:
-    """Tell whether a gradient is the wanted one; a 0 that a policy puts there has either sign."""
-    put = policy != "passthrough" and (b or policy == "reject" or math.isnan(g))
-    return identical(got, want) or (put and got == want == 0)
-
-
 def require_gradients(
     policy: str, found: Array, g: Array, bottom: Sequence[bool], where: str = "",
     claims: tuple[int, int, int] = (1, 1, 1),
@@ -54,8 +48,7 @@ def require_gradients(
         want = POLICIES[policy](value, b)
         claim = claims[0 if b else 1 if math.isnan(value) else 2]
         parts = where, policy, value, b, got, want
-        right = agrees(policy, got, want, value, b)
-        require(right, "{}{} of {} (⊥: {}) is {}, not {}", *parts, claim=claim)
+        require(identical(got, want), "{}{} of {} (⊥: {}) is {}, not {}", *parts, claim=claim)
 
 
 @clause("POL-1", source="Guide: CLAMP", since="0.2.0")
@@ -171,8 +164,7 @@ class GatedWindow:
     Output ``i`` is parameter ``i``, and ``gradients`` are those of each micro-batch's loss at its
     outputs, one for each sample. With a ``default`` the outputs come out of a layer of that default
     policy, which flags ``bottom``, and whose forward a backward may run a second time. With
-    ``float16`` the trainer uses mixed precision, and a loss scale of 65536. If ``short``, the epoch
-    ends one micro-batch before the window does.
+    ``float16`` the trainer uses mixed precision, and a loss scale of 65536.
     """
 
     gradients: tuple[Array, ...]
@@ -181,7 +173,6 @@ class GatedWindow:
     default: str | None = None
     float16: bool = False
     recomputed: bool = False
-    short: bool = False
 
 
 def window_gradients(window: GatedWindow) -> list[Fraction]:
@@ -246,19 +237,16 @@ def reach(
         require(kind, "{}: {} became {}", where, g, found, claim=claim)
         for i, (got, want) in enumerate(zip(found.values, wanted.values, strict=True)):
             output = first.values[i], second.values[i]
-            bottom_here = output_is_bottom(form, *output)
-            about_bottom = bottom_here or (form == "tuple" and output[1] == 0)
+            about_bottom = output_is_bottom(form, *output) or (form == "tuple" and output[1] == 0)
             parts = where, output, policy, g.values[i], got, want
-            acting = "reject" if bottom_here and form == "carrier" else policy or "passthrough"
-            right, number = agrees(acting, got, want, g.values[i], bottom_here), claim
+            right, number = identical(got, want), claim
             if about_bottom and not right and _acts(subject, form, first, second, g):
                 number = 3 if form == "tuple" else 2
             require(right, "{}: at {}, {} of {} is {}, not {}", *parts, claim=number)
     if default is not None:
         finite = Array.of([4.0, -0.25, 3.0][: len(bottom)], "float32")
-        for again in (False, True):
-            window = GatedWindow((finite,), bottom, policy, default, recomputed=again)
-            _require_window(subject, window, 4 if policy else 6)
+        window = GatedWindow((finite,), bottom, policy, default)
+        _require_window(subject, window, 4 if policy else 6)
 
 
 def _acts(subject: TrainsGated, form: str, first: Array, second: Array, g: Array) -> bool:

@@ -70,9 +70,7 @@ def within(subject: RangedDecodes, case: Tuples, lower: float, upper: float) -> 
             side = math.inf if value > upper else -math.inf
             require(now[0] == side, complaint, *parts, now, claim=2)
             expected = (0.0, 0.0)
-        pairs = zip(gradients, expected, strict=True)
-        right = all(x == y or (x != x and y != y) for x, y in pairs)
-        require(right, "gradient at " + complaint, *parts, gradients, claim=4)
+        require(gradients == expected, "gradient at " + complaint, *parts, gradients, claim=4)
     wrapped = found.wrapped
     right = (wrapped.bottom, wrapped.gap) == (strict.bottom, strict.gap)
     right = right and same(wrapped.value, strict.value)

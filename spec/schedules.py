@@ -49,7 +49,7 @@ def planned(subject: Schedules, plan: Plan) -> None:
     5. A scheduler that ends with training is accepted, also if training is resumed.
     """
     for sized, expected in ((True, planned_updates(plan)), (False, None)):
-        found = tuple(subject.planned_updates(plan, sized))
+        found = subject.planned_updates(plan, sized)
         right = found == (expected, expected)
         require(right, "{}: {} updates, not {}", plan, found, expected, claim=2 - sized)
     needed = planned_steps(plan)

@@ -34,9 +34,7 @@ def default_of(layer: str | None, defaults: Mapping[str, str]) -> str | None:
 
 def in_force(explicit: str | None, scopes: Sequence[str], default: str | None) -> str:
     """Return the policy that counts at a forward; POL-8."""
-    if explicit is not None:
-        return explicit
-    return scopes[-1] if scopes else default or "clamp"
+    return explicit or (scopes[-1] if scopes else default or "clamp")
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,6 @@ def scope(subject: Scopes, run: Forward, later: str, unknown: str = "clip") -> N
     _require_local(subject, run.scopes[0] if run.scopes else "reject", later)
     for call in (
         lambda: subject.policy_gradient(unknown, PROBE, BOTTOM),
-        lambda: subject.forward(unknown, "probe", PROBE, BOTTOM)(),
         lambda: subject.policy_scope(unknown).__enter__(),
         lambda: subject.set_default("probe", unknown),
     ):

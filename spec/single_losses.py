@@ -28,7 +28,7 @@ from .losses import (
     "so a term has a cap, at which the gradient must still lead down",
     since="0.2.0",
 )
-def implicit_fit(subject: Losses, case: Case, gamma: float, mask: Array | None = None) -> None:
+def implicit_fit(subject: Losses, case: Case, gamma: float) -> None:
     """The implicit loss is a mean over all elements.
 
     1. A term of the implicit loss is ``(P·Y_d − Q·Y_n)² / (Q²Y_d² + P²Y_n² + γ)``, up to rounding.
@@ -39,7 +39,7 @@ def implicit_fit(subject: Losses, case: Case, gamma: float, mask: Array | None =
     γ is 1e-9 in the guide. This is no distance on the projective line: for ``P = Q`` and target 2
     the squared sine is 0.1 at every size, and γ rewards shrinking.
     """
-    require_close(subject, "implicit", case, mask, gamma=gamma, coarse=COARSE, capped=(3, 4))
+    require_close(subject, "implicit", case, gamma=gamma, coarse=COARSE, capped=(3, 4))
 
 
 @clause(
@@ -97,9 +97,7 @@ def sign_term(subject: Losses, case: Case, oriented: Array) -> None:
     "a term without gradient trains nothing, and the mean of |Q| rises with coverage",
     since="0.2.0",
 )
-def rejection_term(
-    subject: Losses, case: Case, tau: float, goal: float, mask: Array | None = None
-) -> None:
+def rejection_term(subject: Losses, case: Case, tau: float, goal: float) -> None:
     """The rejection loss charges a coverage below a goal.
 
     1. The rejection loss is ``max(0, goal − coverage)²``, up to rounding, with the coverage (COV-2)
@@ -112,7 +110,7 @@ def rejection_term(
     The gradient is that of a soft coverage, the mean of ``|Q|``: a step against it raises ``|Q|``
     of each tuple that is ⊥.
     """
-    require_rejection(subject, case, mask, tau=tau, goal=goal, claims=(1, 2, 3, 4))
+    require_rejection(subject, case, tau=tau, goal=goal, claims=(1, 2, 3, 4))
 
 
 @clause("LOSS-14", source="Ours: a distance of lines knows no sizes", since="0.2.0")

@@ -105,19 +105,6 @@ for laws, wrong, operations in WRONG:
         for at, claim in enumerate(clause.claims, 1):
             about = 0 if clause.must_fail else at
             fault(claim.id, wrong, meadow=partial(replaced, at=about, operations=operations))
-
-
-def relabelled(real: Operation, kind: str, **changes: Any) -> Any:
-    """Return a copy of the rational numbers under other names, in which their laws hold."""
-    wrong = copy(real(kind))
-    vars(wrong).update(changes if kind == "rational" else {})
-    return wrong
-
-
-fault("ALG-5.1", "1 is the zero of sums that are 1 too small.", meadow=partial(relabelled,
-      zero=Fraction(1), add=lambda x, y: x if is_bottom(x) else y if is_bottom(y) else x + y - 1))
-fault("ALG-7.1", "½ is the one of products that are doubled.", meadow=partial(relabelled,
-      one=Fraction(1, 2), mul=lambda x, y: x if is_bottom(x) else y if is_bottom(y) else 2 * x * y))
 fault("ALG-2.2", "Sums keep half of the digits, as in an accumulator that is too narrow.",
       apply=lambda apply, operation, *operands: (cut(apply(operation, *operands)) if operation ==
           "add" else apply(operation, *operands)))

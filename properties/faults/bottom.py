@@ -126,10 +126,6 @@ fault("BOT-4.5", "An array leaves as a vector.",
 fault("BOT-4.6", "One flag is broadcast to all elements.",
       enter=lambda enter, x, marked: enter(x, (marked * len(x.values))[: len(x.values)]))
 
-fault("BOT-4.6", "Flags beyond the last element are cut off.",
-      enter=lambda enter, x, marked: enter(x, marked[: len(x.values)] if len(x.values) > 1 and
-          len(marked) > len(x.values) else marked))
-
 
 def gradient_of(change: Callable[..., Iterable[float]]) -> Callable[..., Any]:
     """Return an override of the gradients; ``change`` gets one, the arriving one, and the flags."""
@@ -173,8 +169,6 @@ fault("BOT-8.2", "A number stays wider than the array that it meets.",
       apply=lambda apply, of, *x: apply(of, *(Array((y,), (), dtype_of(x)) if
           isinstance(y, (int, float)) else y for y in x)))
 fault("BOT-8.2", "A number on the left goes to the right.", apply=swapped(0, int, float))
-fault("BOT-8.2", "A number on a carrier's left goes to its right.", apply=lambda apply, of, x, *y:
-    apply(of, *((*y, x) if isinstance(x, (int, float)) and isinstance(y[0], Carrier) else (x, *y))))
 fault("BOT-9.1", "The operator ** multiplies.",
       operate=lambda operate, of, *x: operate("mul" if of == "power" else of, *x))
 fault("BOT-9.2", "x - 1 computes 1 - x.", operate=swapped(-1, int, float, Array))
@@ -195,14 +189,6 @@ zeroproof_fault("BOT-11.1", "The gradient is doubled.",
 fault("BOT-11.2", "A broadcast operand receives the mean.",
       summed=lambda summed, x, values, shape: summed(x, [v * len(x.values) / len(values) for v in
           values], shape))
-fault("BOT-11.2", "What arrives at ⊥ spoils a sum.",
-      gradients=gradient_of(lambda g, arriving, flags: [math.nan] * len(g) if len(g) < len(arriving)
-          and not all(map(math.isfinite, (a for a, b in zip(arriving, flags, strict=True) if b)))
-          else g))
-fault("BOT-11.2", "In a sum of powers an arriving 0 becomes NaN.",
-      gradients=lambda real, of, incoming, *x: (real(of, incoming, *x)[0], tuple(g.with_values(
-          [math.nan if of == "power" and 0.0 in incoming.values and g.shape != incoming.shape
-              else v for v in g.values]) for g in real(of, incoming, *x)[1])))
 fault("BOT-11.3", "Beside a constant the operands are swapped.",
       gradients=lambda real, of, incoming, *x: real(of, incoming, *(x if all(isinstance(y, Carrier)
           for y in x) else x[::-1])))
@@ -210,11 +196,6 @@ fault("BOT-11.4", "The gradient has the result's shape.",
       summed=lambda summed, x, values, shape: Array(tuple(values), shape, x.dtype))
 zeroproof_fault("BOT-11.5", "A gradient of 0 is multiplied by an infinite derivative.",
       "zeroproof.scm.carrier._times", lambda _, gradient, slope: gradient * slope)
-fault("BOT-11.7", "|x| has the slope of a sign bit.",
-      gradients=lambda real, of, incoming, x, *y: (real(of, incoming, x, *y) if of != "absolute"
-          else (real(of, incoming, x)[0], tuple(g.with_values([a if v == 0 and i == 0 else v for
-              i, a, v in zip(x.payload.values, incoming.values, g.values, strict=True)])
-              for g in real(of, incoming, x)[1]))))
 fault("BOT-11.6", "An infinite gradient stays infinite.",
       gradients=lambda real, of, incoming, *x: (real(of, incoming, *x)[0], tuple(g.with_values([
           math.inf if math.isinf(i) else v for i, v in zip(incoming.values, g.values,

@@ -6,14 +6,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from statistics import NormalDist
 from typing import Any
 
 import torch
 
-from properties.faults.register import fault, spread, zeroproof_fault
+from properties.faults.register import fault, zeroproof_fault
 from spec import certifying, choosing
-from spec.choosing import Certified, HeldOut, Row, intervals
+from spec.choosing import Certified, Row, intervals
 
 HERE = "zeroproof.inference.thresholds."
 
@@ -36,26 +35,6 @@ def is_finite(row: Row) -> bool:
     return math.isfinite(row.target)
 
 
-def first_rows(held: HeldOut) -> HeldOut:
-    """Return the first row alone, of what is no vector."""
-    if len(held.P.shape) < 2:
-        return held
-    return HeldOut(*(replace(x, values=x.values[:1], shape=(1,)) for x in vars(held).values()))
-
-
-def broadcast(held: HeldOut) -> HeldOut:
-    """Return rows whose targets have been broadcast."""
-    return replace(held, targets=spread(held.targets, held.P.shape))
-
-
-def normal(real: Any, n: int, rate: float, *a: float) -> int:
-    """Return about how many errors are allowed, by the normal distribution, of many rows."""
-    if n < 65:
-        return int(real(n, rate, *a))
-    deviation = NormalDist().inv_cdf(1 - a[0]) * math.sqrt(n * rate * (1 - rate))
-    return math.floor(n * rate + deviation)
-
-
 def wrongly(change: Callable[[Certified], Certified]) -> Any:
     return lambda real, *a: change(real(*a))
 
@@ -68,8 +47,6 @@ fault("THR-1.1", "A target NaN is left out.",
     cost=lambda real, rows, *a: real([row for row in rows if row.target == row.target], *a))
 zeroproof_fault("THR-1.1", "A quotient that overflows is taken for a number.",
     HERE + "tuple_bottom", lambda real, P, Q: torch.zeros_like(P, dtype=torch.bool))
-fault("THR-1.1", "Of rows in columns the first is taken alone.",
-    choose_threshold=lambda real, held, *a: real(first_rows(held), *a))
 fault("THR-1.2", "The threshold is the larger denominator of the two.",
     among=lambda real, equal: max(equal, key=lambda pair: pair[1] - pair[0])[1])
 fault("THR-1.2", "Of equal costs the one below the least denominators is taken.",
@@ -96,7 +73,6 @@ fault("THR-2.1", "One number more is allowed.",
     allowed=lambda real, n, *a: min(real(n, *a) + 1, n - 1) if real(n, *a) >= 0 else -1)
 fault("THR-2.1", "The threshold is the denominator that has to decode to ⊥.",
     bottom_from=lambda real, row, *tuple: row.size)
-fault("THR-2.1", "Of many rows the count is taken to be normal.", allowed=normal)
 fault("THR-2.2", "One number fewer is allowed.",
     allowed=lambda real, *a: max(real(*a) - 1, min(real(*a), 0)))
 fault("THR-2.2", "The count is below k in Clopper and Pearson's interval of two sides.",
@@ -107,8 +83,6 @@ fault("THR-2.3", "Errors are those that are allowed.",
     certify_threshold=lambda real, held, rate, level=None: replace(
         real(held, rate, level),
         errors=certifying.allowed(real(held, rate, level).rows, rate, level or 0.95)))
-fault("THR-2.3", "Of rows in columns the first is taken alone.",
-    certify_threshold=lambda real, held, *a: real(first_rows(held), *a))
 fault("THR-2.3", "Rows are the singular ones that decode to ⊥.",
     certify_threshold=wrongly(lambda found: replace(found, rows=found.rows - found.errors)))
 fault("THR-2.4", "Without finite rows the share of ⊥ is 0.",
@@ -130,9 +104,6 @@ zeroproof_fault("THR-3.1", "The probability is that of fewer errors than are all
 fault("THR-4.1", "Shapes are not compared.", check_rows=lambda real, held: None)
 zeroproof_fault("THR-4.1", "Shapes are broadcast.",
     HERE + "check_same_shape", lambda real, **tensors: None)
-fault("THR-4.1", "Targets are broadcast.",
-    choose_threshold=lambda real, held, *a: real(broadcast(held), *a),
-    certify_threshold=lambda real, held, *a: real(broadcast(held), *a))
 fault("THR-4.2", "No rows have the threshold 0.",
     choose_threshold=lambda real, held, *a: real(held, *a) if held.P.values else 0.0)
 fault("THR-4.3", "A negative unit is taken for its size.",

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from properties.faults.register import fault, spread, zeroproof_fault
+from properties.faults.register import fault, zeroproof_fault
 from spec import Array
 from spec.coverage import EpochCoverage, Predicted, Timed
 from spec.formats import nearest
@@ -35,13 +35,6 @@ fault("COV-1.2", "Only the denominator decides.",
           batch.first)) if batch.form == "tuple" else batch, tau))
 fault("COV-1.2", "τ is rounded to the outputs' dtype before it is compared.",
     bottom_mask=lambda real, batch, tau: real(batch, nearest(batch.second.dtype, tau)))
-fault("COV-1.2", "τ is rounded to float32, for outputs of float32.",
-    bottom_mask=lambda real, batch, tau: real(
-        batch, nearest("float32", tau) if batch.first.dtype == "float32" else tau))
-fault("COV-1.2", "Of outputs that share a denominator only the first is judged.",
-    bottom_mask=lambda real, batch, tau: tuple(
-        bottom and not (batch.shared and i % batch.first.shape[-1])
-        for i, bottom in enumerate(real(batch, tau))))
 fault("COV-1.2", "τ is ignored.", bottom_mask=lambda real, batch, tau: real(batch, 0.0))
 zeroproof_fault("COV-1.2", "A quotient that overflows is a prediction.",
     "zeroproof.scm.outputs._has_finite_quotient",
@@ -58,13 +51,6 @@ fault("COV-2.3", "A mask of a flag per sample is broadcast to its outputs.",
     batch_coverage=lambda real, batch, tau: 1.0
         if batch.second.shape == (batch.first.shape[0], *(1,) * (len(batch.first.shape) - 1))
         else real(batch, tau))
-fault("COV-2.3", "A mask of one row is broadcast to all samples.",
-    batch_coverage=lambda real, batch, tau: real(replace(batch, second=spread(
-        batch.second, batch.first.shape)) if batch.form == "pair" and
-            batch.second.shape == (1, *batch.first.shape[1:]) else batch, tau))
-fault("COV-2.4", "Denominators are broadcast to the numerators.",
-    batch_coverage=lambda real, batch, tau: real(batch if batch.form != "tuple" or batch.shared
-        else replace(batch, second=spread(batch.second, batch.first.shape)), tau))
 fault("COV-3.1", "An epoch's coverage is the mean of its micro-batches'.",
     epoch_coverage=lambda real, epoch: replace(real(epoch), coverage=_mean(real, epoch)))
 fault("COV-3.1", "An epoch's coverage is its last micro-batch's.",

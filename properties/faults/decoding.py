@@ -6,8 +6,8 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from properties.faults.register import fault, spread, zeroproof_fault
-from spec import BOTTOM, Array
+from properties.faults.register import fault, zeroproof_fault
+from spec import Array
 from spec.decoding import Strict, Tuples
 from spec.formats import nearest
 from spec.quotients import Decoded
@@ -42,26 +42,6 @@ def _rounded_twice(real: Any, case: Tuples, row: Any, decoded: Decoded) -> float
     return float(round(Fraction(decoded.value) / unit) * unit)  # type: ignore[arg-type]
 
 
-def _at_float32(case: Tuples) -> Tuples:
-    low, high = (nearest("float32", tau) for tau in (case.tau_infer, case.tau_train))
-    return replace(case, tau_infer=low, tau_train=high) if _is_float32(case) else case
-
-
-def _is_float32(case: Tuples) -> bool:
-    return case.P.dtype == "float32"
-
-
-def _ratio_in_float32(real: Any, case: Tuples, P: float, Q: float) -> Decoded:
-    loose: Decoded = real(replace(case, gauge="raw", tau_infer=0.0, tau_train=0.0), P, Q)
-    if not _is_float32(case) or case.gauge == "raw" or loose.value is BOTTOM:
-        return real(case, P, Q)  # type: ignore[no-any-return]
-    p, q = (nearest("float32", x * x) for x in (P, Q))
-    norm = nearest("float32", math.sqrt(nearest("float32", p + q)))
-    ratio = nearest("float32", abs(Q) / norm) if norm else 1.0
-    return Decoded(BOTTOM if ratio < case.tau_infer else loose.value,
-        case.tau_infer <= ratio < case.tau_train)
-
-
 fault("DEC-1.1", "A numerator NaN is taken for 0.",
     one=lambda real, case, P, Q: real(case, 0.0 if math.isnan(P) else P, Q))
 fault("DEC-1.1", "(0, 0) has no direction, and is taken for the value 0 in the unit gauge.",
@@ -69,8 +49,6 @@ fault("DEC-1.1", "(0, 0) has no direction, and is taken for the value 0 in the u
         if (case.gauge, P, Q) == ("unit", 0, 0) else real(case, P, Q)))
 fault("DEC-1.2", "τ is rounded to the tensors' dtype before it is compared.",
     decode=lambda real, case: real(replace(case, tau_infer=nearest(case.P.dtype, case.tau_infer))))
-fault("DEC-1.2", "τ is rounded to float32, for tensors of float32.",
-    decode=lambda real, case: real(_at_float32(case)))
 fault("DEC-1.3", "A quotient that overflows is a value.",
     one=lambda real, case, P, Q: real(replace(case, P=replace(case.P, dtype="float64")), P, Q))
 fault("DEC-1.3", "A denominator at the threshold is taken to lie below it.",
@@ -84,8 +62,6 @@ fault("DEC-1.5", "Values are float64.",
 fault("DEC-2.1", "A denominator at τ_train lies in the gap.",
     decode=lambda real, case: _with_gap(
         real(case), case, lambda Q, bottom: not bottom and abs(Q) == case.tau_train))
-fault("DEC-2.1", "τ_train is rounded to float32, for tensors of float32.",
-    decode=lambda real, case: real(_at_float32(case)))
 fault("DEC-2.2", "Everything below τ_train is in the gap, ⊥ included.",
     decode=lambda real, case: _with_gap(real(case), case, lambda Q, _: abs(Q) < case.tau_train))
 fault("DEC-3.1", "Q itself is compared with τ, not |Q|.",
@@ -94,7 +70,6 @@ fault("DEC-4.1", "The gauge is taken to be the unit one.",
     decode=lambda real, case: real(replace(case, gauge="unit")))
 fault("DEC-4.2", "The gauge is ignored.",
     decode=lambda real, case: real(replace(case, gauge="raw")))
-fault("DEC-4.2", "The ratio is computed in float32, for tensors of float32.", one=_ratio_in_float32)
 fault("DEC-4.3", "An ε is added to the denominator of the value.",
     value_of=lambda real, case, row, decoded:
         (real(case, row, decoded) / (1 + 1e-3 / (abs(row[1]) or 1.0))))
@@ -110,8 +85,6 @@ fault("DEC-5.2", "Values are damped by τ.",
     value_of=lambda real, case, *a: real(case, *a) / (1 + case.tau_infer))
 fault("DEC-6.1", "Shapes are broadcast.",
     decode=lambda real, case: real(replace(case, Q=replace(case.Q, shape=case.P.shape))))
-fault("DEC-6.1", "Denominators are broadcast to the numerators.",
-    decode=lambda real, case: real(replace(case, Q=spread(case.Q, case.P.shape))))
 fault("DEC-6.2", "Crossed thresholds are swapped in silence.",
     decode=lambda real, case: real(replace(case, tau_train=max(case.tau_infer, case.tau_train))))
 zeroproof_fault("DEC-6.2", "Thresholds are not checked.",
@@ -120,9 +93,6 @@ fault("DEC-6.3", "An unknown gauge is taken for the raw one.",
     decode=lambda real, case: real(replace(case, gauge="unit" if case.gauge == "unit" else "raw")))
 fault("DEC-7.1", "Ends are rounded to the tensors' dtype before they are compared.",
     decode_within=lambda real, case, *ends: real(case, *(nearest(case.P.dtype, y) for y in ends)))
-fault("DEC-7.1", "Ends are rounded to float32, for tensors of float32.",
-    decode_within=lambda real, case, *ends: real(
-        case, *(nearest("float32", y) if _is_float32(case) else y for y in ends)))
 fault("DEC-7.1", "The ends lie outside.",
     side=lambda real, y, lower, upper: (y >= upper) - (y <= lower))
 fault("DEC-7.2", "A value outside the range becomes NaN, and its side is lost.",
@@ -137,18 +107,13 @@ fault("DEC-9.1", "A shared denominator serves the first output alone.",
         case, P=case.P.with_values([x if i % case.P.shape[-1] == 0 else 0.0
                                     for i, x in enumerate(case.P.values)]))))
 zeroproof_fault("DEC-8.1", "The wrapper decodes in train mode, too.", FORWARD,
-    lambda real, self, *a, **b: (_decoded(self.model(*a, **b), self.config)[:2] if self.training
-        else real(self, *a, **b)))
+    lambda real, self, *a: (_decoded(self.model(*a), self.config)[:2] if self.training
+        else real(self, *a)))
 zeroproof_fault("DEC-8.1", "The wrapper detaches the tuples.", FORWARD,
-    lambda real, self, *a, **b: ([part.detach() for part in self.model(*a, **b)] if self.training
-        else real(self, *a, **b)))
+    lambda real, self, *a: ([part.detach() for part in self.model(*a)] if self.training
+        else real(self, *a)))
 zeroproof_fault("DEC-8.2", "The wrapper decodes at the default thresholds.", FORWARD,
-    lambda real, self, *a, **b: (real(self, *a, **b) if self.training
-        else _decoded(self.model(*a, **b))))
-zeroproof_fault("DEC-8.3", "The wrapper hands on what is given by position alone.", FORWARD,
-    lambda real, self, *a, **options: real(self, *a))
-zeroproof_fault("DEC-8.3", "The wrapper hands on what is given by keyword alone.", FORWARD,
-    lambda real, self, *a, **options: real(self, **options))
+    lambda real, self, *a: real(self, *a) if self.training else _decoded(self.model(*a)))
 fault("DEC-8.2", "The wrapper ignores the gauge.",
     wrapped=lambda real, case, modes: real(replace(case, gauge="raw"), modes))
 fault("POL-10.1", "The denominator is a constant to the gradient.",

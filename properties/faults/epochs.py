@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -49,8 +46,6 @@ zeroproof_fault("TAU-9.1", "u² is drawn.", "zeroproof.training.trainer.lerp",
       lambda between, low, high, u: between(low, high, u * u))
 automaton_fault("TAU-9.2", "Thresholds repeat every epoch.",
       uniform=lambda uniform, _, index: uniform(0, index))
-automaton_fault("TAU-9.2", "An epoch has the thresholds of the one before, shifted by one.",
-      uniform=lambda uniform, epoch, index: uniform(0, epoch + index))
 
 
 def _restarted(start: Any, trainer: Any) -> None:
@@ -123,10 +118,6 @@ zeroproof_fault("VAL-2.2", "The generator of the validation's loader is left whe
 zeroproof_fault("VAL-2.2", "A validation restores torch's generator only.",
       "zeroproof.training.evaluation.restore_random_state",
       lambda restore, state, loader: torch.set_rng_state(state["torch"]))
-fault("VAL-2.4", "Dropout stays on in a validation.",
-      validation_traces=lambda real, fails: ("training",))
-zeroproof_fault("VAL-2.4", "A validation leaves the loss in train mode.",
-      "properties.subjects.tasks.Calling.eval", lambda real, loss: loss)
 automaton_fault("VAL-2.3", "A validation draws from the generator of training.",
       validation=lambda validation, epoch: also(validation, epoch, random=lambda count: count + 1))
 
@@ -267,29 +258,3 @@ fault("LOG-6.1", "An update returns the record of the first one.",
 zeroproof_fault("LOG-6.1", "An update returns the first record that is kept.",
       "zeroproof.training.trainer.SCMTrainer.train_step",
       lambda step, trainer, *window: step(trainer, *window) and trainer.records.records[0])
-
-
-@contextmanager
-def _reloaded(real: Any, modules: Any, *loaders: object) -> Iterator[None]:
-    states = [copy.deepcopy(module.state_dict()) for module in modules]
-    try:
-        with real([], *loaders):
-            yield
-    finally:
-        for module, state in zip(modules, states, strict=True):
-            module.load_state_dict(state)
-
-
-zeroproof_fault("VAL-2.1", "Only buffers that checkpoints hold are as before.",
-      "zeroproof.training.validation.undone", _reloaded)
-zeroproof_fault("VAL-2.2", "The generator of a loader's sampler is left where it is.",
-      "zeroproof.training.evaluation.restore_random_state", lambda restore, state, loader: restore(
-          state | {"loader": {p: x for p, x in state["loader"].items() if p.count(".") < 2}},
-          loader))
-fault("TAU-7.3", "``last_thresholds`` has those of applied updates alone.",
-      train=lambda train, plan: replace(train(plan), thresholds=tuple(tau for tau, batch in zip(
-          train(plan).thresholds, plan.epochs[-1], strict=True) if not batch.fault)))
-zeroproof_fault("CUR-1.7", "A loss is given the weights that are kept.",
-      "zeroproof.training.loss_adapter.LossAdapter.kwargs", lambda real, adapter, tau, epoch, *a,
-          narrows: {n: adapter.weights(epoch, narrows=narrows) if n == "loss_weights" else x
-              for n, x in real(adapter, tau, epoch, *a, narrows=narrows).items()})

@@ -46,16 +46,13 @@ fault("STEP-9.2", "Parameters that train at first are trained to the end.",
       freezes=lambda real, trained: real([trained[0]] * len(trained)))
 zeroproof_fault("STEP-9.3", "Buffers keep what a skipped update wrote.",
       "zeroproof.training.finite.KeptBuffers.restore", lambda *_: None)
-fault("STEP-9.3", "Buffers are mended where the loss is NaN, and not for a gradient alone.",
-      buffer=lambda real, before, written, fault: real(before, written,
-          fault if fault == "loss" else ""))
 fault("STEP-9.3", "What was infinite before becomes 0.",
       buffer=lambda real, before, written, fault: [0.0 if math.isinf(x) and fault else x for x in
           real(before, written, fault)])
 fault("STEP-9.4", "A skipped update takes back the whole buffer.",
       buffer=lambda real, before, written, fault: [*(before if fault else written)])
 fault("STEP-9.4", "Buffers are mended after applied updates, too.",
-      buffer=lambda real, before, written, fault: real(before, written, "loss"))
+      buffer=lambda real, before, written, fault: real(before, written, True))
 zeroproof_fault("STEP-8.1", "Parameters of the loss are not looked at.",
       "zeroproof.training.finite.SteppedParameters._lost",
       lambda real, *a: [found for found in real(*a) if "loss" not in found[2]])
@@ -65,26 +62,3 @@ zeroproof_fault("STEP-9.3", "Buffers of the loss are not kept.",
 zeroproof_fault("STEP-9.3", "Buffers are kept as the first micro-batch has left them.",
       "zeroproof.training.update.Update._gradients", lambda real, update, window: (
           real(update, window[:1]), update._buffers.keep(), real(update, window))[2])
-
-
-def _saved_alone(real: Any, kept: Any, modules: Any) -> None:
-    real(kept, modules)
-    parts = [part for module in modules for part in module.modules()]
-    lost = [(id(m._buffers), n) for m in parts for n in m._non_persistent_buffers_set]
-    kept._places = [(buffers, n) for buffers, n in kept._places if (id(buffers), n) not in lost]
-
-
-zeroproof_fault("STEP-8.1", "Parameters are looked at before a validation or a save alone.",
-      "zeroproof.training.update.Update.check_finite", lambda real, update:
-          real(update) if update._config.val_loader else update.settle())
-zeroproof_fault("STEP-8.3", "An element that is NaN is never equal to what it was.",
-      "zeroproof.training.finite.SteppedParameters._lost", lambda real, stepped, known:
-          [x for x in real(stepped, {}) if not known or x[0].isnan().any()])
-zeroproof_fault("STEP-9.2", "A frozen parameter has a gradient of 0, and momentum moves it.",
-      "zeroproof.training.update.Update.clear_gradients",
-      lambda real, update: update.optimizer.zero_grad(set_to_none=False))
-zeroproof_fault("STEP-9.3", "Buffers return to where they were at the run's start.",
-      "zeroproof.training.finite.KeptBuffers.keep",
-      lambda real, kept: None if kept._kept.numel() else real(kept))
-zeroproof_fault("STEP-9.3", "Only buffers that checkpoints hold are mended.",
-      "zeroproof.training.finite.KeptBuffers.__init__", _saved_alone)

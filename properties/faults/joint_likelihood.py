@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from properties.faults.likelihood import both_flat, flat, stretched
-from properties.faults.losses import REDUCED, marked
 from properties.faults.register import fault, zeroproof_fault
 from spec.joint_likelihood import Sample
 from spec.likelihood_terms import MP, Outcome, real
@@ -54,19 +52,8 @@ zeroproof_fault("LIK-9.4", "The sum over the samples that count is divided by th
 fault("LIK-9.5", "A mask selects terms after their arithmetic.", joint_likelihood=masked_after)
 fault("LIK-9.6", "A NaN counts as 0.", joint_likelihood=finite_only)
 fault("LIK-9.7", "Shapes and resolutions are not checked.", check_joint=lambda real_, *a: None)
-fault("LIK-9.7", "Numbers of dimensions are compared, and single elements broadcast.",
-    joint_likelihood=lambda real_, P, Q, n, d, **options:
-        real_(P, Q, *stretched(P, n, d)[1:], **options))
-fault("LIK-9.8", "The loss is that of half precision.", joint_dtype=lambda real_, P: P.dtype)
-fault("LIK-9.9", "Under autocast the loss is computed in bfloat16.", reduced_precision=marked,
-    joint_dtype=lambda real_, P: "bfloat16" if REDUCED else real_(P))
 fault("LIK-10.1", "Each output is taken for what its own tuple says.",
     alone=lambda real_, s: [(p, s.X[-1]) for p in s.X[:-1]])
 zeroproof_fault("LIK-10.2", "A central interval is that of each output's own tuple.",
     "properties.subjects.zeroproof.likelihood.central_interval",
     lambda real_, P, Q, level: real_(P, Q.expand_as(P), level))
-fault("LIK-10.3", "What is not finite counts as 0.", own=finite_only)
-fault("LIK-10.4", "The probabilities are flat.", joint_probability=flat)
-fault("LIK-10.4", "The ends are flat.", joint_interval=both_flat)
-fault("LIK-10.5", "The level 1 is taken.", check_level=lambda real_, level: None)
-fault("LIK-10.5", "Shapes are not checked.", check_joint=lambda real_, *a: None)

@@ -27,8 +27,6 @@ fault("LIFT-3.1", "NaN is imputed as 0.", lift=lambda lift, y: lift(_imputed(y))
 fault("LIFT-3.2", "NaN is taken for +∞, orientation included.",
     orientation=lambda orientation, y:
         orientation(y.with_values([math.inf if math.isnan(x) else x for x in y.values])))
-fault("LIFT-3.2", "Orientations are floats.",
-    orientation=lambda orientation, y: replace(orientation(y), dtype="float32"))
 fault("LIFT-4.1", "Decoding loses the sign of −0.0.",
     unlift=lambda unlift, y: y.with_values([x + 0.0 for x in unlift(y).values]))
 fault("LIFT-4.2", "A pole decodes to the ±∞ that it was.", unlift=lambda unlift, y: unlift(y) and y)
@@ -47,12 +45,6 @@ fault("LIFT-7.1", "One NaN makes all targets of its batch NaN.",
 zeroproof_fault("LIFT-8.1", "Integers become float32, whatever the default.",
     "zeroproof.training.targets._as_float",
     lambda real, y: real(y.float() if "int" in str(y.dtype) else y))
-fault("LIFT-8.1", "Integer targets are flattened.",
-    lift=lambda lift, y: [replace(part, shape=(len(y.values),)) if "int" in y.dtype else part
-        for part in lift(y)])
-fault("LIFT-8.2", "Integers become float32 by way of float64.",
-    as_floats=lambda floats, y: floats(y.with_values([int(float(x)) for x in y.values])
-        if "int" in y.dtype and floats(y).dtype == "float32" else y))
 fault("LIFT-8.2", "Unsigned bytes are read as signed ones.",
       as_floats=lambda floats, y: floats(y.with_values([(x + 128) % 256 - 128 if y.dtype == "uint8"
           else x for x in y.values])))
@@ -73,13 +65,6 @@ zeroproof_fault("LIFT-9.2", "An end that is NaN lifts to an infinity.",
     lambda real, interval: real(type(interval)(*(end.nan_to_num(0.0) for end in interval))))
 zeroproof_fault("LIFT-9.3", "Ends are broadcast.",
     "zeroproof.training.targets.check_same_shape", lambda real, *tensors: None)
-fault("LIFT-9.4", "The lift of an interval is part of a graph.",
-    lift_effects=lambda effects, *ends: replace(effects(*ends), tracked=len(ends) > 1))
-fault("LIFT-9.4", "The lift of an upper end is a view of it.",
-    lift_effects=lambda effects, y, upper=None: replace(
-        effects(y, upper), upper=upper and Array.full(7.0, upper)))
-fault("LIFT-9.5", "Truth values are the ends of an interval.",
-    lift_interval=lambda real, *ends: real(*map(_bool_as_uint8, ends)))
 fault("LIFT-11.1", "Values are clipped to ±1.",
       as_tuples=lambda tuples, outputs: [part.with_values([min(max(x, -1.0), 1.0) for x in
           part.values]) for part in tuples(outputs)])

@@ -7,9 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from properties.faults.losses import REDUCED, marked
 from properties.faults.register import fault, zeroproof_fault
-from spec import Array
 from spec.likelihood_terms import LONGEST, MP, Element, Outcome, Real, place, real
 from spec.losses import cast
 
@@ -49,23 +47,6 @@ def without_nan(real: Any, arcs: Any, *rest: Any, **options: Any) -> Any:
     return real(replace(arcs, P=P, Q=Q), *rest, **options)
 
 
-def stretched(*arrays: Array) -> list[Array]:
-    """Broadcast arrays of one element, of the same number of dimensions, to the largest."""
-    like = max(arrays, key=lambda x: len(x.values))
-    return [replace(like, values=x.values * len(like.values), dtype=x.dtype)
-            if len(x.values) == 1 and len(x.shape) == len(like.shape) else x for x in arrays]
-
-
-def flat(real: Any, *a: Any) -> Array:
-    """Give an answer back as a vector."""
-    found = real(*a)
-    return Array.of(found.values, found.dtype)
-
-
-def both_flat(real: Any, *a: Any) -> tuple[Array, ...]:
-    return tuple(Array.of(x.values, x.dtype) for x in real(*a))
-
-
 def in_full(real: Any, e: Element, resolution: float = 0.0) -> Any:
     half = MP.cos(MP.acos(place(e).C) / 2) if is_arc(e) and resolution else 1
     return real(e, float(resolution / max(half, 1e-9)))
@@ -80,9 +61,6 @@ zeroproof_fault("LIK-1.3", "The sum over the kept elements is divided by the num
         real(terms, mask) * (1.0 if mask is None else mask.sum() / max(mask.numel(), 1)))
 fault("LIK-1.4", "A mask selects terms after their arithmetic.", mean_loss=then(unmasked))
 fault("LIK-1.5", "Shapes that differ are broadcast.", check_loss=lambda real, *a: None)
-fault("LIK-1.5", "Numbers of dimensions are compared, and single elements broadcast.",
-    mean_loss=lambda real, arcs, *a, **options:
-        real(arcs.of(stretched(*arcs.parts)), *a, **options))
 fault("LIK-2.1", "An arc through infinity is taken for the rest of the line.",
     outcome=of(m=lambda o, e: 1 - o.m if e.u_n * e.l_d < e.l_n * e.u_d else o.m))
 fault("LIK-2.1", "The whole line, whose sine is 0, is taken for a line.",
@@ -91,7 +69,6 @@ fault("LIK-2.2", "The loss of an arc is −log m, and grows as the arc shrinks."
     outcome=of(loss=lambda o, e: -MP.log(o.m) if o.m else o.loss))
 fault("LIK-2.3", "The gradient of an arc leaves numerators alone.",
     outcome=of(in_P=lambda o, e: MP.zero if is_arc(e) else o.in_P))
-fault("LIK-2.4", "The probabilities are flat.", probability=flat)
 fault("LIK-3.1", "The angle is the arc tangent's, which loses half of the line.",
     outcome=of(m=lambda o, e: o.m - (0.5 < o.m < 1)))
 fault("LIK-3.2", "An arc beyond half of the line counts as what it leaves.",
@@ -118,7 +95,6 @@ fault("LIK-6.4", "An end at infinity has the sign of its side, at level 0, too."
 fault("LIK-6.5", "The interval of (0, 0) has no ends.",
     ends=lambda real, p, q, *a: real(p, q, *a) if p or q else (math.nan, math.nan))
 fault("LIK-6.6", "The level 1 is taken.", check_level=lambda real, level: None)
-fault("LIK-6.7", "The ends are flat.", central_interval=both_flat)
 zeroproof_fault("LIK-7.1", "Lengths are squared in the tuples' own format.",
     HERE + "shortened", lambda real, *tensors: list(tensors))
 zeroproof_fault("LIK-7.2", "Cross products are formed in float32.",
@@ -132,27 +108,12 @@ fault("LIK-7.6", "A target (0, 0) agrees with every line, and rewards certainty.
     outcome=of(loss=lambda o, e: o.loss if e.l_n or e.l_d else -certainty(e)))
 fault("LIK-7.7", "Half-precision tuples are measured in half precision.", mean_loss=then(
     lambda found, arcs, *_: replace(found, value=cast(found.value, arcs.P.dtype))))
-fault("LIK-7.7", "The resolution is rounded to half precision.",
-    mean_loss=lambda real, arcs, resolution=0.0, mask=None:
-        real(arcs, cast(resolution, arcs.P.dtype), mask))
 fault("LIK-7.8", "A NaN counts as 0.", mean_loss=without_nan)
-fault("LIK-7.8", "What is not finite has the probabilities of 0.",
-    probability=lambda real, P, Q, *ends: real(*(x.with_values(
-        [v if math.isfinite(v) else 0.0 for v in x.values]) for x in (P, Q)), *ends))
 fault("LIK-7.9", "Long tuples are clamped, and have no gradient to come down by.",
     outcome=of(in_P=lambda o, e: o.in_P * (max(abs(e.P), abs(e.Q)) <= LONGEST)))
-fault("LIK-7.10", "Under autocast the loss is computed in bfloat16.", reduced_precision=marked,
-    rounded=lambda real, values, dtype:
-        real(values, "bfloat16" if REDUCED else dtype))
-fault("LIK-8.1", "Under a mask there is no resolution.",
-    mean_loss=lambda real, arcs, resolution=0.0, mask=None:
-        real(arcs, 0.0 if mask else resolution, mask))
 fault("LIK-8.1", "The resolution counts in full, also for nearly the whole line.", outcome=in_full)
 fault("LIK-8.1", "Arcs have no resolution.",
     outcome=lambda real, e, resolution=0.0: real(e, 0.0 if is_arc(e) else resolution))
-fault("LIK-8.1", "The square of a resolution overflows in float32.",
-    mean_loss=lambda real, arcs, resolution=0.0, mask=None: replace(found := real(arcs, resolution,
-        mask), value=found.value if resolution < 2.0**64 else math.inf))
 fault("LIK-8.2", "The gradient is that without a resolution.",
     outcome=lambda real, e, resolution=0.0: real(e)._replace(loss=real(e, resolution).loss))
 fault("LIK-8.3", "The loss is rounded down to a grid.",

@@ -81,10 +81,6 @@ def _of_elements(real: Any, case: Any, *rest: Any) -> Measured:
     return replace(found, value=real(flat, *rest).value)
 
 
-def _with_flat(found: Measured) -> Measured:
-    return replace(found, in_P=replace(found.in_P, shape=(len(found.in_P.values),)))
-
-
 def _by_kept_outputs(real: Any, name: str, P: Any, Q: Any, *targets: Any, mask: Any = None,
                      **options: Any) -> Measured:  # fmt: skip
     if name == "rejection" and mask:
@@ -102,7 +98,7 @@ def _overflowing(real: Any, *arguments: Any) -> Any:
 
 
 @contextmanager
-def marked(real: Any) -> Iterator[None]:
+def _marked(real: Any) -> Iterator[None]:
     REDUCED.append(True)
     yield
     REDUCED.pop()
@@ -233,9 +229,7 @@ fault("LOSS-8.1", "Half-precision tuples are measured in half precision.",
 fault("LOSS-8.2", "The gradient at half-precision tuples comes in float32.",
     measured=lambda real, case, *a: real([replace(x, dtype="float64" if x.dtype == "float64"
         else "float32") for x in case], *a))
-fault("LOSS-8.2", "The gradient in P is flat.", loss=lambda real, *case, **options:
-    _with_flat(real(*case, **options)))
-fault("LOSS-8.3", "Under autocast the loss is computed in bfloat16.", reduced_precision=marked,
+fault("LOSS-8.3", "Under autocast the loss is computed in bfloat16.", reduced_precision=_marked,
     measured=lambda real, case, value, slopes: real(case, Fraction(min(cast(value, "bfloat16"),
         2.0**127)) if REDUCED else value, slopes))
 zeroproof_fault("LOSS-9.1", "Sizes are squared as they come.", CHORDAL, naive(_selected))

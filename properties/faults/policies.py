@@ -147,8 +147,6 @@ fault("POL-8.10", "A scope holds in all threads.", **shared(SimpleNamespace()))
 fault("POL-8.11", "A scope holds in all tasks of its thread.", **shared(threading.local()))
 fault("POL-8.12", "An unknown policy is taken for CLAMP.",
       policy_gradient=lambda real, name, *a: real(name if name in POLICIES else "clamp", *a))
-fault("POL-8.12", "An unknown policy of a layer is left out.",
-      forward=lambda real, name, *a: real(name if name in POLICIES else None, *a))
 fault("POL-8.12", "An unknown default is taken for CLAMP.",
       set_default=lambda real, layer, name: real(layer, name if name in POLICIES else None))
 
@@ -188,9 +186,6 @@ fault("POL-9.4", "A layer's default counts before the trainer's policy.",
       window_gradients=lambda real, w: real(replace(w, policy=w.default or w.policy)))
 zeroproof_fault("POL-9.4", "The trainer's policy acts on outputs only.",
       "zeroproof.training.evaluation.gradient_policy", lambda real, policy: nullcontext())
-fault("POL-9.4", "A layer that runs again follows its own default.",
-      window_gradients=lambda real, w: real(replace(w, policy=None) if w.recomputed and w.default
-          else w))
 fault("POL-9.6", "Without a policy the layers are under PASSTHROUGH.",
       window_gradients=lambda real, w: real(replace(w, policy=w.policy or "passthrough")))
 
@@ -212,8 +207,6 @@ def clamped_after(scale: Callable[[GatedWindow, Array], float]) -> Any:
 for claim, wrong, scale in (
     ("POL-12.1", "CLAMP bounds the weighted gradient of a micro-batch.",
      lambda w, g: 1 if w.default else len(g.values) / len(w.gradients[0].values)),
-    ("POL-12.1", "CLAMP bounds the gradient that a whole window would have.",
-     lambda w, g: 1 + w.short / len(w.gradients)),
     ("POL-12.2", "CLAMP bounds the scaled gradient.",
      lambda w, g: 65536 if w.float16 and not w.default else 1),
     ("POL-12.3", "A layer bounds the weighted gradient.",

@@ -11,8 +11,6 @@ from unittest import mock
 
 from properties.subjects.exact import Exact
 from properties.subjects.zeroproof import ZeroProof
-from properties.tensors import to_array, to_tensor
-from spec import Array
 from spec.automaton import Automaton
 
 Override = Callable[..., Any]
@@ -79,14 +77,6 @@ def zeroproof_fault(claim: str, wrong: str, path: str, override: Override) -> No
         override: gets the real one, and the arguments of the call, a method's ``self`` first.
     """
     FAULTS.append(Fault(claim, wrong, ZeroProof, ((path, override),)))
-
-
-def spread(x: Array, shape: tuple[int, ...]) -> Array:
-    """Return an array that is broadcast to a shape; ValueError where that does not work."""
-    try:
-        return to_array(to_tensor(x).expand(shape))
-    except RuntimeError as error:
-        raise ValueError(error) from None
 
 
 def _derive(base: type, overrides: dict[str, Override]) -> type:

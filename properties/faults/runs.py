@@ -44,9 +44,6 @@ for claim, wrong, lost in (
     ("RES-1.5", "A resumed run counts skips in a row from 0.", {"skipped_in_row": 0}),
 ):
     automaton_fault(claim, wrong, load=lambda load, state, lost=lost: load({**state, **lost}))
-automaton_fault("RES-1.1", "A resumed scheduler that counts no updates starts again.",
-      load=lambda load, state: load({**state, **({} if load.__self__.plan.cadence == "update"
-          else {"scheduled": 0})}))
 
 
 def _share(plan: Any, rank: int) -> Any:
@@ -216,12 +213,6 @@ fault("DDP-1.1", "Gradients are summed over ranks, not averaged by samples.",
 fault("DDP-1.2", "Only rank 0 clips.",
       rank_trace=lambda rank_trace, trace, rank: changed(rank_trace(trace, rank), "update", w=lambda
           w: w + rank))
-zeroproof_fault("DDP-1.1", "Ranks count alike, however many samples they have.",
-      "zeroproof.training.update.Update._weights",
-      lambda real, *a: [weight / sum(real(*a)) for weight in real(*a)])
-zeroproof_fault("DDP-1.1", "A record's loss is the mean over ranks, whatever their samples.",
-      "zeroproof.training.records.merge", lambda real, rows: real(rows) | {
-          "loss": sum(row["loss"] for row in rows) / len(rows)})
 zeroproof_fault("DDP-1.1", "A parameter of neither model nor loss is each rank's own.",
       "zeroproof.training.update.Update.free_parameters", lambda *_: [])
 zeroproof_fault("DDP-1.1", "Ranks begin with losses of their own.",
@@ -252,30 +243,3 @@ zeroproof_fault("DDP-2.1", "Ranks hear of a signal at the end of the epoch.",
       lambda reduce, ranks, losses, signal, unwrapped: reduce(ranks, losses, 0, unwrapped))
 fault("DDP-2.2", "Validations of unequal length are averaged.",
       train_unequal=lambda real, ranks, loader="train": loader == "train" and real(ranks))
-
-
-def _into_wrapper(restore: Any, trainer: Any, state: Any) -> None:
-    try:
-        trainer.model.load_state_dict(state["model"])
-    except RuntimeError as error:
-        raise CheckpointError(str(error)) from error
-    restore(trainer, state)
-
-
-def _random_first(restore: Any, trainer: Any, state: Any) -> None:
-    torch.set_rng_state(state["position"]["ranks"][0]["random"]["torch"])
-    restore(trainer, state)
-
-
-zeroproof_fault("RES-3.3", "Random states are restored before the rest is looked at.",
-      "zeroproof.training.trainer.restore", _random_first)
-zeroproof_fault("RES-3.4", "A wrapped model cannot load the keys that it saved.",
-      "zeroproof.training.trainer.restore", _into_wrapper)
-fault("RES-4.1", "A signal ends a run that saves nothing by a TypeError.",
-      interrupted=lambda real, signal, place="update": replace(real(signal, place),
-          raised="TypeError" if place == "unsaved" else real(signal, place).raised))
-fault("RES-4.5", "Signals are deferred after the run, too.",
-      interrupted=lambda real, *given: replace(real(*given), restored=False))
-zeroproof_fault("RES-4.5", "Signals are deferred after the run, too.",
-      "zeroproof.training.signals.DeferredSignals.__exit__", lambda leave, signals, *given: (
-          vars(signals).update(_depth=signals._depth + 1), leave(signals, *given))[1])

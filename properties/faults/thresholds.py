@@ -2,8 +2,6 @@
 
 import random
 
-import numpy as np
-
 from properties.faults.register import fault, zeroproof_fault
 
 fault("TAU-1.1", "τ is normal about the midpoint, so some draws lie beyond the ends.",
@@ -27,17 +25,11 @@ fault("TAU-4.1", "τ is drawn from the global generator where no seed is given."
 fault("TAU-4.1", "A seed is that of the global generator.",
     draw=lambda draw, low, high, seed, count: (draw(low, high, seed, count) if seed is None
         else random.seed(seed) or [low] * count))
-zeroproof_fault("TAU-4.1", "NumPy's generator is drawn from.",
-    "zeroproof.training.thresholds.lerp", lambda real, *a: (np.random.random(), real(*a))[1])
 fault("TAU-5.1", "The seed is ignored.", draw=lambda draw, a, b, seed, n: draw(a, b, None, n))
 fault("TAU-5.2", "Every seed is 0.",
     draw=lambda draw, a, b, seed, n: draw(a, b, seed and 0, n))
 fault("TAU-5.2", "The highest bit of a seed is dropped.",
     draw=lambda draw, a, b, seed, n: draw(a, b, None if seed is None else seed % 2**31, n))
-fault("TAU-5.2", "A bit of a seed is dropped.",
-    draw=lambda draw, a, b, seed, n: draw(a, b, None if seed is None else seed & ~2**13, n))
-fault("TAU-5.2", "Seeds are taken modulo 2³¹ − 1.",
-    draw=lambda draw, a, b, seed, n: draw(a, b, None if seed is None else seed % (2**31 - 1), n))
 fault("TAU-5.3", "No seed is the seed 0.",
     draw=lambda draw, a, b, seed, n: draw(a, b, seed or 0, n))
 fault("TAU-6.1", "The generator is seeded for every draw, so that all draws are equal.",
@@ -52,8 +44,3 @@ fault("TAU-6.3", "Every draw is repeated.",
 fault("TAU-6.3", "τ has 1001 levels.",
     draw=lambda draw, a, b, *c: [a + (b - a) * (round((tau - a) / (b - a) * 1000) / 1000)
         for tau in draw(a, b, *c)])
-fault("TAU-6.4", "Draws are made in advance, and sorted.",
-    draw=lambda draw, *a: sorted(draw(*a)))
-fault("TAU-6.4", "Every second draw mirrors the one before it.",
-    draw=lambda draw, a, b, *c: [min(max(b - (tau - a), a), b) if i % 2 else tau
-        for i, tau in enumerate([tau for tau in draw(a, b, *c) for _ in "ab"][:c[1]])])

@@ -185,14 +185,11 @@ class Checkpoints:
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "run.pt")
             self._bad_file(what, path)
-            torch.rand(1)  # so that the file's random state is another
-            drawn = torch.get_rng_state()
             try:
                 trainer.load_checkpoint(folder if what == "missing" else path)
             except self._refusal as caught:
                 error = type(caught).__name__
-        moved = error != "" and not torch.equal(drawn, torch.get_rng_state())
-        return Loaded(error, moved or self._shown(trainer) != before, Hostile.ran)
+        return Loaded(error, self._shown(trainer) != before, Hostile.ran)
 
     def checkpoint_keys(self, wrapper: str) -> list[str]:
         inner = nn.Linear(2, 1)
@@ -203,12 +200,7 @@ class Checkpoints:
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / "run.pt")
             optimizer = torch.optim.Adam(model.parameters())
-            trainer = self._trainer_of(model, optimizer, mean_square, ones(1))
-            trainer.save_checkpoint(path)
-            try:
-                trainer.load_checkpoint(path)
-            except self._refusal:
-                return []
+            self._trainer_of(model, optimizer, mean_square, ones(1)).save_checkpoint(path)
             return list(torch.load(path)["model"])
 
     def _holding(self, user: Counting) -> dict[str, Any]:

@@ -45,9 +45,6 @@ class Reporting:
 
         def loss(outputs: Batch, lifted: Batch, **given: Any) -> Tensor:
             plain = {k: v.tolist() if isinstance(v, Tensor) else v for k, v in given.items()}
-            if isinstance(weights := given.get("loss_weights"), dict):
-                plain["loss_weights"] = weights.copy()
-                weights.clear()
             Y_n, Y_d = (part.tolist() for part in lifted)
             calls.append(Call(not session.model.training, (Y_n, Y_d), plain))
             return outputs[0].mean() + (math.nan if faults.pop() else 0.0)

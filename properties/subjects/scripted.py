@@ -109,19 +109,18 @@ class Own(nn.Module):
         if not torch.compiler.is_compiling():
             self.watched(float(tau), self.training)
         value, fault = outputs[0].mean() * self.frozen * self.idle.detach(), inputs[0, 2]
-        slope = inputs[:, 0].mean()
-        loss: Tensor = (value + self.v[0] * slope) * (loss_weights or {"fit": 1.0})["fit"]
+        loss: Tensor = (value + self.v[0] * inputs[0, 0]) * (loss_weights or {"fit": 1.0})["fit"]
         if self.noisy:
             loss = loss * (1 + random.random())
             loss = loss * (1 + (numpy.random.random() if numpy is not None else 0.0))
         # The gradient of what is added is 0: the loss alone is not finite.
-        lost = torch.where(slope > 0, math.inf, math.nan)
+        lost = torch.where(inputs[0, 0] > 0, math.inf, math.nan)
         loss = loss + torch.where(fault == 1, lost, 0.0)
         spoiled = self.v[0] if self.owned else value
         still = torch.where(fault == 2, (spoiled - spoiled.detach()).square(), 1.0).sqrt()
         loss = loss + (still - (fault != 2).to(loss.dtype))  # 0, whose slope at 2 is ∞ · 0
         loss = _Overflow.apply(loss, fault)  # type: ignore[no-untyped-call]
-        return (loss, {"tau": tau, "slope": slope}) if self.tells else loss
+        return (loss, {"tau": tau, "slope": inputs[0, 0]}) if self.tells else loss
 
 
 def tensors(batch: MicroBatch) -> Batch:

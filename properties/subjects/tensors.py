@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final, TypeAlias
@@ -11,7 +10,6 @@ from typing import Any, Final, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from properties.subjects.tasks import plain
 from properties.tensors import Incoming, arriving, flags, measured, to_array, to_tensor
 from spec import Array
 from spec.decoding import Strict, Tuples
@@ -33,8 +31,6 @@ class OnTensors:
     """Targets and numbers as tensors."""
 
     _lifted: Callable[[Tensor], tuple[Tensor, Tensor]]
-    _lifted_interval: Callable[[Tensor, Tensor], Sequence[Tensor]]
-    """Returns all parts of both lifts of intervals."""
     _decoded: Callable[..., tuple[Tensor, Tensor, Tensor]]
     """Returns values, ⊥ and gap of a case, of its tuples as tensors."""
     _loss: Callable[..., Tensor]
@@ -58,19 +54,16 @@ class OnTensors:
     def unlift(self, y: Array) -> Array:
         return self.decode(Tuples(*self.lift(y), 1.0, 1.0)).value
 
-    def lift_effects(self, y: Array, upper: Array | None = None) -> Effects:
-        """Lift leaves, and write over the results."""
-        ends = [to_tensor(end).requires_grad_() for end in (y, upper) if end is not None]
-        lifted = self._lifted(*ends) if upper is None else self._lifted_interval(*ends)
+    def lift_effects(self, y: Array) -> Effects:
+        """Lift a leaf, and write over the results."""
+        tensor = to_tensor(y).requires_grad_()
+        lifted = self._lifted(tensor)
         for part in lifted:
             part.detach().fill_(7.0)
-        tracked = any(part.requires_grad for part in lifted)
-        return Effects(to_array(ends[0]), tracked, None if upper is None else to_array(ends[1]))
+        return Effects(to_array(tensor), any(part.requires_grad for part in lifted))
 
     def global_random_state(self) -> Hashable:
-        numpy: Any = sys.modules.get("numpy")
-        arrays = repr(plain(numpy.random.get_state())) if numpy else ""
-        return bytes(torch.get_rng_state().tolist()), random.getstate(), arrays
+        return bytes(torch.get_rng_state().tolist()), random.getstate()
 
     def ieee(self, operation: str, *operands: Array) -> Array:
         function = IEEE.get(operation) or getattr(torch, operation)

@@ -31,14 +31,13 @@ def ends(targets: Targets) -> tuple[Tensor, Tensor]:
 
 
 def check_interval(interval: Interval, *, sync: bool = False) -> None:
-    """Raise TypeError for ends that have no lift, and ValueError for unequal shapes.
+    """Raise TypeError for ends that are no tensors, and ValueError for unequal shapes.
 
     Also for NaN and a lower end above the upper one, on the CPU, or if a sync is allowed.
     """
     lower, upper = interval
     for name, end in interval._asdict().items():
         check_type(name, end, Tensor, f"a tensor, as torch.as_tensor({name}) is")
-        _check_real(end)
     check_same_shape(lower=lower, upper=upper)
     if torch.compiler.is_compiling() or not (sync or lower.device.type == "cpu"):
         return
@@ -49,14 +48,10 @@ def check_interval(interval: Interval, *, sync: bool = False) -> None:
         )
 
 
-def _check_real(y: Tensor) -> None:
-    if y.dtype == torch.bool or y.is_complex():
-        raise TypeError(f"targets of dtype {y.dtype} have no lift; pass floats or integers")
-
-
 def _as_float(y: Tensor) -> Tensor:
     check_type("y", y, Tensor, "a tensor, as torch.as_tensor(y) is; or, to lift, an Interval")
-    _check_real(y)
+    if y.dtype == torch.bool or y.is_complex():
+        raise TypeError(f"targets of dtype {y.dtype} have no lift; pass floats or integers")
     y, dtype = y.detach(), torch.get_default_dtype()
     if y.is_floating_point():
         return y

@@ -23,7 +23,7 @@ class ExactCoverage:
         return tuple(batch.bottoms(tau))
 
     def batch_coverage(self, batch: Predicted, tau: float) -> float:
-        if batch.first.shape != batch.second.shape and not batch.shared:
+        if batch.first.shape != batch.second.shape:
             raise ValueError(f"parts of shapes {batch.first.shape} and {batch.second.shape}")
         return float(epoch_coverage([batch.counts(tau)]))
 

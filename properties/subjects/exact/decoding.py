@@ -41,7 +41,7 @@ class ExactDecoding:
         return Strict(value, bottoms, tuple(d.gap for d in decoded))
 
     def wrapped(self, case: Tuples, modes: Sequence[bool]) -> Wrapped:
-        return Wrapped((case.P, case.Q), tracked=True, decoded=self.decode(case), handed=True)
+        return Wrapped((case.P, case.Q), tracked=True, decoded=self.decode(case))
 
     def one(self, case: Tuples, P: float, Q: float) -> Decoded:
         return decode(P, Q, case.tau_infer, case.tau_train, case.gauge, case.P.dtype)

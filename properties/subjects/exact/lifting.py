@@ -45,7 +45,6 @@ class ExactLifting:
         return floats.with_values(n), floats.with_values(d)
 
     def lift_interval(self, lower: Array, upper: Array) -> tuple[Lifted, Lifted]:
-        self.as_floats(lower), self.as_floats(upper)  # a TypeError comes first
         self.check_interval(lower, upper)
         return self.lift(lower), self.lift(upper)
 
@@ -57,10 +56,10 @@ class ExactLifting:
         sides = tuple(float(orientation(value)) for value in self.as_floats(y).values)
         return Array(sides, y.shape, "int8")
 
-    def lift_effects(self, y: Array, upper: Array | None = None) -> Effects:
+    def lift_effects(self, y: Array) -> Effects:
         """Return the input: immutable values have no effects."""
         self.lift(y)
-        return Effects(y, tracked=False, upper=upper)
+        return Effects(y, tracked=False)
 
     def unlift(self, y: Array) -> Array:
         Y_n, Y_d = self.lift(y)

@@ -50,15 +50,8 @@ class ExactLikelihoods:
         return [cast(rational(value), dtype) for value in values]
 
     def probability(self, P: Array, Q: Array, *ends: Lines) -> Array:
-        rows = zip(P.values, Q.values, Arcs(P, Q, *ends).rows, strict=True)
-        ms = [self.outcome(row).m if math.isfinite(p) and math.isfinite(q) else None
-              for p, q, row in rows]  # fmt: skip
-        return self.probabilities(ms, P)
-
-    def probabilities(self, ms: Iterable[Real | None], P: Array) -> Array:
-        dtype = working(P.dtype)
-        found = [math.nan if m is None else cast(rational(m), dtype) for m in ms]
-        return Array(tuple(found), P.shape, dtype)
+        ms, dtype = [self.outcome(row).m for row in Arcs(P, Q, *ends).rows], working(P.dtype)
+        return replace(P.with_values(self.rounded(ms, dtype)), dtype=dtype)
 
     def central_interval(self, P: Array, Q: Array, level: float) -> tuple[Array, Array]:
         self.check_level(level)
@@ -102,15 +95,10 @@ class ExactLikelihoods:
         rows = zip(Samples(P, Q, line[0], line[1]).rows, kept, strict=True)
         nothing, n = NOTHING._replace(in_P=[MP.zero] * k), max(sum(kept), 1)
         found = [self.joint(row, resolution) if keep else nothing for row, keep in rows]
-        dtype = self.joint_dtype(P)
-        in_P = self.rounded((g / n for row in found for g in row.in_P), dtype)
-        in_Q = self.rounded((row.in_Q / n for row in found), dtype)
-        (loss,) = self.rounded([sum(row.loss for row in found) / n], dtype)
-        in_P, in_Q = ([cast(g, P.dtype) for g in slopes] for slopes in (in_P, in_Q))
+        in_P = self.rounded((g / n for row in found for g in row.in_P), P.dtype)
+        in_Q = self.rounded((row.in_Q / n for row in found), P.dtype)
+        (loss,) = self.rounded([sum(row.loss for row in found) / n], P.dtype)
         return Measured(loss, P.with_values(in_P), Q.with_values(in_Q))
-
-    def joint_dtype(self, P: Array) -> str:
-        return working(P.dtype)
 
     def check_joint(self, parts: Sequence[Array], resolution: float, mask: Array | None) -> None:
         (*batch, k), n = parts[0].shape, parts[0].shape[:-1]
@@ -120,22 +108,14 @@ class ExactLikelihoods:
             raise ValueError("shapes do not fit, or the resolution is outside its range")
 
     def joint_probability(self, P: Array, Q: Array, lower: Lines, upper: Lines) -> Array:
+        rows = [row for sample in Samples(P, Q, *lower).rows for row in self.alone(sample)]
         ends = zip(*(map(Fraction, x.values) for x in (*lower, *upper)), strict=True)
-        pairs = zip(self.own(P, Q), ends, strict=True)
-        ms = [self.outcome(Element(*row, *end)).m if row else None for row, end in pairs]
-        return self.probabilities(ms, P)
+        pairs = zip(rows, ends, strict=True)
+        ms = [self.outcome(Element(*row, *end)).m for row, end in pairs]
+        return P.with_values(self.rounded(ms, P.dtype))
 
     def joint_interval(self, P: Array, Q: Array, level: float) -> tuple[Array, Array]:
-        self.check_level(level)
-        dtype, lost = working(P.dtype), (math.nan, math.nan)
-        pairs = [self.ends(*row, level, dtype) if row else lost for row in self.own(P, Q)]
-        lower, upper = (Array(x, P.shape, dtype) for x in zip(*pairs, strict=True))
+        rows = [row for sample in Samples(P, Q, P, P).rows for row in self.alone(sample)]
+        columns = zip(*(self.ends(*row, level, working(P.dtype)) for row in rows), strict=True)
+        lower, upper = map(P.with_values, columns)
         return lower, upper
-
-    def own(self, P: Array, Q: Array) -> list[tuple[Fraction, Fraction] | None]:
-        """Return the tuple of each output; None of samples that are not finite."""
-        self.check_joint([P, Q, P, P], 0.0, None)
-        samples = Samples(P, Q, P, P)
-        return [None if lost else row
-                for sample, lost in zip(samples.rows, samples.lost, strict=True)
-                for row in self.alone(sample)]  # fmt: skip

@@ -11,6 +11,6 @@ class ExactRefusals:
     def refuse(self, operation: str, argument: str = "", wrong: str = "") -> Refusal:
         if not argument:
             return Refusal(None)
-        place = RENAMED.get((operation, argument), "")
+        place = RENAMED.get((operation, argument), "") if wrong == "keyword" else ""
         kind = TypeError if place else REFUSED[operation][argument][wrong]
         return Refusal(kind(f"{argument} cannot be {wrong}; {place}"))

@@ -15,8 +15,15 @@ from spec.epochs import Call
 from spec.finite import CAUSES, Broken
 from spec.lifting import lift
 from spec.logs import Hooked
-from spec.options import OPTIONS, is_number
-from spec.parts import Parameters, Tensors, loss_scales, ramp, window_losses
+from spec.options import (
+    OPTIONS,
+    Parameters,
+    Tensors,
+    is_number,
+    loss_scales,
+    ramp,
+    window_losses,
+)
 from spec.runs import DONE, Epoch, Event, MicroBatch, Plan, Record, Trace
 from spec.signals import BrokenOff
 from spec.stopping import watch
@@ -98,7 +105,7 @@ class ExactTraining:
         silent = tuple(e for e in trace.events if e.kind in (*DONE, "stop", "error"))
         return replace(trace, events=silent)
 
-    def host_reads(self, updates: int, skips_on_device: bool, micro_batches: int) -> int:
+    def host_reads(self, updates: int, skips_on_device: bool) -> int:
         """Return the reads of an optimizer that cannot skip: one an update."""
         return 0 if skips_on_device else updates
 
@@ -218,7 +225,7 @@ class ExactTraining:
     def freezes(self, trained: Sequence[bool]) -> list[bool]:
         return list(trained)
 
-    def buffer(self, before: Sequence[float], written: Sequence[float], fault: str) -> list[float]:
+    def buffer(self, before: Sequence[float], written: Sequence[float], fault: bool) -> list[float]:
         pairs = zip(before, written, strict=True)
         return [new if math.isfinite(new) or not fault else old for old, new in pairs] * 2
 
@@ -273,7 +280,7 @@ class ExactTraining:
 
     def interrupted(self, signal: str, place: str = "update") -> Interrupted:
         """Finish the update, save, and raise."""
-        return Interrupted(RAISED[signal], updates_after=0, saved=True, restored=True)
+        return Interrupted(RAISED[signal], updates_after=0, saved=True)
 
     def broken_off(self, what: str, signal: str) -> BrokenOff:
         """Save what was made until then, of four updates an epoch; raise the signal's error."""

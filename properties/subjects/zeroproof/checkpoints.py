@@ -22,20 +22,17 @@ from properties.subjects.zeroproof.ranks import on_ranks
 from properties.subjects.zeroproof.scripted import trainer_of
 from spec.checkpoints import Interrupted, Killed, Second
 from zeroproof.training import checkpoint
-from zeroproof.training.signals import CHILD, STOPPING
 from zeroproof.training.trainer import SCMTrainer
 
 
 @contextmanager
 def in_the_foreground() -> Iterator[None]:
-    """Let Ctrl-C through, which a shell's background jobs ignore; set handlers back afterwards."""
-    before = {number: signals.getsignal(number) for number in (*STOPPING, CHILD) if number}
-    signals.signal(signals.SIGINT, signals.default_int_handler)
+    """Let Ctrl-C through, which a shell's background jobs ignore."""
+    before = signals.signal(signals.SIGINT, signals.default_int_handler)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signals.signal(number, handler)
+        signals.signal(signals.SIGINT, before)
 
 
 @contextmanager
@@ -137,7 +134,7 @@ class ZeroProofCheckpoints(Checkpoints):
 
         def step(*_: object) -> None:
             updates.append(1)
-            if place != "save":
+            if place == "update":
                 send()
 
         optimizer.register_step_post_hook(step)
@@ -147,19 +144,18 @@ class ZeroProofCheckpoints(Checkpoints):
             saves = {"checkpoint_every": 1, "extra_state": {"user": user}}
         with tempfile.TemporaryDirectory() as folder:
             new = Path(folder, "of", "this run")
-            saves["checkpoint_dir"] = None if place == "unsaved" else new
-            trainer = trainer_of(layer, optimizer, mean_square, ones(9), **saves)
-            raised = ""
-            with in_the_foreground():
-                handlers = _handlers()
-                try:
+            trainer = trainer_of(
+                layer, optimizer, mean_square, ones(9), checkpoint_dir=new, **saves
+            )
+            try:
+                with in_the_foreground():
                     trainer.fit()
-                except BaseException as error:
-                    raised = type(error).__name__
-                restored = _handlers() == handlers
+                raised = ""
+            except BaseException as error:
+                raised = type(error).__name__
             saved = [checkpoint.read_checkpoint(p) for p in checkpoint.checkpoints(new)]
         steps = [state["counters"]["global_step"] for state in saved]
-        return Interrupted(raised, len(updates) - 3, steps[-1:] == [len(updates)], restored)
+        return Interrupted(raised, len(updates) - 3, saved=steps[-1:] == [len(updates)])
 
     def in_folder(self, case: str) -> Second:
         """Train 3 updates into a folder, and then up to 6."""
@@ -195,10 +191,6 @@ class ZeroProofCheckpoints(Checkpoints):
             with suppress(checkpoint.CheckpointError):
                 reader.load_checkpoint(folder)
             return Second(error, len(updates), kept, reader.micro_step == second.micro_step)
-
-
-def _handlers() -> list[Any]:
-    return [signals.getsignal(number) for number in STOPPING]
 
 
 def _run_into(folder: Path, epochs: int) -> SCMTrainer:

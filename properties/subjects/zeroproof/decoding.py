@@ -25,14 +25,13 @@ def config_of(case: Tuples) -> InferenceConfig:
 
 
 class Scaled(nn.Module):
-    """A model that returns given tuples, multiplied by a number, and keeps its arguments."""
+    """A model that returns given tuples, multiplied by a number."""
 
     def __init__(self, scale: torch.Tensor, tuples: Sequence[torch.Tensor]) -> None:
         super().__init__()
-        self.scale, self.tuples, self.given = scale, tuples, list[Any]()
+        self.scale, self.tuples = scale, tuples
 
-    def forward(self, *a: Any, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        self.given.append((a, options))
+    def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
         P, Q = (self.scale * part for part in self.tuples)
         return P, Q
 
@@ -51,17 +50,15 @@ class ZeroProofDecoding(OnTensors):
         """Put a wrapper into modes."""
         given = [to_tensor(part) for part in (case.P, case.Q)]
         scale = torch.ones((), dtype=given[0].dtype, requires_grad=True)
-        model = Scaled(scale, given)
-        wrapper = SCMInferenceWrapper(model, config_of(case))
+        wrapper = SCMInferenceWrapper(Scaled(scale, given), config_of(case))
         found = dict[bool, Any]()
         for mode in modes:
             wrapper.train(mode).model.train(not mode)
-            found[mode] = wrapper(1, by_name=2)
+            found[mode] = wrapper()
         tuples, decoded = found[True], found[False]
         tracked = all(part.requires_grad for part in tuples)
         strict = Strict(to_array(decoded.value), flags(decoded.bottom), flags(decoded.gap))
-        handed = model.given == [((1,), {"by_name": 2})] * len(modes)
-        return Wrapped((to_array(tuples[0]), to_array(tuples[1])), tracked, strict, handed)
+        return Wrapped((to_array(tuples[0]), to_array(tuples[1])), tracked, strict)
 
     def decode_within(self, case: Tuples, lower: float, upper: float) -> Graded:
         P, Q = (to_tensor(part).detach().requires_grad_() for part in (case.P, case.Q))

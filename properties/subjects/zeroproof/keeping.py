@@ -20,15 +20,14 @@ from zeroproof.training.trainer import NonFiniteError
 
 
 class Spoiled(nn.Module):
-    """Multiplies by the first element of ``w``; the gradient of the others is always 0."""
+    """Multiplies by the first element of ``w``; the gradient of the second one is always 0."""
 
     def __init__(self, cause: str) -> None:
         super().__init__()
         dtype = torch.float16 if cause == "float16 parameters" else torch.float32
-        self.w, self.none = (nn.Parameter(torch.ones(n, dtype=dtype)) for n in (3, 0))
+        self.w, self.none = (nn.Parameter(torch.ones(n, dtype=dtype)) for n in (2, 0))
         if cause in ("infinite from the start", "a rate of infinity"):
-            for element, value in zip(self.w[1:], (-math.inf, math.nan), strict=True):
-                nn.init.constant_(element, value)
+            nn.init.constant_(self.w[1], -math.inf)
 
     def forward(self, x: Tensor, lifted: object = None) -> Tensor:
         """Return outputs, or as a loss the mean square of some."""
@@ -45,29 +44,24 @@ class Stubborn(nn.BatchNorm1d):
 class Writing(nn.Module):
     """A model that writes its buffer, or a loss that puts another tensor there.
 
-    Of inputs or targets that are 1 it writes what is there ``before``. Of others it spoils its
-    result, or the gradient alone, if there is such a fault.
+    It spoils its result if there is a fault.
     """
 
     held: Tensor
 
-    def __init__(self, before: Sequence[float], written: Sequence[float], fault: str) -> None:
+    def __init__(self, before: Sequence[float], written: Sequence[float], fault: bool) -> None:
         super().__init__()
         self.layer, self.fault = nn.Linear(2, 1), fault
-        self.values = torch.tensor([before, written], dtype=torch.float64)
-        self.register_buffer("held", torch.zeros_like(self.values[0]), persistent=False)
+        self.register_buffer("held", torch.tensor(before, dtype=torch.float64))
+        self.written = torch.tensor(written, dtype=torch.float64)
 
-    def forward(self, x: Tensor, lifted: Batch | None = None) -> Tensor:
-        late = (x if lifted is None else lifted[0])[0, 0].item() != 1
-        values, fault = self.values[int(late)], self.fault if late else ""
+    def forward(self, x: Tensor, lifted: object = None) -> Tensor:
         if lifted is None:
-            self.held.copy_(values)
+            self.held.copy_(self.written)
         else:
-            self.held = values.clone()
+            self.held = self.written.clone()
         found: Tensor = self.layer(x) if lifted is None else x.mean()
-        if fault == "gradient":
-            return found + (found - found.detach()).square().sqrt()  # 0, whose slope is ∞ · 0
-        return found * (math.nan if fault else 1.0)
+        return found * (math.nan if self.fault else 1.0)
 
 
 class Freezing:
@@ -92,15 +86,6 @@ class ZeroProofKeeping:
     """What ``SCMTrainer`` makes of parameters, modes and buffers."""
 
     def spoiled(self, cause: str) -> Broken:
-        alone = self._spoiled(cause)
-        with tempfile.TemporaryDirectory() as folder:
-            saves = {"checkpoint_dir": folder, "checkpoint_every": 2}
-            found = self._spoiled(cause, val_loader=ones(1), **saves)
-            saved = len(list(Path(folder).iterdir()))
-        return Broken(alone[0] and found[0], found[1], saved)
-
-    def _spoiled(self, cause: str, **options: Any) -> tuple[str, int]:
-        """Return the error, and the number of validations."""
         spoiled, validated = Spoiled(cause), list[Any]()
         eps = 0.0 if cause == "an eps of 0" else 1e-8
         rate = math.inf if cause == "a rate of infinity" else 1e-3
@@ -112,14 +97,23 @@ class ZeroProofKeeping:
             optimizer: Any = torch.optim.SGD(groups, 3e38)
         else:
             optimizer = torch.optim.Adam(groups, rate, eps=eps)
-        options["log_hook"] = lambda record: validated.append("val_loss" in record)
-        with unchecked():
+        with tempfile.TemporaryDirectory() as folder, unchecked():
+            trainer = trainer_of(
+                model,
+                optimizer,
+                loss,
+                ones(3),
+                val_loader=ones(1),
+                log_hook=lambda record: validated.append("val_loss" in record),
+                checkpoint_dir=folder,
+                checkpoint_every=2,
+            )
             error = ""
             try:
-                trainer_of(model, optimizer, loss, ones(3), **options).fit()
+                trainer.fit()
             except NonFiniteError as raised:
                 error = str(raised)
-        return error, sum(validated)
+            return Broken(error, sum(validated), len(list(Path(folder).iterdir())))
 
     def modes(self, frozen: Sequence[bool], validates: bool) -> list[list[bool]]:
         layers = [(nn.BatchNorm1d, Stubborn)[i % 2](2) for i in range(len(frozen))]
@@ -141,15 +135,14 @@ class ZeroProofKeeping:
     def freezes(self, trained: Sequence[bool]) -> list[bool]:
         model = nn.Linear(2, 1)
         loader = Freezing(model.bias, trained)
-        optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.5, weight_decay=0.1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         with suppress(StopIteration):
             trainer_of(model, optimizer, lambda y, _: y.mean(), loader).fit()
         pairs = zip(loader.values, loader.values[1:], strict=False)
         return [old != new for old, new in pairs]
 
-    def buffer(self, before: Sequence[float], written: Sequence[float], fault: str) -> list[float]:
+    def buffer(self, before: Sequence[float], written: Sequence[float], fault: bool) -> list[float]:
         model, loss = (Writing(before, written, fault) for _ in range(2))
         optimizer = torch.optim.SGD(model.layer.parameters(), lr=0.1)
-        loader = [*ones(2), *((2 * x, 2 * y) for x, y in ones(2))]
-        trainer_of(model, optimizer, loss, loader, gradient_accumulation_steps=2).fit()
+        trainer_of(model, optimizer, loss, ones(2), gradient_accumulation_steps=2).fit()
         return [*model.held.tolist(), *loss.held.tolist()]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from properties.subjects.tensors import OnTensors
@@ -21,11 +19,6 @@ class ZeroProofLifting(OnTensors):
     """``zeroproof.training.targets``."""
 
     _lifted = staticmethod(lift_targets)
-
-    @staticmethod
-    def _lifted_interval(lower: torch.Tensor, upper: torch.Tensor) -> Sequence[torch.Tensor]:
-        low, high = lift_targets(Interval(lower, upper))
-        return *low, *high
 
     def lift_interval(self, lower: Array, upper: Array) -> tuple[Lifted, Lifted]:
         interval = Interval(to_tensor(lower), to_tensor(upper))

@@ -63,10 +63,8 @@ class ZeroProofLikelihoods:
 
     def probability(self, P: Array, Q: Array, *ends: Lines) -> Array:
         given = map(_number_or_line, ends, _tensors(*ends))
-        with unchecked():
-            return to_array(probability(to_tensor(P), to_tensor(Q), *given))
+        return to_array(probability(to_tensor(P), to_tensor(Q), *given))
 
     def central_interval(self, P: Array, Q: Array, level: float) -> tuple[Array, Array]:
-        with unchecked():
-            lower, upper = central_interval(to_tensor(P), to_tensor(Q), level)
+        lower, upper = central_interval(to_tensor(P), to_tensor(Q), level)
         return to_array(lower), to_array(upper)

@@ -57,9 +57,8 @@ class ZeroProofLosses(OnTensors):
             return chordal_loss(*case, mask=mask)
 
     def squares(self, *case: Array, tau: float, mask: Array | None = None) -> Measured:
-        with torch.autocast("cpu", enabled=False):  # as in ``loss``
-            P, Q, Y_n, Y_d = map(to_tensor, case)
-            kept = None if mask is None else to_tensor(mask)
+        P, Q, Y_n, Y_d = map(to_tensor, case)
+        kept = None if mask is None else to_tensor(mask)
         with unchecked():  # of shapes that differ
             value = squares_loss(
                 P.requires_grad_(), Q.requires_grad_(), Y_n, Y_d, tau=tau, mask=kept
@@ -74,12 +73,9 @@ class ZeroProofLosses(OnTensors):
         tau = {"tau_train": number(options["tau"])} if bare else {}
         config = LossConfig(fit=options["fit"], target_coverage=options["goal"], **lambdas, **tau)
         p, q = (to_tensor(x).requires_grad_() for x in (P, Q))
-        targets, loss = to_tensor(y), SCMTrainingLoss(config)
-        if "before" in options:
-            before, tau_then = options["before"], number(options["tau"]) + 1.0
-            loss((p, q), lift_targets(targets), tau=tau_then, loss_weights=before)
+        targets = to_tensor(y)
         with nullcontext() if P.shape == y.shape else unchecked():
-            total, terms = loss(
+            total, terms = SCMTrainingLoss(config)(
                 (p, q),
                 lift_targets(targets),
                 tau=None if bare else _scalar(options["tau"]),

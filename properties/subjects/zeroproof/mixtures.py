@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,11 +55,10 @@ class ZeroProofMixtures:
         y: Any = to_tensor(fit.lower)
         y = y if fit.upper is None else Interval(y, to_tensor(fit.upper))
         raw = y if fit.raw is None else to_tensor(fit.raw)
-        loss = SCMTrainingLoss(config)
-        if fit.before is not None:
-            loss((p, q), lift_targets(y), loss_weights={"resolution": fit.before})
         with unchecked():
-            total, terms = loss((p, q), lift_targets(y), tau=TAU, targets=raw, loss_weights=given)
+            total, terms = SCMTrainingLoss(config)(
+                (p, q), lift_targets(y), tau=TAU, targets=raw, loss_weights=given
+            )
         return measured(total, p, q), {name: term.item() for name, term in terms.items()}
 
     def resolutions(
@@ -69,17 +67,15 @@ class ZeroProofMixtures:
     ) -> list[tuple[float | None, float | None]]:  # fmt: skip
         options = {} if ends is None else {"first_resolution": ends[0], "resolution": ends[1]}
         loss, model = _Watched(LossConfig(fit=fit, **options)), ProjectiveMLP(1, hidden=(2,))
-        loader = [(torch.ones(1, 1), torch.ones(1))] * 2
+        loader = [(torch.ones(1, 1), torch.ones(1))]
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
         weights = {"loss_weights": dict(fixed)} if fixed else {}
         if curriculum:
             weights["loss_curriculum"] = LossWeightsCurriculum(curriculum)  # type: ignore[assignment]
         trainer_of(
-            model, optimizer, loss, loader, max_epochs=epochs, val_loader=loader[:1], **weights
+            model, optimizer, loss, loader, max_epochs=epochs, val_loader=loader, **weights
         ).fit()
-        first, second, validated = (loss.seen[part::3] for part in range(3))
-        trained = [x if x == y else math.nan for x, y in zip(first, second, strict=True)]
-        return [*zip(trained, validated, strict=True)]
+        return [*zip(loss.seen[::2], loss.seen[1::2], strict=True)]
 
 
 class _Watched(SCMTrainingLoss):

@@ -165,7 +165,7 @@ class ZeroProofPolicies:
             loss,
             batches,
             gradient_policy=window.policy,
-            gradient_accumulation_steps=len(batches) + window.short,
+            gradient_accumulation_steps=len(batches),
             mixed_precision=window.float16,
             amp_dtype="fp16",
         ).fit()

@@ -7,7 +7,6 @@ import pickle
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,10 +25,7 @@ def share(plan: Plan, rank: int) -> Plan:
     def own(batch: MicroBatch) -> MicroBatch:
         faultless = batch.fault == "loss" and rank < plan.ranks - 1
         samples, fault = batch.samples[rank :: plan.ranks], "" if faultless else batch.fault
-        if rank:
-            return MicroBatch(samples, batch.slope - batch.spread, fault)
-        spread = batch.spread * Fraction(len(batch.samples), len(samples))
-        return MicroBatch(samples, batch.slope + spread - batch.spread, fault, spread)
+        return replace(batch, samples=samples, fault=fault)
 
     epochs = tuple(tuple(map(own, epoch)) for epoch in plan.epochs)
     return replace(plan, epochs=epochs, validation=tuple(map(own, plan.validation)), ranks=1)

@@ -17,7 +17,7 @@ from properties.subjects.zeroproof.replays import Numbers
 from properties.subjects.zeroproof.unchecked import unchecked
 from spec.refusals import Refusal
 from zeroproof import inference, losses
-from zeroproof.autodiff import apply_policy, register_policy
+from zeroproof.autodiff import register_policy
 from zeroproof.inference import InferenceConfig, SCMInferenceWrapper
 from zeroproof.layers import FreeHead, ProjectiveMLP, ProjectiveRationalHead, SCMRationalLayer
 from zeroproof.scm import bottom_mask
@@ -60,8 +60,8 @@ def _composite(config: Any, **given: Any) -> None:
     losses.SCMTrainingLoss(config)(**given)
 
 
-def _wrapped(model: Any, config: Any) -> object:
-    found = SCMInferenceWrapper(model, config).eval()(torch.ones(1, 2))
+def _wrapped(model: Any) -> object:
+    found = SCMInferenceWrapper(model).eval()(torch.ones(1, 2))
     model.train()
     return found
 
@@ -73,12 +73,11 @@ def _rational(x: Any, **given: Any) -> None:
 
 def _right(operation: str) -> tuple[Callable[..., object], dict[str, Any], nn.Module]:
     """Return an operation with right arguments, and a model that no refusal may change."""
-    x, model = torch.tensor([-1.0, 0.5, 0.0, math.nan]), ProjectiveMLP(2)
-    mask = torch.tensor([True, False, True, True])
+    x, mask, model = torch.tensor([1.0, 0.5]), torch.tensor([True, False]), ProjectiveMLP(2)
     P: dict[str, Any] = {"P": x, "Q": x.clone()}
     Y = {**P, "Y_n": x.clone(), "Y_d": x.clone()}
     ends = {"lower": (x, x), "upper": (x, x)}
-    rows = {**P, "targets": torch.tensor([1.0, math.inf, 0.0, -0.5])}
+    rows = {**P, "targets": torch.tensor([1.0, math.inf])}
     members = {name: part[None, :, None] for name, part in P.items()}
     counted, tau, pairs = {"mask": mask}, {"tau": 0.1}, torch.ones(3, 2)
     sizes = {"in_features": 2, "out_features": 2}
@@ -97,7 +96,7 @@ def _right(operation: str) -> tuple[Callable[..., object], dict[str, Any], nn.Mo
                                        "loss_weights": {"fit": 1.0}, "targets": x} | tau),
         "certainty": (inference.certainty, P),
         "median_and_scale": (inference.median_and_scale, P),
-        "combine_tuples": (inference.combine_tuples, {**members, "weights": torch.ones(1, 4)}),
+        "combine_tuples": (inference.combine_tuples, {**members, "weights": x[None]}),
         "choose_threshold": (inference.choose_threshold, {**rows, "unit": 1.0}),
         "certify_threshold": (inference.certify_threshold,
                               {**rows, "rate": 0.9, "confidence": 0.5}),
@@ -108,7 +107,7 @@ def _right(operation: str) -> tuple[Callable[..., object], dict[str, Any], nn.Mo
         "probability": (inference.probability, P | ends),
         "central_interval": (inference.central_interval, P | {"level": 0.5}),
         "strict_inference": (inference.strict_inference, P | {"config": InferenceConfig()}),
-        "inference wrapper": (_wrapped, {"model": model, "config": None}),
+        "inference wrapper": (_wrapped, {"model": model}),
         "projective head": (_called(FreeHead, "features"),
                             sizes | {"shared_denominator": False, "features": pairs}),
         "network": (_called(ProjectiveMLP, "x"),
@@ -120,21 +119,17 @@ def _right(operation: str) -> tuple[Callable[..., object], dict[str, Any], nn.Mo
         "drawn threshold": (perturbed_threshold, {"tau_min": 0.1, "tau_max": 1.0}),
         "trainer": (SCMTrainer, parts),
         "configuration": (TrainingConfig, {}),
-        "loss configuration": (losses.LossConfig, {}),
-        "rational layer": (SCMRationalLayer, {"numerator_degree": 2, "denominator_degree": 1}),
-        "apply_policy": (apply_policy, {"x": x, "bottom": mask}),
         "validation": (_validate, {"val_loader": ones(1)}),
     }  # fmt: skip
     return *operations[operation], model
 
 
 WRONG: Final[dict[str, Any]] = {
-    "text": "one", "a list": [1.0, 0.5, 0.0, -1.0], "integers": torch.tensor([1, 0, 1, 1]),
-    "negative": -1, "more than one": 1.5, "infinite": math.inf, "numbers": torch.ones(4),
-    "NaN": math.nan, "zero": 0, "fraction": 1.5, "none": None,
-    "negative numbers": -torch.ones(1, 4),
+    "text": "one", "a list": [1.0, 0.5], "integers": torch.tensor([1, 0]), "negative": -1,
+    "numbers": torch.ones(2), "NaN": math.nan, "zero": 0, "fraction": 1.5, "none": None,
+    "negative numbers": -torch.ones(1, 2),
     "a vector of one number": torch.ones(1), "another width": torch.ones(3, 4),
-    "no pair": torch.ones(4),
+    "no pair": torch.ones(2),
     "another precision": torch.ones(3, 2, dtype=torch.float64),
     "a function": torch.tanh, "of one output": nn.Linear(2, 1), "keyword": 0.5,
     "crossed ends": (1.0, 0.0), "equal ends": (1.0, 1.0), "an infinite end": (0.0, math.inf),

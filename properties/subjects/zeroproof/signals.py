@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal as signals
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -99,8 +98,7 @@ def _send(signal: str, what: str) -> None:
     if what == "worker":
         for child in torch.multiprocessing.active_children():
             child.kill()
-            os.waitid(os.P_PID, child.pid or 0, os.WEXITED | os.WNOWAIT)
-            time.sleep(0.05)  # in which the death is noted, whichever thread heard of it
+            os.waitid(os.P_PID, child.pid or 0, os.WEXITED | os.WNOWAIT)  # the death is noted here
     elif what != "save":
         raise KeyboardInterrupt if what == "first fetch" else OSError("something fails")
 

@@ -24,7 +24,7 @@ from properties.subjects.zeroproof.reads import HostReads
 from properties.subjects.zeroproof.scripted import Session, trainer_of
 from properties.subjects.zeroproof.unchecked import unchecked
 from spec.accumulation import windows
-from spec.parts import Outcome, Parameters, Tensors
+from spec.options import Outcome, Parameters, Tensors
 from spec.runs import MicroBatch, Plan, Record, Trace
 from zeroproof.losses import SCMTrainingLoss
 from zeroproof.training.batches import TensorBatches
@@ -227,7 +227,7 @@ class ZeroProofTraining(Tasks, Reporting):
         trainer_of(model, optimizer, losses[loss], loader).fit()
         return model.seen == repr(inputs)
 
-    def host_reads(self, updates: int, skips_on_device: bool, micro_batches: int) -> int:
+    def host_reads(self, updates: int, skips_on_device: bool) -> int:
         """Count what makes the host wait, also with float16's loss scale."""
         layer = nn.Linear(2, 2)
         optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, fused=skips_on_device)
@@ -242,13 +242,12 @@ class ZeroProofTraining(Tasks, Reporting):
             layer,
             optimizer,
             lambda outputs, lifted, tau: losses((outputs, 2 * outputs), lifted, tau=tau),
-            Ends([(torch.ones(3, 2), torch.ones(3, 2))] * updates * micro_batches),
+            Ends([(torch.ones(3, 2), torch.ones(3, 2))] * updates),
             LambdaLR(optimizer, lambda k: 0.5**k),
             mixed_precision=True,
             log_hook=lambda record: None,
             max_grad_norm=1.0,
             tau_train_max=0.5,
-            gradient_accumulation_steps=micro_batches,
         )
         trainer.update.skips_on_device = skips_on_device  # as on CUDA
         with reads:

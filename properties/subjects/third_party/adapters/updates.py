@@ -49,19 +49,18 @@ class PublicUpdates(Tasks):
         torch.manual_seed(0)
         return super().validation_traces(fails)
 
-    def host_reads(self, updates: int, skips_on_device: bool, micro_batches: int) -> int:
+    def host_reads(self, updates: int, skips_on_device: bool) -> int:
         """Count what Python reads of tensors, up to the last micro-batch of an epoch."""
         layer, reads = nn.Linear(2, 1), Reads()
         within: list[int] = []
 
         def loader() -> Iterator[Batch]:
-            for batch in ones(updates * micro_batches):
+            for batch in ones(updates):
                 within.append(reads.count)
                 yield batch
 
         optimizer = torch.optim.SGD(layer.parameters(), lr=0.1, fused=skips_on_device)
-        options = {"gradient_accumulation_steps": micro_batches}
-        trainer = trainer_of(layer, optimizer, mean_square, loader(), **options)
+        trainer = trainer_of(layer, optimizer, mean_square, loader())
         with reads:
             trainer.fit()
         return within[-1]
