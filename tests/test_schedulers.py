@@ -78,10 +78,8 @@ def test_a_plateau_gets_the_metric_it_asks_for(metric: str, mode: Any) -> None:
 def plateau(mode: Any = "min", **options: Any) -> Any:
     model = small_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    scheduler = ReduceLROnPlateau(optimizer, mode)
-    return make_trainer(
-        model, finite_batches(2), optimizer=optimizer, scheduler=scheduler, **options
-    )
+    given = {"optimizer": optimizer, "scheduler": ReduceLROnPlateau(optimizer, mode)}
+    return make_trainer(model, finite_batches(2), **given, **options)
 
 
 def test_a_plateau_without_a_metric_or_with_its_wrong_sign_is_refused() -> None:
@@ -248,9 +246,7 @@ def test_skipped_updates_take_no_steps_of_a_scheduler() -> None:
 
 
 def test_an_epoch_of_skipped_updates_is_no_wrong_order_of_calls() -> None:
-    batches = finite_batches(2)
-    for inputs, _ in batches:
-        inputs.fill_(torch.nan)
+    batches = [(inputs * torch.nan, targets) for inputs, targets in finite_batches(2)]
     trainer = scheduled(cycle, 1, batches, max_epochs=1, scheduler_step="epoch")
     trainer.fit()
     assert (trainer.skipped_steps, trainer.scheduler.scheduler.last_epoch) == (1, 1)
@@ -297,8 +293,7 @@ def test_a_plateau_refuses_a_metric_that_is_nan() -> None:
 def test_a_validation_that_is_due_counts_in_a_schedulers_length() -> None:
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.1)
     config = TrainingConfig(max_epochs=3, scheduler_step="val", val_loader=[])
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=2)
-    stepper = SchedulerStepper(scheduler, config, optimizer)
+    stepper = SchedulerStepper(cycle(optimizer, 2), config, optimizer)
     stepper.check_length([], 1, 0, due=False)
     with pytest.raises(ValueError, match="ends after 2 steps, but training makes 3"):
         stepper.check_length([], 1, 0, due=True)
